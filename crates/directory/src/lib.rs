@@ -1,0 +1,1 @@
+//! The multi-version map of the global plane; pure.

@@ -1,0 +1,1 @@
+//! Segmented log, rotating and double-written files behind a small Disk.

@@ -1,0 +1,1 @@
+//! For tests: process clusters, faults, traffic, histories, the checker.

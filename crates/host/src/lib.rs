@@ -1,0 +1,1 @@
+//! The loop around logic over a World; performs, never decides.

@@ -1,0 +1,1 @@
+//! Per-slot tables, data types and commands of a group; pure.

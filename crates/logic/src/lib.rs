@@ -1,0 +1,10 @@
+//! What decides in Cairn: who is master, what is committed, who is sealed, what comes next.
+//!
+//! Pure: no clock, socket, file, thread or randomness; ordered maps only. Facts and the time come
+//! in, effects go out; `cairn-host` performs them. Read `ids`, `time`, `batch` and `record` for the
+//! nouns, `message` for what travels, `counting` for the arithmetic, then `replication`.
+
+pub mod batch;
+pub mod ids;
+pub mod record;
+pub mod time;

@@ -1,0 +1,1 @@
+//! Seeded world: clock, network, disk, faults, workload, replay.

@@ -1,0 +1,1 @@
+//! Custom resources to nodes and their settings; pure.

@@ -1,0 +1,1 @@
+//! Protobuf of peers and of etcd v3, with conversions.

@@ -1,0 +1,3 @@
+//! One node of a Cairn cluster: global, data or acceptor.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Project tasks: tidy, setup, test, sim, mutants, bench, demo.
+
+fn main() {}
