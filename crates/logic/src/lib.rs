@@ -5,6 +5,10 @@
 //! nouns, `message` for what travels, `counting` for the arithmetic, then `replication`.
 
 pub mod batch;
+pub mod counting;
 pub mod ids;
+pub mod message;
 pub mod record;
+pub mod replication;
 pub mod time;
+pub mod timing;

@@ -1,0 +1,218 @@
+//! One replica of one log: follower, learner, elect or master (docs/replication.md §§1-9).
+//!
+//! `step(now, input, effects)` is the only door. Effects are performed strictly in order; an effect
+//! marked *barrier* is finished (flushed) before the ones after it, of this and later steps, begin.
+
+use crate::batch::BatchHead;
+use crate::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset, Version};
+use crate::message::{Answer, Message, Mode, Order, Relief, Sender};
+use crate::record::{EpochRecord, Member, Record};
+use crate::time::Instant;
+
+/// What is flushed before any answer that depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vote {
+    /// Every append of an older epoch is refused.
+    pub sealed: Epoch,
+    /// Whether the tail of the log can be vouched for.
+    pub intact: bool,
+    /// Counts the runs of this folder's process.
+    pub life: Life,
+    /// No revision or token above it was ever given out by this folder.
+    pub reserved: u64,
+}
+
+/// What the files said at the start of a process (docs/replication.md §8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// The vote as last flushed; its life is that of the former process.
+    pub vote: Vote,
+    /// The first offset of each epoch in the log, ascending.
+    pub epochs: Vec<(Epoch, Offset)>,
+    /// The end of the log.
+    pub last: EntryId,
+    /// How far it is known to be flushed.
+    pub flushed: Offset,
+    /// The clean mark, if it was found.
+    pub clean: Option<EntryId>,
+    /// Whether the machine has not rebooted since the former process.
+    pub same_boot: bool,
+    /// Whether a write or flush failed in the former process.
+    pub failed_disk: bool,
+    /// Whether a torn tail was cut while opening.
+    pub torn: bool,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Time passed; at least every 20 ms.
+    Tick,
+    /// From a member or learner of this log; Hello was checked.
+    Message {
+        /// Who sent it.
+        from: Sender,
+        /// What.
+        body: Message,
+    },
+    /// From a judge.
+    Order(Order),
+    /// The record, as committed by its keeper (also its first reading).
+    Record(Record),
+    /// Nodes that hold a claim of this log and do not count yet.
+    Learners(Vec<Member>),
+    /// The planner's next wish, or none.
+    Wish(Option<Change>),
+    /// The appender made a batch and handed it to the log, in order (masters and elects only).
+    Appended(BatchHead),
+    /// Everything up to here is in the page cache.
+    Written(EntryId),
+    /// Everything up to here is flushed.
+    Flushed(EntryId),
+    /// `reads: confirm`: prove mastership for reads that have arrived by now.
+    ConfirmReads {
+        /// Returned with [`Effect::ReadsConfirmed`].
+        token: u64,
+    },
+    /// The node cannot be a good master; `None` when it can again.
+    Relief(Option<Relief>),
+    /// Raise the flushed bound of revisions and tokens.
+    Reserve(u64),
+}
+
+/// A change of configuration in which the master stays; one at a time (§7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Make a caught-up learner a member.
+    Join(Member),
+    /// Remove a member.
+    Remove(NodeId),
+    /// Change a member's role between replica and backup.
+    Role(Member),
+    /// Change rule, wanted or durability.
+    Mode(Mode),
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Barrier: flush the vote.
+    Persist(Vote),
+    /// Barrier: cut the log after `after`, keep the cut aside, flush.
+    Cut {
+        /// The last offset that stays.
+        after: Offset,
+    },
+    /// Barrier: the state machine has applied what was cut: drop its state and apply anew.
+    Rebuild,
+    /// Write the batches of the append being handled to the log, without the first `skip`.
+    Write {
+        /// Batches at the front that are already held.
+        skip: usize,
+    },
+    /// Flush the log as soon as possible, answer with [`Input::Flushed`].
+    Flush,
+    /// Send a message without entries.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        body: Message,
+    },
+    /// Send entries: read batches after `prev` from the log (whole batches, at most the host's
+    /// frame size, none beyond `up_to`) and send them as one [`crate::message::Append`].
+    Replicate {
+        /// To whom.
+        to: NodeId,
+        /// The sender's epoch.
+        epoch: Epoch,
+        /// The entry before the first batch to send.
+        prev: EntryId,
+        /// The last offset to send; written locally already.
+        up_to: Offset,
+        /// What is committed.
+        committed: Offset,
+        /// Whether copies count only when flushed.
+        flush: bool,
+    },
+    /// Answer the judge.
+    Answer(Answer),
+    /// Let the appender append this as the first entry of its epoch, then go on in that epoch.
+    OpenEpoch(EpochRecord),
+    /// The state machine may apply up to here (masters have, and release replies).
+    Commit {
+        /// Committed.
+        up_to: Offset,
+    },
+    /// Everything up to the epoch record is committed: apply it, then serve.
+    BecomeMaster {
+        /// The epoch.
+        epoch: Epoch,
+        /// Who counts, and how.
+        record: Record,
+    },
+    /// Leave the position of master or elect: drop replies that wait, admit nothing, read nothing.
+    StepDown {
+        /// The epoch that ended here.
+        epoch: Epoch,
+    },
+    /// Whether client writes are admitted, when that changes.
+    Admission(Admission),
+    /// Linearizable reads may be released until then by a fresh clock; `None`: not at all.
+    ReadUntil(Option<Instant>),
+    /// Reads that came before this token was given may be released.
+    ReadsConfirmed {
+        /// From [`Input::ConfirmReads`].
+        token: u64,
+    },
+    /// Try to replace the record (compare-and-swap on `expected`); the outcome arrives as
+    /// [`Input::Record`]. Repeated until the version has moved.
+    AskRecord {
+        /// The version it replaces.
+        expected: Version,
+        /// The new record, `version` raised by one.
+        record: Record,
+    },
+    /// Read the record anew, without waiting for the watch.
+    ReadRecord,
+    /// A member has nothing in common with this log any more or is too far behind it: give it a
+    /// full copy (with whole logs kept this is an append from offset 1).
+    Alarm(Alarm),
+}
+
+/// Whether client writes are admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes.
+    Open,
+    /// No: fewer members than the rule needs.
+    TooFewMembers,
+    /// No: fewer members are heard than an acknowledgement needs.
+    TooFewHeard,
+    /// No: mastership is being handed over.
+    HandingOver,
+}
+
+/// Broken invariants and losses: logged as errors, shown as conditions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// A master's append would cut a committed entry; the member stopped taking part.
+    CutBelowCommitted {
+        /// What would be cut.
+        at: EntryId,
+        /// What is committed.
+        committed: Offset,
+    },
+    /// A member may have lost its tail.
+    NotIntact {
+        /// Its life.
+        life: Life,
+    },
+    /// A folder that counts was replaced by another.
+    ForeignIncarnation {
+        /// The node.
+        id: NodeId,
+        /// Its folder now.
+        incarnation: Incarnation,
+    },
+}
