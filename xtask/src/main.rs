@@ -1,3 +1,7 @@
-//! Project tasks: tidy, setup, test, sim, mutants, bench, demo.
+//! `cargo xtask <command>`: project tasks. See the library for what each does.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xtask::main()
+}

@@ -1,0 +1,59 @@
+//! Project tasks: what a person or a build server runs, each as one command.
+//!
+//! A command that judges something ends with one verdict line, `name: key=value …`, and succeeds
+//! only if its bars (`xtask/bars.toml`) hold.
+
+pub mod run;
+pub mod setup;
+pub mod test;
+pub mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Project tasks", disable_help_subcommand = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Hold the code base against its hard limits
+    Tidy,
+    /// Install what tests and benchmarks need; safe to run again
+    Setup(setup::Args),
+    /// Run every test that needs no Kubernetes
+    Test(test::Args),
+}
+
+/// Runs the command named by the arguments of this process.
+pub fn main() -> ExitCode {
+    match perform(Args::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether what was judged holds.
+fn perform(task: Task) -> Result<bool> {
+    match task {
+        Task::Tidy => tidy::run(&root()),
+        Task::Setup(args) => setup::run(&args).map(|()| true),
+        Task::Test(args) => test::run(&args),
+    }
+}
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map(PathBuf::from).unwrap_or(here)
+}
