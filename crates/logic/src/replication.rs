@@ -69,6 +69,16 @@ pub enum Input {
     Written(EntryId),
     /// Everything up to here is flushed.
     Flushed(EntryId),
+    /// An [`Effect::Replicate`] was performed: one frame of whole batches left, ending here. What
+    /// lies between `last` and the effect's `up_to` did not fit and is asked for anew.
+    Sent {
+        /// To whom.
+        to: NodeId,
+        /// The epoch of the effect.
+        epoch: Epoch,
+        /// The last entry in the frame.
+        last: EntryId,
+    },
     /// `reads: confirm`: prove mastership for reads that have arrived by now.
     ConfirmReads {
         /// Returned with [`Effect::ReadsConfirmed`].
