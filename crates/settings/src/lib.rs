@@ -1,1 +1,24 @@
-//! What a node is told at its start: one struct, defaults, validation.
+//! What a node is told at its start, and what all of them read in the directory.
+//!
+//! [`NodeSettings`] is one JSON file, written by the operator or by `cairn up`, read by
+//! `cairn-node`. [`directory_keys`] holds the values under `/cairn/` that nodes, the command line
+//! and the operator share. Nothing here waits or decides.
+
+pub mod directory_keys;
+pub mod duration_text;
+mod limits;
+mod node;
+mod problem;
+mod timing;
+mod validate;
+
+pub use limits::{LagBounds, Limits, LogSettings};
+pub use node::{
+    ACCEPTORS, Addresses, ListenAddresses, LoadError, NodeRole, NodeSettings, Port, Reads, Seed,
+    plain_durability,
+};
+pub use problem::{Problem, Problems};
+pub use timing::Timing;
+
+/// The format of the folders and of the directory's values; a node refuses any other.
+pub const FORMAT: u32 = 1;

@@ -1,0 +1,57 @@
+//! The values under `/cairn/` and their keys, shared by nodes, the command line and the operator.
+//!
+//! JSON, so that `etcdctl get --prefix /cairn/` can be read by people. Unknown fields are ignored
+//! on reading: a node of the version before must live with what a newer one wrote. One file per
+//! kind.
+
+mod cluster;
+mod group;
+mod keyspace;
+mod node;
+mod slots;
+
+pub use cluster::ClusterInfo;
+pub use group::{decode_group, encode_group, group_key, group_of_key};
+pub use keyspace::{KeyspaceConfig, KeyspaceLimits, keyspace_key, keyspace_of_key};
+pub use node::{Claim, NodeInfo, node_key, node_of_key};
+pub use slots::{SlotOwners, SlotRange, slots_key, slots_of_key};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// All that only the system may write.
+pub const PREFIX: &str = "/cairn/";
+/// The one key of [`ClusterInfo`]; its creation is the first Txn of a cluster.
+pub const CLUSTER: &str = "/cairn/cluster";
+/// Before the names of keyspaces.
+pub const KEYSPACES: &str = "/cairn/keyspaces/";
+/// Before the ids of nodes.
+pub const NODES: &str = "/cairn/nodes/";
+/// Before the ids of groups.
+pub const GROUPS: &str = "/cairn/groups/";
+/// Before the names of the keyspaces whose slots they are.
+pub const SLOTS: &str = "/cairn/slots/";
+
+/// A value that is not of the kind its key says.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind} in the directory is not readable")]
+pub struct DecodeError {
+    /// Which kind of value.
+    pub kind: &'static str,
+    /// Where the JSON breaks.
+    pub source: serde_json::Error,
+}
+
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("directory values are plain data")
+}
+
+fn decode<T: DeserializeOwned>(kind: &'static str, bytes: &[u8]) -> Result<T, DecodeError> {
+    serde_json::from_slice(bytes).map_err(|source| DecodeError { kind, source })
+}
+
+/// The name after `prefix`, if `key` is one level below it.
+fn name_after<'k>(prefix: &str, key: &'k [u8]) -> Option<&'k str> {
+    let name = std::str::from_utf8(key).ok()?.strip_prefix(prefix)?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}

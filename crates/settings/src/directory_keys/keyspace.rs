@@ -1,0 +1,153 @@
+//! `/cairn/keyspaces/<name>`: what is wanted of a keyspace.
+
+use super::{DecodeError, KEYSPACES, decode, encode, name_after};
+use crate::{Limits, Reads, plain_durability};
+use cairn_logic::record::{Durability, Rule};
+use serde::{Deserialize, Serialize};
+
+/// The key of a keyspace's configuration.
+#[must_use]
+pub fn keyspace_key(name: &str) -> String {
+    format!("{KEYSPACES}{name}")
+}
+
+/// The keyspace whose configuration is at `key`.
+#[must_use]
+pub fn keyspace_of_key(key: &[u8]) -> Option<&str> {
+    name_after(KEYSPACES, key)
+}
+
+/// The bounds a keyspace sets for its nodes; what is absent stays as the node's settings say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KeyspaceLimits {
+    /// See [`Limits::maxclients`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxclients: Option<u32>,
+    /// See [`Limits::maxmemory_bytes`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxmemory_bytes: Option<u64>,
+    /// See [`Limits::output_buffer_bytes_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_buffer_bytes_max: Option<u64>,
+    /// See [`Limits::query_buffer_bytes_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_buffer_bytes_max: Option<u64>,
+    /// See [`Limits::bulk_bytes_max`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bulk_bytes_max: Option<u64>,
+}
+
+impl KeyspaceLimits {
+    /// The bounds in force on a node whose own settings say `node`.
+    #[must_use]
+    pub fn over(&self, node: Limits) -> Limits {
+        Limits {
+            maxclients: self.maxclients.unwrap_or(node.maxclients),
+            maxmemory_bytes: self.maxmemory_bytes.unwrap_or(node.maxmemory_bytes),
+            output_buffer_bytes_max: self
+                .output_buffer_bytes_max
+                .unwrap_or(node.output_buffer_bytes_max),
+            query_buffer_bytes_max: self
+                .query_buffer_bytes_max
+                .unwrap_or(node.query_buffer_bytes_max),
+            bulk_bytes_max: self.bulk_bytes_max.unwrap_or(node.bulk_bytes_max),
+        }
+    }
+}
+
+/// What the planner brings about for a keyspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyspaceConfig {
+    /// Groups wanted; named `<keyspace>-<n>`, n from 0.
+    pub groups: u16,
+    /// Replicas wanted per group.
+    pub replicas: u8,
+    /// Backups wanted per group.
+    pub backups: u8,
+    /// How many copies commit.
+    pub ack: Rule,
+    /// What else an acknowledgement promises.
+    #[serde(default = "plain_durability")]
+    pub durability: Durability,
+    /// What linearizable reads wait for.
+    #[serde(default)]
+    pub reads: Reads,
+    /// Bounds for its nodes.
+    #[serde(default)]
+    pub limits: KeyspaceLimits,
+    /// SHA-256 of the password clients must give, 64 hexadecimal digits; none = open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_sha256: Option<String>,
+}
+
+impl KeyspaceConfig {
+    /// Members wanted per group: the master, replicas and backups.
+    #[must_use]
+    pub const fn wanted(&self) -> u8 {
+        1 + self.replicas + self.backups
+    }
+
+    /// The value's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads the value.
+    ///
+    /// # Errors
+    /// Bytes that are no such value.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode("keyspace", bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> KeyspaceConfig {
+        KeyspaceConfig {
+            groups: 2,
+            replicas: 1,
+            backups: 1,
+            ack: Rule::One,
+            durability: Durability { flushed: true, zones: 2 },
+            reads: Reads::Confirm,
+            limits: KeyspaceLimits { maxclients: Some(7), ..KeyspaceLimits::default() },
+            password_sha256: Some("ab".repeat(32)),
+        }
+    }
+
+    #[test]
+    fn a_keyspace_reads_back_what_was_written() {
+        assert_eq!(KeyspaceConfig::decode(&config().encode()).unwrap(), config());
+        assert_eq!(config().wanted(), 3);
+    }
+
+    #[test]
+    fn what_an_older_writer_left_out_has_its_default() {
+        let read = KeyspaceConfig::decode(
+            br#"{"groups":1,"replicas":1,"backups":0,"ack":"quorum","later":true}"#,
+        );
+        let read = read.unwrap();
+        assert_eq!(read.durability, Durability { flushed: false, zones: 1 });
+        assert_eq!(read.reads, Reads::Lease);
+        assert_eq!(read.limits.over(Limits::default()), Limits::default());
+    }
+
+    #[test]
+    fn a_keyspace_limit_replaces_the_nodes() {
+        assert_eq!(config().limits.over(Limits::default()).maxclients, 7);
+        let bulk = Limits::default().bulk_bytes_max;
+        assert_eq!(config().limits.over(Limits::default()).bulk_bytes_max, bulk);
+    }
+
+    #[test]
+    fn a_key_names_its_keyspace() {
+        assert_eq!(keyspace_of_key(keyspace_key("tweets").as_bytes()), Some("tweets"));
+        assert_eq!(keyspace_of_key(b"/cairn/keyspaces/\xff"), None);
+    }
+}

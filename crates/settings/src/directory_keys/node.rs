@@ -1,0 +1,110 @@
+//! `/cairn/nodes/<id>`: a node that is up, and whose it is; bound to the node's lease.
+
+use super::{DecodeError, NODES, decode, encode, name_after};
+use crate::{Addresses, NodeRole};
+use cairn_logic::ids::{GroupId, Incarnation, Life, NodeId};
+use serde::{Deserialize, Serialize};
+
+/// The key of a node's registration.
+#[must_use]
+pub fn node_key(id: &NodeId) -> String {
+    format!("{NODES}{id}")
+}
+
+/// The node registered at `key`.
+#[must_use]
+pub fn node_of_key(key: &[u8]) -> Option<NodeId> {
+    name_after(NODES, key).map(NodeId::new)
+}
+
+/// Whose a data node is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum Claim {
+    /// Nobody's: it may be claimed.
+    #[default]
+    Idle,
+    /// A group's, by the Txn that gave out this number.
+    Claimed {
+        /// The group.
+        group: GroupId,
+        /// Unique among all claims ever made (the revision of the claim's Txn).
+        claim: u64,
+    },
+}
+
+/// What a node says of itself when it registers, and its claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeInfo {
+    /// Its folder.
+    pub incarnation: Incarnation,
+    /// The run of its process.
+    #[serde(default)]
+    pub life: Life,
+    /// What it is for.
+    pub role: NodeRole,
+    /// Where others reach it.
+    pub addresses: Addresses,
+    /// The zone of its machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// The keyspace it was made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_keyspace: Option<String>,
+    /// The group it was made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_group: Option<GroupId>,
+    /// Among equals the greater one becomes master; 0 to 100.
+    #[serde(default)]
+    pub priority: u8,
+    /// Whose it is.
+    #[serde(default)]
+    pub claim: Claim,
+}
+
+impl NodeInfo {
+    /// The value's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads the value.
+    ///
+    /// # Errors
+    /// Bytes that are no such value.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        decode("node", bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_reads_back_what_was_written_idle_or_claimed() {
+        let claimed = Claim::Claimed { group: GroupId::new("tweets-0"), claim: 41 };
+        for claim in [Claim::Idle, claimed] {
+            let info = NodeInfo {
+                incarnation: Incarnation(7),
+                life: Life(2),
+                role: NodeRole::Data,
+                addresses: Addresses { peer: "h:1".to_owned(), ..Addresses::default() },
+                zone: Some("a".to_owned()),
+                preferred_keyspace: Some("tweets".to_owned()),
+                preferred_group: Some(GroupId::new("tweets-0")),
+                priority: 3,
+                claim,
+            };
+            assert_eq!(NodeInfo::decode(&info.encode()).unwrap(), info);
+        }
+    }
+
+    #[test]
+    fn a_key_names_its_node() {
+        let id = NodeId::new("tweets-0-1");
+        assert_eq!(node_of_key(node_key(&id).as_bytes()), Some(id));
+    }
+}

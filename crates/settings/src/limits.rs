@@ -1,0 +1,78 @@
+//! Bounds: on clients, on memory, on lag, on the log's files.
+
+use crate::duration_text;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+const MIB: u64 = 1 << 20;
+
+/// What protects a data node from its clients; sizes in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connected clients; more are refused with an error. 1 to 1,000,000, default 10,000.
+    pub maxclients: u32,
+    /// Memory of the keys; at it writes are refused. 0 = no limit (the default).
+    pub maxmemory_bytes: u64,
+    /// Answers waiting for one client that does not read; more closes it. Default 64 MiB.
+    pub output_buffer_bytes_max: u64,
+    /// Commands of one client not yet executed; more closes it. Default 64 MiB.
+    pub query_buffer_bytes_max: u64,
+    /// The longest argument of a command; at most half a batch's body. Default 32 MiB.
+    pub bulk_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            maxclients: 10_000,
+            maxmemory_bytes: 0,
+            output_buffer_bytes_max: 64 * MIB,
+            query_buffer_bytes_max: 64 * MIB,
+            bulk_bytes_max: 32 * MIB,
+        }
+    }
+}
+
+/// What a member may be behind and still count as in sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct LagBounds {
+    /// Bytes of the log not yet acknowledged; default 1 MiB.
+    pub bytes_max: u64,
+    /// Age of the oldest entry not yet acknowledged; default 1 s.
+    #[serde(with = "duration_text")]
+    pub age_max: Duration,
+    /// How long a joiner stays within both before it may count; default 3 s.
+    #[serde(with = "duration_text")]
+    pub steady_for: Duration,
+}
+
+impl Default for LagBounds {
+    fn default() -> Self {
+        Self { bytes_max: MIB, age_max: Duration::from_secs(1), steady_for: Duration::from_secs(3) }
+    }
+}
+
+/// The files of a node's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// The size of one preallocated segment; 1 MiB to 1 GiB, default 64 MiB.
+    pub segment_bytes: u64,
+    /// Between two background flushes; 1 ms to 10 s, default 10 ms.
+    #[serde(with = "duration_text")]
+    pub flush_interval: Duration,
+    /// Free bytes of the disk below which client writes are refused; default 256 MiB.
+    pub disk_reserve_bytes: u64,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 * MIB,
+            flush_interval: Duration::from_millis(10),
+            disk_reserve_bytes: 256 * MIB,
+        }
+    }
+}
