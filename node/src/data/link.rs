@@ -1,0 +1,418 @@
+//! What control and the data thread tell each other.
+//!
+//! Control holds a [`DataLink`] and the receiving end of [`FromData`]; neither side ever blocks on
+//! the other. What changes with every commit (committed, read deadline, copies) is in atomics, the
+//! rest are messages. A commit or deadline is tagged with the *term* (the epoch in which mastership
+//! began), so that one of a later mastership can never release a reply of an earlier one.
+
+use crate::data::routes::Routes;
+use bytes::Bytes;
+use cairn_logic::batch::Batch;
+use cairn_logic::ids::{Epoch, Offset};
+use cairn_logic::replication::Admission;
+use cairn_logic::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::mpsc;
+use tokio::sync::{Notify, oneshot};
+
+/// How linearizable reads are made safe (docs/replication.md §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// By members' promises: released while a fresh clock is below the read deadline.
+    Lease,
+    /// By a round of acknowledgements asked for after the read came.
+    Confirm,
+}
+
+/// When a write is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// Once committed (one, quorum, all).
+    AtCommit,
+    /// Once appended (async): what was answered can be lost with the master.
+    AtAppend,
+}
+
+/// To the data thread, handled in order.
+#[derive(Debug)]
+pub enum ToData {
+    /// A committed batch on a node that is not master (also when the log is replayed at a start).
+    /// Batches come without gaps, from offset 1 or from the last one applied.
+    Apply(Batch),
+    /// Drop all keys; batches are applied anew from offset 1.
+    Rebuild,
+    /// Everything below `next` was applied (the epoch record, which control appended as elect,
+    /// included): serve as master, append from `next` on in `epoch`.
+    BecomeMaster {
+        /// The epoch; also the term of this mastership.
+        epoch: Epoch,
+        /// The offset of the next entry.
+        next: Offset,
+        /// How reads are made safe.
+        reads: Reads,
+        /// When writes are answered.
+        answers: Answers,
+    },
+    /// While master: append `record` as a batch of its own and go on in `epoch`.
+    OpenEpoch {
+        /// The new epoch.
+        epoch: Epoch,
+        /// The encoded epoch record.
+        record: Bytes,
+        /// When writes are answered from now on.
+        answers: Answers,
+    },
+    /// Mastership ended: waiting writes get NOACK, waiting reads a redirect or CLUSTERDOWN.
+    StepDown {
+        /// The epoch that ended.
+        epoch: Epoch,
+    },
+    /// Whether client writes are admitted (until this arrives after [`ToData::BecomeMaster`], they
+    /// are not).
+    Admission(Admission),
+    /// Reads that came before this token was asked for may be released.
+    ReadsConfirmed {
+        /// From [`FromData::NeedConfirm`].
+        token: u64,
+    },
+    /// New routes.
+    Routes(Arc<Routes>),
+    /// Whether the state is being built (LOADING) or may be shown.
+    Loading(bool),
+    /// New limits and password.
+    Config(Config),
+    /// A question for status and tests.
+    Query(Query),
+    /// Accept nobody new, admit nothing new, answer what waits (at most `within`), then end.
+    Stop {
+        /// The longest wait for replies that are held.
+        within: Duration,
+    },
+}
+
+/// Questions that only the owner of the keyspace can answer.
+#[derive(Debug)]
+pub enum Query {
+    /// The digest of all slots and the offset it stands for.
+    Digest(oneshot::Sender<Digest>),
+}
+
+/// What a state machine holds, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// The last entry that is in the state.
+    pub applied: Offset,
+    /// Equal on members that hold the same keys and values.
+    pub digest: u128,
+    /// How many keys.
+    pub keys: u64,
+}
+
+/// From the data thread.
+#[derive(Debug)]
+pub enum FromData {
+    /// Appended by this master, in order, without gaps: write it, send it.
+    Appended(Batch),
+    /// `reads: confirm`: prove mastership for the reads that have come.
+    NeedConfirm {
+        /// Returned with [`ToData::ReadsConfirmed`].
+        token: u64,
+    },
+    /// All is answered and appended; the thread ends. Nothing comes after it.
+    Stopped,
+}
+
+/// Limits and password; all of them can change while the thread runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// AUTH's password; `None`: nobody needs one.
+    pub requirepass: Option<String>,
+    /// How long a write may wait for its copies before NOACK.
+    pub ack_timeout: Duration,
+    /// Connections served at once.
+    pub clients_max: usize,
+    /// The largest half-received request of one client, in bytes.
+    pub query_buffer_max_bytes: usize,
+    /// Replies a client may leave unread before it is closed, in bytes.
+    pub output_buffer_max_bytes: usize,
+    /// How long a request may stay half-received without a byte more.
+    pub half_request_max: Duration,
+    /// Close clients that ask nothing for so long; zero: never.
+    pub idle_max: Duration,
+    /// Appended and not yet committed bytes above which no request is read.
+    pub uncommitted_max_bytes: u64,
+    /// Memory above which commands that need more are refused, in bytes; 0: no limit.
+    pub memory_max_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            requirepass: None,
+            ack_timeout: Duration::from_secs(1),
+            clients_max: 10_000,
+            query_buffer_max_bytes: 1 << 30,
+            output_buffer_max_bytes: 256 << 20,
+            half_request_max: Duration::from_secs(60),
+            idle_max: Duration::ZERO,
+            uncommitted_max_bytes: 64 << 20,
+            memory_max_bytes: 0,
+        }
+    }
+}
+
+/// The clocks the thread reads, once per turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// The monotonic clock that control's deadlines are on.
+    pub now: fn() -> Instant,
+    /// Milliseconds since 1970.
+    pub unix_ms: fn() -> u64,
+}
+
+/// Figures the thread keeps current, for reports and metrics; read without order.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    /// The last entry in the state: applied, or appended by this master.
+    pub applied: AtomicU64,
+    /// Commands executed since the start.
+    pub commands: AtomicU64,
+    /// Keys held.
+    pub keys: AtomicU64,
+    /// Memory of keys and values, in bytes.
+    pub memory_bytes: AtomicU64,
+    /// Connections open.
+    pub clients: AtomicU64,
+    /// Connections accepted since the start.
+    pub connections: AtomicU64,
+    /// Connections refused or closed by a limit since the start.
+    pub refused: AtomicU64,
+    /// Appended and not committed, in bytes.
+    pub uncommitted_bytes: AtomicU64,
+    /// Writes answered with NOACK since the start.
+    pub noacks: AtomicU64,
+}
+
+/// More other members than a group may have.
+pub const COPIES_MAX: usize = 16;
+
+/// The atomics both sides see.
+#[derive(Debug)]
+pub struct Shared {
+    /// The term `committed`, `read_until` and `copies` belong to; 0: not master.
+    term: AtomicU64,
+    committed: AtomicU64,
+    read_until: AtomicU64,
+    /// `copies[k]`: the greatest offset that k + 1 other members have acknowledged.
+    copies: [AtomicU64; COPIES_MAX],
+    /// Bytes of [`ToData::Apply`] sent and not yet applied.
+    apply_bytes: AtomicU64,
+    /// Told when `apply_bytes` has fallen.
+    apply_room: Notify,
+    /// The thread waits in epoll, or is about to: a change must wake it.
+    sleeping: AtomicBool,
+    /// The thread has replies that wait for a commit or a deadline.
+    waiting: AtomicBool,
+    /// For reports and metrics.
+    pub gauges: Gauges,
+}
+
+/// Sent and unapplied bytes above which [`DataLink::apply_full`] says to wait.
+pub const APPLY_MAX_BYTES: u64 = 64 << 20;
+
+/// Control's side of the data thread.
+#[derive(Debug)]
+pub struct DataLink {
+    sender: mpsc::Sender<ToData>,
+    waker: Arc<mio::Waker>,
+    shared: Arc<Shared>,
+    /// The term of the mastership that control last announced.
+    term: u64,
+}
+
+/// The thread's end of the messages to it.
+#[derive(Debug)]
+pub struct DataEnd {
+    pub(super) receiver: mpsc::Receiver<ToData>,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// Makes both ends; `waker` ends the thread's wait.
+#[must_use]
+pub fn pair(waker: Arc<mio::Waker>) -> (DataLink, DataEnd) {
+    let (sender, receiver) = mpsc::channel();
+    let shared = Arc::new(Shared {
+        term: AtomicU64::new(0),
+        committed: AtomicU64::new(0),
+        read_until: AtomicU64::new(0),
+        copies: std::array::from_fn(|_| AtomicU64::new(0)),
+        apply_bytes: AtomicU64::new(0),
+        apply_room: Notify::new(),
+        sleeping: AtomicBool::new(false),
+        waiting: AtomicBool::new(false),
+        gauges: Gauges::default(),
+    });
+    let end = DataEnd { receiver, shared: Arc::clone(&shared) };
+    (DataLink { sender, waker, shared, term: 0 }, end)
+}
+
+impl DataLink {
+    /// Sends a message; it is handled after all that were sent before. Never blocks. After the
+    /// thread has ended, messages are dropped.
+    ///
+    /// A sender of many [`ToData::Apply`] waits for [`DataLink::apply_room`] when
+    /// [`DataLink::apply_full`] says so; that is what bounds the queue.
+    pub fn send(&mut self, message: ToData) {
+        match &message {
+            ToData::BecomeMaster { epoch, .. } => self.term = epoch.0,
+            ToData::StepDown { .. } => self.close_term(),
+            ToData::Apply(batch) => {
+                self.shared.apply_bytes.fetch_add(cost(batch), Ordering::Relaxed);
+            }
+            _ => {}
+        }
+        if self.sender.send(message).is_ok() {
+            self.wake();
+        }
+    }
+
+    /// Mastership is over from this moment, whatever is still queued: nothing is released.
+    fn close_term(&mut self) {
+        self.term = 0;
+        self.shared.term.store(0, Ordering::Release);
+        self.shared.read_until.store(0, Ordering::Release);
+    }
+
+    /// While master: everything up to `offset` is committed. Replies that waited for it go out.
+    pub fn commit(&self, offset: Offset) {
+        self.open_term();
+        self.shared.committed.store(offset.0, Ordering::Release);
+        self.wake_waiting();
+    }
+
+    /// While master: linearizable reads may be released until then by a fresh clock.
+    pub fn read_until(&self, deadline: Option<Instant>) {
+        self.open_term();
+        let nanos = deadline.map_or(0, Instant::as_nanos);
+        self.shared.read_until.store(nanos, Ordering::Release);
+        self.wake_waiting();
+    }
+
+    /// While master: `acked` has, for each *other* member, the greatest offset it acknowledged (in
+    /// any order; at most [`COPIES_MAX`] count). Only WAIT reads it.
+    pub fn copies(&self, acked: &mut [Offset]) {
+        acked.sort_unstable_by(|a, b| b.cmp(a));
+        self.open_term();
+        for (k, cell) in self.shared.copies.iter().enumerate() {
+            cell.store(acked.get(k).map_or(0, |offset| offset.0), Ordering::Release);
+        }
+        self.wake_waiting();
+    }
+
+    /// Whether the thread has much left to apply: send no more batches, wait for room.
+    #[must_use]
+    pub fn apply_full(&self) -> bool {
+        self.shared.apply_bytes.load(Ordering::Acquire) > APPLY_MAX_BYTES
+    }
+
+    /// Returns once [`DataLink::apply_full`] is (or may have become) false.
+    pub async fn apply_room(&self) {
+        let notified = self.shared.apply_room.notified();
+        if self.apply_full() {
+            notified.await;
+        }
+    }
+
+    /// Figures of the thread.
+    #[must_use]
+    pub fn gauges(&self) -> &Gauges {
+        &self.shared.gauges
+    }
+
+    /// What both sides share, for tasks that outlive a borrow of the link (metrics).
+    #[must_use]
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    fn open_term(&self) {
+        if self.shared.term.load(Ordering::Relaxed) != self.term {
+            // What an earlier mastership left is void before the new term shows.
+            self.shared.committed.store(0, Ordering::Release);
+            self.shared.read_until.store(0, Ordering::Release);
+            self.shared.copies.iter().for_each(|cell| cell.store(0, Ordering::Release));
+            self.shared.term.store(self.term, Ordering::Release);
+        }
+    }
+
+    fn wake_waiting(&self) {
+        // Pairs with the fence in `Shared::sleep`: either we see that it waits, or it sees the store.
+        fence(Ordering::SeqCst);
+        if self.shared.waiting.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        fence(Ordering::SeqCst);
+        if self.shared.sleeping.swap(false, Ordering::SeqCst) {
+            // A failed wake is a full counter: the thread is being woken already.
+            self.waker.wake().ok();
+        }
+    }
+}
+
+/// What the thread may release at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Released {
+    pub(super) committed: Offset,
+    pub(super) read_until: Instant,
+}
+
+impl Shared {
+    /// What control allows in `term`; nothing, if it speaks of another one.
+    ///
+    /// The values are read before the term: control stores the term first, so a value of a later
+    /// mastership is never seen under the earlier one's number.
+    pub(super) fn released(&self, term: Epoch) -> Released {
+        let committed = self.committed.load(Ordering::Acquire);
+        let read_until = self.read_until.load(Ordering::Acquire);
+        if self.term.load(Ordering::Acquire) != term.0 || term == Epoch::ZERO {
+            return Released::default();
+        }
+        Released { committed: Offset(committed), read_until: Instant::from_nanos(read_until) }
+    }
+
+    /// How many other members have acknowledged `offset`.
+    pub(super) fn copies_of(&self, term: Epoch, offset: Offset) -> usize {
+        let has = |cell: &&AtomicU64| cell.load(Ordering::Acquire) >= offset.0.max(1);
+        let count = self.copies.iter().take_while(has).count();
+        if self.term.load(Ordering::Acquire) == term.0 { count } else { 0 }
+    }
+
+    /// A batch was applied.
+    pub(super) fn applied(&self, batch: &Batch) {
+        let before = self.apply_bytes.fetch_sub(cost(batch), Ordering::AcqRel);
+        if before > APPLY_MAX_BYTES / 2 && before - cost(batch) <= APPLY_MAX_BYTES / 2 {
+            self.apply_room.notify_waiters();
+        }
+    }
+
+    /// The thread is about to wait: from now on every change wakes it. It looks once more at the
+    /// queue and at [`Shared::released`] between this call and the wait.
+    pub(super) fn sleep(&self, waiting: bool) {
+        self.waiting.store(waiting, Ordering::SeqCst);
+        self.sleeping.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// The thread is awake.
+    pub(super) fn awake(&self) {
+        self.sleeping.store(false, Ordering::SeqCst);
+    }
+}
+
+fn cost(batch: &Batch) -> u64 {
+    batch.body.len() as u64 + 64
+}

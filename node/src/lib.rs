@@ -1,0 +1,4 @@
+//! The parts of a node of a Cairn cluster; `main.rs` wires them into roles.
+
+pub mod clock;
+pub mod data;
