@@ -1,0 +1,19 @@
+//! The etcd v3 API: generated messages and services.
+
+/// Stored keys and events (`mvccpb`).
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod mvccpb {
+    tonic::include_proto!("mvccpb");
+}
+
+/// What the Auth service's requests carry (`authpb`).
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod authpb {
+    tonic::include_proto!("authpb");
+}
+
+/// Requests, responses and services (`etcdserverpb`).
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod etcdserverpb {
+    tonic::include_proto!("etcdserverpb");
+}
