@@ -8,7 +8,7 @@
 use crate::data::routes::Routes;
 use bytes::Bytes;
 use cairn_logic::batch::Batch;
-use cairn_logic::ids::{Epoch, Offset};
+use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::replication::Admission;
 use cairn_logic::time::{Duration, Instant};
 use std::sync::Arc;
@@ -113,7 +113,23 @@ pub struct Digest {
 #[derive(Debug)]
 pub enum FromData {
     /// Appended by this master, in order, without gaps: write it, send it.
+    ///
+    /// Batches of an epoch that has ended may still come until [`FromData::SteppedDown`]: control
+    /// drops them, and because they are in this state and in no log, it rebuilds.
     Appended(Batch),
+    /// [`ToData::StepDown`] was handled: no more batches of that mastership come.
+    SteppedDown {
+        /// The last entry in the state.
+        last: EntryId,
+    },
+    /// A batch to apply, or the start of a mastership, does not follow the state. Clients get
+    /// LOADING and batches are ignored until [`ToData::Rebuild`].
+    Gap {
+        /// The last entry in the state.
+        last: EntryId,
+        /// The offset that came.
+        came: Offset,
+    },
     /// `reads: confirm`: prove mastership for the reads that have come.
     NeedConfirm {
         /// Returned with [`ToData::ReadsConfirmed`].
