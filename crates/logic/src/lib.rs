@@ -4,10 +4,12 @@
 //! in, effects go out; `cairn-host` performs them. Read `ids`, `time`, `batch` and `record` for the
 //! nouns, `message` for what travels, `counting` for the arithmetic, then `replication`.
 
+pub mod arbiter;
 pub mod batch;
 pub mod counting;
 pub mod ids;
 pub mod message;
+pub mod mutant;
 pub mod record;
 pub mod replication;
 pub mod time;
