@@ -21,7 +21,7 @@ pub struct Sender {
 pub enum Message {
     /// Entries, in order.
     Append(Append),
-    /// "I am master of `epoch`", on a connection of its own.
+    /// "I am master (or elect) of `epoch`", on a connection of its own.
     Heartbeat(Heartbeat),
     /// What the sender verifiably holds.
     Ack(Ack),
@@ -94,7 +94,8 @@ pub struct Refuse {
     pub life: Life,
     /// The greatest epoch the sender has sealed.
     pub sealed: Epoch,
-    /// Where to continue: an entry the sender has, at or before the refused `prev`.
+    /// Where to continue: an entry the sender has that ends a batch, smaller than the refused
+    /// `prev`. Meaningless when `sealed` is greater than the refused epoch.
     pub hint: EntryId,
     /// The refused message's `sent_at`.
     pub sent_at: Instant,
@@ -124,6 +125,9 @@ pub enum Order {
         members: Vec<Member>,
         /// Its rule, wanted and durability.
         mode: Mode,
+        /// After a start without proof: revisions and tokens go on above it (the greatest
+        /// `reserved` of the sealed); 0 otherwise.
+        above: u64,
     },
     /// Planned switchover: stop admitting, answer when `target` has everything.
     HandOver {

@@ -104,4 +104,21 @@ pub struct EpochRecord {
     pub master: NodeId,
     /// Who counts in it.
     pub members: Vec<Member>,
+    /// Revisions and tokens go on above it; 0 unless the epoch began without proof (§8).
+    #[serde(default)]
+    pub above: u64,
+}
+
+impl EpochRecord {
+    /// Its bytes as the body of a batch.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("names and numbers always have a JSON form")
+    }
+
+    /// Reads what [`Self::encode`] wrote; `None` for anything else.
+    #[must_use]
+    pub fn decode(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok()
+    }
 }

@@ -20,6 +20,18 @@ pub struct Vote {
     pub life: Life,
     /// No revision or token above it was ever given out by this folder.
     pub reserved: u64,
+    /// Whether copies of this folder may have been counted before they were flushed: then a power
+    /// cut costs `intact` (docs/replication.md §8).
+    pub unflushed: bool,
+}
+
+/// How linearizable reads are proved (docs/replication.md §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// By live promises: [`Effect::ReadUntil`].
+    Lease,
+    /// By a round of acknowledgements: [`Input::ConfirmReads`]; for hosts that may be paused.
+    Confirm,
 }
 
 /// What the files said at the start of a process (docs/replication.md §8).
@@ -33,13 +45,14 @@ pub struct Recovered {
     pub last: EntryId,
     /// How far it is known to be flushed.
     pub flushed: Offset,
-    /// The clean mark, if it was found.
+    /// The clean mark, if it was found; the host removes it durably with the first
+    /// [`Effect::Persist`].
     pub clean: Option<EntryId>,
     /// Whether the machine has not rebooted since the former process.
     pub same_boot: bool,
     /// Whether a write or flush failed in the former process.
     pub failed_disk: bool,
-    /// Whether a torn tail was cut while opening.
+    /// Whether a torn tail was cut while opening; for people, it decides nothing.
     pub torn: bool,
 }
 
@@ -55,7 +68,7 @@ pub enum Input {
         /// What.
         body: Message,
     },
-    /// From a judge.
+    /// From a judge. Attempts are unique to a judge: answers are routed back by their number.
     Order(Order),
     /// The record, as committed by its keeper (also its first reading).
     Record(Record),
@@ -63,14 +76,23 @@ pub enum Input {
     Learners(Vec<Member>),
     /// The planner's next wish, or none.
     Wish(Option<Change>),
-    /// The appender made a batch and handed it to the log, in order (masters and elects only).
-    Appended(BatchHead),
-    /// Everything up to here is in the page cache.
+    /// The appender made a batch and it was queued for writing (masters and elects only). It
+    /// follows [`Replica::last`]; a batch of an appender that has not yet heard of its `StepDown`
+    /// is dropped by the host and costs the state machine a rebuild.
+    Appended {
+        /// The batch.
+        head: BatchHead,
+        /// The size of its body, for the lag in bytes.
+        bytes: u64,
+    },
+    /// Everything up to here is in the page cache. Never delivered for writes from before a
+    /// [`Effect::Cut`] once that is done; the same for `Flushed`.
     Written(EntryId),
     /// Everything up to here is flushed.
     Flushed(EntryId),
-    /// An [`Effect::Replicate`] was performed: one frame of whole batches left, ending here. What
-    /// lies between `last` and the effect's `up_to` did not fit and is asked for anew.
+    /// The answer to every [`Effect::Replicate`] of the present epoch: one frame of whole batches
+    /// left, ending here (`prev` itself when nothing could be sent). What lies between `last` and
+    /// the effect's `up_to` did not fit and is asked for anew.
     Sent {
         /// To whom.
         to: NodeId,
@@ -115,7 +137,8 @@ pub enum Effect {
     },
     /// Barrier: the state machine has applied what was cut: drop its state and apply anew.
     Rebuild,
-    /// Write the batches of the append being handled to the log, without the first `skip`.
+    /// Write the batches of the append being handled to the log, without the first `skip`;
+    /// answered with [`Input::Written`].
     Write {
         /// Batches at the front that are already held.
         skip: usize,
@@ -129,8 +152,10 @@ pub enum Effect {
         /// What.
         body: Message,
     },
-    /// Send entries: read batches after `prev` from the log (whole batches, at most the host's
-    /// frame size, none beyond `up_to`) and send them as one [`crate::message::Append`].
+    /// Send entries: read batches after `prev` from the log (whole batches, at least one, at most
+    /// the host's frame size, none beyond `up_to`) and send them as one
+    /// [`crate::message::Append`]; answered with [`Input::Sent`]. At most one of these is open for
+    /// each peer, and at most four frames are unacknowledged.
     Replicate {
         /// To whom.
         to: NodeId,
@@ -147,14 +172,19 @@ pub enum Effect {
     },
     /// Answer the judge.
     Answer(Answer),
-    /// Let the appender append this as the first entry of its epoch, then go on in that epoch.
+    /// Append this as the first entry of its epoch, one batch with `authority` and `opens_epoch`,
+    /// then go on in that epoch. For an elect it is the next entry of the log. A sitting master's
+    /// appender puts it right after whatever it appended last: batches of its former epoch may
+    /// still come before it.
     OpenEpoch(EpochRecord),
-    /// The state machine may apply up to here (masters have, and release replies).
+    /// The state machine may apply up to here, all of it written (masters have, and release
+    /// replies).
     Commit {
         /// Committed.
         up_to: Offset,
     },
-    /// Everything up to the epoch record is committed: apply it, then serve.
+    /// Everything up to the epoch record is committed (a `Commit` came before): serve once that
+    /// is applied.
     BecomeMaster {
         /// The epoch.
         epoch: Epoch,
@@ -168,15 +198,17 @@ pub enum Effect {
     },
     /// Whether client writes are admitted, when that changes.
     Admission(Admission),
-    /// Linearizable reads may be released until then by a fresh clock; `None`: not at all.
+    /// Linearizable reads may be released until then by a fresh clock; `None`: not at all. Said
+    /// when it changes; `StepDown` includes `None`.
     ReadUntil(Option<Instant>),
     /// Reads that came before this token was given may be released.
     ReadsConfirmed {
         /// From [`Input::ConfirmReads`].
         token: u64,
     },
-    /// Try to replace the record (compare-and-swap on `expected`); the outcome arrives as
-    /// [`Input::Record`]. Repeated until the version has moved.
+    /// Try once to replace the record (compare-and-swap on `expected`); the outcome arrives as
+    /// [`Input::Record`], by the watch or by reading after the try. The replica repeats it until
+    /// the version has moved.
     AskRecord {
         /// The version it replaces.
         expected: Version,
@@ -185,8 +217,7 @@ pub enum Effect {
     },
     /// Read the record anew, without waiting for the watch.
     ReadRecord,
-    /// A member has nothing in common with this log any more or is too far behind it: give it a
-    /// full copy (with whole logs kept this is an append from offset 1).
+    /// Something is broken or lost; say so.
     Alarm(Alarm),
 }
 

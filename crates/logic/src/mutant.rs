@@ -1,0 +1,145 @@
+//! Rules that can be broken on purpose, to prove that the simulator would notice.
+//!
+//! Without the feature `mutants` every rule holds and [`broken`] is a constant.
+
+/// One rule switched off (the names are those of docs/findings.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mutant {
+    /// F1: the elect says Ready before its epoch record has the copies.
+    NoTransfer,
+    /// F1: entries of older epochs are committed by counting them.
+    OldEpochCount,
+    /// F4: a member that may have lost its tail counts as proof (judge).
+    CountUnintact,
+    /// F6: one sealed member too few is proof (judge).
+    SealMinusOne,
+    /// F8: commits count by the old configuration alone while a change is asked for.
+    NoJoint,
+    /// F8: a change is asked for before the new members hold what is committed.
+    NoJointCondition,
+    /// F8: the master counts by the new configuration before it is recorded.
+    ShrinkBeforeRecord,
+    /// F8: lease reads ask the old configuration only while a change is asked for.
+    JointReadsOnlyOld,
+    /// F4: a seal is answered without being flushed.
+    VoteNotDurable,
+    /// F5: a restarted process goes on as the master the record names.
+    MasterSurvivesRestart,
+    /// F5: an elect does not check life and log end.
+    NoElectCheck,
+    /// F5: an elect does not check its life.
+    ElectNoLife,
+    /// F13: a member acknowledges its log's end.
+    AckLogEnd,
+    /// F13: a member commits beyond what was verified.
+    CommitUnverified,
+    /// F13: learners count as copies.
+    LearnerCounts,
+    /// F11: a promise runs from the arrival of the acknowledgement.
+    LeaseFromReceive,
+    /// F11: a seal is answered while a promise is live.
+    SealIgnoresPromise,
+    /// F11: a restarted member forgets that it promised.
+    RestartForgetsPromise,
+    /// F6: the longest log is chosen, whatever its epoch (judge).
+    ChooseByOffset,
+    /// F6: the greatest sealed epoch is chosen (judge).
+    SealedEpochChoice,
+    /// F4: acknowledgements of a former life count.
+    StaleLives,
+    /// F4: a member is declared intact by its first acknowledgement.
+    HealedAtOnce,
+    /// A member takes appends of an epoch below its seal.
+    NoEpochCheck,
+    /// F9: an elect already answers reads.
+    ReadBeforeActive,
+    /// F9: a member applies all it receives.
+    FollowerAppliesAll,
+    /// F12: a single copy counts before it is flushed.
+    AloneUnflushed,
+    /// F2: an elect acts before the record names it.
+    ActBeforeRecord,
+    /// F2: authority entries count before they are flushed.
+    AuthorityUnflushed,
+    /// F9: a former master keeps the state of entries that were cut.
+    NoRebuild,
+    /// The judge says `released` without proof (judge).
+    ReleasedLie,
+    /// F8: a compare-and-swap does not compare (keeper).
+    CasIgnoresVersion,
+    /// F10: a master answers OK when it has appended (shell).
+    AnswerAtAppend,
+    /// F9: linearizable reads do not wait for the write they saw (shell).
+    DirtyRead,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::NoTransfer,
+        Self::OldEpochCount,
+        Self::CountUnintact,
+        Self::SealMinusOne,
+        Self::NoJoint,
+        Self::NoJointCondition,
+        Self::ShrinkBeforeRecord,
+        Self::JointReadsOnlyOld,
+        Self::VoteNotDurable,
+        Self::MasterSurvivesRestart,
+        Self::NoElectCheck,
+        Self::ElectNoLife,
+        Self::AckLogEnd,
+        Self::CommitUnverified,
+        Self::LearnerCounts,
+        Self::LeaseFromReceive,
+        Self::SealIgnoresPromise,
+        Self::RestartForgetsPromise,
+        Self::ChooseByOffset,
+        Self::SealedEpochChoice,
+        Self::StaleLives,
+        Self::HealedAtOnce,
+        Self::NoEpochCheck,
+        Self::ReadBeforeActive,
+        Self::FollowerAppliesAll,
+        Self::AloneUnflushed,
+        Self::ActBeforeRecord,
+        Self::AuthorityUnflushed,
+        Self::NoRebuild,
+        Self::ReleasedLie,
+        Self::CasIgnoresVersion,
+        Self::AnswerAtAppend,
+        Self::DirtyRead,
+    ];
+}
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use super::Mutant;
+    use std::cell::Cell;
+
+    thread_local! {
+        static BROKEN: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Breaks one rule on this thread, or none.
+    pub fn set_broken(mutant: Option<Mutant>) {
+        BROKEN.with(|b| b.set(mutant));
+    }
+
+    /// Whether this rule is broken on this thread.
+    #[must_use]
+    pub fn broken(mutant: Mutant) -> bool {
+        BROKEN.with(|b| b.get() == Some(mutant))
+    }
+}
+
+#[cfg(feature = "mutants")]
+pub use switch::{broken, set_broken};
+
+/// Whether this rule is broken: never, in a product build.
+#[cfg(not(feature = "mutants"))]
+#[must_use]
+#[inline]
+pub const fn broken(_: Mutant) -> bool {
+    false
+}
