@@ -1,0 +1,146 @@
+//! Replays a batch: on replicas, on learners and at a restart.
+
+use crate::effects::{Op, Reader};
+use crate::keyspace::{At, Keyspace};
+use crate::table::Place;
+use cairn_logic::ids::Offset;
+
+/// A batch that cannot be applied. The keyspace is then of no use any more: the caller must stop,
+/// loudly, and build it anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Bytes that no version of this program writes.
+    #[error("malformed effects in entry {offset}")]
+    Malformed {
+        /// The entry.
+        offset: Offset,
+    },
+    /// An effect that does not fit to the data here: the copies differ.
+    #[error("effects of entry {offset} do not fit to the data")]
+    Diverged {
+        /// The entry.
+        offset: Offset,
+    },
+}
+
+enum Fault {
+    Malformed,
+    Diverged,
+}
+
+impl Keyspace {
+    /// Applies the entries of a batch, whose first has the offset `first`; returns how many.
+    ///
+    /// # Errors
+    /// [`Error`]; entries before the one it names have been applied, that one perhaps in part.
+    pub fn apply(&mut self, body: &[u8], first: Offset) -> Result<u32, Error> {
+        let mut reader = Reader::new(body);
+        let mut offset = first;
+        let mut count = 0;
+        while !reader.is_empty() {
+            let entry = reader.text().filter(|entry| !entry.is_empty());
+            let entry = entry.ok_or(Error::Malformed { offset })?;
+            let mut effects = Reader::new(entry);
+            while !effects.is_empty() {
+                self.apply_effect(&mut effects, offset).map_err(|fault| match fault {
+                    Fault::Malformed => Error::Malformed { offset },
+                    Fault::Diverged => Error::Diverged { offset },
+                })?;
+            }
+            count += 1;
+            offset = offset.next();
+        }
+        Ok(count)
+    }
+
+    fn apply_effect(&mut self, effects: &mut Reader<'_>, offset: Offset) -> Result<(), Fault> {
+        let op = effects.byte().and_then(Op::from_code).ok_or(Fault::Malformed)?;
+        if op == Op::Flush {
+            self.clear(offset);
+            return Ok(());
+        }
+        let key = effects.text().ok_or(Fault::Malformed)?;
+        let at = self.locate(key);
+        let place = self.find(at, key);
+        let mut target = Target { ks: self, at, key, place };
+        match op {
+            Op::Set | Op::SetExpiring | Op::SetKeeping | Op::Append | Op::SetRange => {
+                target.text(op, effects)
+            }
+            Op::Delete | Op::ExpireAt | Op::Persist => target.key(op, effects),
+            _ => Err(Fault::Malformed),
+        }?;
+        self.mark_written(at.slot, offset);
+        Ok(())
+    }
+}
+
+struct Target<'a> {
+    ks: &'a mut Keyspace,
+    at: At,
+    key: &'a [u8],
+    place: Option<Place>,
+}
+
+impl Target<'_> {
+    fn put_text(&mut self, text: &[u8], expiry: Option<u64>) {
+        self.ks.put_text(self.at, self.key, self.place, text, expiry);
+    }
+
+    fn text(&mut self, op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {
+        let from = match op {
+            Op::SetRange => Some(effects.varint().ok_or(Fault::Malformed)?),
+            _ => None,
+        };
+        let text = effects.text().ok_or(Fault::Malformed)?;
+        match op {
+            Op::Set => self.put_text(text, None),
+            Op::SetExpiring => {
+                let expiry = effects.varint().ok_or(Fault::Malformed)?;
+                self.put_text(text, Some(expiry));
+            }
+            Op::SetKeeping => {
+                let expiry = self.place.and_then(|place| self.ks.expiry(self.at, place));
+                self.put_text(text, expiry);
+            }
+            _ => return self.piece(from, text),
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, from: Option<u64>, piece: &[u8]) -> Result<(), Fault> {
+        /// No value is larger; a wild position must not take all memory.
+        const VALUE_BYTES_MAX: usize = 1 << 31;
+        let old = match self.place {
+            None => 0,
+            Some(place) => self.ks.text(self.at, place).ok_or(Fault::Diverged)?.len(),
+        };
+        let from = match from {
+            None => old,
+            Some(from) => usize::try_from(from).map_err(|_| Fault::Malformed)?,
+        };
+        let end = from.checked_add(piece.len()).filter(|end| *end <= VALUE_BYTES_MAX);
+        let end = end.ok_or(Fault::Malformed)?;
+        if self.place.is_none() {
+            self.put_text(b"", None);
+            self.place = self.ks.find(self.at, self.key);
+        }
+        let place = self.place.ok_or(Fault::Diverged)?;
+        let text = self.ks.resize_text(self.at, self.key, place, old.max(end));
+        text[from..end].copy_from_slice(piece);
+        Ok(())
+    }
+
+    fn key(&mut self, op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {
+        let expiry = match op {
+            Op::ExpireAt => Some(effects.varint().ok_or(Fault::Malformed)?),
+            _ => None,
+        };
+        let place = self.place.ok_or(Fault::Diverged)?;
+        match op {
+            Op::Delete => self.ks.remove(self.at, place),
+            _ => self.ks.put_expiry(self.at, place, expiry),
+        }
+        Ok(())
+    }
+}

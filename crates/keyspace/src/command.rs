@@ -1,0 +1,258 @@
+//! What commands there are: one static table for all that a node knows.
+
+mod table;
+
+pub use table::COMMANDS;
+
+use crate::exec::Call;
+use crate::refusal::Refusal;
+use cairn_resp::Args;
+use std::ops::BitOr;
+
+pub(crate) type Run = fn(&mut Call<'_>) -> Result<(), Refusal>;
+
+/// Properties of a command, as COMMAND tells them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u16);
+
+impl Flags {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// May change data.
+    pub const WRITE: Self = Self(1);
+    /// Reads data.
+    pub const READONLY: Self = Self(1 << 1);
+    /// May take memory: refused above the limit.
+    pub const DENY_OOM: Self = Self(1 << 2);
+    /// For administrators.
+    pub const ADMIN: Self = Self(1 << 3);
+    /// Answered while data is being loaded.
+    pub const LOADING: Self = Self(1 << 4);
+    /// Answered by a member that is behind.
+    pub const STALE: Self = Self(1 << 5);
+    /// Constant or logarithmic time.
+    pub const FAST: Self = Self(1 << 6);
+    /// Not in scripts.
+    pub const NO_SCRIPT: Self = Self(1 << 7);
+    /// Needs no authentication.
+    pub const NO_AUTH: Self = Self(1 << 8);
+    /// Not inside of MULTI.
+    pub const NO_MULTI: Self = Self(1 << 9);
+    /// May wait.
+    pub const BLOCKING: Self = Self(1 << 10);
+    /// Its keys depend on its arguments.
+    pub const MOVABLE_KEYS: Self = Self(1 << 11);
+    /// Its arguments must not be shown.
+    pub const SKIP_MONITOR: Self = Self(1 << 12);
+
+    /// Whether all of `other` are set.
+    #[must_use]
+    #[inline]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        self.and(other)
+    }
+}
+
+/// What family a command belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Keys of any type.
+    Generic,
+    /// Strings.
+    String,
+    /// Hashes.
+    Hash,
+    /// Lists.
+    List,
+    /// Sets.
+    Set,
+    /// Sorted sets.
+    SortedSet,
+    /// The client's connection.
+    Connection,
+    /// The node.
+    Server,
+    /// The cluster.
+    Cluster,
+    /// MULTI and its like.
+    Transactions,
+}
+
+/// Where a command's keys stand among its arguments (0 is the name).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// The first; 0 if there is none.
+    pub first: u8,
+    /// The last; negative ones count from the end.
+    pub last: i8,
+    /// The distance between two.
+    pub step: u8,
+}
+
+impl Keys {
+    /// No keys.
+    pub const NONE: Self = Self { first: 0, last: 0, step: 0 };
+    /// One key, argument 1.
+    pub const ONE: Self = Self { first: 1, last: 1, step: 1 };
+    /// All arguments.
+    pub const ALL: Self = Self { first: 1, last: -1, step: 1 };
+    /// Every other argument.
+    pub const PAIRS: Self = Self { first: 1, last: -1, step: 2 };
+}
+
+/// Commands that the session executes, not the keyspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named as its command")]
+pub enum Session {
+    Asking,
+    Auth,
+    Client,
+    Cluster,
+    Command,
+    Config,
+    Discard,
+    Exec,
+    Hello,
+    Info,
+    Multi,
+    Quit,
+    Readonly,
+    Readwrite,
+    Reset,
+    Select,
+    Unwatch,
+    Wait,
+    Watch,
+}
+
+/// Who executes a command.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// The keyspace, by this function.
+    Data(RunFn),
+    /// The session.
+    Session(Session),
+}
+
+/// A function that executes a command on data; called by [`crate::Keyspace::execute`].
+#[derive(Clone, Copy)]
+pub struct RunFn(pub(crate) Run);
+
+/// One command.
+pub struct Command {
+    /// Its name in small letters.
+    pub name: &'static str,
+    /// How many arguments it takes, its name included; negative: at least so many.
+    pub arity: i8,
+    /// Its properties.
+    pub flags: Flags,
+    /// Where its keys are.
+    pub keys: Keys,
+    /// Its family.
+    pub group: Group,
+    /// Who executes it.
+    pub kind: Kind,
+}
+
+impl Command {
+    /// Whether it takes `count` arguments, its name included.
+    #[must_use]
+    #[inline]
+    pub fn takes(&self, count: usize) -> bool {
+        let wanted = usize::from(self.arity.unsigned_abs());
+        if self.arity < 0 { count >= wanted } else { count == wanted }
+    }
+
+    /// The session command it is, if it is one.
+    #[must_use]
+    pub fn session(&self) -> Option<Session> {
+        match self.kind {
+            Kind::Session(session) => Some(session),
+            Kind::Data(_) => None,
+        }
+    }
+
+    /// Its keys in `args`, in their order; none if the arguments are too few.
+    pub fn keys_of<'a>(&self, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let Keys { first, last, step } = self.keys;
+        let count = args.len();
+        let last = if last < 0 {
+            count.checked_sub(usize::from(last.unsigned_abs()))
+        } else {
+            Some((last as usize).min(count.saturating_sub(1)))
+        };
+        let range = match last {
+            Some(last) if first > 0 => usize::from(first)..last + 1,
+            _ => 0..0,
+        };
+        range.step_by(usize::from(step).max(1)).map(move |index| args.get(index))
+    }
+
+    /// Its first key in `args`.
+    #[must_use]
+    #[inline]
+    pub fn first_key<'a>(&self, args: Args<'a>) -> Option<&'a [u8]> {
+        let first = usize::from(self.keys.first);
+        (first > 0 && first < args.len()).then(|| args.get(first))
+    }
+}
+
+/// The command called `name`, in letters of any case.
+#[must_use]
+#[inline]
+pub fn lookup(name: &[u8]) -> Option<&'static Command> {
+    let mut at = fold_name(name) % INDEX_LEN;
+    loop {
+        let command = match INDEX[at] {
+            0 => return None,
+            number => &COMMANDS[usize::from(number) - 1],
+        };
+        if command.name.as_bytes().eq_ignore_ascii_case(name) {
+            return Some(command);
+        }
+        at = (at + 1) % INDEX_LEN;
+    }
+}
+
+const INDEX_LEN: usize = 1024;
+
+/// Open addressing over the commands' names: 0 is free, else one more than the position.
+static INDEX: [u8; INDEX_LEN] = {
+    assert!(COMMANDS.len() < 255, "positions are kept in a byte");
+    let mut index = [0; INDEX_LEN];
+    let mut number = 0;
+    while number < COMMANDS.len() {
+        let mut at = fold_name(COMMANDS[number].name.as_bytes()) % INDEX_LEN;
+        while index[at] != 0 {
+            at = (at + 1) % INDEX_LEN;
+        }
+        index[at] = number as u8 + 1;
+        number += 1;
+    }
+    index
+};
+
+const fn fold_name(name: &[u8]) -> usize {
+    let mut sum = name.len();
+    let mut at = 0;
+    // The longest name has 16 letters; more cannot match anyway.
+    while at < name.len() && at < 16 {
+        sum = sum.wrapping_mul(31).wrapping_add((name[at] | 0x20) as usize);
+        at += 1;
+    }
+    sum ^ (sum >> 10)
+}

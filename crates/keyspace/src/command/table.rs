@@ -1,0 +1,113 @@
+//! The table of commands, by family.
+
+use super::{Command, Flags, Group, Keys, Kind, Run, RunFn, Session};
+use crate::run::{expiry, keys, strings};
+
+const WRITE: Flags = Flags::WRITE;
+const GROW: Flags = Flags::WRITE.and(Flags::DENY_OOM);
+const FAST_WRITE: Flags = Flags::WRITE.and(Flags::FAST);
+const FAST_GROW: Flags = GROW.and(Flags::FAST);
+const READ: Flags = Flags::READONLY;
+const FAST_READ: Flags = Flags::READONLY.and(Flags::FAST);
+const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::FAST);
+const ALWAYS_NO_AUTH: Flags = ALWAYS.and(Flags::NO_AUTH);
+const ADMIN: Flags = Flags::ADMIN.and(Flags::LOADING).and(Flags::STALE);
+const OPEN: Flags = Flags::LOADING.and(Flags::STALE);
+
+const fn data(
+    name: &'static str,
+    arity: i8,
+    flags: Flags,
+    keys: Keys,
+    group: Group,
+    run: Run,
+) -> Command {
+    Command { name, arity, flags, keys, group, kind: Kind::Data(RunFn(run)) }
+}
+
+const fn session(
+    name: &'static str,
+    arity: i8,
+    flags: Flags,
+    group: Group,
+    session: Session,
+) -> Command {
+    Command { name, arity, flags, keys: Keys::NONE, group, kind: Kind::Session(session) }
+}
+
+const fn text(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command {
+    data(name, arity, flags, Keys::ONE, Group::String, run)
+}
+
+const fn generic(name: &'static str, arity: i8, flags: Flags, keys: Keys, run: Run) -> Command {
+    data(name, arity, flags, keys, Group::Generic, run)
+}
+
+/// Every command a node knows.
+pub const COMMANDS: &[Command] = &[
+    text("append", 3, FAST_GROW, strings::append),
+    text("decr", 2, FAST_GROW, strings::decr),
+    text("decrby", 3, FAST_GROW, strings::decrby),
+    text("get", 2, FAST_READ, strings::get),
+    text("getdel", 2, FAST_WRITE, strings::getdel),
+    text("getex", -2, FAST_WRITE, strings::getex),
+    text("getrange", 4, READ, strings::getrange),
+    text("getset", 3, FAST_GROW, strings::getset),
+    text("incr", 2, FAST_GROW, strings::incr),
+    text("incrby", 3, FAST_GROW, strings::incrby),
+    data("mget", -2, FAST_READ, Keys::ALL, Group::String, strings::mget),
+    data("mset", -3, GROW, Keys::PAIRS, Group::String, strings::mset),
+    data("msetnx", -3, GROW, Keys::PAIRS, Group::String, strings::msetnx),
+    text("psetex", 4, GROW, strings::psetex),
+    text("set", -3, GROW, strings::set),
+    text("setex", 4, GROW, strings::setex),
+    text("setnx", 3, FAST_GROW, strings::setnx),
+    text("setrange", 4, GROW, strings::setrange),
+    text("strlen", 2, FAST_READ, strings::strlen),
+    text("substr", 4, READ, strings::getrange),
+    generic("del", -2, WRITE, Keys::ALL, keys::del),
+    generic("exists", -2, FAST_READ, Keys::ALL, keys::exists),
+    generic("expire", -3, FAST_WRITE, Keys::ONE, expiry::expire),
+    generic("expireat", -3, FAST_WRITE, Keys::ONE, expiry::expireat),
+    generic("expiretime", 2, FAST_READ, Keys::ONE, expiry::expiretime),
+    generic("persist", 2, FAST_WRITE, Keys::ONE, expiry::persist),
+    generic("pexpire", -3, FAST_WRITE, Keys::ONE, expiry::pexpire),
+    generic("pexpireat", -3, FAST_WRITE, Keys::ONE, expiry::pexpireat),
+    generic("pexpiretime", 2, FAST_READ, Keys::ONE, expiry::pexpiretime),
+    generic("pttl", 2, FAST_READ, Keys::ONE, expiry::pttl),
+    generic("touch", -2, FAST_READ, Keys::ALL, keys::exists),
+    generic("ttl", 2, FAST_READ, Keys::ONE, expiry::ttl),
+    generic("type", 2, FAST_READ, Keys::ONE, keys::type_of),
+    generic("unlink", -2, FAST_WRITE, Keys::ALL, keys::del),
+    data("dbsize", 1, FAST_READ, Keys::NONE, Group::Server, keys::dbsize),
+    data("flushall", -1, WRITE, Keys::NONE, Group::Server, keys::flush),
+    data("flushdb", -1, WRITE, Keys::NONE, Group::Server, keys::flush),
+    data("echo", 2, ALWAYS, Keys::NONE, Group::Connection, keys::echo),
+    data("ping", -1, ALWAYS, Keys::NONE, Group::Connection, keys::ping),
+    session("asking", 1, Flags::FAST, Group::Cluster, Session::Asking),
+    session("auth", -2, ALWAYS_NO_AUTH, Group::Connection, Session::Auth),
+    session("client", -2, OPEN, Group::Connection, Session::Client),
+    session("cluster", -2, OPEN, Group::Cluster, Session::Cluster),
+    session("command", -1, OPEN, Group::Server, Session::Command),
+    session("config", -2, ADMIN, Group::Server, Session::Config),
+    session("discard", 1, ALWAYS, Group::Transactions, Session::Discard),
+    session("exec", 1, OPEN, Group::Transactions, Session::Exec),
+    session("hello", -1, ALWAYS_NO_AUTH, Group::Connection, Session::Hello),
+    session("info", -1, OPEN, Group::Server, Session::Info),
+    session("multi", 1, ALWAYS, Group::Transactions, Session::Multi),
+    session("quit", -1, ALWAYS_NO_AUTH, Group::Connection, Session::Quit),
+    session("readonly", 1, ALWAYS, Group::Cluster, Session::Readonly),
+    session("readwrite", 1, ALWAYS, Group::Cluster, Session::Readwrite),
+    session("reset", 1, ALWAYS_NO_AUTH, Group::Connection, Session::Reset),
+    session("select", 2, ALWAYS, Group::Connection, Session::Select),
+    session("unwatch", 1, ALWAYS, Group::Transactions, Session::Unwatch),
+    session("wait", 3, Flags::BLOCKING, Group::Generic, Session::Wait),
+    Command {
+        name: "watch",
+        arity: -2,
+        flags: ALWAYS,
+        keys: Keys::ALL,
+        group: Group::Transactions,
+        kind: Kind::Session(Session::Watch),
+    },
+];

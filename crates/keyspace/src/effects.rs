@@ -1,0 +1,331 @@
+//! What a command did, as the log keeps it: few, absolute, and the same on every member.
+//!
+//! A batch body is a row of entries: `varint length, effects`. An entry is one atomic unit: a
+//! command, or a whole MULTI. An effect is an opcode and its arguments; texts are `varint length,
+//! bytes`. Times are absolute, in milliseconds since 1970; relative or conditional commands have
+//! been decided by whoever wrote the entry.
+
+use cairn_logic::ids::Offset;
+
+/// What an effect does. The numbers are on disk: never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Op {
+    /// key, value: a string without expiry.
+    Set = 1,
+    /// key, value, expiry: a string with one.
+    SetExpiring = 2,
+    /// key, value: a string that keeps the key's expiry.
+    SetKeeping = 3,
+    /// key, value: appended to a string.
+    Append = 4,
+    /// key, position, value: written over a string, zeros before it if needed.
+    SetRange = 5,
+    /// key: gone.
+    Delete = 6,
+    /// key, expiry.
+    ExpireAt = 7,
+    /// key: no expiry any more.
+    Persist = 8,
+    /// nothing: all keys gone.
+    Flush = 9,
+    /// key, count, then as many pairs of field and value.
+    HashSet = 10,
+    /// key, count, then as many fields.
+    HashDelete = 11,
+    /// key, count, then as many values, each pushed at the front.
+    PushFront = 12,
+    /// key, count, then as many values, each pushed at the back.
+    PushBack = 13,
+    /// key, count: taken from the front.
+    PopFront = 14,
+    /// key, count: taken from the back.
+    PopBack = 15,
+    /// key, count, then as many members.
+    SetAdd = 16,
+    /// key, count, then as many members.
+    SetRemove = 17,
+    /// key, count, then as many pairs of score (8 bytes, the bits of a double) and member.
+    SortedAdd = 18,
+    /// key, count, then as many members.
+    SortedRemove = 19,
+}
+
+impl Op {
+    /// The effect with this opcode.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            1 => Op::Set,
+            2 => Op::SetExpiring,
+            3 => Op::SetKeeping,
+            4 => Op::Append,
+            5 => Op::SetRange,
+            6 => Op::Delete,
+            7 => Op::ExpireAt,
+            8 => Op::Persist,
+            9 => Op::Flush,
+            10 => Op::HashSet,
+            11 => Op::HashDelete,
+            12 => Op::PushFront,
+            13 => Op::PushBack,
+            14 => Op::PopFront,
+            15 => Op::PopBack,
+            16 => Op::SetAdd,
+            17 => Op::SetRemove,
+            18 => Op::SortedAdd,
+            19 => Op::SortedRemove,
+            _ => return None,
+        })
+    }
+}
+
+/// The entries of one turn, on their way to become a batch.
+#[derive(Debug)]
+pub struct EffectLog {
+    body: Vec<u8>,
+    entries: u32,
+    next: Offset,
+    open: Option<usize>,
+    in_unit: bool,
+}
+
+/// What [`EffectLog::take`] gives: the parts of a batch that depend on its entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entries {
+    /// The offset of the first.
+    pub first: Offset,
+    /// How many; at least 1.
+    pub count: u32,
+    /// Their bytes, for [`crate::Keyspace::apply`].
+    pub body: Vec<u8>,
+}
+
+impl EffectLog {
+    /// An empty log whose first entry will have the offset `next`.
+    #[must_use]
+    pub fn new(next: Offset) -> Self {
+        Self { body: Vec::new(), entries: 0, next, open: None, in_unit: false }
+    }
+
+    /// The offset the next entry will have.
+    #[must_use]
+    #[inline]
+    pub fn next_offset(&self) -> Offset {
+        self.next
+    }
+
+    /// How many bytes the finished entries take.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Whether there is no finished entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Starts over at another offset (a new epoch, or others' entries came between).
+    ///
+    /// # Panics
+    /// If entries wait to be taken, or a unit is open.
+    pub fn set_next(&mut self, next: Offset) {
+        assert!(self.entries == 0 && self.open.is_none() && !self.in_unit, "entries wait");
+        self.next = next;
+    }
+
+    /// Everything until [`EffectLog::end_unit`] is one entry.
+    pub fn begin_unit(&mut self) {
+        debug_assert!(!self.in_unit, "units are not nested");
+        self.in_unit = true;
+    }
+
+    /// Ends the unit; whether it wrote anything.
+    pub fn end_unit(&mut self) -> bool {
+        self.in_unit = false;
+        self.close()
+    }
+
+    /// The entries so far; none if nothing was written. The next ones go on behind them.
+    ///
+    /// # Panics
+    /// If a unit is open.
+    #[must_use]
+    pub fn take(&mut self) -> Option<Entries> {
+        assert!(self.open.is_none() && !self.in_unit, "a unit is open");
+        if self.entries == 0 {
+            return None;
+        }
+        let count = std::mem::take(&mut self.entries);
+        let first = Offset(self.next.0 - u64::from(count));
+        let room = self.body.len().min(1 << 16);
+        let body = std::mem::replace(&mut self.body, Vec::with_capacity(room));
+        Some(Entries { first, count, body })
+    }
+
+    /// Whether the entry being written has effects already.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// The last offset that anything executed so far can have written.
+    pub(crate) fn last(&self) -> Offset {
+        if self.is_open() { self.next } else { Offset(self.next.0.saturating_sub(1)) }
+    }
+
+    /// Closes the entry unless a unit goes on; whether there was one.
+    #[inline]
+    pub(crate) fn command_done(&mut self) -> bool {
+        if self.in_unit { self.is_open() } else { self.close() }
+    }
+
+    fn close(&mut self) -> bool {
+        let Some(start) = self.open.take() else { return false };
+        let len = self.body.len() - start - 1;
+        if len < 128 {
+            self.body[start] = len as u8;
+        } else {
+            let mut head = [0_u8; 10];
+            let used = encode_varint(len as u64, &mut head);
+            self.body.splice(start..=start, head[..used].iter().copied());
+        }
+        self.entries += 1;
+        self.next = self.next.next();
+        true
+    }
+
+    #[inline]
+    fn begin(&mut self, op: Op) {
+        if self.open.is_none() {
+            self.open = Some(self.body.len());
+            self.body.push(0);
+        }
+        self.body.push(op as u8);
+    }
+
+    /// An effect on a key with further texts.
+    #[inline]
+    pub(crate) fn texts(&mut self, op: Op, texts: &[&[u8]]) {
+        self.begin(op);
+        for text in texts {
+            self.text(text);
+        }
+    }
+
+    /// An effect on a key with a number behind it.
+    pub(crate) fn number(&mut self, op: Op, key: &[u8], number: u64) {
+        self.begin(op);
+        self.text(key);
+        self.varint(number);
+    }
+
+    /// A string with an expiry.
+    pub(crate) fn set_expiring(&mut self, key: &[u8], value: &[u8], expiry: u64) {
+        self.texts(Op::SetExpiring, &[key, value]);
+        self.varint(expiry);
+    }
+
+    /// A piece of a string.
+    pub(crate) fn set_range(&mut self, key: &[u8], at: u64, value: &[u8]) {
+        self.number(Op::SetRange, key, at);
+        self.text(value);
+    }
+
+    /// The head of an effect with `count` items; the items follow by [`EffectLog::text`] and
+    /// [`EffectLog::score`].
+    pub(crate) fn many(&mut self, op: Op, key: &[u8], count: usize) {
+        self.number(op, key, count as u64);
+    }
+
+    /// One text.
+    #[inline]
+    pub(crate) fn text(&mut self, text: &[u8]) {
+        self.varint(text.len() as u64);
+        self.body.extend_from_slice(text);
+    }
+
+    /// One score.
+    pub(crate) fn score(&mut self, score: f64) {
+        self.body.extend_from_slice(&score.to_bits().to_le_bytes());
+    }
+
+    #[inline]
+    fn varint(&mut self, value: u64) {
+        if value < 128 {
+            return self.body.push(value as u8);
+        }
+        let mut room = [0; 10];
+        let used = encode_varint(value, &mut room);
+        self.body.extend_from_slice(&room[..used]);
+    }
+}
+
+fn encode_varint(mut value: u64, room: &mut [u8; 10]) -> usize {
+    let mut at = 0;
+    while value >= 128 {
+        room[at] = value as u8 | 128;
+        value >>= 7;
+        at += 1;
+    }
+    room[at] = value as u8;
+    at + 1
+}
+
+/// Reads what [`EffectLog`] wrote. Every method returns none if the bytes do not go on that way.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub(crate) fn byte(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
+    }
+
+    pub(crate) fn varint(&mut self) -> Option<u64> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            if shift == 63 && byte > 1 {
+                return None;
+            }
+            value |= u64::from(byte & 127) << shift;
+            if byte < 128 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn text(&mut self) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.varint()?).ok()?;
+        let (text, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(text)
+    }
+
+    pub(crate) fn score(&mut self) -> Option<f64> {
+        let (bits, rest) = self.rest.split_first_chunk::<8>()?;
+        self.rest = rest;
+        let score = f64::from_bits(u64::from_le_bytes(*bits));
+        (!score.is_nan()).then_some(score)
+    }
+
+    /// A count of items that take at least a byte each.
+    pub(crate) fn count(&mut self) -> Option<usize> {
+        let count = usize::try_from(self.varint()?).ok()?;
+        (count <= self.rest.len()).then_some(count)
+    }
+}

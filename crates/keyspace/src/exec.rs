@@ -1,0 +1,165 @@
+//! Runs one command on the keyspace: arguments in; reply, effects and a dependency out.
+
+use crate::command::{Command, Flags, Kind};
+use crate::effects::{EffectLog, Op};
+use crate::keyspace::{At, Keyspace};
+use crate::refusal::Refusal;
+use crate::table::Place;
+use crate::value::Type;
+use cairn_logic::ids::{Offset, Slot};
+use cairn_resp::{Args, ReplyBuf};
+
+/// What a command may know of the world.
+#[derive(Clone, Copy, Debug)]
+pub struct Ctx {
+    /// The wall clock, in milliseconds since 1970; read once per turn.
+    pub now_ms: u64,
+    /// Whether effects may be logged: true on the master alone. Otherwise write commands are
+    /// refused, and expired keys are hidden but not deleted.
+    pub may_write: bool,
+    /// The largest value that a command may make, in bytes.
+    pub value_bytes_max: usize,
+}
+
+/// What the caller must know of an executed command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// Whether it logged effects (its own, or the deletion of an expired key).
+    pub wrote: bool,
+    /// The reply may be released once this offset is committed; 0 if it depends on no data.
+    ///
+    /// For commands with keys it is the last write of their slots, this command's own included;
+    /// for commands on all keys the last offset there is.
+    pub depends_on: Offset,
+}
+
+/// A command being executed.
+pub(crate) struct Call<'a> {
+    pub ks: &'a mut Keyspace,
+    pub ctx: &'a Ctx,
+    pub args: Args<'a>,
+    pub reply: &'a mut ReplyBuf,
+    pub log: &'a mut EffectLog,
+    first: Option<At>,
+    depends_on: Offset,
+}
+
+impl Keyspace {
+    /// Executes a command of kind [`Kind::Data`] and writes exactly one reply.
+    ///
+    /// `at` is what [`Keyspace::locate`] said of the command's first key, if the caller knows it.
+    /// Arity is checked here; whether this node owns the slots, whether all keys are of one slot,
+    /// and memory limits ([`Flags::DENY_OOM`]) are the caller's to check before.
+    pub fn execute(
+        &mut self,
+        ctx: &Ctx,
+        command: &Command,
+        args: Args<'_>,
+        at: Option<At>,
+        reply: &mut ReplyBuf,
+        log: &mut EffectLog,
+    ) -> Done {
+        let begin = reply.len();
+        let mut call =
+            Call { ks: self, ctx, args, reply, log, first: at, depends_on: Offset::ZERO };
+        let outcome = call.run(command);
+        let depends_on = call.depends_on;
+        if let Err(refusal) = outcome {
+            reply.truncate(begin);
+            refusal.write(command.name, reply);
+        }
+        Done { wrote: log.command_done(), depends_on }
+    }
+}
+
+impl<'a> Call<'a> {
+    fn run(&mut self, command: &Command) -> Result<(), Refusal> {
+        if !command.takes(self.args.len()) {
+            return Err(Refusal::Arity);
+        }
+        let Kind::Data(run) = command.kind else { return Err(Refusal::NotHere) };
+        if !self.ctx.may_write && command.flags.has(Flags::WRITE) {
+            return Err(Refusal::ReadOnly);
+        }
+        (run.0)(self)
+    }
+
+    /// Argument `index`; 0 is the command's name.
+    #[inline]
+    pub fn arg(&self, index: usize) -> &'a [u8] {
+        self.args.get(index)
+    }
+
+    /// How many arguments there are, the name included.
+    pub fn argc(&self) -> usize {
+        self.args.len()
+    }
+
+    /// Where the command's first key, argument 1, belongs.
+    #[inline]
+    pub fn at_first(&mut self) -> At {
+        match self.first {
+            Some(at) => at,
+            None => self.ks.locate(self.arg(1)),
+        }
+    }
+
+    /// The reply depends on a slot's last write.
+    #[inline]
+    pub fn depend(&mut self, slot: Slot) {
+        self.depends_on = self.depends_on.max(self.ks.slot_last_write(slot));
+    }
+
+    /// The reply depends on everything there is.
+    pub fn depend_on_all(&mut self) {
+        self.depends_on = self.depends_on.max(self.log.last());
+    }
+
+    /// Finds a live key; an expired one is hidden, and deleted if that may be logged.
+    #[inline]
+    pub fn find(&mut self, at: At, key: &[u8]) -> Option<Place> {
+        self.depend(at.slot);
+        let place = self.ks.find(at, key)?;
+        if !self.ks.is_expired(at, place, self.ctx.now_ms) {
+            return Some(place);
+        }
+        if self.ctx.may_write {
+            self.delete(at, key, place);
+        }
+        None
+    }
+
+    /// Finds a live key of a type.
+    #[inline]
+    pub fn find_typed(&mut self, at: At, key: &[u8], kind: Type) -> Result<Option<Place>, Refusal> {
+        match self.find(at, key) {
+            Some(place) if self.ks.kind(at, place) != kind => Err(Refusal::WrongType),
+            found => Ok(found),
+        }
+    }
+
+    /// Deletes a key and logs it.
+    pub fn delete(&mut self, at: At, key: &[u8], place: Place) {
+        self.ks.remove(at, place);
+        self.log.texts(Op::Delete, &[key]);
+        self.wrote(at.slot);
+    }
+
+    /// Says that the effects just logged wrote to a slot.
+    #[inline]
+    pub fn wrote(&mut self, slot: Slot) {
+        let offset = self.log.next_offset();
+        self.ks.mark_written(slot, offset);
+        self.depends_on = offset;
+    }
+
+    /// Says that they wrote to all slots.
+    pub fn wrote_all(&mut self) {
+        self.depends_on = self.log.next_offset();
+    }
+
+    /// Argument `index` as an integer.
+    pub fn integer(&self, index: usize) -> Result<i64, Refusal> {
+        cairn_resp::number::parse_i64(self.arg(index)).ok_or(Refusal::NotInteger)
+    }
+}

@@ -1,0 +1,310 @@
+//! The data of a group: 16384 tables, and what is known of each.
+
+use crate::hash::Hasher;
+use crate::slot::slot_of;
+use crate::table::{Payload, Place, Table, View};
+use crate::value::{INLINE_MAX, Type, Value};
+use cairn_logic::ids::{Offset, SLOTS, Slot};
+
+/// Where a key belongs: computed once per command, used for routing, prefetching and executing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    /// The key's slot.
+    pub slot: Slot,
+    /// The key's hash in this keyspace.
+    pub hash: u64,
+}
+
+/// One slot: a cache line.
+#[derive(Default)]
+struct SlotState {
+    table: Table<Value>,
+    last_write: Offset,
+}
+
+/// What is known of a slot's expiries.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct SlotExpiry {
+    /// How many keys have one.
+    pub keys: u32,
+    /// No key expires before this moment, in milliseconds since 1970.
+    pub earliest_ms: u64,
+}
+
+/// The data of a group.
+pub struct Keyspace {
+    slots: Vec<SlotState>,
+    pub(crate) expiries: Vec<SlotExpiry>,
+    hasher: Hasher,
+    keys: usize,
+    used: usize,
+    /// Where the expiry cycle goes on.
+    pub(crate) expiry_cursor: u16,
+}
+
+impl Keyspace {
+    /// An empty keyspace.
+    ///
+    /// `seed` keys the hash. It must not be known to clients, and should be the same on all
+    /// members of a group (derived from its identity): then a SCAN goes on after a failover.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            slots: (0..SLOTS).map(|_| SlotState::default()).collect(),
+            expiries: vec![SlotExpiry::default(); usize::from(SLOTS)],
+            hasher: Hasher::new(seed),
+            keys: 0,
+            used: 0,
+            expiry_cursor: 0,
+        }
+    }
+
+    /// Slot and hash of a key.
+    #[must_use]
+    #[inline]
+    pub fn locate(&self, key: &[u8]) -> At {
+        At { slot: slot_of(key), hash: self.hasher.hash(key) }
+    }
+
+    /// First of two steps: loads the line of the table that a look-up will read. Call it for all
+    /// keys of a turn, then [`Keyspace::prefetch_entry`] for all, then execute.
+    #[inline]
+    pub fn prefetch_line(&self, at: At) {
+        self.table(at.slot).prefetch_line(at.hash);
+    }
+
+    /// Second step: loads the entry itself.
+    #[inline]
+    pub fn prefetch_entry(&self, at: At) {
+        self.table(at.slot).prefetch_entry(at.hash);
+    }
+
+    /// How many keys there are, expired ones that are not deleted yet included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys
+    }
+
+    /// Whether there is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys == 0
+    }
+
+    /// How many keys a slot has.
+    #[must_use]
+    pub fn slot_len(&self, slot: Slot) -> usize {
+        self.table(slot).len()
+    }
+
+    /// Up to `count` keys of a slot, for GETKEYSINSLOT.
+    pub fn keys_in_slot(&self, slot: Slot, count: usize, mut visit: impl FnMut(&[u8])) {
+        self.table(slot).iter().take(count).for_each(|entry| visit(entry.key()));
+    }
+
+    /// An estimate of the memory that data takes, in bytes, to be held against a limit.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        self.used
+    }
+
+    /// The offset of the last entry that wrote to a slot; 0 if none did since the start.
+    #[must_use]
+    #[inline]
+    pub fn slot_last_write(&self, slot: Slot) -> Offset {
+        self.slots[usize::from(slot.get())].last_write
+    }
+
+    /// Sets it; for a snapshot that is loaded.
+    pub fn set_slot_last_write(&mut self, slot: Slot, offset: Offset) {
+        self.slots[usize::from(slot.get())].last_write = offset;
+    }
+
+    /// A fingerprint of a key for WATCH: it changes when the key is written, deleted or expires.
+    ///
+    /// It is the slot's last write and whether the key is there at `now_ms`: a write to another
+    /// key of the slot changes it too, so an EXEC may be refused that need not have been.
+    #[must_use]
+    pub fn key_version(&self, key: &[u8], now_ms: u64) -> u64 {
+        let at = self.locate(key);
+        let live = self.find(at, key).is_some_and(|place| !self.is_expired(at, place, now_ms));
+        self.slot_last_write(at.slot).0 << 1 | u64::from(live)
+    }
+
+    pub(crate) fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
+    #[inline]
+    pub(crate) fn table(&self, slot: Slot) -> &Table<Value> {
+        &self.slots[usize::from(slot.get())].table
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, at: At, key: &[u8]) -> Option<Place> {
+        self.table(at.slot).find(at.hash, key)
+    }
+
+    pub(crate) fn expiry(&self, at: At, place: Place) -> Option<u64> {
+        self.table(at.slot).entry(place).expiry()
+    }
+
+    pub(crate) fn is_expired(&self, at: At, place: Place, now_ms: u64) -> bool {
+        self.expiry(at, place).is_some_and(|expiry| expiry <= now_ms)
+    }
+
+    pub(crate) fn kind(&self, at: At, place: Place) -> Type {
+        match self.table(at.slot).entry(place).value() {
+            View::Bytes(_) => Type::String,
+            View::Object(value) => value.kind(),
+        }
+    }
+
+    /// The bytes of a string; none if it is another type.
+    #[inline]
+    pub(crate) fn text(&self, at: At, place: Place) -> Option<&[u8]> {
+        match self.table(at.slot).entry(place).value() {
+            View::Bytes(bytes) => Some(bytes),
+            View::Object(Value::Text(text)) => Some(text),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn mark_written(&mut self, slot: Slot, offset: Offset) {
+        self.slots[usize::from(slot.get())].last_write = offset;
+    }
+
+    /// Changes a slot's table and keeps the sums right.
+    fn change<R>(&mut self, slot: Slot, change: impl FnOnce(&mut Table<Value>, &Hasher) -> R) -> R {
+        let table = &mut self.slots[usize::from(slot.get())].table;
+        let (bytes, keys) = (table.memory_bytes(), table.len());
+        let result = change(table, &self.hasher);
+        self.used = self.used - bytes + table.memory_bytes();
+        self.keys = self.keys - keys + table.len();
+        result
+    }
+
+    fn count_expiry(&mut self, slot: Slot, before: Option<u64>, after: Option<u64>) {
+        let counts = &mut self.expiries[usize::from(slot.get())];
+        counts.keys -= u32::from(before.is_some());
+        if let Some(after) = after {
+            counts.earliest_ms =
+                if counts.keys == 0 { after } else { counts.earliest_ms.min(after) };
+            counts.keys += 1;
+        }
+    }
+
+    fn dropped(&mut self, object: Option<Box<Value>>) {
+        if let Some(object) = object {
+            self.used -= object.memory_bytes();
+        }
+    }
+
+    /// Writes a string, whatever was there before.
+    pub(crate) fn put_text(
+        &mut self,
+        at: At,
+        key: &[u8],
+        place: Option<Place>,
+        text: &[u8],
+        expiry: Option<u64>,
+    ) {
+        if text.len() > INLINE_MAX {
+            return self.put_object(at, key, place, Value::Text(text.to_vec()), expiry);
+        }
+        let before = place.and_then(|place| self.expiry(at, place));
+        let old = self.change(at.slot, |table, hasher| match place {
+            Some(place) => table.set_bytes(place, text, expiry),
+            None => {
+                table.insert(hasher, at.hash, key, Payload::Bytes(text), expiry);
+                None
+            }
+        });
+        self.dropped(old);
+        if before.is_some() || expiry.is_some() {
+            self.count_expiry(at.slot, before, expiry);
+        }
+    }
+
+    /// Writes a value behind a pointer, whatever was there before.
+    pub(crate) fn put_object(
+        &mut self,
+        at: At,
+        key: &[u8],
+        place: Option<Place>,
+        value: Value,
+        expiry: Option<u64>,
+    ) {
+        self.used += value.memory_bytes();
+        let before = place.and_then(|place| self.expiry(at, place));
+        let value = Box::new(value);
+        let old = self.change(at.slot, |table, hasher| match place {
+            Some(place) => table.set_object(place, value, expiry),
+            None => {
+                table.insert(hasher, at.hash, key, Payload::Object(value), expiry);
+                None
+            }
+        });
+        self.dropped(old);
+        self.count_expiry(at.slot, before, expiry);
+    }
+
+    /// Makes a string `len` bytes long (cut, or filled with zeros) and gives it to be written.
+    pub(crate) fn resize_text(
+        &mut self,
+        at: At,
+        key: &[u8],
+        place: Place,
+        len: usize,
+    ) -> &mut [u8] {
+        let inline = matches!(self.table(at.slot).entry(place).value(), View::Bytes(_));
+        if inline && len <= INLINE_MAX {
+            self.change(at.slot, |table, _| {
+                table.resize_bytes(place, len);
+            });
+            return self.slots[usize::from(at.slot.get())].table.resize_bytes(place, len);
+        }
+        if inline {
+            let text = self.table(at.slot).entry(place).bytes().to_vec();
+            let expiry = self.expiry(at, place);
+            self.put_object(at, key, Some(place), Value::Text(text), expiry);
+        }
+        let used = &mut self.used;
+        let table = &mut self.slots[usize::from(at.slot.get())].table;
+        match table.object_mut(place) {
+            Some(Value::Text(text)) => {
+                let before = text.capacity();
+                text.resize(len, 0);
+                *used = *used - before + text.capacity();
+                text
+            }
+            None => &mut [],
+        }
+    }
+
+    /// Changes only the expiry.
+    pub(crate) fn put_expiry(&mut self, at: At, place: Place, expiry: Option<u64>) {
+        let before = self.expiry(at, place);
+        self.change(at.slot, |table, _| table.set_expiry(place, expiry));
+        self.count_expiry(at.slot, before, expiry);
+    }
+
+    /// Deletes a key.
+    pub(crate) fn remove(&mut self, at: At, place: Place) {
+        let before = self.expiry(at, place);
+        let old = self.change(at.slot, |table, _| table.remove(place));
+        self.dropped(old);
+        self.count_expiry(at.slot, before, None);
+    }
+
+    /// Deletes all keys; every slot counts as written at `offset`.
+    pub(crate) fn clear(&mut self, offset: Offset) {
+        for slot in &mut self.slots {
+            slot.table.clear();
+            slot.last_write = offset;
+        }
+        self.expiries.fill(SlotExpiry::default());
+        self.keys = 0;
+        self.used = 0;
+    }
+}

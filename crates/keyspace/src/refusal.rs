@@ -1,0 +1,74 @@
+//! Why a command is refused, in the words clients know.
+
+use cairn_resp::{Args, ReplyBuf};
+use std::borrow::Cow;
+
+/// A refused command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Arity,
+    NotHere,
+    ReadOnly,
+    WrongType,
+    Syntax,
+    NotInteger,
+    OutOfRange,
+    Overflow,
+    InvalidExpire,
+    TooLarge,
+    NotPositive,
+    Text(Cow<'static, str>),
+}
+
+impl Refusal {
+    pub fn text(text: &'static str) -> Self {
+        Refusal::Text(Cow::Borrowed(text))
+    }
+
+    /// Writes it as the reply of command `name`.
+    pub fn write(&self, name: &str, reply: &mut ReplyBuf) {
+        let text = match self {
+            Refusal::Arity => return wrong_arity(name, reply),
+            Refusal::InvalidExpire => {
+                return reply.error(&format!("ERR invalid expire time in '{name}' command"));
+            }
+            Refusal::NotHere => "ERR this command is not executed on data",
+            Refusal::ReadOnly => "READONLY You can't write against a read only replica.",
+            Refusal::WrongType => {
+                "WRONGTYPE Operation against a key holding the wrong kind of value"
+            }
+            Refusal::Syntax => "ERR syntax error",
+            Refusal::NotInteger => "ERR value is not an integer or out of range",
+            Refusal::OutOfRange => "ERR offset is out of range",
+            Refusal::Overflow => "ERR increment or decrement would overflow",
+            Refusal::TooLarge => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+            Refusal::NotPositive => "ERR value is out of range, must be positive",
+            Refusal::Text(text) => text,
+        };
+        reply.error(text);
+    }
+}
+
+/// The reply to a known command with too few or too many arguments.
+pub fn wrong_arity(name: &str, reply: &mut ReplyBuf) {
+    reply.error(&format!("ERR wrong number of arguments for '{name}' command"));
+}
+
+/// The reply to an unknown command.
+pub fn unknown_command(args: Args<'_>, reply: &mut ReplyBuf) {
+    const SHOWN_MAX: usize = 128;
+    let show = |bytes: &[u8], max: usize| {
+        String::from_utf8_lossy(&bytes[..bytes.len().min(max)]).into_owned()
+    };
+    let mut rest = String::new();
+    for arg in args.from(1).iter() {
+        if rest.len() >= SHOWN_MAX {
+            break;
+        }
+        rest.push('\'');
+        rest.push_str(&show(arg, SHOWN_MAX - rest.len()));
+        rest.push_str("' ");
+    }
+    let name = show(args.name(), SHOWN_MAX);
+    reply.error(&format!("ERR unknown command '{name}', with args beginning with: {rest}"));
+}

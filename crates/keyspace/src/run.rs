@@ -1,0 +1,18 @@
+//! The commands, one file per family.
+
+pub(crate) mod expiry;
+pub(crate) mod keys;
+pub(crate) mod strings;
+
+/// The half-open range that inclusive positions mean in something of `len` parts; negative ones
+/// count from its end.
+pub(crate) fn range(start: i64, end: i64, len: usize) -> (usize, usize) {
+    let len = len as i64;
+    let from_end = |at: i64| if at < 0 { (at + len).max(0) } else { at };
+    let below = end < 0 && end + len < 0;
+    let (start, end) = (from_end(start), from_end(end).min(len - 1));
+    if below || start > end || start >= len {
+        return (0, 0);
+    }
+    (start as usize, end as usize + 1)
+}

@@ -1,0 +1,354 @@
+//! Commands on strings.
+
+use super::expiry::deadline;
+use crate::effects::Op;
+use crate::exec::Call;
+use crate::keyspace::At;
+use crate::refusal::Refusal;
+use crate::table::Place;
+use crate::value::Type;
+use cairn_resp::number::{I64_TEXT_MAX, format_i64, parse_i64};
+
+type Outcome = Result<(), Refusal>;
+
+/// Replies with a string, or with nothing.
+fn reply_text(call: &mut Call<'_>, at: At, place: Option<Place>) -> Outcome {
+    let Some(place) = place else {
+        call.reply.null();
+        return Ok(());
+    };
+    let text = call.ks.text(at, place).ok_or(Refusal::WrongType)?;
+    call.reply.bulk(text);
+    Ok(())
+}
+
+/// GET key
+pub(crate) fn get(call: &mut Call<'_>) -> Outcome {
+    let at = call.at_first();
+    let place = call.find(at, call.arg(1));
+    reply_text(call, at, place)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    Always,
+    Absent,
+    Present,
+}
+
+struct SetOptions {
+    when: When,
+    get: bool,
+    keep: bool,
+    expiry: Option<u64>,
+}
+
+fn set_options(call: &Call<'_>) -> Result<SetOptions, Refusal> {
+    let mut options = SetOptions { when: When::Always, get: false, keep: false, expiry: None };
+    let mut at = 3;
+    while at < call.argc() {
+        let option = call.arg(at).to_ascii_uppercase();
+        match option.as_slice() {
+            b"NX" if options.when != When::Present => options.when = When::Absent,
+            b"XX" if options.when != When::Absent => options.when = When::Present,
+            b"GET" => options.get = true,
+            b"KEEPTTL" if options.expiry.is_none() => options.keep = true,
+            b"EX" | b"PX" | b"EXAT" | b"PXAT"
+                if at + 1 < call.argc() && !options.keep && options.expiry.is_none() =>
+            {
+                options.expiry = Some(deadline(call, at, at + 1)?);
+                at += 1;
+            }
+            _ => return Err(Refusal::Syntax),
+        }
+        at += 1;
+    }
+    Ok(options)
+}
+
+/// SET key value [NX | XX] [GET] [EX | PX | EXAT | PXAT time | KEEPTTL]
+pub(crate) fn set(call: &mut Call<'_>) -> Outcome {
+    let (key, value) = (call.arg(1), call.arg(2));
+    let at = call.at_first();
+    if call.argc() == 3 {
+        let place = call.ks.find(at, key);
+        store(call, at, key, place, value, None);
+        call.reply.ok();
+        return Ok(());
+    }
+    let options = set_options(call)?;
+    let place = call.find(at, key);
+    if options.get {
+        reply_text(call, at, place)?;
+    }
+    let refused = match options.when {
+        When::Always => false,
+        When::Absent => place.is_some(),
+        When::Present => place.is_none(),
+    };
+    if refused {
+        if !options.get {
+            call.reply.null();
+        }
+        return Ok(());
+    }
+    let kept = place.filter(|_| options.keep).and_then(|place| call.ks.expiry(at, place));
+    store(call, at, key, place, value, options.expiry.or(kept));
+    if !options.get {
+        call.reply.ok();
+    }
+    Ok(())
+}
+
+/// Writes a string and logs it.
+pub(crate) fn store(
+    call: &mut Call<'_>,
+    at: At,
+    key: &[u8],
+    place: Option<Place>,
+    value: &[u8],
+    expiry: Option<u64>,
+) {
+    call.ks.put_text(at, key, place, value, expiry);
+    match expiry {
+        None => call.log.texts(Op::Set, &[key, value]),
+        Some(expiry) => call.log.set_expiring(key, value, expiry),
+    }
+    call.wrote(at.slot);
+}
+
+/// Writes a string that keeps the key's expiry, and logs it.
+fn store_keeping(call: &mut Call<'_>, at: At, key: &[u8], place: Option<Place>, value: &[u8]) {
+    let expiry = place.and_then(|place| call.ks.expiry(at, place));
+    call.ks.put_text(at, key, place, value, expiry);
+    call.log.texts(Op::SetKeeping, &[key, value]);
+    call.wrote(at.slot);
+}
+
+/// SETNX key value
+pub(crate) fn setnx(call: &mut Call<'_>) -> Outcome {
+    let (at, key) = (call.at_first(), call.arg(1));
+    let absent = call.find(at, key).is_none();
+    if absent {
+        store(call, at, key, None, call.arg(2), None);
+    }
+    call.reply.integer(i64::from(absent));
+    Ok(())
+}
+
+fn set_with_deadline(call: &mut Call<'_>, unit: &[u8]) -> Outcome {
+    let expiry = super::expiry::deadline_of(call.ctx.now_ms, unit, call.integer(2)?)?;
+    let (at, key) = (call.at_first(), call.arg(1));
+    let place = call.ks.find(at, key);
+    store(call, at, key, place, call.arg(3), Some(expiry));
+    call.reply.ok();
+    Ok(())
+}
+
+/// SETEX key seconds value
+pub(crate) fn setex(call: &mut Call<'_>) -> Outcome {
+    set_with_deadline(call, b"EX")
+}
+
+/// PSETEX key milliseconds value
+pub(crate) fn psetex(call: &mut Call<'_>) -> Outcome {
+    set_with_deadline(call, b"PX")
+}
+
+/// GETSET key value
+pub(crate) fn getset(call: &mut Call<'_>) -> Outcome {
+    let (at, key) = (call.at_first(), call.arg(1));
+    let place = call.find(at, key);
+    reply_text(call, at, place)?;
+    store(call, at, key, place, call.arg(2), None);
+    Ok(())
+}
+
+/// GETDEL key
+pub(crate) fn getdel(call: &mut Call<'_>) -> Outcome {
+    let (at, key) = (call.at_first(), call.arg(1));
+    let place = call.find(at, key);
+    reply_text(call, at, place)?;
+    if let Some(place) = place {
+        call.delete(at, key, place);
+    }
+    Ok(())
+}
+
+/// GETEX key [EX | PX | EXAT | PXAT time | PERSIST]
+pub(crate) fn getex(call: &mut Call<'_>) -> Outcome {
+    let (at, key) = (call.at_first(), call.arg(1));
+    let change = match call.argc() {
+        2 => None,
+        3 if call.arg(2).eq_ignore_ascii_case(b"PERSIST") => Some(None),
+        4 => Some(Some(deadline(call, 2, 3)?)),
+        _ => return Err(Refusal::Syntax),
+    };
+    let place = call.find(at, key);
+    reply_text(call, at, place)?;
+    let (Some(place), Some(expiry)) = (place, change) else { return Ok(()) };
+    super::expiry::change(call, at, key, place, expiry);
+    Ok(())
+}
+
+/// STRLEN key
+pub(crate) fn strlen(call: &mut Call<'_>) -> Outcome {
+    let at = call.at_first();
+    let len = match call.find(at, call.arg(1)) {
+        None => 0,
+        Some(place) => call.ks.text(at, place).ok_or(Refusal::WrongType)?.len(),
+    };
+    call.reply.count(len);
+    Ok(())
+}
+
+fn add(call: &mut Call<'_>, delta: i64) -> Outcome {
+    let (at, key) = (call.at_first(), call.arg(1));
+    let place = call.find(at, key);
+    let old = match place {
+        None => 0,
+        Some(place) => {
+            let text = call.ks.text(at, place).ok_or(Refusal::WrongType)?;
+            parse_i64(text).ok_or(Refusal::NotInteger)?
+        }
+    };
+    let new = old.checked_add(delta).ok_or(Refusal::Overflow)?;
+    let mut room = [0; I64_TEXT_MAX];
+    store_keeping(call, at, key, place, format_i64(new, &mut room));
+    call.reply.integer(new);
+    Ok(())
+}
+
+/// INCR key
+pub(crate) fn incr(call: &mut Call<'_>) -> Outcome {
+    add(call, 1)
+}
+
+/// DECR key
+pub(crate) fn decr(call: &mut Call<'_>) -> Outcome {
+    add(call, -1)
+}
+
+/// INCRBY key increment
+pub(crate) fn incrby(call: &mut Call<'_>) -> Outcome {
+    add(call, call.integer(2)?)
+}
+
+/// DECRBY key decrement
+pub(crate) fn decrby(call: &mut Call<'_>) -> Outcome {
+    let delta = call.integer(2)?;
+    add(call, delta.checked_neg().ok_or(Refusal::text("ERR decrement would overflow"))?)
+}
+
+/// APPEND key value
+pub(crate) fn append(call: &mut Call<'_>) -> Outcome {
+    let (at, key, more) = (call.at_first(), call.arg(1), call.arg(2));
+    let place = call.find_typed(at, key, Type::String)?;
+    let old = place.and_then(|place| call.ks.text(at, place)).map_or(0, <[u8]>::len);
+    let len = old + more.len();
+    if len > call.ctx.value_bytes_max {
+        return Err(Refusal::TooLarge);
+    }
+    match place {
+        None => store(call, at, key, None, more, None),
+        Some(_) if more.is_empty() => {}
+        Some(place) => {
+            call.ks.resize_text(at, key, place, len)[old..].copy_from_slice(more);
+            call.log.texts(Op::Append, &[key, more]);
+            call.wrote(at.slot);
+        }
+    }
+    call.reply.count(len);
+    Ok(())
+}
+
+/// SETRANGE key offset value
+pub(crate) fn setrange(call: &mut Call<'_>) -> Outcome {
+    let (at, key, piece) = (call.at_first(), call.arg(1), call.arg(3));
+    let from = call.integer(2)?;
+    let from = usize::try_from(from).map_err(|_| Refusal::OutOfRange)?;
+    let place = call.find_typed(at, key, Type::String)?;
+    let old = place.and_then(|place| call.ks.text(at, place)).map_or(0, <[u8]>::len);
+    if piece.is_empty() {
+        call.reply.count(old);
+        return Ok(());
+    }
+    let end = from.checked_add(piece.len()).filter(|end| *end <= call.ctx.value_bytes_max);
+    let end = end.ok_or(Refusal::TooLarge)?;
+    let place = match place {
+        Some(place) => place,
+        None => {
+            call.ks.put_text(at, key, None, b"", None);
+            call.ks.find(at, key).expect("the key was put just now")
+        }
+    };
+    let len = old.max(end);
+    call.ks.resize_text(at, key, place, len)[from..end].copy_from_slice(piece);
+    call.log.set_range(key, from as u64, piece);
+    call.wrote(at.slot);
+    call.reply.count(len);
+    Ok(())
+}
+
+/// GETRANGE key start end
+pub(crate) fn getrange(call: &mut Call<'_>) -> Outcome {
+    let (start, end) = (call.integer(2)?, call.integer(3)?);
+    let at = call.at_first();
+    let text = match call.find(at, call.arg(1)) {
+        None => b"".as_slice(),
+        Some(place) => call.ks.text(at, place).ok_or(Refusal::WrongType)?,
+    };
+    let (start, end) = super::range(start, end, text.len());
+    call.reply.bulk(&text[start..end]);
+    Ok(())
+}
+
+/// MGET key [key ...]
+pub(crate) fn mget(call: &mut Call<'_>) -> Outcome {
+    call.reply.array(call.argc() - 1);
+    for key in call.args.from(1).iter() {
+        let at = call.ks.locate(key);
+        match call.find(at, key).and_then(|place| call.ks.text(at, place)) {
+            Some(text) => call.reply.bulk(text),
+            None => call.reply.null(),
+        }
+    }
+    Ok(())
+}
+
+fn set_pairs(call: &mut Call<'_>) {
+    for index in (1..call.argc()).step_by(2) {
+        let (key, value) = (call.arg(index), call.arg(index + 1));
+        let at = call.ks.locate(key);
+        let place = call.ks.find(at, key);
+        store(call, at, key, place, value, None);
+    }
+}
+
+/// MSET key value [key value ...]
+pub(crate) fn mset(call: &mut Call<'_>) -> Outcome {
+    if call.argc().is_multiple_of(2) {
+        return Err(Refusal::Arity);
+    }
+    set_pairs(call);
+    call.reply.ok();
+    Ok(())
+}
+
+/// MSETNX key value [key value ...]
+pub(crate) fn msetnx(call: &mut Call<'_>) -> Outcome {
+    if call.argc().is_multiple_of(2) {
+        return Err(Refusal::Arity);
+    }
+    let mut free = true;
+    for index in (1..call.argc()).step_by(2) {
+        let key = call.arg(index);
+        let at = call.ks.locate(key);
+        free &= call.find(at, key).is_none();
+    }
+    if free {
+        set_pairs(call);
+    }
+    call.reply.integer(i64::from(free));
+    Ok(())
+}
