@@ -1,0 +1,228 @@
+//! All versions of all keys: the index, the items, and the items again in the order of revisions.
+//!
+//! A version is removed when a newer one of the same key lies below the compaction too. Removing
+//! goes along the change log, oldest first, in steps of bounded length; what readers may ask for
+//! does not depend on how far it has come.
+
+use crate::answer::{Event, EventKind, KeyValue};
+use crate::heap::{Handle, Heap};
+use crate::index::Index;
+use crate::item::{self, Item};
+use crate::leases::LeaseId;
+use crate::range::KeyRange;
+use bytes::Bytes;
+use cairn_logic::ids::Revision;
+use std::collections::VecDeque;
+
+/// Which version to read: the newest one at or below.
+pub(crate) const NEWEST: u64 = u64::MAX;
+
+#[derive(Debug)]
+pub(crate) struct Store {
+    heap: Heap,
+    index: Index,
+    /// Every version above the sweep, in the order they were made.
+    log: VecDeque<Handle>,
+    /// The last revision given out; an empty store is at 1.
+    pub revision: u64,
+    /// Reads below it are refused.
+    pub compacted: u64,
+    /// The sum of the digests of all live keys.
+    pub digest: u64,
+    scratch: Vec<u8>,
+}
+
+/// What a key was before it was written.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    /// The lease it hung on.
+    pub lease: LeaseId,
+    /// Its version, where it was asked for.
+    pub prev: Option<KeyValue>,
+}
+
+impl Store {
+    pub fn new() -> Self {
+        Self {
+            heap: Heap::new(),
+            index: Index::new(),
+            log: VecDeque::new(),
+            revision: 1,
+            compacted: 0,
+            digest: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Bytes of keys and values with their heads.
+    pub fn bytes(&self) -> usize {
+        self.heap.bytes() + (self.index.len() + self.log.len()) * size_of::<Handle>()
+    }
+
+    /// Keys kept, those whose deletion is not yet swept included.
+    pub fn keys(&self) -> usize {
+        self.index.len()
+    }
+
+    /// The version of `key` that a reader at `at` sees.
+    pub fn get(&self, key: &[u8], at: u64) -> Option<Item<'_>> {
+        self.seen(self.index.get(&self.heap, key)?, at)
+    }
+
+    /// What a reader at `at` sees of a range, in the order of keys.
+    pub fn range<'a>(
+        &'a self,
+        range: &'a KeyRange,
+        at: u64,
+    ) -> impl Iterator<Item = Item<'a>> + 'a {
+        let empty = range.is_empty();
+        self.index
+            .from(&self.heap, &range.start)
+            .take_while(move |newest| !empty && !range.ends_before(item::key(&self.heap, *newest)))
+            .filter_map(move |newest| self.seen(newest, at))
+    }
+
+    fn seen(&self, newest: Handle, at: u64) -> Option<Item<'_>> {
+        let mut handle = newest;
+        while !handle.is_none() {
+            let item = Item::read(&self.heap, handle);
+            if item.modified <= at {
+                return (!item.tombstone).then_some(item);
+            }
+            handle = item.prev;
+        }
+        None
+    }
+
+    /// Sets `key` at revision `modified`.
+    pub fn put(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        lease: LeaseId,
+        modified: u64,
+        want_prev: bool,
+    ) -> Before {
+        self.write(key, want_prev, |prev, before| Item {
+            prev,
+            key,
+            tombstone: false,
+            modified,
+            created: before.map_or(modified, |item| item.created),
+            version: before.map_or(0, |item| item.version) + 1,
+            lease,
+            value,
+            len: 0,
+        })
+    }
+
+    /// Deletes `key`, which exists, at revision `modified`.
+    pub fn delete(&mut self, key: &[u8], modified: u64, want_prev: bool) -> Before {
+        self.write(key, want_prev, |prev, _| Item {
+            prev,
+            key,
+            tombstone: true,
+            modified,
+            created: modified,
+            version: 0,
+            lease: LeaseId::NONE,
+            value: &[],
+            len: 0,
+        })
+    }
+
+    fn write<'k>(
+        &mut self,
+        key: &'k [u8],
+        want_prev: bool,
+        make: impl FnOnce(Handle, Option<&Item<'_>>) -> Item<'k>,
+    ) -> Before {
+        let (scratch, digest) = (&mut self.scratch, &mut self.digest);
+        let mut was = Before::default();
+        let handle = self.index.put(&mut self.heap, key, |heap, prev| {
+            let before = (!prev.is_none()).then(|| Item::read(heap, prev));
+            let before = before.filter(|item| !item.tombstone);
+            if let Some(item) = &before {
+                was.lease = item.lease;
+                was.prev = want_prev.then(|| key_value(item, false));
+                *digest = digest.wrapping_sub(item.digest());
+            }
+            let item = make(prev, before.as_ref());
+            if !item.tombstone {
+                *digest = digest.wrapping_add(item.digest());
+            }
+            item.pack(scratch);
+            heap.insert(scratch)
+        });
+        self.log.push_back(handle);
+        was
+    }
+
+    /// Removes at most `items_max` superseded versions; whether nothing is left to remove.
+    pub fn sweep(&mut self, items_max: usize) -> bool {
+        for _ in 0..items_max {
+            let Some(&oldest) = self.log.front() else { return true };
+            let item = Item::read(&self.heap, oldest);
+            // A watch may start at the compaction itself, so its events stay.
+            if item.modified >= self.compacted {
+                return true;
+            }
+            self.log.pop_front();
+            let (prev, tombstone, len) = (item.prev, item.tombstone, item.len);
+            let newest = tombstone && self.index.get(&self.heap, item.key) == Some(oldest);
+            let key = newest.then(|| item.key.to_vec());
+            if !prev.is_none() {
+                let prev_len = Item::read(&self.heap, prev).len;
+                item::cut_prev(&mut self.heap, oldest);
+                self.heap.remove(prev, prev_len);
+            }
+            if let Some(key) = key {
+                self.index.remove(&self.heap, &key);
+                self.heap.remove(oldest, len);
+            }
+        }
+        false
+    }
+
+    /// The place in the change log of the first version at or above `revision`.
+    pub fn place_of(&self, revision: u64) -> usize {
+        self.log.partition_point(|handle| Item::read(&self.heap, *handle).modified < revision)
+    }
+
+    /// Versions from `place` in the change log on.
+    pub fn changes(&self, place: usize) -> impl Iterator<Item = Item<'_>> {
+        self.log.range(place.min(self.log.len())..).map(|handle| Item::read(&self.heap, *handle))
+    }
+
+    /// What a watcher is told about a version.
+    pub fn event(&self, item: &Item<'_>, prev_kv: bool) -> Event {
+        let prev = (prev_kv && !item.prev.is_none())
+            .then(|| Item::read(&self.heap, item.prev))
+            .filter(|prev| !prev.tombstone)
+            .map(|prev| key_value(&prev, false));
+        let kind = if item.tombstone { EventKind::Delete } else { EventKind::Put };
+        let mut kv = key_value(item, false);
+        if item.tombstone {
+            kv.created = Revision::ZERO;
+        }
+        Event { kind, kv, prev }
+    }
+}
+
+/// Copies a version out.
+pub(crate) fn key_value(item: &Item<'_>, keys_only: bool) -> KeyValue {
+    let value = if keys_only { &[] } else { item.value };
+    let mut both = Vec::with_capacity(item.key.len() + value.len());
+    both.extend_from_slice(item.key);
+    both.extend_from_slice(value);
+    let mut key = Bytes::from(both);
+    let value = key.split_off(item.key.len());
+    KeyValue {
+        key,
+        value,
+        created: Revision(item.created),
+        modified: Revision(item.modified),
+        version: item.version,
+        lease: item.lease,
+    }
+}
