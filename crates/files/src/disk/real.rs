@@ -1,0 +1,176 @@
+//! The disk of the machine.
+
+use crate::disk::{Disk, DiskFile, Listed};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::io::Errno;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The file system of this machine; paths are as given.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+/// A file of this machine.
+#[derive(Debug)]
+pub struct RealFile(File);
+
+/// An advisory lock (`flock`); the kernel ends it with the process.
+#[derive(Debug)]
+pub struct RealLock {
+    _file: File,
+}
+
+/// Only the owner reads what clients stored.
+const FILE_MODE: u32 = 0o600;
+/// The kernel takes at most this many buffers in one call.
+const BUFFERS_MAX: usize = 1024;
+
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+impl Disk for RealDisk {
+    type File = RealFile;
+    type Lock = RealLock;
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            return Ok(());
+        }
+        let above = parent(path);
+        self.create_dir(&above)?;
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => self.sync_dir(&above),
+        }
+    }
+
+    fn open(&self, path: &Path) -> io::Result<RealFile> {
+        OpenOptions::new().read(true).write(true).open(path).map(RealFile)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<RealFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(FILE_MODE);
+        options.open(path).map(RealFile)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            let facts = entry.metadata()?;
+            // A name that is not UTF-8 is none of ours.
+            if let (true, Ok(name)) = (facts.is_file(), entry.file_name().into_string()) {
+                listed.push(Listed { name, bytes: facts.len() });
+            }
+        }
+        listed.sort();
+        Ok(listed)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<RealLock> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+        let file = options.open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(RealLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let facts = statvfs(path)?;
+        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+    }
+}
+
+impl DiskFile for RealFile {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match FileExt::read_at(&self.0, &mut buffer[done..], position + done as u64) {
+                Ok(0) => break,
+                Ok(got) => done += got,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, buffers: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
+        let mut position = position;
+        let mut left = buffers;
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            let now = left.len().min(BUFFERS_MAX);
+            match rustix::io::pwritev(&self.0, &left[..now], position) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    position += written as u64;
+                    IoSlice::advance_slices(&mut left, written);
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let now = self.bytes()?;
+        if now >= bytes {
+            return Ok(());
+        }
+        match fallocate(&self.0, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => Ok(()),
+            // A file system that cannot reserve: write the zeros, which reserves them.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.fill(now, bytes),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+impl RealFile {
+    fn fill(&self, from: u64, to: u64) -> io::Result<()> {
+        let zeros = vec![0; 1 << 20];
+        let mut position = from;
+        while position < to {
+            let now = usize::try_from(to - position).unwrap_or(usize::MAX).min(zeros.len());
+            self.write_at(&mut [IoSlice::new(&zeros[..now])], position)?;
+            position += now as u64;
+        }
+        Ok(())
+    }
+}

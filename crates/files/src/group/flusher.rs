@@ -1,0 +1,52 @@
+//! Makes what was appended durable, without stopping the writer.
+
+use crate::disk::Disk;
+use crate::disk::real::RealDisk;
+use crate::error::Result;
+use crate::group::LogSpace;
+use crate::group::shared::{Shared, lock};
+use cairn_logic::ids::EntryId;
+use std::sync::Arc;
+
+/// Flushes a log; may be used by several threads, which then wait for each other.
+#[derive(Debug)]
+pub struct LogFlusher<D: Disk = RealDisk> {
+    pub(crate) shared: Arc<Shared<D>>,
+}
+
+impl<D: Disk> Clone for LogFlusher<D> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+impl<D: Disk> LogFlusher<D> {
+    /// Makes everything durable that was appended before the call; returns what is durable now.
+    ///
+    /// Appends go on meanwhile. Also reserves the next segment, if the last one was taken; if
+    /// there is no room for it, [`LogFlusher::space`] shows that.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) ends trust; then [`Error::Untrusted`](crate::Error).
+    pub fn flush(&self) -> Result<EntryId> {
+        let _alone = lock(&self.shared.flushing);
+        let flushed = self.shared.flush_held()?;
+        // Not being able to reserve harms nothing yet; `space` tells, and `append` tries again.
+        let _ = self.shared.make_ready();
+        Ok(flushed)
+    }
+
+    /// What is known to be durable.
+    #[must_use]
+    pub fn flushed(&self) -> EntryId {
+        lock(&self.shared.state).flushed
+    }
+
+    /// Facts about room.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if the file system cannot be asked; trust goes on.
+    pub fn space(&self) -> Result<LogSpace> {
+        self.shared.space()
+    }
+}

@@ -1,0 +1,244 @@
+//! What writer, flusher and readers of one log share; the locks are held for no disk access.
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Error, Result};
+use crate::group::marks::MarkFile;
+use crate::group::segment::{self, RECORDS_AT, Segment, Spare};
+use crate::group::walk::Tip;
+use crate::group::{LogOptions, LogSpace};
+use cairn_logic::ids::{EntryId, Offset};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The index names a record at least every so many bytes.
+pub(crate) const INDEX_BYTES: u64 = 256 << 10;
+/// The newest records that are all in the index.
+const RECENT_MAX: usize = 4096;
+/// Segments kept open for readers.
+const OPEN_MAX: usize = 8;
+
+/// A segment and what of it is used.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub segment: Arc<Segment>,
+    /// Where the next record goes.
+    pub end: u64,
+    /// First offsets of some records and where they stand; ascending.
+    pub index: Vec<(Offset, u64)>,
+}
+
+impl Place {
+    pub fn new(segment: Segment) -> Self {
+        Self { segment: Arc::new(segment), end: RECORDS_AT, index: Vec::new() }
+    }
+
+    /// Takes note of a record at the end.
+    pub fn push(&mut self, first: Offset, stride: u64) {
+        if self.index.last().is_none_or(|(_, at)| self.end - at >= INDEX_BYTES) {
+            self.index.push((first, self.end));
+        }
+        self.end += stride;
+    }
+
+    /// An indexed record at or before `offset`.
+    pub fn at_or_before(&self, offset: Offset) -> (Offset, u64) {
+        let after = self.index.partition_point(|(first, _)| *first <= offset);
+        let none = (self.segment.head.first(), RECORDS_AT);
+        after.checked_sub(1).map_or(none, |at| self.index[at])
+    }
+}
+
+/// What changes.
+#[derive(Debug)]
+pub(crate) struct State<D: Disk> {
+    /// By first offset; never empty; the last one is being written.
+    pub places: BTreeMap<Offset, Place>,
+    pub recent: VecDeque<(Offset, u64)>,
+    pub tip: Tip,
+    pub flushed: EntryId,
+    /// Raised with everything that takes entries away.
+    pub cuts: u64,
+    pub active: Arc<D::File>,
+    /// Written since their last flush.
+    pub dirty: Vec<(u64, Arc<D::File>)>,
+    pub names_changed: bool,
+    pub spare: Option<Spare<D::File>>,
+    pub next_number: u64,
+    pub open: VecDeque<(u64, Arc<D::File>)>,
+    pub untrusted: bool,
+}
+
+/// One log, opened.
+#[derive(Debug)]
+pub(crate) struct Shared<D: Disk> {
+    pub disk: D,
+    pub dir: PathBuf,
+    pub options: LogOptions,
+    pub state: Mutex<State<D>>,
+    /// Held while files are flushed or cut, so that neither sees the other half done.
+    pub flushing: Mutex<()>,
+    pub marks: Mutex<MarkFile<D>>,
+}
+
+/// A panic elsewhere ends the process soon enough; it leaves nothing half done under our locks.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where to read.
+#[derive(Debug)]
+pub(crate) struct Spot<D: Disk> {
+    pub segment: Arc<Segment>,
+    pub file: Option<Arc<D::File>>,
+    pub position: u64,
+    pub end: u64,
+    pub exact: bool,
+}
+
+impl<D: Disk> State<D> {
+    /// Takes note of a record that was written to the last place.
+    pub fn push(&mut self, first: Offset, stride: u64, tip: Tip) {
+        let mut place = self.places.last_entry().expect("a log has a segment");
+        let place = place.get_mut();
+        self.recent.push_back((first, place.end));
+        if self.recent.len() > RECENT_MAX {
+            self.recent.pop_front();
+        }
+        place.push(first, stride);
+        self.tip = tip;
+    }
+
+    /// The first entry that is kept, or would be.
+    pub fn first(&self) -> Offset {
+        *self.places.first_key_value().expect("a log has a segment").0
+    }
+
+    /// Where a record that contains `offset` stands, or one before it in the same segment.
+    pub fn locate(&self, offset: Offset) -> Option<Spot<D>> {
+        if offset > self.tip.last.offset {
+            return None;
+        }
+        let (from, place) = self.places.range(..=offset).next_back()?;
+        let mut spot = place.at_or_before(offset);
+        let newer = self.recent.partition_point(|(first, _)| *first <= offset);
+        if let Some(recent) = newer.checked_sub(1).map(|at| self.recent[at])
+            && recent.0 >= *from
+        {
+            spot = recent;
+        }
+        let number = place.segment.head.number;
+        let active = self.places.last_key_value().is_some_and(|(first, _)| first == from);
+        let file = if active {
+            Some(self.active.clone())
+        } else {
+            self.open.iter().find(|(open, _)| *open == number).map(|(_, file)| file.clone())
+        };
+        Some(Spot {
+            segment: place.segment.clone(),
+            file,
+            position: spot.1,
+            end: place.end,
+            exact: spot.0 == offset,
+        })
+    }
+
+    /// Remembers an open file for readers.
+    pub fn remember(&mut self, number: u64, file: Arc<D::File>) {
+        if self.open.len() >= OPEN_MAX {
+            self.open.pop_front();
+        }
+        self.open.push_back((number, file));
+    }
+
+    /// Takes note of a segment that needs a flush.
+    pub fn soil(&mut self, number: u64, file: &Arc<D::File>) {
+        if self.dirty.last().is_none_or(|(last, _)| *last != number) {
+            self.dirty.push((number, file.clone()));
+        }
+    }
+}
+
+impl<D: Disk> Shared<D> {
+    /// The state, unless trust has ended.
+    pub fn trusted(&self) -> Result<MutexGuard<'_, State<D>>> {
+        let state = lock(&self.state);
+        if state.untrusted {
+            return Err(Error::Untrusted { path: self.dir.clone() });
+        }
+        Ok(state)
+    }
+
+    /// Ends trust, visibly for the next process as far as the disk still lets us.
+    pub fn fail(&self, error: Error) -> Error {
+        lock(&self.state).untrusted = true;
+        // If this fails, too, the disk takes no writes: then no later process can raise its life
+        // in the vote either, and after a reboot the boot id tells that the tail may be lost.
+        let _ = lock(&self.marks).set(|marks| marks.untrusted = true);
+        error
+    }
+
+    /// The flusher's work; `flushing` must be held.
+    pub fn flush_held(&self) -> Result<EntryId> {
+        let (target, dirty, names_changed) = {
+            let mut state = self.trusted()?;
+            let dirty = std::mem::take(&mut state.dirty);
+            (state.tip.last, dirty, std::mem::take(&mut state.names_changed))
+        };
+        for (_, file) in &dirty {
+            file.sync().map_err(Error::io("flush", &self.dir)).map_err(|e| self.fail(e))?;
+        }
+        if names_changed {
+            let synced = self.disk.sync_dir(&self.dir);
+            synced.map_err(Error::io("flush folder", &self.dir)).map_err(|e| self.fail(e))?;
+        }
+        self.trusted()?.flushed = target;
+        Ok(target)
+    }
+
+    /// Makes sure that a segment waits for use, so that a full disk shows before it is needed.
+    ///
+    /// # Errors
+    /// [`Error::Full`] or [`Error::Io`]; both leave the log as it was.
+    pub fn make_ready(&self) -> Result<()> {
+        let number = {
+            let mut state = lock(&self.state);
+            if state.spare.is_some() {
+                return Ok(());
+            }
+            state.next_number += 1;
+            state.next_number - 1
+        };
+        let bytes = self.options.segment_bytes;
+        let made = segment::make_spare(&self.disk, &self.dir, number, bytes)?;
+        let surplus = {
+            let mut state = lock(&self.state);
+            if state.spare.is_some() {
+                Some(made)
+            } else {
+                state.spare = Some(made);
+                None
+            }
+        };
+        if let Some(surplus) = surplus {
+            self.disk.remove(&surplus.path).map_err(Error::io("remove", &surplus.path))?;
+        }
+        Ok(())
+    }
+
+    /// How much room there is.
+    pub fn space(&self) -> Result<LogSpace> {
+        let free = self.disk.free_bytes(&self.dir).map_err(Error::io("measure", &self.dir))?;
+        let state = lock(&self.state);
+        let spare = state.spare.as_ref().map_or(0, |spare| spare.bytes - RECORDS_AT);
+        let place = state.places.last_key_value().expect("a log has a segment").1;
+        let left = place.segment.bytes.saturating_sub(place.end);
+        let used = state.places.values().map(|place| place.end).sum();
+        Ok(LogSpace {
+            disk_free_bytes: free,
+            ahead_bytes: left + spare,
+            log_bytes: used,
+            spare_ready: state.spare.is_some(),
+        })
+    }
+}
