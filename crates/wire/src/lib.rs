@@ -3,3 +3,5 @@
 //! What comes in is checked and may be refused ([`etcd::convert`]); what goes out cannot fail.
 
 pub mod etcd;
+pub mod hello;
+pub mod peer;

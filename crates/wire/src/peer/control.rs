@@ -1,0 +1,179 @@
+//! Reports, answers and orders between data nodes and the global master.
+
+use super::frame::entry;
+use super::{Malformed, malformed, pb};
+use bytes::Bytes;
+use cairn_logic::ids::{Epoch, Life, NodeId, Offset};
+use cairn_logic::message::{Answer, Order, Position, Relief, Report, Sealed};
+use cairn_logic::time::Duration;
+
+impl From<Position> for pb::Position {
+    fn from(position: Position) -> Self {
+        let (kind, epoch) = match position {
+            Position::Follower => (pb::PositionKind::Follower, Epoch::ZERO),
+            Position::Learner => (pb::PositionKind::Learner, Epoch::ZERO),
+            Position::Elect(epoch) => (pb::PositionKind::Elect, epoch),
+            Position::Master(epoch) => (pb::PositionKind::Master, epoch),
+        };
+        Self { kind: kind.into(), epoch: epoch.0 }
+    }
+}
+
+impl From<pb::Position> for Position {
+    fn from(position: pb::Position) -> Self {
+        match position.kind() {
+            pb::PositionKind::Follower => Self::Follower,
+            pb::PositionKind::Learner => Self::Learner,
+            pb::PositionKind::Elect => Self::Elect(Epoch(position.epoch)),
+            pb::PositionKind::Master => Self::Master(Epoch(position.epoch)),
+        }
+    }
+}
+
+/// A report with the load that travels beside it.
+#[must_use]
+pub fn report_out(report: &Report, load: pb::Load) -> pb::Report {
+    let relief = match report.relief {
+        None => pb::Relief::None,
+        Some(Relief::Disk) => pb::Relief::Disk,
+        Some(Relief::Stuck) => pb::Relief::Stuck,
+        Some(Relief::Stopping) => pb::Relief::Stopping,
+    };
+    pb::Report {
+        life: report.life.0,
+        sealed: report.sealed.0,
+        intact: report.intact,
+        last: Some(report.last.into()),
+        committed: report.committed.0,
+        master_silence_ns: u64::try_from(report.master_silence.as_nanos()).unwrap_or(u64::MAX),
+        position: Some(report.position.into()),
+        relief: relief.into(),
+        reaches: report.reaches,
+        load: Some(load),
+    }
+}
+
+/// Reads a report; its load stays beside it.
+#[must_use]
+pub fn report_in(report: &pb::Report) -> Report {
+    let relief = match report.relief() {
+        pb::Relief::None => None,
+        pb::Relief::Disk => Some(Relief::Disk),
+        pb::Relief::Stuck => Some(Relief::Stuck),
+        pb::Relief::Stopping => Some(Relief::Stopping),
+    };
+    Report {
+        life: Life(report.life),
+        sealed: Epoch(report.sealed),
+        intact: report.intact,
+        last: entry(report.last.as_ref()),
+        committed: Offset(report.committed),
+        master_silence: Duration::from_nanos(report.master_silence_ns),
+        position: report.position.map_or(Position::Follower, Position::from),
+        relief,
+        reaches: report.reaches,
+    }
+}
+
+/// An answer to a judge.
+#[must_use]
+pub fn answer_out(answer: &Answer) -> pb::Answer {
+    use pb::answer::Body;
+    let body = match answer {
+        Answer::Sealed(sealed) => Body::Sealed(pb::Sealed {
+            attempt: sealed.attempt.0,
+            life: sealed.life.0,
+            last: Some(sealed.last.into()),
+            intact: sealed.intact,
+            reserved: sealed.reserved,
+            was_master: sealed.was_master,
+        }),
+        Answer::Ready { attempt } => Body::Ready(attempt.0),
+        Answer::NotElect { attempt } => Body::NotElect(attempt.0),
+        Answer::HandedOver { epoch, last } => {
+            Body::HandedOver(pb::HandedOver { epoch: epoch.0, last: Some((*last).into()) })
+        }
+    };
+    pb::Answer { body: Some(body) }
+}
+
+/// Reads an answer.
+///
+/// # Errors
+/// An answer without a body.
+pub fn answer_in(answer: &pb::Answer) -> Result<Answer, Malformed> {
+    use pb::answer::Body;
+    Ok(match answer.body.as_ref().ok_or(malformed("answer without body"))? {
+        Body::Sealed(sealed) => Answer::Sealed(Sealed {
+            attempt: Epoch(sealed.attempt),
+            life: Life(sealed.life),
+            last: entry(sealed.last.as_ref()),
+            intact: sealed.intact,
+            reserved: sealed.reserved,
+            was_master: sealed.was_master,
+        }),
+        Body::Ready(attempt) => Answer::Ready { attempt: Epoch(*attempt) },
+        Body::NotElect(attempt) => Answer::NotElect { attempt: Epoch(*attempt) },
+        Body::HandedOver(over) => {
+            Answer::HandedOver { epoch: Epoch(over.epoch), last: entry(over.last.as_ref()) }
+        }
+    })
+}
+
+/// An order to a member of `group`.
+///
+/// # Panics
+/// Never: members, modes and records are plain data.
+#[must_use]
+pub fn order_out(group: &str, order: &Order) -> pb::Down {
+    use pb::down::Body;
+    let json = "plain data has a JSON form";
+    let body = match order {
+        Order::Seal { attempt, forced, released } => {
+            Body::Seal(pb::SealOrder { attempt: attempt.0, forced: *forced, released: *released })
+        }
+        Order::Elect { attempt, life, last, members, mode } => Body::Elect(pb::ElectOrder {
+            attempt: attempt.0,
+            life: life.0,
+            last: Some((*last).into()),
+            members: Bytes::from(serde_json::to_vec(members).expect(json)),
+            mode: Bytes::from(serde_json::to_vec(mode).expect(json)),
+        }),
+        Order::HandOver { epoch, target } => {
+            Body::HandOver(pb::HandOverOrder { epoch: epoch.0, target: target.as_str().to_owned() })
+        }
+        Order::Record(record) => Body::Record(Bytes::from(serde_json::to_vec(record).expect(json))),
+    };
+    pb::Down { group: group.to_owned(), body: Some(body) }
+}
+
+/// Reads an order.
+///
+/// # Errors
+/// An order without a body, or with JSON that is not what it should be.
+pub fn order_in(down: &pb::Down) -> Result<Order, Malformed> {
+    use pb::down::Body;
+    Ok(match down.body.as_ref().ok_or(malformed("order without body"))? {
+        Body::Seal(seal) => Order::Seal {
+            attempt: Epoch(seal.attempt),
+            forced: seal.forced,
+            released: seal.released,
+        },
+        Body::Elect(elect) => Order::Elect {
+            attempt: Epoch(elect.attempt),
+            life: Life(elect.life),
+            last: entry(elect.last.as_ref()),
+            members: serde_json::from_slice(&elect.members)
+                .map_err(|_| malformed("elect's members are not JSON of members"))?,
+            mode: serde_json::from_slice(&elect.mode)
+                .map_err(|_| malformed("elect's mode is not JSON of a mode"))?,
+        },
+        Body::HandOver(over) => {
+            Order::HandOver { epoch: Epoch(over.epoch), target: NodeId::new(&over.target) }
+        }
+        Body::Record(record) => Order::Record(
+            serde_json::from_slice(record)
+                .map_err(|_| malformed("order's record is not JSON of a record"))?,
+        ),
+    })
+}

@@ -1,0 +1,103 @@
+//! The one place where processes of a cluster meet: who may call, and how messages travel.
+//!
+//! [`serve`] answers on the peer and heartbeat ports and puts what arrives into the role's inbox;
+//! [`links::Links`] sends. Nothing here decides. TLS will wrap both in this module alone.
+
+pub mod client;
+pub mod links;
+pub mod service;
+
+use bytes::Bytes;
+use cairn_logic::ids::Life;
+use cairn_logic::message::Sender;
+use cairn_wire::hello::{Caller, Secret};
+use cairn_wire::peer::frame::Frame;
+use cairn_wire::peer::pb;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{mpsc, oneshot};
+use tonic::Status;
+
+pub use service::serve;
+
+/// Frames that may wait for one peer before new ones are dropped (the replica sends them again).
+pub const LINK_QUEUE: usize = 256;
+/// The largest message accepted, in bytes: one batch of the largest size and its frame.
+pub const MESSAGE_BYTES_MAX: usize = (64 << 20) + (1 << 20);
+
+/// Who this process is, and what proves it.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Node and folder.
+    pub me: Sender,
+    /// The cluster's secret.
+    pub secret: Arc<Secret>,
+    life: Arc<AtomicU64>,
+}
+
+impl Identity {
+    /// An identity whose life is not known yet.
+    #[must_use]
+    pub fn new(me: Sender, secret: Secret) -> Self {
+        Self { me, secret: Arc::new(secret), life: Arc::new(AtomicU64::new(0)) }
+    }
+
+    /// The run of this process.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        Life(self.life.load(Ordering::Relaxed))
+    }
+
+    /// Sets the run of this process, once it is flushed.
+    pub fn set_life(&self, life: Life) {
+        self.life.store(life.0, Ordering::Relaxed);
+    }
+}
+
+/// Where the answer to a unary call goes.
+pub type Reply<T> = oneshot::Sender<Result<T, Status>>;
+
+/// What arrives on the peer and heartbeat ports.
+#[derive(Debug)]
+pub enum Inbound {
+    /// A message of a log.
+    Frame {
+        /// Who sent it.
+        from: Sender,
+        /// What.
+        frame: Frame,
+        /// Whether it came on a heartbeat connection, or answers one.
+        beat: bool,
+        /// Where answers to it go; absent if it is an answer itself.
+        back: Option<mpsc::Sender<pb::Frame>>,
+    },
+    /// A data node opened its line to the global master.
+    Line {
+        /// Who.
+        caller: Caller,
+        /// Where orders to it go.
+        down: mpsc::Sender<pb::Down>,
+    },
+    /// Something came up that line.
+    Up {
+        /// From whom.
+        caller: Caller,
+        /// What.
+        up: pb::Up,
+    },
+    /// The line is closed.
+    LineClosed {
+        /// Whose.
+        caller: Caller,
+    },
+    /// Which global node is master?
+    Where(Reply<pb::WhereReply>),
+    /// Make the cluster's record.
+    Found(pb::FoundRequest, Reply<pb::FoundReply>),
+    /// A message to the acceptor in this process.
+    Accept(Bytes, Reply<Bytes>),
+    /// What do you know of yourself?
+    Status(Reply<pb::StatusReply>),
+    /// A wish or a hint.
+    Wish(pb::WishRequest, Reply<pb::WishReply>),
+}

@@ -1,0 +1,232 @@
+//! Sending to members: one log stream and one heartbeat stream per peer, kept up in the background.
+//!
+//! A message that finds no connection, or a full queue, is dropped: the replica sends it again.
+
+use super::{Identity, Inbound, LINK_QUEUE, client};
+use bytes::Bytes;
+use cairn_logic::ids::{GroupId, NodeId};
+use cairn_logic::message::Message;
+use cairn_logic::time::Duration;
+use cairn_wire::peer::frame::Frame;
+use cairn_wire::peer::pb;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// The shortest and longest waits between two tries to connect.
+const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+/// Where a node's peer and heartbeat ports are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// `host:port` of the peer port.
+    pub peer: String,
+    /// `host:port` of the heartbeat port.
+    pub heartbeat: String,
+}
+
+/// Addresses by node; written by whoever follows the directory, read when a link connects.
+#[derive(Clone, Debug, Default)]
+pub struct AddressBook(Arc<RwLock<BTreeMap<NodeId, PeerAddress>>>);
+
+impl AddressBook {
+    /// Learns (or replaces) a node's address.
+    pub fn set(&self, id: NodeId, address: PeerAddress) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, address);
+    }
+
+    /// Where `id` is.
+    #[must_use]
+    pub fn get(&self, id: &NodeId) -> Option<PeerAddress> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+}
+
+type Outbox = Arc<Mutex<Option<mpsc::Sender<pb::Frame>>>>;
+
+struct Link {
+    log: Outbox,
+    beat: Outbox,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// The streams on which a master's messages came in, and answers go back.
+#[derive(Default)]
+struct Back {
+    log: Option<mpsc::Sender<pb::Frame>>,
+    beat: Option<mpsc::Sender<pb::Frame>>,
+}
+
+/// All links of one log.
+pub struct Links {
+    group: GroupId,
+    identity: Identity,
+    book: AddressBook,
+    inbox: mpsc::Sender<Inbound>,
+    links: BTreeMap<NodeId, Link>,
+    backs: BTreeMap<NodeId, Back>,
+    /// Answers go back on the heartbeat stream while a heartbeat is being handled.
+    answering_beat: bool,
+}
+
+impl Links {
+    /// No links yet; what members answer goes to `inbox`.
+    #[must_use]
+    pub fn new(
+        group: GroupId,
+        identity: Identity,
+        book: AddressBook,
+        inbox: mpsc::Sender<Inbound>,
+    ) -> Self {
+        let (links, backs) = (BTreeMap::new(), BTreeMap::new());
+        Self { group, identity, book, inbox, links, backs, answering_beat: false }
+    }
+
+    /// A message came in from `from`: answers go back where it came from.
+    pub fn came(&mut self, from: &NodeId, beat: bool, back: Option<mpsc::Sender<pb::Frame>>) {
+        self.answering_beat = beat;
+        if let Some(back) = back {
+            let entry = self.backs.entry(from.clone()).or_default();
+            *(if beat { &mut entry.beat } else { &mut entry.log }) = Some(back);
+        }
+    }
+
+    /// Keeps only links to these nodes.
+    pub fn retain(&mut self, nodes: &BTreeSet<NodeId>) {
+        self.links.retain(|id, _| nodes.contains(id));
+    }
+
+    /// Sends a message to `to`, or drops it.
+    pub fn send(&mut self, to: &NodeId, message: Message, bodies: Vec<Bytes>) {
+        let outbox = match &message {
+            Message::Append(_) | Message::Healed { .. } => self.link(to).log.clone(),
+            Message::Heartbeat(_) => self.link(to).beat.clone(),
+            Message::Ack(_) | Message::Refuse(_) => return self.answer(to, message),
+        };
+        let frame = Frame { group: self.group.clone(), message, bodies };
+        let sender = outbox.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(sender) = sender {
+            sender.try_send(frame.into()).ok();
+        }
+    }
+
+    fn answer(&mut self, to: &NodeId, message: Message) {
+        let Some(back) = self.backs.get(to) else { return };
+        let (first, second) = if self.answering_beat {
+            (&back.beat, &back.log)
+        } else {
+            (&back.log, &back.beat)
+        };
+        let frame = Frame { group: self.group.clone(), message, bodies: Vec::new() };
+        let mut frame = pb::Frame::from(frame);
+        for sender in [first, second].into_iter().flatten() {
+            match sender.try_send(frame) {
+                Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => return,
+                Err(mpsc::error::TrySendError::Closed(unsent)) => frame = unsent,
+            }
+        }
+    }
+
+    fn link(&mut self, to: &NodeId) -> &Link {
+        let (identity, book, inbox) = (&self.identity, &self.book, &self.inbox);
+        self.links.entry(to.clone()).or_insert_with(|| {
+            let make = |beat| {
+                let outbox = Outbox::default();
+                let line = Line {
+                    to: to.clone(),
+                    beat,
+                    identity: identity.clone(),
+                    book: book.clone(),
+                    inbox: inbox.clone(),
+                    outbox: outbox.clone(),
+                };
+                (outbox, tokio::spawn(line.run()))
+            };
+            let ((log, log_task), (beat, beat_task)) = (make(false), make(true));
+            Link { log, beat, tasks: [log_task, beat_task] }
+        })
+    }
+}
+
+/// One stream to one peer, connected again and again.
+struct Line {
+    to: NodeId,
+    beat: bool,
+    identity: Identity,
+    book: AddressBook,
+    inbox: mpsc::Sender<Inbound>,
+    outbox: Outbox,
+}
+
+impl Line {
+    async fn run(self) {
+        let mut wait = RETRY.0;
+        loop {
+            if self.connect_once().await {
+                wait = RETRY.0;
+            }
+            self.set(None);
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY.1);
+        }
+    }
+
+    fn set(&self, sender: Option<mpsc::Sender<pb::Frame>>) {
+        *self.outbox.lock().unwrap_or_else(PoisonError::into_inner) = sender;
+    }
+
+    /// Returns, once the stream has ended, whether it had begun.
+    async fn connect_once(&self) -> bool {
+        let Some(address) = self.book.get(&self.to) else { return false };
+        let target = if self.beat { &address.heartbeat } else { &address.peer };
+        let channel = match client::channel(target).await {
+            Ok(channel) => channel,
+            Err(error) => {
+                tracing::debug!(to = %self.to, %target, %error, "cannot connect");
+                return false;
+            }
+        };
+        let mut client = client::client(&self.identity, self.to.as_str(), channel);
+        let (sender, frames) = mpsc::channel(LINK_QUEUE);
+        self.set(Some(sender));
+        let frames = ReceiverStream::new(frames);
+        let answers =
+            if self.beat { client.heartbeat(frames).await } else { client.replicate(frames).await };
+        let answers = match answers {
+            Ok(answers) => answers,
+            Err(status) => {
+                tracing::warn!(to = %self.to, %status, "peer refused a stream");
+                return false;
+            }
+        };
+        let from = match self.identity.secret.check(answers.metadata(), &self.identity.me.id) {
+            Ok(caller) if caller.sender.id == self.to => caller.sender,
+            Ok(other) => {
+                tracing::warn!(to = %self.to, found = %other.sender.id, "another node answers");
+                return false;
+            }
+            Err(refused) => {
+                tracing::warn!(to = %self.to, %refused, "the answering node proves nothing");
+                return false;
+            }
+        };
+        let mut answers = answers.into_inner();
+        while let Some(Ok(frame)) = answers.next().await {
+            let Ok(frame) = Frame::try_from(frame) else { break };
+            let (from, beat) = (from.clone(), self.beat);
+            if self.inbox.send(Inbound::Frame { from, frame, beat, back: None }).await.is_err() {
+                break;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,195 @@
+//! The server side: checks every Hello, then hands over what arrives.
+
+use super::{Identity, Inbound, LINK_QUEUE, MESSAGE_BYTES_MAX, Reply};
+use cairn_wire::hello::{Caller, HELLO_KEY};
+use cairn_wire::peer::frame::Frame;
+use cairn_wire::peer::pb;
+use cairn_wire::peer::pb::peer_server::{Peer, PeerServer};
+use std::pin::Pin;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::service::interceptor::InterceptedService;
+use tonic::{Request, Response, Status, Streaming};
+
+/// The peer service of one process.
+#[derive(Clone, Debug)]
+pub struct PeerService {
+    identity: Identity,
+    inbox: mpsc::Sender<Inbound>,
+}
+
+/// Refuses callers that do not prove the cluster secret; the [`Caller`] of others is an extension.
+#[derive(Clone, Debug)]
+pub struct CheckHello(Identity);
+
+impl CheckHello {
+    /// Checks calls that reach `identity`.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        Self(identity)
+    }
+}
+
+impl tonic::service::Interceptor for CheckHello {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        match self.0.secret.check(request.metadata(), &self.0.me.id) {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                Ok(request)
+            }
+            Err(refused) => {
+                let from = request.remote_addr();
+                tracing::warn!(?from, %refused, "refused a caller on the peer port");
+                Err(Status::unauthenticated(refused.to_string()))
+            }
+        }
+    }
+}
+
+/// The peer service behind the check of Hello, to be added to a server.
+#[must_use]
+pub fn serve(
+    identity: &Identity,
+    inbox: mpsc::Sender<Inbound>,
+) -> InterceptedService<PeerServer<PeerService>, CheckHello> {
+    let server = PeerServer::new(PeerService { identity: identity.clone(), inbox })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    InterceptedService::new(server, CheckHello::new(identity.clone()))
+}
+
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| Status::unauthenticated("no hello"))
+}
+
+fn gone() -> Status {
+    Status::unavailable("this process is stopping")
+}
+
+type Frames = Pin<Box<dyn Stream<Item = Result<pb::Frame, Status>> + Send>>;
+type Downs = Pin<Box<dyn Stream<Item = Result<pb::Down, Status>> + Send>>;
+
+impl PeerService {
+    async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Inbound) -> Result<T, Status> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(make(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    fn frames(
+        &self,
+        request: Request<Streaming<pb::Frame>>,
+        beat: bool,
+    ) -> Result<Response<Frames>, Status> {
+        let from = caller(&request)?.sender;
+        let to = from.id.as_str().to_owned();
+        let (back, answers) = mpsc::channel(LINK_QUEUE);
+        let inbox = self.inbox.clone();
+        let mut frames = request.into_inner();
+        tokio::spawn(async move {
+            while let Some(Ok(frame)) = frames.next().await {
+                let frame = match Frame::try_from(frame) {
+                    Ok(frame) => frame,
+                    Err(error) => {
+                        tracing::error!(%error, from = %from.id, "closed a log stream");
+                        return;
+                    }
+                };
+                let back = Some(back.clone());
+                let inbound = Inbound::Frame { from: from.clone(), frame, beat, back };
+                if inbox.send(inbound).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let mut response: Response<Frames> =
+            Response::new(Box::pin(ReceiverStream::new(answers).map(Ok)));
+        // The caller must know whose folder answers: acknowledgements count by incarnation.
+        let hello = self.identity.secret.metadata(&self.identity.me, self.identity.life(), &to);
+        response.metadata_mut().insert_bin(HELLO_KEY, hello);
+        Ok(response)
+    }
+}
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    type ReplicateStream = Frames;
+    type HeartbeatStream = Frames;
+    type ControlStream = Downs;
+
+    async fn replicate(
+        &self,
+        request: Request<Streaming<pb::Frame>>,
+    ) -> Result<Response<Frames>, Status> {
+        self.frames(request, false)
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<Streaming<pb::Frame>>,
+    ) -> Result<Response<Frames>, Status> {
+        self.frames(request, true)
+    }
+
+    async fn control(
+        &self,
+        request: Request<Streaming<pb::Up>>,
+    ) -> Result<Response<Downs>, Status> {
+        let caller = caller(&request)?;
+        let (down, downs) = mpsc::channel(LINK_QUEUE);
+        let line = Inbound::Line { caller: caller.clone(), down };
+        self.inbox.send(line).await.map_err(|_| gone())?;
+        let inbox = self.inbox.clone();
+        let mut ups = request.into_inner();
+        tokio::spawn(async move {
+            while let Some(Ok(up)) = ups.next().await {
+                if inbox.send(Inbound::Up { caller: caller.clone(), up }).await.is_err() {
+                    return;
+                }
+            }
+            inbox.send(Inbound::LineClosed { caller }).await.ok();
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(downs).map(Ok))))
+    }
+
+    async fn r#where(
+        &self,
+        _: Request<pb::WhereRequest>,
+    ) -> Result<Response<pb::WhereReply>, Status> {
+        self.ask(Inbound::Where).await.map(Response::new)
+    }
+
+    async fn found(
+        &self,
+        request: Request<pb::FoundRequest>,
+    ) -> Result<Response<pb::FoundReply>, Status> {
+        let request = request.into_inner();
+        self.ask(|reply| Inbound::Found(request, reply)).await.map(Response::new)
+    }
+
+    async fn accept(
+        &self,
+        request: Request<pb::AcceptorCall>,
+    ) -> Result<Response<pb::AcceptorReply>, Status> {
+        let message = request.into_inner().message;
+        let message = self.ask(|reply| Inbound::Accept(message, reply)).await?;
+        Ok(Response::new(pb::AcceptorReply { message }))
+    }
+
+    async fn status(
+        &self,
+        _: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusReply>, Status> {
+        self.ask(Inbound::Status).await.map(Response::new)
+    }
+
+    async fn wish(
+        &self,
+        request: Request<pb::WishRequest>,
+    ) -> Result<Response<pb::WishReply>, Status> {
+        let request = request.into_inner();
+        self.ask(|reply| Inbound::Wish(request, reply)).await.map(Response::new)
+    }
+}
