@@ -203,7 +203,7 @@ fn python() -> Result<()> {
     }
     let folder = program.parent().and_then(Path::parent).context("the path has a folder")?;
     println!("setup: making {folder:?} with redis-py {REDIS_PY}");
-    let draft = folder.with_extension("part");
+    let draft = folder.with_added_extension("part");
     remove(&draft)?;
     let has_venv = command("python3", ["-c", "import ensurepip, venv"]).output();
     if !has_venv.is_ok_and(|output| output.status.success()) {
@@ -226,7 +226,7 @@ fn etcd() -> Result<()> {
     }
     go()?;
     println!("setup: building etcd {ETCD} into {folder:?} (about three minutes)");
-    let draft = folder.with_extension("part");
+    let draft = folder.with_added_extension("part");
     remove(&draft)?;
     std::fs::create_dir_all(&draft).with_context(|| format!("cannot make {draft:?}"))?;
     let programs = [

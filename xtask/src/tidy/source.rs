@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(blanked("a // b\nc"), "a     \nc");
         assert_eq!(blanked("a /* b /* c */ d */ e"), "a                   e");
         assert_eq!(blanked(r#"f("}\"{", '}', '\'', b'x')"#), "f(      ,    ,     , b   )");
-        assert_eq!(blanked("r#\"{\"# r#type 'a"), "        r#type 'a");
+        assert_eq!(blanked("r#\"{\"# r#type 'a"), "       r#type 'a");
         assert_eq!(blanked("br\"{\" bar"), "b     bar");
     }
 
