@@ -158,6 +158,7 @@ fn one_lie_in_a_long_history_is_found() {
         }),
     ];
     for (name, lie) in lies {
+        let mut found = 0;
         for seed in 1..=20 {
             let mut history = honest(seed, 600);
             let told = history.iter().enumerate().skip(300).find_map(|(at, operation)| {
@@ -166,11 +167,12 @@ fn one_lie_in_a_long_history_is_found() {
             });
             let (at, copy) = told.expect("there is an operation to lie about");
             history[at] = copy;
-            // One item fewer is a lie only if nobody could have appended it meanwhile.
-            let found = !check(&history).violations.is_empty();
-            let may_hide = name.starts_with("a list") || name.starts_with("a register");
-            assert!(found || may_hide, "seed {seed}: {name} was believed");
+            let report = check(&history);
+            found += usize::from(report.violations.len() > report.count(&[Kind::Undecided]));
         }
+        // What a read missed may really not have been there yet, if the write was in flight.
+        let least = if name.starts_with("a list") || name.starts_with("a reg") { 12 } else { 20 };
+        assert!(found >= least, "{name} was believed by {} of 20", 20 - found);
     }
 }
 
