@@ -141,8 +141,11 @@ fn one_lie_in_a_long_history_is_found() {
             }
             _ => false,
         }),
-        ("a list without its last item", |operation| match &mut operation.outcome {
-            Outcome::Ok(Reply::Items(items)) => items.pop().is_some(),
+        ("a list without its second half", |operation| match &mut operation.outcome {
+            Outcome::Ok(Reply::Items(items)) if items.len() > 20 => {
+                items.truncate(items.len() / 2);
+                true
+            }
             _ => false,
         }),
         ("a register that is empty", |operation| match &mut operation.outcome {
@@ -171,26 +174,9 @@ fn one_lie_in_a_long_history_is_found() {
             found += usize::from(report.violations.len() > report.count(&[Kind::Undecided]));
         }
         // What a read missed may really not have been there yet, if the write was in flight.
-        let least = if name.starts_with("a list") || name.starts_with("a reg") { 12 } else { 20 };
+        let least = if name.starts_with("a register") { 12 } else { 20 };
         assert!(found >= least, "{name} was believed by {} of 20", 20 - found);
     }
-}
-
-#[test]
-fn most_lies_about_reads_are_found() {
-    let mut found = 0;
-    for seed in 1..=50 {
-        let mut history = honest(seed, 600);
-        let read =
-            history.iter_mut().skip(300).find_map(|operation| match &mut operation.outcome {
-                Outcome::Ok(Reply::Items(items)) if items.len() > 20 => Some(items),
-                _ => None,
-            });
-        let items = read.expect("there is a long read");
-        items.truncate(items.len() - 12);
-        found += usize::from(check(&history).stale() > 0);
-    }
-    assert_eq!(found, 50);
 }
 
 #[test]
