@@ -54,7 +54,7 @@ pub fn choose(
         elect: elect.id.clone(),
         life: answer.life,
         last: answer.last,
-        members: seats(&left, elect),
+        members: seats(record, &left, elect),
     })
 }
 
@@ -69,9 +69,10 @@ fn rank(answer: &Sealed) -> (u64, u64) {
 }
 
 /// Gives everybody a role: the elect's former seat goes to the former master, or else to a backup.
-fn seats(left: &[&Member], elect: &Member) -> Vec<Member> {
+fn seats(record: &Record, left: &[&Member], elect: &Member) -> Vec<Member> {
     let master_stays = left.iter().any(|m| m.role == Role::Master && m.id != elect.id);
-    let mut vacant = elect.role == Role::Replica && !master_stays;
+    let master_lost = record.master.is_some() && !master_stays;
+    let mut vacant = elect.role == Role::Replica && master_lost;
     let mut members: Vec<Member> = Vec::with_capacity(left.len());
     for member in left {
         let role = if member.id == elect.id {

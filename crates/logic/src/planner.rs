@@ -1,0 +1,197 @@
+//! What to do next for a group that is not as its keyspace asks: one small step, or none.
+//!
+//! Pure and deterministic: two planners that see the same facts wish the same. A wish is never a
+//! decision: a claim is a Txn that compares, a change is asked for by the master under its own
+//! conditions (docs/replication.md §7), and the next call starts from what was read back.
+
+#[cfg(test)]
+mod tests;
+
+use crate::ids::{Epoch, GroupId, Incarnation, NodeId, Version};
+use crate::message::Mode;
+use crate::record::{Member, Record, Role};
+use crate::replication::Change;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+/// What a keyspace asks of each of its groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Members that serve reads besides the master.
+    pub replicas: u8,
+    /// Members that serve no client.
+    pub backups: u8,
+    /// How many copies commit; its `wanted` is 1 + replicas + backups.
+    pub mode: Mode,
+}
+
+/// A registered data node, as far as placement goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub id: NodeId,
+    /// Its folder.
+    pub incarnation: Incarnation,
+    /// The zone of its machine, if known.
+    pub zone: Option<String>,
+    /// The keyspace it was made for.
+    pub keyspace: Option<String>,
+    /// The group it was made for.
+    pub group: Option<GroupId>,
+    /// Among equals the greater one is taken.
+    pub priority: u8,
+}
+
+/// The first record of a group and whom it claims; `None` while fewer than `at_least` (1 or more)
+/// of the idle nodes may be taken.
+#[must_use]
+pub fn first_members(
+    keyspace: &str,
+    group: &GroupId,
+    asked: &Asked,
+    idle: &[Node],
+    at_least: usize,
+) -> Option<Record> {
+    let mut taken: Vec<&Node> = Vec::new();
+    while taken.len() < usize::from(asked.mode.wanted) {
+        let left: Vec<&Node> = idle.iter().filter(|n| !taken.contains(n)).collect();
+        match next_node(keyspace, group, &left, &zones(taken.iter().copied())) {
+            Some(node) => taken.push(node),
+            None => break,
+        }
+    }
+    if taken.len() < at_least.max(1) {
+        return None;
+    }
+    // The last ones are backups; the judge makes one of the others master.
+    let serving = taken.len().saturating_sub(usize::from(asked.backups)).max(1);
+    let role = |at: usize| if at < serving { Role::Replica } else { Role::Backup };
+    let member = |(at, node): (usize, &&Node)| Member {
+        id: node.id.clone(),
+        incarnation: node.incarnation,
+        role: role(at),
+    };
+    let mut members: Vec<Member> = taken.iter().enumerate().map(member).collect();
+    members.sort();
+    Some(Record {
+        version: Version(1),
+        epoch: Epoch::ZERO,
+        master: None,
+        members,
+        rule: asked.mode.rule,
+        wanted: asked.mode.wanted,
+        durability: asked.mode.durability,
+        attempt: Epoch::ZERO,
+        open: false,
+    })
+}
+
+/// The idle node to claim next for a group that has `claimed` nodes (members and learners) and
+/// too few of them; `None` when it has enough, or none may be taken.
+#[must_use]
+pub fn next_claim<'a>(
+    keyspace: &str,
+    group: &GroupId,
+    asked: &Asked,
+    claimed: &[Node],
+    idle: &'a [Node],
+) -> Option<&'a Node> {
+    if claimed.len() >= usize::from(asked.mode.wanted) {
+        return None;
+    }
+    let idle: Vec<&Node> = idle.iter().collect();
+    next_node(keyspace, group, &idle, &zones(claimed.iter()))
+}
+
+fn zones<'a>(nodes: impl Iterator<Item = &'a Node>) -> BTreeSet<String> {
+    nodes.filter_map(|node| node.zone.clone()).collect()
+}
+
+/// Nodes made for the group come first, then those made for its keyspace, then nobody's; another
+/// zone before the same one.
+fn next_node<'a>(
+    keyspace: &str,
+    group: &GroupId,
+    idle: &[&'a Node],
+    used: &BTreeSet<String>,
+) -> Option<&'a Node> {
+    let rank = |node: &Node| match (&node.group, node.keyspace.as_deref()) {
+        (Some(made_for), _) => (made_for == group).then_some(0),
+        (None, Some(made_for)) => (made_for == keyspace).then_some(1),
+        (None, None) => Some(2),
+    };
+    let same_zone = |node: &Node| node.zone.as_ref().is_some_and(|zone| used.contains(zone));
+    let able = idle.iter().filter_map(|node| Some((rank(node)?, *node)));
+    let first = able.min_by_key(|(rank, node)| {
+        (*rank, same_zone(node), Reverse(node.priority), node.id.clone())
+    });
+    first.map(|(_, node)| node)
+}
+
+/// The next change of a group with a settled record; `None` when it is as asked, or nothing can
+/// be done. `learners` hold a claim and do not count yet, the most advanced first; `heard` are
+/// the members that report to the judge.
+#[must_use]
+pub fn next_change(
+    asked: &Asked,
+    record: &Record,
+    learners: &[Node],
+    heard: &BTreeSet<NodeId>,
+) -> Option<Change> {
+    if record.open || record.master.is_none() {
+        return None;
+    }
+    let members = record.members.len();
+    let (wanted, now_wanted) = (asked.mode.wanted, record.wanted);
+    let shrinking = wanted < now_wanted;
+    let complete = members >= usize::from(wanted);
+    // Growing: members first, `wanted` last. Shrinking: `wanted` first.
+    let due = if shrinking || complete { wanted } else { now_wanted };
+    let mode = Mode { wanted: due, ..asked.mode };
+    let now = Mode { rule: record.rule, wanted: now_wanted, durability: record.durability };
+    if mode != now {
+        return Some(Change::Mode(mode));
+    }
+    if !complete {
+        let learner = learners.first()?;
+        let (id, incarnation) = (learner.id.clone(), learner.incarnation);
+        return Some(Change::Join(Member { id, incarnation, role: missing_role(asked, record) }));
+    }
+    if members > usize::from(wanted) {
+        return surplus(asked, record, heard).map(Change::Remove);
+    }
+    wrong_role(asked, record).map(Change::Role)
+}
+
+fn having(record: &Record, role: Role) -> usize {
+    record.members.iter().filter(|member| member.role == role).count()
+}
+
+fn missing_role(asked: &Asked, record: &Record) -> Role {
+    let few_replicas = having(record, Role::Replica) < usize::from(asked.replicas);
+    if few_replicas { Role::Replica } else { Role::Backup }
+}
+
+/// Whom to remove: one that is not heard, then one of a role there are too many of, then the
+/// greatest name; never the master.
+fn surplus(asked: &Asked, record: &Record, heard: &BTreeSet<NodeId>) -> Option<NodeId> {
+    let too_many = |role| match role {
+        Role::Replica => having(record, role) > usize::from(asked.replicas),
+        Role::Backup => having(record, role) > usize::from(asked.backups),
+        Role::Master => false,
+    };
+    let others = record.members.iter().filter(|m| record.master.as_ref() != Some(&m.id));
+    let first = others.max_by_key(|m| (!heard.contains(&m.id), too_many(m.role), m.id.clone()));
+    first.map(|member| member.id.clone())
+}
+
+fn wrong_role(asked: &Asked, record: &Record) -> Option<Member> {
+    let backups = having(record, Role::Backup);
+    let (from, to) = match backups.cmp(&usize::from(asked.backups)) {
+        std::cmp::Ordering::Less => (Role::Replica, Role::Backup),
+        std::cmp::Ordering::Greater => (Role::Backup, Role::Replica),
+        std::cmp::Ordering::Equal => return None,
+    };
+    let member = record.members.iter().rfind(|member| member.role == from)?;
+    Some(Member { role: to, ..member.clone() })
+}
