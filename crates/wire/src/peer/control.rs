@@ -5,7 +5,10 @@ use super::{Malformed, malformed, pb};
 use bytes::Bytes;
 use cairn_logic::ids::{Epoch, Life, NodeId, Offset};
 use cairn_logic::message::{Answer, Order, Position, Relief, Report, Sealed};
+use cairn_logic::record::Member;
+use cairn_logic::replication::Change;
 use cairn_logic::time::Duration;
+use serde::de::DeserializeOwned;
 
 impl From<Position> for pb::Position {
     fn from(position: Position) -> Self {
@@ -132,12 +135,13 @@ pub fn order_out(group: &str, order: &Order) -> pb::Down {
         Order::Seal { attempt, forced, released } => {
             Body::Seal(pb::SealOrder { attempt: attempt.0, forced: *forced, released: *released })
         }
-        Order::Elect { attempt, life, last, members, mode } => Body::Elect(pb::ElectOrder {
+        Order::Elect { attempt, life, last, members, mode, above } => Body::Elect(pb::ElectOrder {
             attempt: attempt.0,
             life: life.0,
             last: Some((*last).into()),
             members: Bytes::from(serde_json::to_vec(members).expect(json)),
             mode: Bytes::from(serde_json::to_vec(mode).expect(json)),
+            above: *above,
         }),
         Order::HandOver { epoch, target } => {
             Body::HandOver(pb::HandOverOrder { epoch: epoch.0, target: target.as_str().to_owned() })
@@ -147,13 +151,45 @@ pub fn order_out(group: &str, order: &Order) -> pb::Down {
     pb::Down { group: group.to_owned(), body: Some(body) }
 }
 
-/// Reads an order.
+/// What comes down a data node's line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Instruction {
+    /// From the judge.
+    Order(Order),
+    /// From the planner, to the group's master.
+    Plan(Plan),
+}
+
+/// What the planner wants of a group's master.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Nodes that hold a claim of the group and do not count yet.
+    pub learners: Vec<Member>,
+    /// The change to ask for.
+    pub wish: Option<Change>,
+}
+
+/// A plan for the master of `group`.
+///
+/// # Panics
+/// Never: members and changes are plain data.
+#[must_use]
+pub fn plan_out(group: &str, plan: &Plan) -> pb::Down {
+    let json = "plain data has a JSON form";
+    let learners = Bytes::from(serde_json::to_vec(&plan.learners).expect(json));
+    let wish = plan.wish.as_ref().map(|wish| serde_json::to_vec(wish).expect(json));
+    let wish = Bytes::from(wish.unwrap_or_default());
+    let body = pb::down::Body::Plan(pb::Plan { learners, wish });
+    pb::Down { group: group.to_owned(), body: Some(body) }
+}
+
+/// Reads what came down a line.
 ///
 /// # Errors
-/// An order without a body, or with JSON that is not what it should be.
-pub fn order_in(down: &pb::Down) -> Result<Order, Malformed> {
+/// No body, or JSON that is not what it should be.
+pub fn instruction_in(down: &pb::Down) -> Result<Instruction, Malformed> {
     use pb::down::Body;
-    Ok(match down.body.as_ref().ok_or(malformed("order without body"))? {
+    let order = match down.body.as_ref().ok_or(malformed("order without body"))? {
         Body::Seal(seal) => Order::Seal {
             attempt: Epoch(seal.attempt),
             forced: seal.forced,
@@ -163,17 +199,30 @@ pub fn order_in(down: &pb::Down) -> Result<Order, Malformed> {
             attempt: Epoch(elect.attempt),
             life: Life(elect.life),
             last: entry(elect.last.as_ref()),
-            members: serde_json::from_slice(&elect.members)
-                .map_err(|_| malformed("elect's members are not JSON of members"))?,
-            mode: serde_json::from_slice(&elect.mode)
-                .map_err(|_| malformed("elect's mode is not JSON of a mode"))?,
+            members: json(&elect.members, "elect's members are not JSON of members")?,
+            mode: json(&elect.mode, "elect's mode is not JSON of a mode")?,
+            above: elect.above,
         },
         Body::HandOver(over) => {
             Order::HandOver { epoch: Epoch(over.epoch), target: NodeId::new(&over.target) }
         }
-        Body::Record(record) => Order::Record(
-            serde_json::from_slice(record)
-                .map_err(|_| malformed("order's record is not JSON of a record"))?,
-        ),
-    })
+        Body::Record(record) => {
+            Order::Record(json(record, "order's record is not JSON of a record")?)
+        }
+        Body::Plan(plan) => return plan_in(plan).map(Instruction::Plan),
+    };
+    Ok(Instruction::Order(order))
+}
+
+fn plan_in(plan: &pb::Plan) -> Result<Plan, Malformed> {
+    let learners = json(&plan.learners, "plan's learners are not JSON of members")?;
+    let wish = match &plan.wish[..] {
+        [] => None,
+        wish => Some(json(wish, "plan's wish is not JSON of a change")?),
+    };
+    Ok(Plan { learners, wish })
+}
+
+fn json<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, Malformed> {
+    serde_json::from_slice(bytes).map_err(|_| malformed(what))
 }
