@@ -8,6 +8,7 @@ pub mod arbiter;
 pub mod batch;
 pub mod counting;
 pub mod ids;
+pub mod invariants;
 pub mod judge;
 pub mod message;
 pub mod mutant;

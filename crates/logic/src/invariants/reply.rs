@@ -1,0 +1,60 @@
+//! What clients may be told.
+
+use super::{Copy, Held, Witness, broken};
+use crate::ids::Offset;
+
+impl Witness {
+    /// I4 `HonestAck`, I10 `NoDirty`: a client is answered OK for a write in this batch.
+    ///
+    /// # Errors
+    /// The batch is not committed.
+    pub fn answers_write(&mut self, copy: &Copy) -> Held {
+        if self.answers_wait() && !self.has_committed(copy) {
+            return broken("I4 HonestAck", format_args!("{} is answered", copy.last));
+        }
+        self.answered = self.answered.max(copy.last.offset);
+        Ok(())
+    }
+
+    /// What a linearizable read that begins now must see.
+    #[must_use]
+    pub fn read_begins(&self) -> Offset {
+        self.answered
+    }
+
+    /// I10 `NoDirty`, I11 Fresh: a linearizable read that began when `began` was answered shows
+    /// the state after `seen`.
+    ///
+    /// # Errors
+    /// It shows something uncommitted, or misses something acknowledged.
+    pub fn answers_read(&self, seen: Option<&Copy>, began: Offset) -> Held {
+        if !self.answers_wait() {
+            return Ok(());
+        }
+        if seen.is_some_and(|copy| !self.has_committed(copy)) {
+            return broken("I10 NoDirty", format_args!("a read shows {seen:?}"));
+        }
+        let upto = seen.map_or(Offset::ZERO, |copy| copy.last.offset);
+        if upto < began {
+            return broken("I11 Fresh", format_args!("a read shows {upto}, {began} was answered"));
+        }
+        Ok(())
+    }
+
+    /// I10 `NoDirty`: a read that may be stale shows the state after `seen`.
+    ///
+    /// # Errors
+    /// It shows something uncommitted.
+    pub fn answers_stale_read(&self, seen: Option<&Copy>) -> Held {
+        if self.is_lossy() || seen.is_none_or(|copy| self.has_committed(copy)) {
+            return Ok(());
+        }
+        broken("I10 NoDirty", format_args!("a replica shows {seen:?}"))
+    }
+
+    fn has_committed(&self, copy: &Copy) -> bool {
+        let committed = self.committed();
+        let at = committed.binary_search_by_key(&copy.last, |c| c.last);
+        at.is_ok_and(|at| committed[at] == *copy)
+    }
+}
