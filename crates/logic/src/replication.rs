@@ -3,11 +3,32 @@
 //! `step(now, input, effects)` is the only door. Effects are performed strictly in order; an effect
 //! marked *barrier* is finished (flushed) before the ones after it, of this and later steps, begin.
 
+mod change;
+mod commit;
+mod elect;
+mod index;
+mod keeper;
+mod lead;
+mod member;
+mod progress;
+mod reads;
+mod report;
+mod seal;
+mod send;
+mod start;
+
+pub use report::{PeerStatus, Status};
+
 use crate::batch::BatchHead;
+use crate::counting::Plane;
 use crate::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset, Version};
-use crate::message::{Answer, Message, Mode, Order, Relief, Sender};
+use crate::message::{Answer, Message, Mode, Order, Position, Relief, Sender};
 use crate::record::{EpochRecord, Member, Record};
 use crate::time::Instant;
+use crate::timing::Timing;
+use index::Index;
+use lead::{Lead, Stage};
+use std::collections::{BTreeMap, VecDeque};
 
 /// What is flushed before any answer that depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +134,7 @@ pub enum Input {
 }
 
 /// A change of configuration in which the master stays; one at a time (§7).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Change {
     /// Make a caught-up learner a member.
     Join(Member),
@@ -256,4 +277,270 @@ pub enum Alarm {
         /// Its folder now.
         incarnation: Incarnation,
     },
+}
+
+/// What a follower knows of its master.
+#[derive(Clone, Debug)]
+struct Following {
+    /// The epoch of the sender it last listened to.
+    epoch: Epoch,
+    /// That sender; `None` after a seal.
+    master: Option<NodeId>,
+    /// End of what matched in this epoch.
+    verified: Offset,
+    /// What the sender said is committed.
+    told: Offset,
+    /// When the sender was last heard.
+    heard: Instant,
+    /// It will not seal before.
+    promised_until: Instant,
+    /// Appends that wait to be acknowledged.
+    pending: VecDeque<PendingAck>,
+}
+
+/// An append that is acknowledged once its copies exist.
+#[derive(Clone, Copy, Debug)]
+struct PendingAck {
+    end: Offset,
+    flush: bool,
+    sent_at: Instant,
+}
+
+/// A forced seal that waits for the last promise to run out.
+#[derive(Clone, Copy, Debug)]
+struct PendingSeal {
+    attempt: Epoch,
+}
+
+/// One replica of one log.
+#[derive(Debug)]
+pub struct Replica {
+    me: Sender,
+    plane: Plane,
+    timing: Timing,
+    reads: Reads,
+    /// Of the step under way.
+    now: Instant,
+    /// Effects of the step under way.
+    out: Vec<Effect>,
+    vote: Vote,
+    /// This life is never master or elect of an epoch up to this one.
+    sealed_at_start: Epoch,
+    index: Index,
+    /// End of what is in the page cache.
+    written: Offset,
+    /// End of what is flushed.
+    flushed: Offset,
+    /// A flush is owed up to here.
+    flush_wanted: Offset,
+    /// A flush was asked for and has not come back.
+    flush_open: bool,
+    committed: Offset,
+    /// What the state machine may hold; beyond `committed` only on a former master.
+    applied: Offset,
+    record: Option<Record>,
+    record_read_at: Option<Instant>,
+    learners: Vec<Member>,
+    wish: Option<Change>,
+    relief: Option<Relief>,
+    following: Following,
+    seal: Option<PendingSeal>,
+    /// Whether this life was master when it sealed `vote.sealed`.
+    sealed_as_master: bool,
+    lead: Option<Lead>,
+    flaps: BTreeMap<NodeId, change::Flap>,
+    /// Foreign folders already complained of.
+    foreign: BTreeMap<NodeId, Incarnation>,
+    /// Stopped taking part after an alarm.
+    halted: bool,
+}
+
+impl Replica {
+    /// Takes one thing that happened; `effects` gets what is to be done, in order.
+    ///
+    /// `now` must be read after `input` was taken from wherever it waited: promises run from here.
+    ///
+    /// # Panics
+    /// If the host breaks the contract of [`Input::Appended`]; mastership then ends with the
+    /// process.
+    pub fn step(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
+        self.now = self.now.max(now);
+        if self.halted {
+            return;
+        }
+        std::mem::swap(&mut self.out, effects);
+        match input {
+            Input::Tick => self.on_tick(),
+            Input::Message { from, body } => self.on_message(&from, &body),
+            Input::Order(order) => self.on_order(order),
+            Input::Record(record) => self.on_record(record),
+            Input::Learners(learners) => self.on_learners(learners),
+            Input::Wish(wish) => self.wish = wish,
+            Input::Appended { head, bytes } => self.on_appended(&head, bytes),
+            Input::Written(entry) => self.on_written(entry),
+            Input::Flushed(entry) => self.on_flushed(entry),
+            Input::Sent { to, epoch, last } => self.on_sent(&to, epoch, last),
+            Input::ConfirmReads { token } => self.on_confirm_reads(token),
+            Input::Relief(relief) => self.relief = relief,
+            Input::Reserve(bound) => self.on_reserve(bound),
+        }
+        self.check();
+        std::mem::swap(&mut self.out, effects);
+    }
+
+    fn on_message(&mut self, from: &Sender, body: &Message) {
+        match body {
+            Message::Append(append) => self.on_append(&from.id, append),
+            Message::Heartbeat(beat) => self.on_heartbeat(&from.id, beat),
+            Message::Ack(ack) => self.on_ack(from, ack),
+            Message::Refuse(refuse) => self.on_refuse(from, refuse),
+            Message::Healed { epoch, life } => self.on_healed(&from.id, *epoch, *life),
+        }
+    }
+
+    fn on_order(&mut self, order: Order) {
+        match order {
+            Order::Seal { attempt, forced, released } => self.on_seal(attempt, forced, released),
+            Order::Elect { attempt, life, last, members, mode, above } => {
+                self.on_elect(elect::Election { attempt, life, last, members, mode, above });
+            }
+            Order::HandOver { epoch, target } => self.on_hand_over(epoch, target),
+            Order::Record(record) => self.on_record(*record),
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.seal_when_released();
+        let (now, idle) = (self.now, self.committed == self.index.last().offset);
+        if let Some(lead) = self.lead.as_mut().filter(|l| idle && l.opened.is_some()) {
+            lead.moved_at = now;
+        }
+        self.end_hand_over();
+        self.beat_when_due();
+        self.measure_lag();
+        self.retry_all();
+        self.pump_all();
+        if self.is_master() {
+            self.after_acks();
+            self.change_when_due();
+        }
+    }
+
+    fn on_written(&mut self, entry: EntryId) {
+        if self.index.has(entry) {
+            self.written = self.written.max(entry.offset);
+            self.on_copies();
+        }
+    }
+
+    fn on_flushed(&mut self, entry: EntryId) {
+        self.flush_open = false;
+        if self.index.has(entry) {
+            self.written = self.written.max(entry.offset);
+            self.flushed = self.flushed.max(entry.offset);
+        }
+        self.flush_if_owed();
+        self.on_copies();
+        self.forget_unflushed();
+    }
+
+    /// More of the log is written or flushed here.
+    fn on_copies(&mut self) {
+        if self.lead.is_some() {
+            self.ready_when_opened();
+            self.advance();
+            self.after_acks();
+            self.pump_all();
+        } else {
+            self.acknowledge_what_is_done();
+            self.commit_what_is_verified();
+        }
+    }
+
+    /// Owes a flush of everything up to `up_to`.
+    fn want_flush(&mut self, up_to: Offset) {
+        self.flush_wanted = self.flush_wanted.max(up_to);
+        self.flush_if_owed();
+    }
+
+    fn flush_if_owed(&mut self) {
+        if self.flush_wanted > self.flushed && !self.flush_open {
+            self.flush_open = true;
+            self.out.push(Effect::Flush);
+        }
+    }
+
+    fn on_reserve(&mut self, bound: u64) {
+        if bound > self.vote.reserved {
+            self.vote.reserved = bound;
+            self.persist();
+        }
+    }
+
+    fn persist(&mut self) {
+        self.out.push(Effect::Persist(self.vote.clone()));
+    }
+
+    fn send(&mut self, to: &NodeId, body: Message) {
+        self.out.push(Effect::Send { to: to.clone(), body });
+    }
+
+    /// What must hold after every step; each breach would lose data.
+    fn check(&self) {
+        let last = self.index.last();
+        assert!(self.flushed <= self.written && self.written <= last.offset, "copies are entries");
+        assert!(self.committed <= self.written, "what is committed is written");
+        debug_assert!(self.following.verified <= last.offset, "what is verified is held");
+        if let Some(lead) = &self.lead {
+            assert_eq!(lead.epoch, self.vote.sealed, "who leads has sealed its epoch and no other");
+        }
+    }
+
+    fn is_master(&self) -> bool {
+        self.lead.as_ref().is_some_and(|l| l.stage == Stage::Master)
+    }
+
+    /// Where this replica stands.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        match &self.lead {
+            Some(lead) if lead.stage == Stage::Master => Position::Master(lead.epoch),
+            Some(lead) => Position::Elect(lead.epoch),
+            None => {
+                let me = &self.me;
+                let named = self.record.as_ref().is_some_and(|r| r.names(&me.id, me.incarnation));
+                if named { Position::Follower } else { Position::Learner }
+            }
+        }
+    }
+
+    /// The last entry of the log, written or about to be.
+    #[must_use]
+    pub fn last(&self) -> EntryId {
+        self.index.last()
+    }
+
+    /// What is known to be committed.
+    #[must_use]
+    pub fn committed(&self) -> Offset {
+        self.committed
+    }
+
+    /// The epoch of the entry at `offset`; `None` outside the log.
+    #[must_use]
+    pub fn epoch_of(&self, offset: Offset) -> Option<Epoch> {
+        self.index.epoch_of(offset)
+    }
+
+    /// The vote as last given out to be flushed.
+    #[must_use]
+    pub fn vote(&self) -> &Vote {
+        &self.vote
+    }
+
+    /// The record as last read.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
+    }
 }

@@ -1,0 +1,265 @@
+//! What an elect or master keeps about its epoch.
+
+use super::Admission;
+use super::index::Index;
+use super::progress::Progress;
+use crate::batch::BatchHead;
+use crate::counting::{Counts, Plane};
+use crate::ids::{EntryId, Epoch, NodeId, Offset, Version};
+use crate::message::{Mode, Sender};
+use crate::record::{Member, Record};
+use crate::time::{Duration, Instant};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Who counts, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Config {
+    pub members: Vec<Member>,
+    pub mode: Mode,
+    pub counts: Counts,
+    /// Whether every copy counts only when flushed.
+    pub flush: bool,
+}
+
+impl Config {
+    pub(super) fn new(plane: Plane, members: Vec<Member>, mode: Mode) -> Self {
+        let counts = Counts::new(plane, mode.rule, members.len(), usize::from(mode.wanted));
+        let flush = mode.durability.flushed || counts.copies == 1;
+        Self { members, mode, counts, flush }
+    }
+
+    pub(super) fn of(plane: Plane, record: &Record) -> Self {
+        Self::new(plane, record.members.clone(), mode_of(record))
+    }
+}
+
+/// What a record asks of acknowledgements.
+pub(super) fn mode_of(record: &Record) -> Mode {
+    Mode { rule: record.rule, wanted: record.wanted, durability: record.durability }
+}
+
+/// Elect or master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Streams until its epoch record has the copies; `ready` once it has.
+    Elect { ready: bool },
+    /// The record names it.
+    Master,
+}
+
+/// A change that was asked for and whose outcome is not known: both configurations count.
+#[derive(Clone, Debug)]
+pub(super) struct Asking {
+    pub expected: Version,
+    pub record: Record,
+    pub config: Config,
+    pub asked_at: Instant,
+}
+
+/// A planned switchover under way.
+#[derive(Clone, Debug)]
+pub(super) struct Handing {
+    pub target: NodeId,
+    /// Admission resumes then unless this master was sealed.
+    pub until: Instant,
+    pub answered: bool,
+}
+
+/// How far the log had grown at a moment.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    /// End of the log before this mark's first batch.
+    before: Offset,
+    bytes: u64,
+    at: Instant,
+}
+
+/// Marks that are kept at most, and how much time one covers at least.
+const MARKS_MAX: usize = 4096;
+const MARK_SPAN: Duration = Duration::from_millis(1);
+
+/// The position of elect or master of one epoch.
+#[derive(Clone, Debug)]
+pub(super) struct Lead {
+    pub epoch: Epoch,
+    pub stage: Stage,
+    /// Its former epoch, whose batches the appender may still make until the record is appended.
+    pub previous: Option<Epoch>,
+    /// The offset of the epoch record, once appended.
+    pub opened: Option<Offset>,
+    pub config: Config,
+    pub asking: Option<Asking>,
+    pub peers: BTreeMap<NodeId, Progress>,
+    /// First and last offsets of uncommitted batches with authority.
+    pub authority: VecDeque<(Offset, Offset)>,
+    /// The last committed offset with authority.
+    pub authority_committed: Offset,
+    marks: VecDeque<Mark>,
+    /// When `committed` last moved, or nothing waited.
+    pub moved_at: Instant,
+    pub beat_at: Option<Instant>,
+    /// What the last heartbeats said is committed.
+    pub beat_committed: Offset,
+    pub handing: Option<Handing>,
+    pub admission: Option<Admission>,
+    pub read_until: Option<Instant>,
+    /// Reads that wait for a round of acknowledgements, and since when.
+    pub confirming: Option<(u64, Instant)>,
+    /// Reads that came meanwhile: the next round.
+    pub confirm_next: Option<u64>,
+    /// The record that names this elect, when it came before the copies (it never should).
+    pub recorded: Option<Record>,
+}
+
+impl Lead {
+    /// The elect of `epoch`.
+    pub(super) fn new(epoch: Epoch, config: Config, now: Instant) -> Self {
+        Self {
+            epoch,
+            stage: Stage::Elect { ready: false },
+            previous: None,
+            opened: None,
+            config,
+            asking: None,
+            peers: BTreeMap::new(),
+            authority: VecDeque::new(),
+            authority_committed: Offset::ZERO,
+            marks: VecDeque::new(),
+            moved_at: now,
+            beat_at: None,
+            beat_committed: Offset::ZERO,
+            handing: None,
+            admission: None,
+            read_until: None,
+            confirming: None,
+            confirm_next: None,
+            recorded: None,
+        }
+    }
+
+    /// Goes on as master of `epoch` with `config`; all is counted afresh.
+    pub(super) fn reopen(&mut self, epoch: Epoch, config: Config, now: Instant) {
+        self.previous = Some(self.epoch);
+        self.epoch = epoch;
+        self.opened = None;
+        self.config = config;
+        self.asking = None;
+        self.moved_at = now;
+        self.beat_at = None;
+        for peer in self.peers.values_mut() {
+            peer.reopen(now);
+        }
+    }
+
+    /// The configurations that must agree: the present one, and the one asked for.
+    pub(super) fn configs(&self) -> impl Iterator<Item = &Config> {
+        std::iter::once(&self.config).chain(self.asking.iter().map(|a| &a.config))
+    }
+
+    /// Whether every entry needs flushed copies.
+    pub(super) fn flushes_all(&self) -> bool {
+        self.configs().any(|c| c.flush)
+    }
+
+    /// Keeps exactly the peers that count now or may soon, each with the folder that is meant.
+    pub(super) fn set_peers(
+        &mut self,
+        me: &Sender,
+        learners: &[Member],
+        index: &Index,
+        now: Instant,
+    ) {
+        let mut wanted: BTreeMap<NodeId, crate::ids::Incarnation> = BTreeMap::new();
+        for member in learners {
+            wanted.insert(member.id.clone(), member.incarnation);
+        }
+        for config in self.configs() {
+            for member in &config.members {
+                wanted.insert(member.id.clone(), member.incarnation);
+            }
+        }
+        wanted.remove(&me.id);
+        self.peers.retain(|id, peer| wanted.get(id) == Some(&peer.incarnation));
+        // Begin before the epoch record: most members hold all that precedes it.
+        let next = match self.opened {
+            Some(opened) => index.entry(Offset(opened.0 - 1)),
+            None => index.last(),
+        };
+        for (id, incarnation) in wanted {
+            self.peers.entry(id).or_insert_with(|| Progress::new(incarnation, next, now));
+        }
+    }
+
+    /// Notes an appended batch.
+    pub(super) fn appended(&mut self, head: &BatchHead, bytes: u64, now: Instant) {
+        if head.opens_epoch {
+            self.opened = Some(head.first);
+            self.previous = None;
+        }
+        if head.authority || head.opens_epoch {
+            match self.authority.back_mut() {
+                Some(back) if back.1.next() == head.first => back.1 = head.last_offset(),
+                _ => self.authority.push_back((head.first, head.last_offset())),
+            }
+        }
+        match self.marks.back_mut() {
+            Some(mark) if now.since(mark.at) < MARK_SPAN => mark.bytes += bytes,
+            _ => {
+                if self.marks.len() == MARKS_MAX {
+                    self.marks.pop_front();
+                }
+                let before = Offset(head.first.0 - 1);
+                self.marks.push_back(Mark { before, bytes, at: now });
+            }
+        }
+    }
+
+    /// The offset from which on a member is within the lag bounds: all it lacks is younger and
+    /// smaller than they say.
+    pub(super) fn near_from(
+        &self,
+        last: Offset,
+        lag: Duration,
+        bytes_max: u64,
+        now: Instant,
+    ) -> Offset {
+        let mut bytes = 0;
+        let mut near = last;
+        for mark in self.marks.iter().rev() {
+            bytes += mark.bytes;
+            if now.since(mark.at) >= lag || bytes >= bytes_max {
+                break;
+            }
+            near = mark.before;
+        }
+        near
+    }
+
+    /// Whether this entry, if committed, opened or follows the opening of this epoch.
+    pub(super) fn covers_opening(&self, offset: Offset) -> bool {
+        self.opened.is_some_and(|opened| offset >= opened)
+    }
+
+    /// Drops what is committed from the list of authority.
+    pub(super) fn committed(&mut self, up_to: Offset, now: Instant) {
+        self.moved_at = now;
+        while let Some(&(first, last)) = self.authority.front() {
+            if first > up_to {
+                break;
+            }
+            self.authority_committed = self.authority_committed.max(last.min(up_to));
+            self.authority.pop_front();
+            if last > up_to {
+                self.authority.push_front((up_to.next(), last));
+                break;
+            }
+        }
+    }
+
+    /// Whether something after `after` up to `up_to` counts only when flushed.
+    pub(super) fn needs_flush(&self, after: EntryId, up_to: Offset) -> bool {
+        self.flushes_all()
+            || self.opened.is_none_or(|opened| after.offset < opened)
+            || self.authority.iter().any(|a| a.1 > after.offset && a.0 <= up_to)
+    }
+}

@@ -1,0 +1,191 @@
+//! What a master (or elect) knows of one other member or learner, and what is on its way there.
+
+use crate::ids::{EntryId, Incarnation, Life, Offset};
+use crate::message::Ack;
+use crate::time::{Duration, Instant};
+use std::collections::VecDeque;
+
+/// Frames that may be unacknowledged at once.
+const FRAMES_MAX: usize = 4;
+
+/// A frame that was sent and not yet acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    prev: EntryId,
+    end: Offset,
+    sent_at: Instant,
+}
+
+/// A `Replicate` that waits for its `Sent`.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    prev: EntryId,
+    at: Instant,
+    /// The stream was stepped back meanwhile: its frame does not count as sent.
+    void: bool,
+}
+
+/// One peer, in the present epoch.
+#[derive(Clone, Debug)]
+pub(super) struct Progress {
+    /// The folder whose acknowledgements count.
+    pub incarnation: Incarnation,
+    /// Its newest life heard of in this mastership; 0 before the first.
+    pub life: Life,
+    /// End of the verified prefix it has written, in this epoch and life.
+    pub written: Offset,
+    /// End of the verified prefix it has flushed.
+    pub flushed: Offset,
+    /// Whether it can vouch for its tail.
+    pub intact: bool,
+    /// Until then it will not seal; by this node's clock, margins taken off.
+    pub promised_until: Option<Instant>,
+    /// When its last acknowledgement came; the start of the epoch before the first.
+    pub heard: Instant,
+    /// Whether it has answered in this mastership.
+    pub answered: bool,
+    /// The newest `sent_at` it has echoed in this epoch.
+    pub echoed: Option<Instant>,
+    /// Where a life that is not intact must get to (§8).
+    pub heal_at: Option<Offset>,
+    /// Since when it has been within the lag bounds.
+    pub near_since: Option<Instant>,
+    /// Since when it has not.
+    pub far_since: Option<Instant>,
+    /// The entry before the next frame.
+    next: EntryId,
+    frames: VecDeque<Frame>,
+    asked: Option<Asked>,
+    /// One frame at a time until one is acknowledged.
+    probing: bool,
+    progressed: Instant,
+}
+
+impl Progress {
+    /// A peer of which nothing is known; the first frame follows `next`.
+    pub(super) fn new(incarnation: Incarnation, next: EntryId, now: Instant) -> Self {
+        Self {
+            incarnation,
+            life: Life::ZERO,
+            written: Offset::ZERO,
+            flushed: Offset::ZERO,
+            intact: false,
+            promised_until: None,
+            heard: now,
+            answered: false,
+            echoed: None,
+            heal_at: None,
+            near_since: None,
+            far_since: Some(now),
+            next,
+            frames: VecDeque::new(),
+            asked: None,
+            probing: true,
+            progressed: now,
+        }
+    }
+
+    /// Starts afresh in the next epoch of the same master; promises and lives stay known.
+    pub(super) fn reopen(&mut self, now: Instant) {
+        self.written = Offset::ZERO;
+        self.flushed = Offset::ZERO;
+        self.heal_at = None;
+        self.echoed = None;
+        self.asked = None;
+        self.frames.clear();
+        self.probing = true;
+        self.progressed = now;
+    }
+
+    /// Starts afresh with a new life; what its former life promised still holds (§6.3).
+    pub(super) fn reborn(&mut self, life: Life, now: Instant) {
+        self.life = life;
+        self.written = Offset::ZERO;
+        self.flushed = Offset::ZERO;
+        self.heal_at = None;
+        let from = self.frames.front().map_or(self.next, |f| f.prev);
+        self.step_back(from, now);
+    }
+
+    /// Whether it was heard within `span`.
+    pub(super) fn heard_within(&self, span: Duration, now: Instant) -> bool {
+        now.since(self.heard) < span
+    }
+
+    /// Takes what an acknowledgement of the present epoch and life says; `last` is the master's
+    /// log end, beyond which nothing can be held.
+    pub(super) fn acked(&mut self, ack: &Ack, last: Offset, now: Instant) {
+        self.heard = now;
+        self.answered = true;
+        self.intact = ack.intact;
+        self.echoed = self.echoed.max(Some(ack.sent_at));
+        let written = ack.written.min(last);
+        if written > self.written {
+            self.written = written;
+            self.progressed = now;
+            self.probing = false;
+        }
+        self.flushed = self.flushed.max(ack.flushed.min(last));
+        while self.frames.front().is_some_and(|f| f.end <= self.written) {
+            self.frames.pop_front();
+        }
+    }
+
+    /// Goes on after `entry`, forgetting what is on its way.
+    pub(super) fn step_back(&mut self, entry: EntryId, now: Instant) {
+        self.next = entry;
+        self.frames.clear();
+        self.probing = true;
+        self.progressed = now;
+        if let Some(asked) = &mut self.asked {
+            asked.void = true;
+        }
+    }
+
+    /// Takes a refusal that says where to go on; late ones, below what is held, change nothing.
+    pub(super) fn refused(&mut self, target: EntryId, now: Instant) {
+        self.heard = now;
+        self.answered = true;
+        if target < self.next && target.offset >= self.written {
+            self.step_back(target, now);
+        }
+    }
+
+    /// Steps back to the first unacknowledged frame when nothing has moved for `patience`.
+    pub(super) fn retry(&mut self, patience: Duration, now: Instant) {
+        if self.asked.is_some_and(|a| now.since(a.at) >= patience * 2) {
+            self.asked = None;
+        }
+        let Some(front) = self.frames.front() else { return };
+        if now.since(front.sent_at.max(self.progressed)) >= patience {
+            let prev = front.prev;
+            self.step_back(prev, now);
+        }
+    }
+
+    /// The entry before the next frame, if one may be sent that ends by `written`.
+    pub(super) fn ready(&mut self, written: Offset, now: Instant) -> Option<EntryId> {
+        let room = self.frames.len() < if self.probing { 1 } else { FRAMES_MAX };
+        if !room || self.asked.is_some() || self.next.offset >= written {
+            return None;
+        }
+        self.asked = Some(Asked { prev: self.next, at: now, void: false });
+        Some(self.next)
+    }
+
+    /// The frame asked for has left and ends at `last`; whether it counts.
+    pub(super) fn sent(&mut self, last: EntryId, now: Instant) -> bool {
+        let Some(asked) = self.asked.take() else { return false };
+        if asked.void {
+            return true;
+        }
+        if last.offset <= asked.prev.offset {
+            return false;
+        }
+        if last.offset > self.written {
+            self.frames.push_back(Frame { prev: asked.prev, end: last.offset, sent_at: now });
+        }
+        self.next = last;
+        true
+    }
+}

@@ -1,0 +1,187 @@
+//! What an elect or master sends, and what its peers answer.
+
+use super::{Alarm, Effect, Replica};
+use crate::ids::{EntryId, Epoch, NodeId};
+use crate::message::{Ack, Heartbeat, Message, Refuse, Sender};
+use crate::mutant::{Mutant, broken};
+use crate::time::Duration;
+
+/// How soon the record is read again after a refusal.
+const READ_AGAIN: Duration = Duration::from_millis(100);
+
+impl Replica {
+    /// Sends entries to every peer that is heard and has room.
+    pub(super) fn pump_all(&mut self) {
+        let Some(lead) = &self.lead else { return };
+        let ids: Vec<NodeId> = lead.peers.keys().cloned().collect();
+        for id in ids {
+            self.pump(&id);
+        }
+    }
+
+    /// Asks for the next frame to one peer.
+    pub(super) fn pump(&mut self, to: &NodeId) {
+        let (now, written) = (self.now, self.written);
+        let Some(lead) = &mut self.lead else { return };
+        let epoch = lead.epoch;
+        let Some(peer) = lead.peers.get_mut(to) else { return };
+        if !peer.heard_within(self.timing.silence_max, now) {
+            return;
+        }
+        let Some(prev) = peer.ready(written, now) else { return };
+        let flush = lead.needs_flush(prev, written);
+        let committed = self.committed;
+        let to = to.clone();
+        self.out.push(Effect::Replicate { to, epoch, prev, up_to: written, committed, flush });
+    }
+
+    /// One frame left.
+    pub(super) fn on_sent(&mut self, to: &NodeId, epoch: Epoch, last: EntryId) {
+        let now = self.now;
+        let Some(lead) = self.lead.as_mut().filter(|l| l.epoch == epoch) else { return };
+        let Some(peer) = lead.peers.get_mut(to) else { return };
+        if peer.sent(last, now) {
+            self.pump(to);
+        }
+    }
+
+    /// Heartbeats when they are due, at once after a commit nobody was told of.
+    pub(super) fn beat_when_due(&mut self) {
+        let Some(lead) = &self.lead else { return };
+        let due = lead.beat_at.is_none_or(|at| self.now.since(at) >= self.timing.heartbeat);
+        if due || lead.beat_committed < self.committed {
+            self.beat();
+        }
+    }
+
+    /// Sends heartbeats to all peers now.
+    pub(super) fn beat(&mut self) {
+        let (now, last, committed) = (self.now, self.index.last(), self.committed);
+        let Some(lead) = &mut self.lead else { return };
+        lead.beat_at = Some(now);
+        lead.beat_committed = committed;
+        let waited = now.since(lead.moved_at);
+        let beat = Heartbeat {
+            epoch: lead.epoch,
+            last,
+            committed,
+            progressing: committed == last.offset || waited < self.timing.silence_max,
+            sent_at: now,
+        };
+        for to in lead.peers.keys() {
+            let body = Message::Heartbeat(beat.clone());
+            self.out.push(Effect::Send { to: to.clone(), body });
+        }
+    }
+
+    /// Steps back whoever has not acknowledged for a while.
+    pub(super) fn retry_all(&mut self) {
+        let (now, patience) = (self.now, self.timing.silence_max);
+        let Some(lead) = &mut self.lead else { return };
+        for peer in lead.peers.values_mut() {
+            peer.retry(patience, now);
+        }
+    }
+
+    /// Takes an acknowledgement, if it is of this epoch, of the folder that is meant and of its
+    /// newest life.
+    pub(super) fn on_ack(&mut self, from: &Sender, ack: &Ack) {
+        let (now, last) = (self.now, self.index.last().offset);
+        if !self.is_meant(from) {
+            return;
+        }
+        let Some(lead) = self.lead.as_mut().filter(|l| l.epoch == ack.epoch) else { return };
+        let Some(peer) = lead.peers.get_mut(&from.id) else { return };
+        let stale_counts = broken(Mutant::StaleLives);
+        if ack.life < peer.life && !stale_counts {
+            return;
+        }
+        if ack.life > peer.life {
+            if peer.life.0 > 0 && !stale_counts {
+                peer.reborn(ack.life, now);
+            }
+            peer.life = ack.life;
+        }
+        if ack.sent_at > now {
+            return;
+        }
+        peer.acked(ack, last, now);
+        if ack.promise {
+            let from = if broken(Mutant::LeaseFromReceive) { now } else { ack.sent_at };
+            let until = from + usable_lease(&self.timing);
+            peer.promised_until = peer.promised_until.max(Some(until));
+        }
+        if !ack.intact && peer.heal_at.is_none() {
+            peer.heal_at = Some(last);
+        }
+        self.heal(&from.id);
+        self.ready_when_opened();
+        self.advance();
+        self.after_acks();
+        self.pump(&from.id);
+    }
+
+    /// Says that a life holds all it may have lost.
+    fn heal(&mut self, id: &NodeId) {
+        let is_master = self.is_master();
+        let Some(lead) = self.lead.as_mut().filter(|_| is_master) else { return };
+        let epoch = lead.epoch;
+        let Some(peer) = lead.peers.get_mut(id) else { return };
+        let Some(target) = peer.heal_at else { return };
+        if peer.intact {
+            peer.heal_at = None;
+        } else if peer.flushed >= target || broken(Mutant::HealedAtOnce) {
+            let body = Message::Healed { epoch, life: peer.life };
+            self.out.push(Effect::Send { to: id.clone(), body });
+        }
+    }
+
+    /// Takes a refusal: a newer seal means that the record has moved on or will; else step back.
+    pub(super) fn on_refuse(&mut self, from: &Sender, refuse: &Refuse) {
+        let now = self.now;
+        if !self.is_meant(from) {
+            return;
+        }
+        let target = self.index.at_or_before(refuse.hint);
+        let Some(lead) = &mut self.lead else { return };
+        if refuse.sealed > lead.epoch {
+            if self.record_read_at.is_none_or(|at| now.since(at) >= READ_AGAIN) {
+                self.record_read_at = Some(now);
+                self.out.push(Effect::ReadRecord);
+            }
+            return;
+        }
+        let Some(peer) = lead.peers.get_mut(&from.id) else { return };
+        if refuse.life < peer.life {
+            return;
+        }
+        if refuse.life > peer.life {
+            if peer.life.0 > 0 {
+                peer.reborn(refuse.life, now);
+            }
+            peer.life = refuse.life;
+        }
+        peer.refused(target, now);
+        self.pump(&from.id);
+    }
+
+    /// Whether the sender's folder is the one this master counts (or streams to).
+    fn is_meant(&mut self, from: &Sender) -> bool {
+        let Some(peer) = self.lead.as_ref().and_then(|l| l.peers.get(&from.id)) else {
+            return false;
+        };
+        if peer.incarnation == from.incarnation {
+            return true;
+        }
+        let (id, incarnation) = (from.id.clone(), from.incarnation);
+        if self.foreign.insert(id.clone(), incarnation) != Some(incarnation) {
+            self.out.push(Effect::Alarm(Alarm::ForeignIncarnation { id, incarnation }));
+        }
+        false
+    }
+}
+
+/// For how long a promise may be used: both clocks may be wrong by the drift (§5).
+pub(super) fn usable_lease(timing: &crate::timing::Timing) -> Duration {
+    timing.read_lease * (100 - 2 * timing.clock_drift_percent.min(50)) / 100
+}
