@@ -186,7 +186,7 @@ pub struct Seed {
 pub struct NodeSettings {
     /// What the node is for.
     pub role: NodeRole,
-    /// The cluster's random name, made once: 8 to 64 of `0-9 a-z -`.
+    /// The cluster's random name, made once: 32 of `0-9 a-f`.
     pub cluster_uid: String,
     /// The node's stable name; a DNS label of at most 63 characters.
     pub node: NodeId,
@@ -266,6 +266,15 @@ impl NodeSettings {
         let mut text = serde_json::to_string_pretty(self).expect("settings are plain data");
         text.push('\n');
         text
+    }
+
+    /// The cluster's random name as a number, as files keep it.
+    ///
+    /// # Panics
+    /// If the settings were not validated.
+    #[must_use]
+    pub fn uid(&self) -> u128 {
+        u128::from_str_radix(&self.cluster_uid, 16).expect("validated: 32 hexadecimal digits")
     }
 
     /// Whether the node is among those that [`Self::acceptors`] names.

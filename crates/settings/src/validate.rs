@@ -34,9 +34,9 @@ impl NodeSettings {
 
     fn names(&self, problems: &mut Vec<Problem>) {
         let uid = &self.cluster_uid;
-        let ok = |b: u8| b.is_ascii_digit() || b.is_ascii_lowercase() || b == b'-';
-        if !(8..=64).contains(&uid.len()) || !uid.bytes().all(ok) {
-            problems.push(Problem::new("clusterUid", "must be 8 to 64 of 0-9, a-z and -"));
+        let ok = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if uid.len() != 32 || !uid.bytes().all(ok) {
+            problems.push(Problem::new("clusterUid", "must be 32 of 0-9 and a-f"));
         }
         if !is_dns_label(self.node.as_str()) {
             problems.push(Problem::new("node", DNS_LABEL));

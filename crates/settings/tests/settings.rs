@@ -4,7 +4,7 @@ use cairn_settings::{LoadError, NodeRole, NodeSettings, Seed, Timing};
 use std::time::Duration;
 
 const LEAST: &str = r#"{
-  "role": "data", "clusterUid": "c0ffee00c0ffee00", "node": "tweets-0-0",
+  "role": "data", "clusterUid": "c0ffee00c0ffee00c0ffee00c0ffee00", "node": "tweets-0-0",
   "folder": "/var/lib/cairn", "secretFile": "/etc/cairn/secret",
   "seeds": {
     "global-0": {"role": "global", "peer": "global-0:7400", "heartbeat": "global-0:7401"},
@@ -60,7 +60,7 @@ type Change = fn(&mut NodeSettings);
 
 /// One change to valid settings each, and the key that must be named.
 const REFUSED: &[(&str, Change)] = &[
-    ("clusterUid", |s| s.cluster_uid = "UPPER-CASE".to_owned()),
+    ("clusterUid", |s| s.cluster_uid = "C".repeat(32)),
     ("clusterUid", |s| s.cluster_uid = "short".to_owned()),
     ("node", |s| s.node = cairn_logic::ids::NodeId::new("-a")),
     ("folder", |s| s.folder = "relative".into()),

@@ -1,0 +1,126 @@
+//! `Cluster`: a global plane and what all its keyspaces share.
+
+use crate::problem::Problem;
+use crate::rules;
+use crate::shared::{Condition, Storage};
+use crate::timing::TimingSpec;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is asked of a cluster.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "cairn.dev",
+    version = "v1alpha1",
+    kind = "Cluster",
+    plural = "clusters",
+    namespaced,
+    status = "ClusterStatus",
+    derive = "PartialEq",
+    shortname = "cc",
+    category = "cairn",
+    doc = "A Cairn cluster: the global plane, and what all its keyspaces share.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(name = "Master", type_ = "string", json_path = ".status.master"),
+    printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.epoch"),
+    printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.readyNodes"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason",
+        priority = 1
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClusterSpec {
+    /// Global replicas beside the global master, 1 to 4; 1 makes two global nodes.
+    #[serde(default = "one")]
+    pub global_replicas: i32,
+    /// Whether a node of its own is the arbiter's third acceptor. Cannot change.
+    #[serde(default = "yes")]
+    pub acceptor: bool,
+    /// How fast failover is.
+    #[serde(default)]
+    pub timing: TimingSpec,
+    /// Where the global nodes keep their folders.
+    #[serde(default)]
+    pub storage: Storage,
+    /// What an acknowledged change of the directory survives.
+    #[serde(default)]
+    pub durability: GlobalDurability,
+}
+
+/// What an acknowledged change of the directory survives, beside the loss of all nodes but one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct GlobalDurability {
+    /// Whether a copy of an ordinary key counts only when it is flushed to disk.
+    pub flushed: bool,
+}
+
+/// What is seen of a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterStatus {
+    /// The generation of the spec this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The cluster's random name, made once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// Whether the founding call was answered; it is never made again.
+    #[serde(default)]
+    pub founded: bool,
+    /// The global master.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<String>,
+    /// The global plane's epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
+    /// Global nodes that are in sync.
+    #[serde(default)]
+    pub ready_nodes: i32,
+    /// What is true of it now, and since when.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+fn one() -> i32 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for ClusterSpec {
+    fn default() -> Self {
+        Self {
+            global_replicas: one(),
+            acceptor: yes(),
+            timing: TimingSpec::default(),
+            storage: Storage::default(),
+            durability: GlobalDurability::default(),
+        }
+    }
+}
+
+impl Cluster {
+    /// Everything that is wrong with a new cluster.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        rules::problems(&rules::cluster(), self, None)
+    }
+
+    /// Everything that is wrong with this cluster as a change of `old`.
+    #[must_use]
+    pub fn problems_changing(&self, old: &Self) -> Vec<Problem> {
+        rules::problems(&rules::cluster(), self, Some(old))
+    }
+}

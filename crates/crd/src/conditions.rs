@@ -1,0 +1,116 @@
+//! The closed list of condition types and reasons.
+//!
+//! Nothing else may stand in a status. [`ConditionType::meaning`] and [`Reason::meaning`] are what
+//! the user's guide says of each.
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[doc = $meaning:literal])+ $variant:ident,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[doc = $meaning])+ $variant,)+
+        }
+
+        impl $name {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name as it stands in a status.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($variant),)+
+                }
+            }
+
+            /// What it means, in one sentence or two.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($meaning),+).trim_ascii(),)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+names!(
+    /// What a condition is about.
+    ConditionType {
+        /// It serves all that its spec asks for.
+        Ready,
+        /// It is on its way to what its spec asks for.
+        Progressing,
+        /// It serves, with less redundancy than its spec asks for.
+        Degraded,
+        /// Clients' writes are refused.
+        WritesRefused,
+        /// Nothing goes on before a person decides.
+        NeedsPerson,
+    }
+);
+
+names!(
+    /// Why a condition is as it is.
+    Reason {
+        /// Every node is in sync and every slot is served.
+        AllServing,
+        /// The spec breaks a rule; the message names the fields.
+        SpecInvalid,
+        /// The Cluster that the Keyspace names does not exist.
+        ClusterMissing,
+        /// The first record is being made.
+        Founding,
+        /// Nodes were made and have not registered yet.
+        WaitingForNodes,
+        /// A failover is under way.
+        WaitingForMaster,
+        /// Some slots have no master that serves them.
+        SlotsUnserved,
+        /// Nodes are being replaced one at a time.
+        RollingOut,
+        /// Groups or members are being added or removed.
+        Scaling,
+        /// Nothing is left to do.
+        Settled,
+        /// A member is silent, behind or not there.
+        MemberMissing,
+        /// One member is left: an acknowledged write survives a restart, not the loss of its disk.
+        SingleCopy,
+        /// One of the arbiter's acceptors is away.
+        AcceptorMissing,
+        /// Fewer members are left than the durability needs; reads go on.
+        TooFewMembers,
+        /// The disk is nearly full; reads go on.
+        DiskNearlyFull,
+        /// The memory limit is reached; reads go on.
+        MemoryFull,
+        /// The members that are left cannot prove that they hold every acknowledged write.
+        DataLossPossible,
+        /// A member has sealed a number that the directory never gave out.
+        DirectoryBehind,
+        /// The arbiter's value is missing after the cluster was founded.
+        RecordMissing,
+    }
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_a_kubernetes_reason_and_has_a_meaning() {
+        let names = ConditionType::ALL.iter().map(|c| (c.as_str(), c.meaning()));
+        for (name, meaning) in names.chain(Reason::ALL.iter().map(|r| (r.as_str(), r.meaning()))) {
+            assert!(name.bytes().all(|b| b.is_ascii_alphanumeric()), "{name}");
+            assert!(name.starts_with(|c: char| c.is_ascii_uppercase()), "{name}");
+            assert!(meaning.ends_with('.') && !meaning.starts_with(' '), "{name}: {meaning:?}");
+        }
+    }
+}

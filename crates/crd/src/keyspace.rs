@@ -1,0 +1,206 @@
+//! `Keyspace`: the data of one business.
+
+use crate::problem::Problem;
+use crate::rules;
+use crate::shared::{Condition, Durability, Storage};
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is asked of a keyspace.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "cairn.dev",
+    version = "v1alpha1",
+    kind = "Keyspace",
+    plural = "keyspaces",
+    namespaced,
+    status = "KeyspaceStatus",
+    derive = "PartialEq",
+    shortname = "ks",
+    category = "cairn",
+    doc = "A keyspace: the data of one business, spread over groups.",
+    scale(
+        spec_replicas_path = ".spec.groups",
+        status_replicas_path = ".status.groups",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster"),
+    printcolumn(name = "Groups", type_ = "integer", json_path = ".status.groups"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(name = "Ack", type_ = "string", json_path = ".spec.durability.ack"),
+    printcolumn(name = "Slots", type_ = "integer", json_path = ".status.slotsServed"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason",
+        priority = 1
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyspaceSpec {
+    /// The name of its Cluster, in the same namespace. Cannot change.
+    #[schemars(length(max = 63))]
+    pub cluster: String,
+    /// How many groups share its 16384 slots, 1 to 1024.
+    #[serde(default = "one")]
+    pub groups: i32,
+    /// Replicas per group: they serve reads to clients that ask with READONLY.
+    #[serde(default = "one")]
+    pub replicas: i32,
+    /// Backups per group: they serve nobody and step in for a promoted replica.
+    #[serde(default = "one")]
+    pub backups: i32,
+    /// What an acknowledged write survives.
+    #[serde(default)]
+    pub durability: Durability,
+    /// Bounds on memory and clients.
+    #[serde(default)]
+    pub limits: KeyspaceLimits,
+    /// Who may connect; absent means everybody who reaches the port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// What a linearizable read waits for.
+    #[serde(default)]
+    pub reads: ReadMode,
+    /// Where its nodes keep their folders.
+    #[serde(default)]
+    pub storage: Storage,
+}
+
+/// Bounds per node; what is absent has the node's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct KeyspaceLimits {
+    /// Memory of the keys of one node, for example `2Gi`; at it writes are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub maxmemory: Option<String>,
+    /// Clients connected to one node (10000).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxclients: Option<i32>,
+    /// Answers waiting for one client that does not read (64Mi).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub output_buffer: Option<String>,
+    /// Commands of one client not yet executed (64Mi).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub query_buffer: Option<String>,
+    /// The longest key or value (32Mi, which is also the most).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub max_value: Option<String>,
+}
+
+/// The password clients must give; exactly one of the two.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Auth {
+    /// A key of a Secret in the same namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<SecretKey>,
+    /// The password itself: for local clusters, where the file is the only copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub password: Option<String>,
+}
+
+/// A key of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretKey {
+    /// The Secret's name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The key in it.
+    #[serde(default = "password_key")]
+    #[schemars(length(max = 253))]
+    pub key: String,
+}
+
+/// What a linearizable read waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadMode {
+    /// Live promises of the members: fast, relies on clock rates.
+    #[default]
+    Lease,
+    /// A round of acknowledgements per batch of reads: relies on no clock.
+    Confirm,
+}
+
+/// What is seen of a keyspace.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyspaceStatus {
+    /// The generation of the spec this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Groups that exist.
+    #[serde(default)]
+    pub groups: i32,
+    /// Groups that serve reads and writes.
+    #[serde(default)]
+    pub ready_groups: i32,
+    /// Slots that a master serves, of 16384.
+    #[serde(default)]
+    pub slots_served: i32,
+    /// The label selector of its pods, for autoscalers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// What is true of it now, and since when.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+}
+
+fn one() -> i32 {
+    1
+}
+
+fn password_key() -> String {
+    "password".to_owned()
+}
+
+impl KeyspaceSpec {
+    /// A keyspace of `cluster` with every default.
+    #[must_use]
+    pub fn of(cluster: impl Into<String>) -> Self {
+        Self {
+            cluster: cluster.into(),
+            groups: one(),
+            replicas: one(),
+            backups: one(),
+            durability: Durability::default(),
+            limits: KeyspaceLimits::default(),
+            auth: None,
+            reads: ReadMode::default(),
+            storage: Storage::default(),
+        }
+    }
+
+    /// Members wanted per group: the master, replicas and backups.
+    #[must_use]
+    pub fn members(&self) -> i64 {
+        1 + i64::from(self.replicas) + i64::from(self.backups)
+    }
+}
+
+impl Keyspace {
+    /// Everything that is wrong with a new keyspace.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        rules::problems(&rules::keyspace(), self, None)
+    }
+
+    /// Everything that is wrong with this keyspace as a change of `old`.
+    #[must_use]
+    pub fn problems_changing(&self, old: &Self) -> Vec<Problem> {
+        rules::problems(&rules::keyspace(), self, Some(old))
+    }
+}

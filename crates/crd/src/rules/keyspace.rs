@@ -1,0 +1,187 @@
+//! Rules of a Keyspace.
+
+use super::{NAME_MESSAGE, Rule, is_name, name_cel, storage};
+use crate::keyspace::{Keyspace, KeyspaceLimits};
+use crate::quantity::{SIZE_PATTERN, size_bytes};
+use crate::shared::Ack;
+
+/// Names whose groups and nodes would be mistaken for those of the global plane.
+const RESERVED: [&str; 4] = ["acceptor", "checkpoint", "global", "spare"];
+/// The most members a group has.
+const MEMBERS_MAX: i64 = 7;
+
+/// All of them, in the order of the fields.
+#[must_use]
+pub fn keyspace() -> Vec<Rule<Keyspace>> {
+    let mut rules = names();
+    rules.extend([
+        Rule::range("groups", 1, 1024, |k: &Keyspace| k.spec.groups),
+        Rule::range("replicas", 0, 6, |k: &Keyspace| k.spec.replicas),
+        Rule::range("backups", 0, 2, |k: &Keyspace| k.spec.backups),
+    ]);
+    rules.extend(members());
+    rules.extend(limits());
+    rules.extend(auth());
+    rules.extend(storage(|k: &Keyspace| &k.spec.storage));
+    rules
+}
+
+fn names() -> Vec<Rule<Keyspace>> {
+    let name = |k: &Keyspace| k.metadata.name.clone().unwrap_or_default();
+    let reserved = RESERVED.map(|n| format!("'{n}'")).join(", ");
+    vec![
+        Rule::name(name_cel("self.metadata.name"), NAME_MESSAGE, move |k| is_name(&name(k))),
+        Rule::name(
+            format!("!(self.metadata.name in [{reserved}])"),
+            "must not be acceptor, checkpoint, global or spare: choose another name",
+            move |k| !RESERVED.contains(&name(k).as_str()),
+        ),
+        Rule::name(
+            "!self.metadata.name.matches('-[0-9]+$')",
+            "must not end in - and digits, as the names of groups do: choose another name",
+            move |k| !ends_like_a_group(&name(k)),
+        ),
+        Rule::spec(
+            "cluster",
+            name_cel("self.cluster"),
+            "must be the name of a Cluster in the same namespace",
+            |k: &Keyspace| is_name(&k.spec.cluster),
+        ),
+        Rule::fixed("cluster", |k: &Keyspace| k.spec.cluster.clone()),
+    ]
+}
+
+fn ends_like_a_group(name: &str) -> bool {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    stem.len() < name.len() && stem.ends_with('-')
+}
+
+fn members() -> Vec<Rule<Keyspace>> {
+    let count = "1 + self.replicas + self.backups";
+    vec![
+        Rule::spec(
+            "replicas",
+            format!("{count} <= {MEMBERS_MAX}"),
+            "must leave a group at most 7 members (1 + replicas + backups)",
+            |k: &Keyspace| k.spec.members() <= MEMBERS_MAX,
+        ),
+        Rule::spec(
+            "durability.ack",
+            format!("self.durability.ack != 'one' || ({count} >= 2 && {count} <= 3)"),
+            "`one` needs 2 or 3 members (1 + replicas + backups): write replicas and backups \
+             that sum to 1 or 2, or ack: quorum",
+            |k: &Keyspace| k.spec.durability.ack != Ack::One || (2..=3).contains(&k.spec.members()),
+        ),
+        Rule::spec(
+            "durability.ack",
+            format!("!(self.durability.ack in ['quorum', 'all']) || {count} >= 2"),
+            "`quorum` and `all` need at least 2 members (1 + replicas + backups): write more \
+             replicas or backups, or ack: async",
+            |k: &Keyspace| {
+                !matches!(k.spec.durability.ack, Ack::Quorum | Ack::All) || k.spec.members() >= 2
+            },
+        ),
+        Rule::range("durability.zones", 1, 3, |k: &Keyspace| k.spec.durability.zones),
+        Rule::spec(
+            "durability.zones",
+            format!("self.durability.zones <= {count}"),
+            "must not be more than a group has members (1 + replicas + backups)",
+            |k: &Keyspace| i64::from(k.spec.durability.zones) <= k.spec.members(),
+        ),
+    ]
+}
+
+type Size = fn(&KeyspaceLimits) -> Option<&str>;
+
+fn limits() -> Vec<Rule<Keyspace>> {
+    let sizes: [(&str, &str, &str, Size); 4] = [
+        ("maxmemory", "1Mi", "999999Ti", |l| l.maxmemory.as_deref()),
+        ("outputBuffer", "64Ki", "4Gi", |l| l.output_buffer.as_deref()),
+        ("queryBuffer", "64Ki", "4Gi", |l| l.query_buffer.as_deref()),
+        ("maxValue", "1Ki", "32Mi", |l| l.max_value.as_deref()),
+    ];
+    let mut rules = vec![Rule::spec(
+        "limits.maxclients",
+        "!has(self.limits.maxclients) || \
+         (self.limits.maxclients >= 1 && self.limits.maxclients <= 1000000)",
+        "must be 1 to 1000000",
+        |k: &Keyspace| k.spec.limits.maxclients.is_none_or(|n| (1..=1_000_000).contains(&n)),
+    )];
+    for (field, least, most, get) in sizes {
+        rules.extend(size(field, least, most, get));
+    }
+    for (field, get) in [("outputBuffer", sizes[1].3), ("queryBuffer", sizes[2].3)] {
+        rules.push(larger_than_a_value(field, get));
+    }
+    rules
+}
+
+fn size(field: &str, least: &str, most: &str, get: Size) -> [Rule<Keyspace>; 2] {
+    let field = format!("limits.{field}");
+    let (low, high) = (size_bytes(least), size_bytes(most));
+    [
+        Rule::spec(
+            &field,
+            format!("!has(self.{field}) || self.{field}.matches('{SIZE_PATTERN}')"),
+            "must be a whole number of at most 6 digits with a unit, for example 64Mi",
+            move |k: &Keyspace| get(&k.spec.limits).is_none_or(|t| size_bytes(t).is_some()),
+        ),
+        Rule::spec(
+            &field,
+            format!(
+                "!has(self.{field}) || \
+                 (quantity(self.{field}).compareTo(quantity('{least}')) >= 0 && \
+                 quantity(self.{field}).compareTo(quantity('{most}')) <= 0)"
+            ),
+            format!("must be {least} to {most}"),
+            move |k: &Keyspace| {
+                let bytes = get(&k.spec.limits).and_then(size_bytes);
+                bytes.is_none() || (bytes >= low && bytes <= high)
+            },
+        ),
+    ]
+}
+
+/// A buffer must hold more than one value.
+fn larger_than_a_value(field: &str, get: Size) -> Rule<Keyspace> {
+    let in_force = |field: &str, default: &str| {
+        let field = format!("self.limits.{field}");
+        format!("quantity(has({field}) ? {field} : '{default}')")
+    };
+    Rule::spec(
+        &format!("limits.{field}"),
+        format!("{}.isGreaterThan({})", in_force(field, "64Mi"), in_force("maxValue", "32Mi")),
+        "must be more than limits.maxValue (32Mi if absent): write more, or a smaller maxValue",
+        move |k: &Keyspace| {
+            let limits = &k.spec.limits;
+            let buffer = size_bytes(get(limits).unwrap_or("64Mi"));
+            let value = size_bytes(limits.max_value.as_deref().unwrap_or("32Mi"));
+            buffer.is_none() || value.is_none() || buffer > value
+        },
+    )
+}
+
+fn auth() -> [Rule<Keyspace>; 2] {
+    [
+        Rule::spec(
+            "auth",
+            "!has(self.auth) || has(self.auth.password) != has(self.auth.passwordSecretRef)",
+            "must have exactly one of passwordSecretRef and password",
+            |k: &Keyspace| {
+                let both = |a: &crate::keyspace::Auth| {
+                    a.password.is_some() != a.password_secret_ref.is_some()
+                };
+                k.spec.auth.as_ref().is_none_or(both)
+            },
+        ),
+        Rule::spec(
+            "auth.password",
+            "!has(self.auth) || !has(self.auth.password) || self.auth.password.size() >= 1",
+            "must not be empty: write a password, or leave auth out",
+            |k: &Keyspace| {
+                let password = k.spec.auth.as_ref().and_then(|a| a.password.as_deref());
+                password.is_none_or(|p| !p.is_empty())
+            },
+        ),
+    ]
+}

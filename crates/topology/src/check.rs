@@ -1,0 +1,70 @@
+//! Everything that is wrong with a set of resources, alone and together.
+
+use crate::{Resources, name};
+use cairn_crd::Problem;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// A problem and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// For example `Keyspace/tweets`.
+    pub resource: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.resource, self.problem)
+    }
+}
+
+/// All faults, at least one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Faults(pub Vec<Fault>);
+
+/// Checks every resource by its own rules, then those that need more than one.
+///
+/// # Errors
+/// Every fault there is.
+pub fn check(resources: &Resources) -> Result<(), Faults> {
+    let cluster = name(&resources.cluster.metadata);
+    let mut faults = Vec::new();
+    let mut add = |kind: &str, name: &str, problems: Vec<Problem>| {
+        let resource = format!("{kind}/{name}");
+        faults.extend(
+            problems.into_iter().map(|problem| Fault { resource: resource.clone(), problem }),
+        );
+    };
+    add("Cluster", cluster, resources.cluster.problems());
+    let mut seen = BTreeSet::new();
+    for keyspace in &resources.keyspaces {
+        let name = name(&keyspace.metadata);
+        let mut problems = keyspace.problems();
+        if !seen.insert(name) {
+            problems.push(problem("metadata.name", "is there twice: choose another name"));
+        }
+        if keyspace.spec.cluster != cluster {
+            problems
+                .push(problem("spec.cluster", format!("must be the Cluster's name, {cluster}")));
+        }
+        let reference = keyspace.spec.auth.as_ref().and_then(|a| a.password_secret_ref.as_ref());
+        if let Some(secret) = reference {
+            if !resources.secrets.contains_key(&(secret.name.clone(), secret.key.clone())) {
+                let message = format!(
+                    "must name a Secret that exists and has the key {}: {} was not found",
+                    secret.key, secret.name
+                );
+                problems.push(problem("spec.auth.passwordSecretRef", message));
+            }
+        }
+        add("Keyspace", name, problems);
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+}
+
+fn problem(path: &str, message: impl Into<String>) -> Problem {
+    Problem { path: path.to_owned(), message: message.into() }
+}

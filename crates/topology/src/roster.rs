@@ -1,0 +1,56 @@
+//! The names of the nodes that resources ask for.
+
+use crate::{Resources, name};
+use cairn_logic::ids::{GroupId, NodeId};
+use cairn_settings::NodeRole;
+
+/// One node, before it has a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RosterNode {
+    /// Its stable name.
+    pub id: NodeId,
+    /// What it is for.
+    pub role: NodeRole,
+    /// Data nodes: the keyspace and the group they are made for.
+    pub prefers: Option<(String, GroupId)>,
+}
+
+/// The id of group `index` of a keyspace.
+#[must_use]
+pub fn group_id(keyspace: &str, index: u16) -> GroupId {
+    GroupId::new(format!("{keyspace}-{index}"))
+}
+
+/// Every node in starting order: global nodes, the acceptor, then the groups' nodes.
+///
+/// `prefix` comes before the names of global nodes and acceptors (on Kubernetes the cluster's name
+/// and a dash, so that several clusters share a namespace); the names of data nodes begin with
+/// their keyspace. The resources must have passed [`crate::check`].
+#[must_use]
+pub fn roster(resources: &Resources, prefix: &str) -> Vec<RosterNode> {
+    let spec = &resources.cluster.spec;
+    let system = |role: NodeRole, ordinal: i32| RosterNode {
+        id: NodeId::new(format!("{prefix}{role}-{ordinal}")),
+        role,
+        prefers: None,
+    };
+    let mut nodes: Vec<_> =
+        (0..=spec.global_replicas).map(|n| system(NodeRole::Global, n)).collect();
+    if spec.acceptor {
+        nodes.push(system(NodeRole::Acceptor, 0));
+    }
+    for keyspace in &resources.keyspaces {
+        let name = name(&keyspace.metadata);
+        for index in 0..u16::try_from(keyspace.spec.groups).unwrap_or(0) {
+            let group = group_id(name, index);
+            for ordinal in 0..keyspace.spec.members() {
+                nodes.push(RosterNode {
+                    id: NodeId::new(format!("{group}-{ordinal}")),
+                    role: NodeRole::Data,
+                    prefers: Some((name.to_owned(), group.clone())),
+                });
+            }
+        }
+    }
+    nodes
+}

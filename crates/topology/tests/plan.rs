@@ -1,0 +1,165 @@
+//! From resources to nodes: names, settings, and faults.
+
+use cairn_crd::{Cluster, ClusterSpec, Keyspace, KeyspaceSpec};
+use cairn_logic::ids::NodeId;
+use cairn_logic::record::Rule;
+use cairn_settings::{Addresses, ListenAddresses, NodeRole, Timing};
+use cairn_topology::{Options, Place, PlanError, Resources, check, plan, roster};
+use std::collections::BTreeMap;
+
+fn resources() -> Resources {
+    Resources {
+        cluster: Cluster::new("demo", ClusterSpec::default()),
+        keyspaces: vec![Keyspace::new("tweets", KeyspaceSpec::of("demo"))],
+        secrets: BTreeMap::new(),
+    }
+}
+
+fn options(resources: &Resources) -> Options {
+    let place = |n: usize, id: &NodeId| {
+        let port = |k: usize| format!("127.0.0.1:{}", 20_000 + 5 * n + k);
+        Place {
+            folder: format!("/data/{id}").into(),
+            listen: ListenAddresses::default(),
+            advertise: Addresses {
+                client: port(0),
+                etcd: port(1),
+                peer: port(2),
+                heartbeat: port(3),
+                metrics: port(4),
+            },
+            zone: None,
+        }
+    };
+    let nodes = roster(resources, "");
+    Options {
+        cluster_uid: "0123456789abcdef0123456789abcdef".to_owned(),
+        prefix: String::new(),
+        secret_file: "/data/secret".into(),
+        places: nodes.iter().enumerate().map(|(n, r)| (r.id.clone(), place(n, &r.id))).collect(),
+    }
+}
+
+#[test]
+fn the_smallest_cluster_has_three_acceptors_and_a_group_of_three() {
+    let resources = resources();
+    let names: Vec<_> = roster(&resources, "").iter().map(|n| n.id.to_string()).collect();
+    let expected = ["global-0", "global-1", "acceptor-0", "tweets-0-0", "tweets-0-1", "tweets-0-2"];
+    assert_eq!(names, expected);
+    let plan = plan(&resources, &options(&resources)).unwrap();
+    let founding = &plan.founding;
+    assert_eq!(founding.first.as_str(), "global-0");
+    assert_eq!(founding.members.len(), 2);
+    let acceptors: Vec<_> = founding.acceptors.iter().map(NodeId::as_str).collect();
+    assert_eq!(acceptors, ["acceptor-0", "global-0", "global-1"]);
+    assert_eq!(plan.keyspaces["tweets"].wanted(), 3);
+    assert_eq!(plan.keyspaces["tweets"].ack, Rule::One);
+}
+
+#[test]
+fn every_node_knows_its_group_its_folder_and_all_seeds() {
+    let mut resources = resources();
+    resources.keyspaces[0].spec.groups = 2;
+    resources.keyspaces[0].spec.limits.maxclients = Some(77);
+    let plan = plan(&resources, &options(&resources)).unwrap();
+    let last = plan.nodes.last().unwrap();
+    assert_eq!(last.node.as_str(), "tweets-1-2");
+    assert_eq!(last.preferred_group.as_ref().unwrap().as_str(), "tweets-1");
+    assert_eq!(last.folder.to_str(), Some("/data/tweets-1-2"));
+    assert_eq!(last.limits.maxclients, 77);
+    assert_eq!(plan.nodes[0].limits.maxclients, 10_000);
+    for node in &plan.nodes {
+        assert_eq!(node.seeds.len(), 3);
+        assert_eq!(node.seeds.values().filter(|s| s.role == NodeRole::Acceptor).count(), 1);
+    }
+}
+
+#[test]
+fn the_presets_of_resources_are_those_of_settings() {
+    let mut resources = resources();
+    let timing = |r: &Resources| plan(r, &options(r)).unwrap().nodes[0].timing;
+    assert_eq!(timing(&resources), Timing::DEFAULT);
+    resources.cluster.spec.timing.preset = cairn_crd::timing::TimingPreset::Noisy;
+    assert_eq!(timing(&resources), Timing::noisy());
+    resources.cluster.spec.timing.silence_max = Some("2s".to_owned());
+    assert_eq!(timing(&resources).silence_max.as_millis(), 2000);
+}
+
+#[test]
+fn system_names_carry_the_prefix_and_data_names_do_not() {
+    let names: Vec<_> = roster(&resources(), "demo-").iter().map(|n| n.id.to_string()).collect();
+    assert_eq!(names[0], "demo-global-0");
+    assert_eq!(names[2], "demo-acceptor-0");
+    assert_eq!(names[3], "tweets-0-0");
+}
+
+#[test]
+fn faults_name_their_resource_and_come_all_at_once() {
+    let mut resources = resources();
+    resources.cluster.spec.global_replicas = 9;
+    resources.keyspaces.push(Keyspace::new("tweets", KeyspaceSpec::of("other")));
+    resources.keyspaces[0].spec.auth = Some(cairn_crd::keyspace::Auth {
+        password_secret_ref: Some(cairn_crd::keyspace::SecretKey {
+            name: "s".to_owned(),
+            key: "password".to_owned(),
+        }),
+        password: None,
+    });
+    let faults = check(&resources).unwrap_err().0;
+    let lines: Vec<_> =
+        faults.iter().map(|f| format!("{} {}", f.resource, f.problem.path)).collect();
+    let expected = [
+        "Cluster/demo spec.globalReplicas",
+        "Keyspace/tweets spec.auth.passwordSecretRef",
+        "Keyspace/tweets metadata.name",
+        "Keyspace/tweets spec.cluster",
+    ];
+    assert_eq!(lines, expected);
+    assert!(matches!(plan(&resources, &options(&resources)), Err(PlanError::Resources(_))));
+}
+
+#[test]
+fn a_password_reaches_the_directory_as_its_digest_alone() {
+    let mut resources = resources();
+    resources.secrets.insert(("s".to_owned(), "p".to_owned()), "abc".to_owned());
+    resources.keyspaces[0].spec.auth = Some(cairn_crd::keyspace::Auth {
+        password_secret_ref: Some(cairn_crd::keyspace::SecretKey {
+            name: "s".to_owned(),
+            key: "p".to_owned(),
+        }),
+        password: None,
+    });
+    let plan = plan(&resources, &options(&resources)).unwrap();
+    let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(plan.keyspaces["tweets"].password_sha256.as_deref(), Some(digest));
+}
+
+/// Whatever the resources' rules allow, the nodes' settings allow too.
+#[test]
+fn the_edges_of_the_rules_make_valid_settings() {
+    let mut resources = resources();
+    let keyspace = &mut resources.keyspaces[0].spec;
+    keyspace.limits.max_value = Some("1Ki".to_owned());
+    keyspace.limits.query_buffer = Some("64Ki".to_owned());
+    keyspace.limits.output_buffer = Some("4Gi".to_owned());
+    keyspace.limits.maxmemory = Some("1Mi".to_owned());
+    keyspace.limits.maxclients = Some(1);
+    let timing = &mut resources.cluster.spec.timing;
+    timing.heartbeat = Some("10ms".to_owned());
+    timing.read_lease = Some("30ms".to_owned());
+    timing.silence_max = Some("30ms".to_owned());
+    timing.seal_wait = Some("0s".to_owned());
+    timing.stuck_max = Some("1s".to_owned());
+    timing.ack_timeout = Some("50ms".to_owned());
+    timing.node_lease = Some("1s".to_owned());
+    plan(&resources, &options(&resources)).unwrap();
+    let timing = &mut resources.cluster.spec.timing;
+    timing.heartbeat = Some("10s".to_owned());
+    timing.read_lease = Some("60s".to_owned());
+    timing.silence_max = Some("60s".to_owned());
+    timing.seal_wait = Some("10s".to_owned());
+    timing.stuck_max = Some("600s".to_owned());
+    timing.ack_timeout = Some("60s".to_owned());
+    timing.node_lease = Some("600s".to_owned());
+    plan(&resources, &options(&resources)).unwrap();
+}
