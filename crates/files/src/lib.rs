@@ -20,6 +20,11 @@ pub mod folder;
 pub mod group;
 pub mod rotate;
 
+#[cfg(test)]
+mod tests;
+
+#[cfg(any(test, feature = "mem-disk"))]
+pub use disk::mem::MemDisk;
 pub use disk::real::RealDisk;
 pub use disk::{Disk, DiskFile};
 pub use double::DoubleWriteFile;

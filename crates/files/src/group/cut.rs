@@ -108,6 +108,9 @@ impl<D: Disk> LogWriter<D> {
             tip.last.offset = Offset(head.batch.first.0 - 1);
         }
         loop {
+            if tip.last.offset > after {
+                return Err(Error::NotABoundary { after });
+            }
             let step =
                 walker.step(position, &tip, segment.salt).map_err(Error::io("read", path))?;
             let Step::Record(head) = step else {
@@ -119,9 +122,6 @@ impl<D: Disk> LogWriter<D> {
                 let place = segment.head.first();
                 let next_epoch = head.batch.epoch;
                 return Ok(Boundary { place, file, position, tip, next_epoch });
-            }
-            if tip.last.offset > after {
-                return Err(Error::NotABoundary { after });
             }
             tip = Tip::after(&head);
             position += head.stride();

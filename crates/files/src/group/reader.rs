@@ -83,7 +83,7 @@ impl<D: Disk> LogReader<D> {
             let file = self.file(&spot)?;
             reading.segment(&*file, &spot)?;
             let after = reading.batches.last().map_or(next, |last| last.head.last_offset().next());
-            if after == next {
+            if after == next && !reading.done {
                 return Err(damaged(&spot, spot.position, next, "entry is not where it should be"));
             }
             next = after;
@@ -123,7 +123,7 @@ impl Reading {
             let used = self
                 .chunk(&chunk, spot.segment.salt)
                 .map_err(|(at, found)| damaged(spot, position + at as u64, self.from, found))?;
-            if used == 0 {
+            if used == 0 && !self.done {
                 let head = RecordHead::parse(&chunk);
                 let head = head.filter(|head| head.stride() > chunk.len() as u64);
                 let Some(head) = head.filter(|head| head.stride() <= spot.end - position) else {
