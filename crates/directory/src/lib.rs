@@ -9,17 +9,21 @@
 pub mod answer;
 pub mod body;
 pub mod codec;
+pub mod core;
 pub mod directory;
 pub mod error;
 mod heap;
 mod index;
 mod item;
 pub mod leases;
+pub mod lessor;
 pub mod op;
 pub mod range;
 mod store;
+pub mod watch;
 
 pub use answer::{Answer, Applied, Event, EventKind, KeyValue, RangeAnswer};
+pub use core::Core;
 pub use directory::Directory;
 pub use error::Error;
 pub use leases::LeaseId;

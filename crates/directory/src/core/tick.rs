@@ -1,0 +1,91 @@
+//! What time brings: leases run out, requests wait too long, history is compacted and swept,
+//! slow watches catch up.
+
+use super::{Core, Outbox, Refusal, Role};
+use crate::op::Op;
+use cairn_logic::ids::Revision;
+use cairn_logic::time::{Duration, Instant};
+
+/// Revocations proposed in one tick.
+const EXPIRED_PER_TICK: usize = 10_000;
+/// Versions removed in one tick.
+const SWEEP_PER_TICK: usize = 5_000;
+/// Pieces of the past told to lagging watches in one tick.
+const CATCH_UPS_PER_TICK: usize = 16;
+/// How often to look whether history should be compacted.
+const COMPACTION_EVERY: Duration = Duration::from_secs(10);
+
+impl<T> Core<T> {
+    /// Call it every 10 ms or so, at least every 100 ms on a master; then take batches.
+    pub fn tick(&mut self, now: Instant, outbox: &mut impl Outbox<Token = T>) {
+        self.expire_leases(now);
+        self.time_out(now, outbox);
+        self.compact(now);
+        if self.sweeping {
+            self.sweeping = !self.directory.sweep(SWEEP_PER_TICK);
+        }
+        if matches!(self.role, Role::Loading) {
+            return;
+        }
+        for _ in 0..CATCH_UPS_PER_TICK {
+            if !self.watches.is_lagging() || !self.watches.catch_up(&self.directory, outbox) {
+                break;
+            }
+        }
+        if now >= self.next_progress {
+            self.next_progress = now + self.limits.progress_every;
+            self.watches.tell_progress(outbox);
+        }
+    }
+
+    /// Whether a tick would do something soon: the loop may tick less often otherwise.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.sweeping || self.watches.is_lagging()
+    }
+
+    fn expire_leases(&mut self, now: Instant) {
+        let Role::Master { lessor } = &mut self.role else { return };
+        let expired = lessor.expired(now, EXPIRED_PER_TICK);
+        let expired_in = Some(self.epoch);
+        for id in expired {
+            self.append(now, None, Op::LeaseRevoke { id, expired_in });
+        }
+    }
+
+    /// Answers requests that waited too long; their changes stay in the log.
+    fn time_out(&mut self, now: Instant, outbox: &mut impl Outbox<Token = T>) {
+        let max = self.limits.commit_wait_max;
+        let late = |since: Instant| now.since(since) > max;
+        for waiting in self.waiting.iter_mut().take_while(|waiting| late(waiting.since)) {
+            if let Some((token, _)) = waiting.reply.take() {
+                outbox.reply(token, Err(Refusal::TimedOut));
+            }
+        }
+        while self.dirty.front().is_some_and(|read| late(read.since)) {
+            if let Some(read) = self.dirty.pop_front() {
+                outbox.reply(read.token, Err(Refusal::TimedOut));
+            }
+        }
+        if self.unproven.iter().any(|read| late(read.since)) {
+            let (late, kept) =
+                std::mem::take(&mut self.unproven).into_iter().partition(|read| late(read.since));
+            self.unproven = kept;
+            super::Unproven(late).refuse(Refusal::TimedOut, outbox);
+        }
+    }
+
+    /// Bounds the history, as far as it is committed.
+    fn compact(&mut self, now: Instant) {
+        if !self.is_master() || now < self.next_compaction {
+            return;
+        }
+        self.next_compaction = now + COMPACTION_EVERY;
+        let kept = self.limits.history_revisions;
+        let oldest = self.directory.compacted().0.max(1);
+        if self.committed.0.saturating_sub(oldest) > kept.saturating_mul(2) {
+            let revision = Revision(self.committed.0 - kept);
+            self.append(now, None, Op::Compact { revision });
+        }
+    }
+}
