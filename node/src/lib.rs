@@ -2,3 +2,7 @@
 
 pub mod clock;
 pub mod data;
+pub mod follow;
+pub mod peer;
+pub mod storage;
+pub mod view;

@@ -4,12 +4,14 @@
 //! on reading: a node of the version before must live with what a newer one wrote. One file per
 //! kind.
 
+mod alive;
 mod cluster;
 mod group;
 mod keyspace;
 mod node;
 mod slots;
 
+pub use alive::{Alive, alive_key, node_of_alive_key};
 pub use cluster::ClusterInfo;
 pub use group::{decode_group, encode_group, group_key, group_of_key};
 pub use keyspace::{KeyspaceConfig, KeyspaceLimits, keyspace_key, keyspace_of_key};
@@ -27,6 +29,8 @@ pub const CLUSTER: &str = "/cairn/cluster";
 pub const KEYSPACES: &str = "/cairn/keyspaces/";
 /// Before the ids of nodes.
 pub const NODES: &str = "/cairn/nodes/";
+/// Before the ids of nodes whose lease lives.
+pub const ALIVE: &str = "/cairn/alive/";
 /// Before the ids of groups.
 pub const GROUPS: &str = "/cairn/groups/";
 /// Before the names of the keyspaces whose slots they are.
