@@ -180,13 +180,17 @@ impl Lead {
         }
         wanted.remove(&me.id);
         self.peers.retain(|id, peer| wanted.get(id) == Some(&peer.incarnation));
-        // Begin before the epoch record: most members hold all that precedes it.
-        let next = match self.opened {
-            Some(opened) => index.entry(Offset(opened.0 - 1)),
-            None => index.last(),
-        };
+        let next = self.opening(index);
         for (id, incarnation) in wanted {
             self.peers.entry(id).or_insert_with(|| Progress::new(incarnation, next, now));
+        }
+    }
+
+    /// The entry before the epoch record, where streams begin: most members hold all up to it.
+    pub(super) fn opening(&self, index: &Index) -> EntryId {
+        match self.opened {
+            Some(opened) => index.entry(Offset(opened.0 - 1)),
+            None => index.last(),
         }
     }
 

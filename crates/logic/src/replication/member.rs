@@ -38,10 +38,14 @@ impl Replica {
         self.commit_what_is_verified();
     }
 
-    /// A sign of life: acknowledged with what is held.
+    /// A sign of life: acknowledged with what is held. Who has the sender's last entry has all
+    /// before it.
     pub(super) fn on_heartbeat(&mut self, from: &NodeId, beat: &Heartbeat) {
         if !self.follow(from, beat.epoch, beat.last, beat.sent_at) {
             return;
+        }
+        if self.index.has(beat.last) {
+            self.following.verified = self.following.verified.max(beat.last.offset);
         }
         self.following.told = self.following.told.max(beat.committed);
         self.commit_what_is_verified();

@@ -98,13 +98,19 @@ impl Progress {
     }
 
     /// Starts afresh with a new life; what its former life promised still holds (§6.3).
-    pub(super) fn reborn(&mut self, life: Life, now: Instant) {
+    pub(super) fn reborn(&mut self, life: Life, opening: EntryId, now: Instant) {
         self.life = life;
         self.written = Offset::ZERO;
         self.flushed = Offset::ZERO;
         self.heal_at = None;
+        self.rewind(opening, now);
+    }
+
+    /// Goes back to the first entry that may not have arrived; `opening` is the entry before the
+    /// epoch record, from where a probe always has something to carry.
+    fn rewind(&mut self, opening: EntryId, now: Instant) {
         let from = self.frames.front().map_or(self.next, |f| f.prev);
-        self.step_back(from, now);
+        self.step_back(from.min(opening), now);
     }
 
     /// Whether it was heard within `span`.
@@ -151,15 +157,26 @@ impl Progress {
         }
     }
 
-    /// Steps back to the first unacknowledged frame when nothing has moved for `patience`.
-    pub(super) fn retry(&mut self, patience: Duration, now: Instant) {
+    /// Steps back to what is not acknowledged when nothing has moved for `patience`; `held` is the
+    /// entry up to which it has acknowledged, `opening` as in [`Self::rewind`].
+    pub(super) fn retry(
+        &mut self,
+        held: EntryId,
+        opening: EntryId,
+        patience: Duration,
+        now: Instant,
+    ) {
         if self.asked.is_some_and(|a| now.since(a.at) >= patience * 2) {
             self.asked = None;
         }
-        let Some(front) = self.frames.front() else { return };
-        if now.since(front.sent_at.max(self.progressed)) >= patience {
-            let prev = front.prev;
-            self.step_back(prev, now);
+        let waits = self.next.offset > self.written && self.asked.is_none();
+        let newest = self.frames.back().map_or(self.progressed, |f| f.sent_at);
+        if !waits || now.since(newest.max(self.progressed)) < patience {
+            return;
+        }
+        match held {
+            EntryId::ZERO => self.rewind(opening, now),
+            held => self.step_back(held, now),
         }
     }
 

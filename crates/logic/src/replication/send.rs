@@ -78,8 +78,9 @@ impl Replica {
     pub(super) fn retry_all(&mut self) {
         let (now, patience) = (self.now, self.timing.silence_max);
         let Some(lead) = &mut self.lead else { return };
+        let opening = lead.opening(&self.index);
         for peer in lead.peers.values_mut() {
-            peer.retry(patience, now);
+            peer.retry(self.index.entry(peer.written), opening, patience, now);
         }
     }
 
@@ -91,6 +92,7 @@ impl Replica {
             return;
         }
         let Some(lead) = self.lead.as_mut().filter(|l| l.epoch == ack.epoch) else { return };
+        let opening = lead.opening(&self.index);
         let Some(peer) = lead.peers.get_mut(&from.id) else { return };
         let stale_counts = broken(Mutant::StaleLives);
         if ack.life < peer.life && !stale_counts {
@@ -98,7 +100,7 @@ impl Replica {
         }
         if ack.life > peer.life {
             if peer.life.0 > 0 && !stale_counts {
-                peer.reborn(ack.life, now);
+                peer.reborn(ack.life, opening, now);
             }
             peer.life = ack.life;
         }
@@ -151,13 +153,14 @@ impl Replica {
             }
             return;
         }
+        let opening = lead.opening(&self.index);
         let Some(peer) = lead.peers.get_mut(&from.id) else { return };
         if refuse.life < peer.life {
             return;
         }
         if refuse.life > peer.life {
             if peer.life.0 > 0 {
-                peer.reborn(refuse.life, now);
+                peer.reborn(refuse.life, opening, now);
             }
             peer.life = refuse.life;
         }
