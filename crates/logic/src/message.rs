@@ -141,7 +141,7 @@ pub enum Order {
 }
 
 /// What a record asks of acknowledgements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Mode {
     /// How many copies commit.
     pub rule: Rule,
