@@ -2,7 +2,13 @@
 
 use crate::effects::{Op, Reader};
 use crate::keyspace::{At, Keyspace};
+use crate::hash::Hasher;
 use crate::table::Place;
+use crate::value::Collection;
+use crate::value::hash::Hash;
+use crate::value::list::{List, Side};
+use crate::value::set::Set;
+use crate::value::sorted::Sorted;
 use cairn_logic::ids::Offset;
 
 /// A batch that cannot be applied. The keyspace is then of no use any more: the caller must stop,
@@ -68,7 +74,8 @@ impl Keyspace {
                 target.text(op, effects)
             }
             Op::Delete | Op::ExpireAt | Op::Persist => target.key(op, effects),
-            _ => Err(Fault::Malformed),
+            Op::PopFront | Op::PopBack => target.pop(op, effects),
+            _ => target.items(op, effects),
         }?;
         self.mark_written(at.slot, offset);
         Ok(())
@@ -142,5 +149,124 @@ impl Target<'_> {
             _ => self.ks.put_expiry(self.at, place, expiry),
         }
         Ok(())
+    }
+
+    /// The collection under the key; a new one if nothing is there and `op` adds.
+    fn collection<C: Collection>(&mut self, adds: bool) -> Result<Place, Fault> {
+        match self.place {
+            Some(place) => match self.ks.collection::<C>(self.at, place) {
+                Some(_) => Ok(place),
+                None => Err(Fault::Diverged),
+            },
+            None if adds => Ok(self.ks.put_collection::<C>(self.at, self.key)),
+            None => Err(Fault::Diverged),
+        }
+    }
+
+    fn pop(&mut self, op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {
+        let count = effects.varint().ok_or(Fault::Malformed)?;
+        let side = if op == Op::PopFront { Side::Front } else { Side::Back };
+        let place = self.collection::<List>(false)?;
+        self.ks.update(self.at, place, |list: &mut List, _| {
+            if count > list.len() as u64 {
+                return Err(Fault::Diverged);
+            }
+            (0..count).for_each(|_| {
+                list.pop(side, |_| {});
+            });
+            Ok(())
+        })
+    }
+
+    fn items(&mut self, op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {
+        let count = effects.count().filter(|count| *count > 0).ok_or(Fault::Malformed)?;
+        let items = Items { op, count };
+        match op {
+            Op::HashSet | Op::HashDelete => {
+                let place = self.collection::<Hash>(op == Op::HashSet)?;
+                self.ks.update(self.at, place, |hash, hasher| items.hash(hash, hasher, effects))
+            }
+            Op::PushFront | Op::PushBack => {
+                let place = self.collection::<List>(true)?;
+                self.ks.update(self.at, place, |list, _| items.list(list, effects))
+            }
+            Op::SetAdd | Op::SetRemove => {
+                let place = self.collection::<Set>(op == Op::SetAdd)?;
+                self.ks.update(self.at, place, |set, hasher| items.set(set, hasher, effects))
+            }
+            Op::SortedAdd | Op::SortedRemove => {
+                let place = self.collection::<Sorted>(op == Op::SortedAdd)?;
+                self.ks.update(self.at, place, |it, hasher| items.sorted(it, hasher, effects))
+            }
+            _ => Err(Fault::Malformed),
+        }
+    }
+}
+
+/// An effect with items, about to be read.
+struct Items {
+    op: Op,
+    count: usize,
+}
+
+impl Items {
+    fn each(
+        &self,
+        effects: &mut Reader<'_>,
+        mut apply: impl FnMut(&mut Reader<'_>) -> Option<bool>,
+    ) -> Result<(), Fault> {
+        for _ in 0..self.count {
+            match apply(effects) {
+                None => return Err(Fault::Malformed),
+                Some(false) => return Err(Fault::Diverged),
+                Some(true) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn hash(&self, hash: &mut Hash, hasher: &Hasher, effects: &mut Reader<'_>) -> Result<(), Fault> {
+        self.each(effects, |effects| {
+            let field = effects.text()?;
+            if self.op == Op::HashDelete {
+                return Some(hash.remove(hasher, field));
+            }
+            hash.set(hasher, field, effects.text()?);
+            Some(true)
+        })
+    }
+
+    fn list(&self, list: &mut List, effects: &mut Reader<'_>) -> Result<(), Fault> {
+        let side = if self.op == Op::PushFront { Side::Front } else { Side::Back };
+        self.each(effects, |effects| {
+            list.push(side, effects.text()?);
+            Some(true)
+        })
+    }
+
+    fn set(&self, set: &mut Set, hasher: &Hasher, effects: &mut Reader<'_>) -> Result<(), Fault> {
+        self.each(effects, |effects| {
+            let member = effects.text()?;
+            Some(match self.op {
+                Op::SetRemove => set.remove(hasher, member),
+                _ => set.add(hasher, member),
+            })
+        })
+    }
+
+    fn sorted(
+        &self,
+        sorted: &mut Sorted,
+        hasher: &Hasher,
+        effects: &mut Reader<'_>,
+    ) -> Result<(), Fault> {
+        self.each(effects, |effects| {
+            if self.op == Op::SortedRemove {
+                return Some(sorted.remove(hasher, effects.text()?).is_some());
+            }
+            let score = effects.score()?;
+            sorted.set(hasher, effects.text()?, score);
+            Some(true)
+        })
     }
 }

@@ -43,7 +43,28 @@ impl Keyspace {
 }
 
 fn value_digest(value: &Value) -> [u64; 2] {
+    let mut sum = 0_u64;
     match value {
         Value::Text(text) => [1, fixed(text)],
+        Value::Hash(hash) => {
+            hash.for_each(|field, value| {
+                sum = sum.wrapping_add(chain(&[fixed(field), fixed(value)]));
+            });
+            [2, sum]
+        }
+        Value::List(list) => {
+            list.iter_from(0).for_each(|item| sum = chain(&[sum, fixed(item)]));
+            [3, sum]
+        }
+        Value::Set(set) => {
+            set.for_each(|member| sum = sum.wrapping_add(chain(&[fixed(member)])));
+            [4, sum]
+        }
+        Value::Sorted(sorted) => {
+            sorted.for_each(0, sorted.len(), |score, member| {
+                sum = sum.wrapping_add(chain(&[score.to_bits(), fixed(member)]));
+            });
+            [5, sum]
+        }
     }
 }

@@ -89,6 +89,14 @@ pub struct EffectLog {
     in_unit: bool,
 }
 
+/// An effect whose items are being written.
+#[must_use]
+pub(crate) struct Many {
+    start: usize,
+    opened: bool,
+    count_at: usize,
+}
+
 /// What [`EffectLog::take`] gives: the parts of a batch that depend on its entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entries {
@@ -233,10 +241,32 @@ impl EffectLog {
         self.text(value);
     }
 
-    /// The head of an effect with `count` items; the items follow by [`EffectLog::text`] and
-    /// [`EffectLog::score`].
-    pub(crate) fn many(&mut self, op: Op, key: &[u8], count: usize) {
-        self.number(op, key, count as u64);
+    /// Begins an effect with items; they follow by [`EffectLog::text`] and [`EffectLog::score`].
+    pub(crate) fn begin_many(&mut self, op: Op, key: &[u8]) -> Many {
+        let (opened, start) = (self.open.is_none(), self.body.len());
+        self.begin(op);
+        self.text(key);
+        self.body.push(0);
+        Many { start, opened, count_at: self.body.len() - 1 }
+    }
+
+    /// Ends it; without items it never was. Whether there were any.
+    pub(crate) fn end_many(&mut self, many: Many, count: usize) -> bool {
+        if count == 0 {
+            self.body.truncate(many.start);
+            if many.opened {
+                self.open = None;
+            }
+            return false;
+        }
+        if count < 128 {
+            self.body[many.count_at] = count as u8;
+        } else {
+            let mut room = [0; 10];
+            let used = encode_varint(count as u64, &mut room);
+            self.body.splice(many.count_at..=many.count_at, room[..used].iter().copied());
+        }
+        true
     }
 
     /// One text.

@@ -5,7 +5,7 @@ use crate::effects::{EffectLog, Op};
 use crate::keyspace::{At, Keyspace};
 use crate::refusal::Refusal;
 use crate::table::Place;
-use crate::value::Type;
+use crate::value::Collection;
 use cairn_logic::ids::{Offset, Slot};
 use cairn_resp::{Args, ReplyBuf};
 
@@ -129,12 +129,31 @@ impl<'a> Call<'a> {
         None
     }
 
-    /// Finds a live key of a type.
+    /// Finds a live collection.
     #[inline]
-    pub fn find_typed(&mut self, at: At, key: &[u8], kind: Type) -> Result<Option<Place>, Refusal> {
+    pub fn find_as<C: Collection>(
+        &mut self,
+        at: At,
+        key: &[u8],
+    ) -> Result<Option<Place>, Refusal> {
         match self.find(at, key) {
-            Some(place) if self.ks.kind(at, place) != kind => Err(Refusal::WrongType),
+            Some(place) if self.ks.collection::<C>(at, place).is_none() => Err(Refusal::WrongType),
             found => Ok(found),
+        }
+    }
+
+    /// Finds a live collection, the first key's, for reading.
+    pub fn read<C: Collection>(&mut self) -> Result<Option<&C>, Refusal> {
+        let at = self.at_first();
+        let place = self.find_as::<C>(at, self.arg(1))?;
+        Ok(place.and_then(|place| self.ks.collection::<C>(at, place)))
+    }
+
+    /// Finds a live collection or makes one, which must be filled at once.
+    pub fn open<C: Collection>(&mut self, at: At, key: &[u8]) -> Result<Place, Refusal> {
+        match self.find_as::<C>(at, key)? {
+            Some(place) => Ok(place),
+            None => Ok(self.ks.put_collection::<C>(at, key)),
         }
     }
 
@@ -156,6 +175,13 @@ impl<'a> Call<'a> {
     /// Says that they wrote to all slots.
     pub fn wrote_all(&mut self) {
         self.depends_on = self.log.next_offset();
+    }
+
+    /// Says so if there were any.
+    pub fn wrote_if(&mut self, any: bool, slot: Slot) {
+        if any {
+            self.wrote(slot);
+        }
     }
 
     /// Argument `index` as an integer.

@@ -2,8 +2,8 @@
 
 use crate::hash::Hasher;
 use crate::slot::slot_of;
-use crate::table::{Payload, Place, Table, View};
-use crate::value::{INLINE_MAX, Type, Value};
+use crate::table::{Entry, Payload, Place, SCAN_BITS, Table, View};
+use crate::value::{Collection, INLINE_MAX, Type, Value};
 use cairn_logic::ids::{Offset, SLOTS, Slot};
 
 /// Where a key belongs: computed once per command, used for routing, prefetching and executing.
@@ -13,6 +13,27 @@ pub struct At {
     pub slot: Slot,
     /// The key's hash in this keyspace.
     pub hash: u64,
+}
+
+/// A place in the order in which keys are walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Walk {
+    slot: u16,
+    position: u64,
+}
+
+impl Walk {
+    pub const START: Self = Self { slot: 0, position: 0 };
+
+    /// What clients are given; never 0 but for the start.
+    pub fn to_cursor(self) -> u64 {
+        u64::from(self.slot) << SCAN_BITS | self.position
+    }
+
+    pub fn from_cursor(cursor: u64) -> Option<Self> {
+        let slot = u16::try_from(cursor >> SCAN_BITS).ok().filter(|slot| *slot < SLOTS)?;
+        Some(Self { slot, position: cursor & ((1 << SCAN_BITS) - 1) })
+    }
 }
 
 /// One slot: a cache line.
@@ -38,8 +59,10 @@ pub struct Keyspace {
     hasher: Hasher,
     keys: usize,
     used: usize,
-    /// Where the expiry cycle goes on.
-    pub(crate) expiry_cursor: u16,
+    /// Where the expiry cycle goes on: a slot, and a position in it.
+    pub(crate) expiry_cursor: (u16, u64),
+    /// What RANDOMKEY draws from.
+    dice: u64,
 }
 
 impl Keyspace {
@@ -55,7 +78,8 @@ impl Keyspace {
             hasher: Hasher::new(seed),
             keys: 0,
             used: 0,
-            expiry_cursor: 0,
+            expiry_cursor: (0, 0),
+            dice: seed | 1,
         }
     }
 
@@ -166,6 +190,7 @@ impl Keyspace {
         match self.table(at.slot).entry(place).value() {
             View::Bytes(bytes) => Some(bytes),
             View::Object(Value::Text(text)) => Some(text),
+            View::Object(_) => None,
         }
     }
 
@@ -208,22 +233,22 @@ impl Keyspace {
         place: Option<Place>,
         text: &[u8],
         expiry: Option<u64>,
-    ) {
+    ) -> Place {
         if text.len() > INLINE_MAX {
             return self.put_object(at, key, place, Value::Text(text.to_vec()), expiry);
         }
         let before = place.and_then(|place| self.expiry(at, place));
-        let old = self.change(at.slot, |table, hasher| match place {
-            Some(place) => table.set_bytes(place, text, expiry),
+        let (place, old) = self.change(at.slot, |table, hasher| match place {
+            Some(place) => (place, table.set_bytes(place, text, expiry)),
             None => {
-                table.insert(hasher, at.hash, key, Payload::Bytes(text), expiry);
-                None
+                (table.insert(hasher, at.hash, key, Payload::Bytes(text), expiry), None)
             }
         });
         self.dropped(old);
         if before.is_some() || expiry.is_some() {
             self.count_expiry(at.slot, before, expiry);
         }
+        place
     }
 
     /// Writes a value behind a pointer, whatever was there before.
@@ -234,19 +259,19 @@ impl Keyspace {
         place: Option<Place>,
         value: Value,
         expiry: Option<u64>,
-    ) {
+    ) -> Place {
         self.used += value.memory_bytes();
         let before = place.and_then(|place| self.expiry(at, place));
         let value = Box::new(value);
-        let old = self.change(at.slot, |table, hasher| match place {
-            Some(place) => table.set_object(place, value, expiry),
+        let (place, old) = self.change(at.slot, |table, hasher| match place {
+            Some(place) => (place, table.set_object(place, value, expiry)),
             None => {
-                table.insert(hasher, at.hash, key, Payload::Object(value), expiry);
-                None
+                (table.insert(hasher, at.hash, key, Payload::Object(value), expiry), None)
             }
         });
         self.dropped(old);
         self.count_expiry(at.slot, before, expiry);
+        place
     }
 
     /// Makes a string `len` bytes long (cut, or filled with zeros) and gives it to be written.
@@ -278,8 +303,41 @@ impl Keyspace {
                 *used = *used - before + text.capacity();
                 text
             }
-            None => &mut [],
+            Some(_) | None => &mut [],
         }
+    }
+
+    /// The collection at `place`; none if it is another type.
+    pub(crate) fn collection<C: Collection>(&self, at: At, place: Place) -> Option<&C> {
+        match self.table(at.slot).entry(place).value() {
+            View::Bytes(_) => None,
+            View::Object(value) => C::of(value),
+        }
+    }
+
+    /// Changes a collection whose type has been checked; an empty one is deleted with its key.
+    pub(crate) fn update<C: Collection, R>(
+        &mut self,
+        at: At,
+        place: Place,
+        change: impl FnOnce(&mut C, &Hasher) -> R,
+    ) -> R {
+        let table = &mut self.slots[usize::from(at.slot.get())].table;
+        let value = table.object_mut(place).expect("the type has been checked");
+        let before = value.memory_bytes();
+        let collection = C::of_mut(value).expect("the type has been checked");
+        let result = change(collection, &self.hasher);
+        let empty = collection.len() == 0;
+        self.used = self.used - before + value.memory_bytes();
+        if empty {
+            self.remove(at, place);
+        }
+        result
+    }
+
+    /// Adds an empty collection under a key that is not there; it must be filled at once.
+    pub(crate) fn put_collection<C: Collection>(&mut self, at: At, key: &[u8]) -> Place {
+        self.put_object(at, key, None, C::default().into_value(), None)
     }
 
     /// Changes only the expiry.
@@ -295,6 +353,57 @@ impl Keyspace {
         let old = self.change(at.slot, |table, _| table.remove(place));
         self.dropped(old);
         self.count_expiry(at.slot, before, None);
+    }
+
+    /// Visits keys in a fixed order, from `walk` on, until `count` have been visited (those that
+    /// share a position come together). Returns where to go on, none at the end; a key that is
+    /// there all the time is visited, whatever changes between two calls.
+    pub(crate) fn walk(
+        &self,
+        walk: Walk,
+        count: usize,
+        mut visit: impl FnMut(Entry<'_, Value>, Type),
+    ) -> Option<Walk> {
+        let mut left = count;
+        let mut position = walk.position;
+        for slot in walk.slot..SLOTS {
+            let table = &self.slots[usize::from(slot)].table;
+            if left == 0 && table.len() > 0 {
+                return Some(Walk { slot, position: 0 });
+            }
+            let next = table.scan(position, left, |entry| {
+                left = left.saturating_sub(1);
+                let kind = match entry.value() {
+                    View::Bytes(_) => Type::String,
+                    View::Object(value) => value.kind(),
+                };
+                visit(entry, kind);
+            });
+            if let Some(position) = next {
+                return Some(Walk { slot, position });
+            }
+            position = 0;
+        }
+        None
+    }
+
+    /// A random place to begin a walk, weighted by the slots' sizes; none if there are no keys.
+    pub(crate) fn random_start(&mut self) -> Option<Walk> {
+        let mut draw = || {
+            self.dice ^= self.dice << 13;
+            self.dice ^= self.dice >> 7;
+            self.dice ^= self.dice << 17;
+            self.dice
+        };
+        let (which, position) = (draw(), draw() >> (64 - SCAN_BITS));
+        let mut left = which.checked_rem(self.keys as u64)? as usize;
+        for (slot, state) in self.slots.iter().enumerate() {
+            if left < state.table.len() {
+                return Some(Walk { slot: slot as u16, position });
+            }
+            left -= state.table.len();
+        }
+        None
     }
 
     /// Deletes all keys; every slot counts as written at `offset`.

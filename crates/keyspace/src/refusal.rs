@@ -12,6 +12,7 @@ pub(crate) enum Refusal {
     WrongType,
     Syntax,
     NotInteger,
+    NotFloat,
     OutOfRange,
     Overflow,
     InvalidExpire,
@@ -39,6 +40,7 @@ impl Refusal {
             }
             Refusal::Syntax => "ERR syntax error",
             Refusal::NotInteger => "ERR value is not an integer or out of range",
+            Refusal::NotFloat => "ERR value is not a valid float",
             Refusal::OutOfRange => "ERR offset is out of range",
             Refusal::Overflow => "ERR increment or decrement would overflow",
             Refusal::TooLarge => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",

@@ -1,7 +1,13 @@
 //! The commands, one file per family.
 
 pub(crate) mod expiry;
+pub(crate) mod hashes;
 pub(crate) mod keys;
+pub(crate) mod lists;
+pub(crate) mod scan;
+pub(crate) mod sets;
+pub(crate) mod sorted_ranges;
+pub(crate) mod sorted_sets;
 pub(crate) mod strings;
 
 /// The half-open range that inclusive positions mean in something of `len` parts; negative ones

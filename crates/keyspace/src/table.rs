@@ -10,8 +10,12 @@
 
 mod entry;
 mod segment;
+mod sorted;
+#[cfg(test)]
+mod tests;
 
 pub use entry::{Payload, View};
+pub use sorted::SortedTable;
 
 use crate::hash::Hasher;
 use entry::{Raw, prefetch};
@@ -406,6 +410,15 @@ impl<T> Table<T> {
         count: usize,
         mut visit: impl FnMut(Entry<'_, T>),
     ) -> Option<u64> {
+        self.scan_words(from, count, |word| visit(self.entry_of(word)))
+    }
+
+    fn scan_words(
+        &self,
+        from: u64,
+        count: usize,
+        mut visit: impl FnMut(u64),
+    ) -> Option<u64> {
         let mut left = count;
         let mut stop_after: Option<u64> = None;
         let mut index = self.segment_of(from << (64 - SCAN_BITS));
@@ -426,9 +439,7 @@ impl<T> Table<T> {
                 if stop_after.is_some_and(|last| position > last) {
                     return Some(position);
                 }
-                // SAFETY: every word is the address of a live entry.
-                let raw = unsafe { Raw::<T>::from_exposed(address(word)) };
-                visit(Entry { raw, table: PhantomData });
+                visit(word);
                 left = left.saturating_sub(1);
                 if left == 0 {
                     stop_after = stop_after.or(Some(position));
@@ -446,26 +457,35 @@ impl<T> Table<T> {
 
     /// Every entry, in the order of hashes.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_, T>> {
-        self.segments_once().into_iter().flat_map(|segment| {
+        self.segments_once().into_iter().flat_map(move |segment| {
             (0..segment.words().len()).filter_map(move |at| {
                 let word = segment.words()[at];
-                // SAFETY: every word is the address of a live entry.
-                (word != 0).then(|| Entry {
-                    raw: unsafe { Raw::from_exposed(address(word)) },
-                    table: PhantomData,
-                })
+                (word != 0).then(|| self.entry_of(word))
             })
         })
     }
 
-    /// Visits the entries that have an expiry, without touching the others.
-    pub fn for_each_expiring(&self, mut visit: impl FnMut(Entry<'_, T>)) {
-        for segment in self.segments_once() {
-            for &word in segment.words().iter().filter(|w| **w & EXPIRES != 0) {
-                // SAFETY: every word is the address of a live entry.
-                let raw = unsafe { Raw::<T>::from_exposed(address(word)) };
-                visit(Entry { raw, table: PhantomData });
+    /// Visits entries that have an expiry, without touching the others, passing over about
+    /// `budget` entries of either kind. Returns how many it passed and where to go on.
+    pub fn scan_expiring(
+        &self,
+        from: u64,
+        budget: usize,
+        mut visit: impl FnMut(Entry<'_, T>),
+    ) -> (usize, Option<u64>) {
+        let mut seen = 0;
+        let next = self.scan_words(from, budget, |word| {
+            seen += 1;
+            if word & EXPIRES != 0 {
+                visit(self.entry_of(word));
             }
-        }
+        });
+        (seen, next)
+    }
+
+    /// The entry that a word of this table leads to.
+    fn entry_of(&self, word: u64) -> Entry<'_, T> {
+        // SAFETY: every word is the address of a live entry, which stays while `self` is borrowed.
+        Entry { raw: unsafe { Raw::from_exposed(address(word)) }, table: PhantomData }
     }
 }

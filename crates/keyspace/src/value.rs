@@ -1,19 +1,49 @@
 //! Values that do not stand with their key: large strings and collections.
 
+pub(crate) mod hash;
+pub(crate) mod list;
+pub(crate) mod packed;
+pub(crate) mod set;
+pub(crate) mod sorted;
+
+use hash::Hash;
+use list::List;
+use set::Set;
+use sorted::Sorted;
+
 /// Strings up to this many bytes stand in one allocation with their key.
 pub const INLINE_MAX: usize = 8 * 1024;
 
 /// A value behind a pointer.
+///
+/// Dropping one takes time by its size; a caller that minds can move the box to another thread,
+/// for nothing here is shared.
 pub enum Value {
-    /// A string of more than [`INLINE_MAX`] bytes.
+    /// A string of more than [`INLINE_MAX`] bytes (it may have become shorter since).
     Text(Vec<u8>),
+    /// Fields and their values.
+    Hash(Hash),
+    /// Items in the order they were pushed.
+    List(List),
+    /// Members.
+    Set(Set),
+    /// Members in the order of their scores.
+    Sorted(Sorted),
 }
 
-/// The name of a value's type, as TYPE tells it.
+/// A value's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
     /// Bytes.
     String,
+    /// Fields and values.
+    Hash,
+    /// Items in order.
+    List,
+    /// Members.
+    Set,
+    /// Members with scores.
+    Sorted,
 }
 
 impl Type {
@@ -22,6 +52,10 @@ impl Type {
     pub fn name(self) -> &'static str {
         match self {
             Type::String => "string",
+            Type::Hash => "hash",
+            Type::List => "list",
+            Type::Set => "set",
+            Type::Sorted => "zset",
         }
     }
 }
@@ -31,6 +65,10 @@ impl Value {
     pub fn kind(&self) -> Type {
         match self {
             Value::Text(_) => Type::String,
+            Value::Hash(_) => Type::Hash,
+            Value::List(_) => Type::List,
+            Value::Set(_) => Type::Set,
+            Value::Sorted(_) => Type::Sorted,
         }
     }
 
@@ -39,6 +77,50 @@ impl Value {
         size_of::<Self>()
             + match self {
                 Value::Text(text) => text.capacity(),
+                Value::Hash(hash) => hash.memory_bytes(),
+                Value::List(list) => list.memory_bytes(),
+                Value::Set(set) => set.memory_bytes(),
+                Value::Sorted(sorted) => sorted.memory_bytes(),
             }
     }
 }
+
+/// A collection: what a key holds as long as it has items.
+pub(crate) trait Collection: Default {
+
+    /// How many items it has.
+    fn len(&self) -> usize;
+
+    fn of(value: &Value) -> Option<&Self>;
+
+    fn of_mut(value: &mut Value) -> Option<&mut Self>;
+
+    fn into_value(self) -> Value;
+}
+
+macro_rules! collection {
+    ($name:ident) => {
+        impl Collection for $name {
+            fn len(&self) -> usize {
+                self.len()
+            }
+
+            fn of(value: &Value) -> Option<&Self> {
+                if let Value::$name(it) = value { Some(it) } else { None }
+            }
+
+            fn of_mut(value: &mut Value) -> Option<&mut Self> {
+                if let Value::$name(it) = value { Some(it) } else { None }
+            }
+
+            fn into_value(self) -> Value {
+                Value::$name(self)
+            }
+        }
+    };
+}
+
+collection!(Hash);
+collection!(List);
+collection!(Set);
+collection!(Sorted);

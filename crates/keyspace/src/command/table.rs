@@ -1,7 +1,8 @@
 //! The table of commands, by family.
 
 use super::{Command, Flags, Group, Keys, Kind, Run, RunFn, Session};
-use crate::run::{expiry, keys, strings};
+use crate::run::{expiry, hashes, keys, lists, scan, sets, strings};
+use crate::run::{sorted_ranges, sorted_sets};
 
 const WRITE: Flags = Flags::WRITE;
 const GROW: Flags = Flags::WRITE.and(Flags::DENY_OOM);
@@ -37,6 +38,22 @@ const fn session(
 
 const fn text(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command {
     data(name, arity, flags, Keys::ONE, Group::String, run)
+}
+
+const fn hash(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command {
+    data(name, arity, flags, Keys::ONE, Group::Hash, run)
+}
+
+const fn list(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command {
+    data(name, arity, flags, Keys::ONE, Group::List, run)
+}
+
+const fn set(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command {
+    data(name, arity, flags, Keys::ONE, Group::Set, run)
+}
+
+const fn sorted(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command {
+    data(name, arity, flags, Keys::ONE, Group::SortedSet, run)
 }
 
 const fn generic(name: &'static str, arity: i8, flags: Flags, keys: Keys, run: Run) -> Command {
@@ -79,6 +96,54 @@ pub const COMMANDS: &[Command] = &[
     generic("ttl", 2, FAST_READ, Keys::ONE, expiry::ttl),
     generic("type", 2, FAST_READ, Keys::ONE, keys::type_of),
     generic("unlink", -2, FAST_WRITE, Keys::ALL, keys::del),
+    hash("hdel", -3, FAST_WRITE, hashes::hdel),
+    hash("hexists", 3, FAST_READ, hashes::hexists),
+    hash("hget", 3, FAST_READ, hashes::hget),
+    hash("hgetall", 2, READ, hashes::hgetall),
+    hash("hincrby", 4, FAST_GROW, hashes::hincrby),
+    hash("hincrbyfloat", 4, FAST_GROW, hashes::hincrbyfloat),
+    hash("hkeys", 2, READ, hashes::hkeys),
+    hash("hlen", 2, FAST_READ, hashes::hlen),
+    hash("hmget", -3, FAST_READ, hashes::hmget),
+    hash("hmset", -4, FAST_GROW, hashes::hmset),
+    hash("hset", -4, FAST_GROW, hashes::hset),
+    hash("hsetnx", 4, FAST_GROW, hashes::hsetnx),
+    hash("hstrlen", 3, FAST_READ, hashes::hstrlen),
+    hash("hvals", 2, READ, hashes::hvals),
+    list("lindex", 3, READ, lists::lindex),
+    list("llen", 2, FAST_READ, lists::llen),
+    list("lpop", -2, FAST_WRITE, lists::lpop),
+    list("lpush", -3, FAST_GROW, lists::lpush),
+    list("lpushx", -3, FAST_GROW, lists::lpushx),
+    list("lrange", 4, READ, lists::lrange),
+    list("rpop", -2, FAST_WRITE, lists::rpop),
+    list("rpush", -3, FAST_GROW, lists::rpush),
+    list("rpushx", -3, FAST_GROW, lists::rpushx),
+    set("sadd", -3, FAST_GROW, sets::sadd),
+    set("scard", 2, FAST_READ, sets::scard),
+    set("sismember", 3, FAST_READ, sets::sismember),
+    set("smembers", 2, READ, sets::smembers),
+    set("smismember", -3, FAST_READ, sets::smismember),
+    set("srem", -3, FAST_WRITE, sets::srem),
+    sorted("zadd", -4, FAST_GROW, sorted_sets::zadd),
+    sorted("zcard", 2, FAST_READ, sorted_sets::zcard),
+    sorted("zcount", 4, FAST_READ, sorted_ranges::zcount),
+    sorted("zincrby", 4, FAST_GROW, sorted_sets::zincrby),
+    sorted("zlexcount", 4, FAST_READ, sorted_ranges::zlexcount),
+    sorted("zmscore", -3, FAST_READ, sorted_sets::zmscore),
+    sorted("zrange", -4, READ, sorted_ranges::zrange),
+    sorted("zrangebylex", -4, READ, sorted_ranges::zrangebylex),
+    sorted("zrangebyscore", -4, READ, sorted_ranges::zrangebyscore),
+    sorted("zrank", -3, FAST_READ, sorted_sets::zrank),
+    sorted("zrem", -3, FAST_WRITE, sorted_sets::zrem),
+    sorted("zrevrange", -4, READ, sorted_ranges::zrevrange),
+    sorted("zrevrangebylex", -4, READ, sorted_ranges::zrevrangebylex),
+    sorted("zrevrangebyscore", -4, READ, sorted_ranges::zrevrangebyscore),
+    sorted("zrevrank", -3, FAST_READ, sorted_sets::zrevrank),
+    sorted("zscore", 3, FAST_READ, sorted_sets::zscore),
+    generic("keys", 2, READ, Keys::NONE, scan::keys),
+    generic("randomkey", 1, READ, Keys::NONE, scan::randomkey),
+    generic("scan", -2, READ, Keys::NONE, scan::scan),
     data("dbsize", 1, FAST_READ, Keys::NONE, Group::Server, keys::dbsize),
     data("flushall", -1, WRITE, Keys::NONE, Group::Server, keys::flush),
     data("flushdb", -1, WRITE, Keys::NONE, Group::Server, keys::flush),

@@ -6,7 +6,6 @@ use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::Refusal;
 use crate::table::Place;
-use crate::value::Type;
 use cairn_resp::number::{I64_TEXT_MAX, format_i64, parse_i64};
 
 type Outcome = Result<(), Refusal>;
@@ -20,6 +19,13 @@ fn reply_text(call: &mut Call<'_>, at: At, place: Option<Place>) -> Outcome {
     let text = call.ks.text(at, place).ok_or(Refusal::WrongType)?;
     call.reply.bulk(text);
     Ok(())
+}
+
+fn text_len(call: &Call<'_>, at: At, place: Option<Place>) -> Result<usize, Refusal> {
+    match place {
+        None => Ok(0),
+        Some(place) => Ok(call.ks.text(at, place).ok_or(Refusal::WrongType)?.len()),
+    }
 }
 
 /// GET key
@@ -194,10 +200,8 @@ pub(crate) fn getex(call: &mut Call<'_>) -> Outcome {
 /// STRLEN key
 pub(crate) fn strlen(call: &mut Call<'_>) -> Outcome {
     let at = call.at_first();
-    let len = match call.find(at, call.arg(1)) {
-        None => 0,
-        Some(place) => call.ks.text(at, place).ok_or(Refusal::WrongType)?.len(),
-    };
+    let place = call.find(at, call.arg(1));
+    let len = text_len(call, at, place)?;
     call.reply.count(len);
     Ok(())
 }
@@ -243,8 +247,8 @@ pub(crate) fn decrby(call: &mut Call<'_>) -> Outcome {
 /// APPEND key value
 pub(crate) fn append(call: &mut Call<'_>) -> Outcome {
     let (at, key, more) = (call.at_first(), call.arg(1), call.arg(2));
-    let place = call.find_typed(at, key, Type::String)?;
-    let old = place.and_then(|place| call.ks.text(at, place)).map_or(0, <[u8]>::len);
+    let place = call.find(at, key);
+    let old = text_len(call, at, place)?;
     let len = old + more.len();
     if len > call.ctx.value_bytes_max {
         return Err(Refusal::TooLarge);
@@ -267,8 +271,8 @@ pub(crate) fn setrange(call: &mut Call<'_>) -> Outcome {
     let (at, key, piece) = (call.at_first(), call.arg(1), call.arg(3));
     let from = call.integer(2)?;
     let from = usize::try_from(from).map_err(|_| Refusal::OutOfRange)?;
-    let place = call.find_typed(at, key, Type::String)?;
-    let old = place.and_then(|place| call.ks.text(at, place)).map_or(0, <[u8]>::len);
+    let place = call.find(at, key);
+    let old = text_len(call, at, place)?;
     if piece.is_empty() {
         call.reply.count(old);
         return Ok(());
@@ -277,10 +281,7 @@ pub(crate) fn setrange(call: &mut Call<'_>) -> Outcome {
     let end = end.ok_or(Refusal::TooLarge)?;
     let place = match place {
         Some(place) => place,
-        None => {
-            call.ks.put_text(at, key, None, b"", None);
-            call.ks.find(at, key).expect("the key was put just now")
-        }
+        None => call.ks.put_text(at, key, None, b"", None),
     };
     let len = old.max(end);
     call.ks.resize_text(at, key, place, len)[from..end].copy_from_slice(piece);

@@ -1,0 +1,102 @@
+//! A set of members.
+
+use super::packed::{ITEM_BYTES_MAX, ITEMS_MAX, Packed};
+use crate::hash::Hasher;
+use crate::table::{Never, Payload, Table};
+
+/// Members: few and short ones packed, more in a table.
+pub enum Set {
+    /// The members in a row.
+    Small(Packed),
+    /// Entries whose keys are members.
+    Large(Table<Never>),
+}
+
+impl Default for Set {
+    fn default() -> Self {
+        Set::Small(Packed::default())
+    }
+}
+
+impl Set {
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Set::Small(packed) => packed.len(),
+            Set::Large(table) => table.len(),
+        }
+    }
+
+    /// The room it takes.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Set::Small(packed) => packed.memory_bytes(),
+            Set::Large(table) => table.memory_bytes(),
+        }
+    }
+
+    /// Whether `member` is in it.
+    pub fn contains(&self, hasher: &Hasher, member: &[u8]) -> bool {
+        match self {
+            Set::Small(packed) => packed.find(member, 0, 1).is_some(),
+            Set::Large(table) => table.find(hasher.hash(member), member).is_some(),
+        }
+    }
+
+    /// Adds a member; whether it is new.
+    pub fn add(&mut self, hasher: &Hasher, member: &[u8]) -> bool {
+        match self {
+            Set::Small(packed) => {
+                if packed.find(member, 0, 1).is_some() {
+                    return false;
+                }
+                if member.len() <= ITEM_BYTES_MAX && packed.len() < ITEMS_MAX {
+                    packed.push(member);
+                    return true;
+                }
+                let mut table = Table::default();
+                for old in packed.iter() {
+                    table.insert(hasher, hasher.hash(old), old, Payload::Bytes(b""), None);
+                }
+                let hash = hasher.hash(member);
+                table.insert(hasher, hash, member, Payload::Bytes(b""), None);
+                *self = Set::Large(table);
+                true
+            }
+            Set::Large(table) => {
+                let hash = hasher.hash(member);
+                if table.find(hash, member).is_some() {
+                    return false;
+                }
+                table.insert(hasher, hash, member, Payload::Bytes(b""), None);
+                true
+            }
+        }
+    }
+
+    /// Removes a member; whether it was there.
+    pub fn remove(&mut self, hasher: &Hasher, member: &[u8]) -> bool {
+        match self {
+            Set::Small(packed) => {
+                let Some((_, place)) = packed.find(member, 0, 1) else { return false };
+                packed.remove(place, place, 1);
+                true
+            }
+            Set::Large(table) => match table.find(hasher.hash(member), member) {
+                Some(place) => {
+                    table.remove(place);
+                    true
+                }
+                None => false,
+            },
+        }
+    }
+
+    /// Visits the members.
+    pub fn for_each(&self, mut visit: impl FnMut(&[u8])) {
+        match self {
+            Set::Small(packed) => packed.iter().for_each(visit),
+            Set::Large(table) => table.iter().for_each(|entry| visit(entry.key())),
+        }
+    }
+}
