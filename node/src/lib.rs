@@ -6,3 +6,5 @@ pub mod follow;
 pub mod peer;
 pub mod storage;
 pub mod view;
+pub mod boot;
+pub mod group;

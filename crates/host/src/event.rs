@@ -57,6 +57,10 @@ pub enum Event {
     Wish(Option<Change>),
     /// The appender made this batch and has applied it.
     Appended(Batch),
+    /// The appender has heard that its mastership is over: it makes no more batches.
+    SteppedDown,
+    /// The state machine holds something else than the log: it must be rebuilt.
+    Astray,
     /// The vote given to [`crate::World::persist_vote`] is flushed.
     VotePersisted,
     /// The cut asked for is physical and flushed.

@@ -91,6 +91,11 @@ impl<W: World> Host<W> {
     pub fn handle(&mut self, event: Event) {
         match event {
             Event::Appended(batch) => self.appended(batch),
+            Event::SteppedDown => self.rebuild_if_dirty(),
+            Event::Astray => {
+                self.dirty = true;
+                self.rebuild_if_dirty();
+            }
             Event::VotePersisted | Event::CutDone => self.blocked = false,
             Event::Read { why: ReadFor::Apply, batches } => self.read_to_apply(&batches),
             Event::Read { why: ReadFor::Peer(what), batches } => self.replicate(&what, &batches),
@@ -99,7 +104,6 @@ impl<W: World> Host<W> {
                 self.step(Input::Message { from, body }, incoming);
             }
             Event::Tick => {
-                self.rebuild_if_dirty();
                 self.apply_more();
                 self.step(Input::Tick, Vec::new());
             }
@@ -172,7 +176,8 @@ impl<W: World> Host<W> {
     fn appended(&mut self, batch: Batch) {
         let follows = batch.head.first == self.replica.last().offset.next();
         let mine = self.appending.is_some_and(|began| batch.head.epoch >= began);
-        let master = matches!(self.replica.position(), Position::Master(e) if batch.head.epoch <= e);
+        let master =
+            matches!(self.replica.position(), Position::Master(e) if batch.head.epoch <= e);
         if !(follows && mine && master) {
             self.dirty = true;
             return;

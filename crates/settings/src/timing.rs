@@ -59,6 +59,24 @@ impl Timing {
     }
 }
 
+impl Timing {
+    /// The spans a replica and a judge work with, within `lag`.
+    #[must_use]
+    pub fn for_logic(&self, lag: &crate::LagBounds) -> cairn_logic::timing::Timing {
+        cairn_logic::timing::Timing {
+            heartbeat: self.heartbeat,
+            read_lease: self.read_lease,
+            silence_max: self.silence_max,
+            seal_wait: self.seal_wait,
+            stuck_max: self.stuck_max,
+            join_after: lag.steady_for,
+            lag_bytes_max: lag.bytes_max,
+            lag_max: lag.age_max,
+            ..cairn_logic::timing::Timing::default()
+        }
+    }
+}
+
 impl Default for Timing {
     fn default() -> Self {
         Self::DEFAULT

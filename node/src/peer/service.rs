@@ -1,6 +1,7 @@
 //! The server side: checks every Hello, then hands over what arrives.
 
 use super::{Identity, Inbound, LINK_QUEUE, MESSAGE_BYTES_MAX, Reply};
+use cairn_logic::time::Duration;
 use cairn_wire::hello::{Caller, HELLO_KEY};
 use cairn_wire::peer::frame::Frame;
 use cairn_wire::peer::pb;
@@ -57,6 +58,18 @@ pub fn serve(
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     InterceptedService::new(server, CheckHello::new(identity.clone()))
+}
+
+/// A server with the limits every port of peers has.
+#[must_use]
+pub fn server() -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_secs(1)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(2)))
+        .initial_stream_window_size(8 << 20)
+        .initial_connection_window_size(16 << 20)
+        .max_concurrent_streams(1024)
 }
 
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {

@@ -1,0 +1,85 @@
+//! What every role does first: settings, log output, secret, folder, listeners, signals.
+
+use crate::peer::Identity;
+use anyhow::{Context, Result, bail};
+use cairn_files::{Folder, RealDisk};
+use cairn_logic::ids::Incarnation;
+use cairn_logic::message::Sender;
+use cairn_settings::{NodeRole, NodeSettings};
+use cairn_wire::hello::Secret;
+use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
+use std::path::Path;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// All a role needs to begin.
+pub struct Boot {
+    /// What the node was told.
+    pub settings: NodeSettings,
+    /// Its folder, locked.
+    pub folder: Folder<RealDisk>,
+    /// Who it is.
+    pub identity: Identity,
+    /// The cluster's uid as the files carry it.
+    pub uid: u128,
+}
+
+impl Boot {
+    /// Reads the settings at `path` for a node of `role`, and opens its folder.
+    ///
+    /// # Errors
+    /// What is wrong, in words that say what to change.
+    pub fn new(role: NodeRole, path: &Path) -> Result<Self> {
+        let settings = NodeSettings::load(path)?;
+        if settings.role != role {
+            bail!("settings {path:?} are for a node of role {}, not {role}", settings.role);
+        }
+        let file = &settings.secret_file;
+        let text = std::fs::read(file).with_context(|| format!("cannot read secret {file:?}"))?;
+        let secret = Secret::new(&settings.cluster_uid, &text)
+            .with_context(|| format!("secret file {file:?}"))?;
+        let uid = uid_of(&settings.cluster_uid);
+        let blank = Incarnation(rand::random());
+        let path = &settings.folder;
+        let folder = Folder::open_or_create(&RealDisk, path, uid, &settings.node, blank)
+            .with_context(|| format!("cannot use folder {path:?}"))?;
+        let me = Sender { id: settings.node.clone(), incarnation: folder.incarnation() };
+        tracing::info!(
+            node = %me.id, incarnation = %me.incarnation, blank = folder.is_new(), %role,
+            version = env!("CARGO_PKG_VERSION"), "starting"
+        );
+        let identity = Identity::new(me, secret);
+        Ok(Self { settings, folder, identity, uid })
+    }
+}
+
+/// The cluster's uid as a number: the first half of its SHA-256.
+fn uid_of(uid: &str) -> u128 {
+    let digest = Sha256::digest(uid.as_bytes());
+    digest[..16].iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
+
+/// A listener on `address`.
+///
+/// # Errors
+/// The address is taken or not ours.
+pub async fn listen(what: &str, address: SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen for {what} on {address}"))
+}
+
+/// Ends when the process is asked to stop (SIGTERM or SIGINT).
+///
+/// # Errors
+/// The handlers cannot be installed.
+pub fn stop_signals() -> Result<impl AsyncFnMut()> {
+    let mut term: Signal = signal(SignalKind::terminate())?;
+    let mut int: Signal = signal(SignalKind::interrupt())?;
+    Ok(async move || {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}

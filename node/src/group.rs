@@ -1,0 +1,13 @@
+//! The role `data`: a member of a group, or an idle node that waits to be claimed by one.
+//!
+//! One control thread runs everything here: the replica's host, the links to its peers, the line
+//! to the global master. It tells the data thread what it may do, and never waits for it.
+
+mod claim;
+mod report;
+mod role;
+mod routes;
+mod run;
+mod world;
+
+pub use run::run;

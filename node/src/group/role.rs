@@ -1,0 +1,365 @@
+//! The control loop's state and what it does with each thing that happens.
+
+use super::world::{GroupWorld, answers_of};
+use super::{claim, report, routes};
+use crate::boot::Boot;
+use crate::clock;
+use crate::data::link::{Config, DataLink, FromData, Query, Reads, ToData};
+use crate::data::routes::Routes;
+use crate::follow::{Ask, Heard};
+use crate::peer::Inbound;
+use crate::peer::links::{AddressBook, Links, PeerAddress};
+use crate::storage::{Notify, Storage, StorageOptions};
+use crate::view::{Changed, View};
+use anyhow::{Context, Result};
+use cairn_host::{Event, Host};
+use cairn_logic::counting::Plane;
+use cairn_logic::ids::{GroupId, Offset, Version};
+use cairn_logic::message::{Message, Position, Relief};
+use cairn_logic::replication::Replica;
+use cairn_logic::time::Instant;
+use cairn_settings::Reads as ReadsSetting;
+use cairn_settings::directory_keys::Claim;
+use cairn_wire::peer::control::{self, Instruction};
+use cairn_wire::peer::pb;
+use std::cell::RefCell;
+use std::rc::Rc;
+use tokio::sync::{mpsc, oneshot};
+use tonic::Status;
+
+/// Bodies of recent batches kept in memory, in bytes.
+const TAIL_BYTES_MAX: usize = 64 << 20;
+
+/// A data node's control loop.
+pub struct Role {
+    pub(super) boot: Boot,
+    pub(super) data: Rc<RefCell<DataLink>>,
+    pub(super) host: Option<Host<GroupWorld>>,
+    pub(super) group: Option<GroupId>,
+    pub(super) view: View,
+    pub(super) events: mpsc::UnboundedSender<Event>,
+    pub(super) inbox: mpsc::Sender<Inbound>,
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) book: AddressBook,
+    pub(super) routes: Option<Routes>,
+    pub(super) config: Config,
+    pub(super) record: Version,
+    pub(super) loading: bool,
+    pub(super) reported: Instant,
+    pub(super) counted: (Instant, u64),
+    pub(super) stopped: bool,
+}
+
+impl Role {
+    /// The group this folder was claimed by before, if any, begins at once.
+    pub(super) fn resume(&mut self) -> Result<()> {
+        if let Some(group) = claim::read(&self.boot.folder)? {
+            self.join(group)?;
+        } else {
+            self.data.borrow_mut().send(ToData::Loading(false));
+            self.loading = false;
+        }
+        Ok(())
+    }
+
+    /// Opens the files of `group` and starts its replica.
+    fn join(&mut self, group: GroupId) -> Result<()> {
+        let settings = &self.boot.settings;
+        let options = StorageOptions {
+            segment_bytes: settings.log.segment_bytes,
+            flush_interval: settings.log.flush_interval,
+        };
+        let events = self.events.clone();
+        let notify: Notify = std::sync::Arc::new(move |event| drop(events.send(event)));
+        let (storage, recovered) =
+            Storage::open(&self.boot.folder, self.boot.uid, &group, options, notify)
+                .with_context(|| format!("cannot open the files of group {group}"))?;
+        tracing::info!(%group, last = %recovered.last, intact = recovered.vote.intact, "joined");
+        let identity = self.boot.identity.clone();
+        let links =
+            Links::new(group.clone(), identity.clone(), self.book.clone(), self.inbox.clone());
+        let reads = self.reads(&group);
+        let world = GroupWorld {
+            group: group.clone(),
+            storage,
+            links,
+            data: self.data.clone(),
+            asks: self.asks.clone(),
+            reads,
+            answers: answers_of(cairn_logic::record::Rule::One),
+            alarms: Vec::new(),
+        };
+        let logic_reads = match reads {
+            Reads::Lease => cairn_logic::replication::Reads::Lease,
+            Reads::Confirm => cairn_logic::replication::Reads::Confirm,
+        };
+        let mut effects = Vec::new();
+        let replica = Replica::start(
+            identity.me.clone(),
+            Plane::Group,
+            recovered,
+            settings.timing.for_logic(&settings.lag),
+            logic_reads,
+            clock::now(),
+            &mut effects,
+        );
+        identity.set_life(replica.vote().life);
+        self.host = Some(Host::new(world, replica, effects, TAIL_BYTES_MAX));
+        self.group = Some(group);
+        self.loading = true;
+        self.data.borrow_mut().send(ToData::Loading(true));
+        Ok(())
+    }
+
+    fn reads(&self, group: &GroupId) -> Reads {
+        let keyspace = View::keyspace_of(group).and_then(|name| self.view.keyspaces.get(name));
+        match keyspace.map_or(self.boot.settings.reads, |config| config.reads) {
+            ReadsSetting::Lease => Reads::Lease,
+            ReadsSetting::Confirm => Reads::Confirm,
+        }
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        if let Some(host) = &mut self.host {
+            host.handle(event);
+        }
+    }
+
+    pub(super) fn from_data(&mut self, from: FromData) {
+        match from {
+            FromData::Appended(batch) => self.event(Event::Appended(batch)),
+            FromData::NeedConfirm { token } => self.event(Event::ConfirmReads { token }),
+            FromData::SteppedDown { .. } => self.event(Event::SteppedDown),
+            FromData::Gap { last, came } => {
+                tracing::error!(%last, %came, "the state and the log do not fit");
+                self.event(Event::Astray);
+            }
+            FromData::Stopped => self.stopped = true,
+        }
+    }
+
+    pub(super) fn inbound(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Frame { from, frame, beat, back } => {
+                let Some(host) = &mut self.host else { return };
+                if self.group.as_ref() != Some(&frame.group) {
+                    return;
+                }
+                let acked = matches!(frame.message, Message::Ack(_));
+                host.world.links.came(&from.id, beat, back);
+                let (body, bodies) = (frame.message, frame.bodies);
+                host.handle(Event::Message { from, body, bodies });
+                if acked {
+                    self.tell_copies();
+                }
+            }
+            Inbound::Status(reply) => self.status(reply),
+            Inbound::Where(reply) => drop(reply.send(Err(not_global()))),
+            Inbound::Found(_, reply) => drop(reply.send(Err(not_global()))),
+            Inbound::Accept(_, reply) => drop(reply.send(Err(not_global()))),
+            Inbound::Wish(_, reply) => drop(reply.send(Err(not_global()))),
+            Inbound::Line { .. } | Inbound::Up { .. } | Inbound::LineClosed { .. } => {}
+        }
+    }
+
+    /// Tells the data thread what WAIT may count.
+    fn tell_copies(&mut self) {
+        let Some(host) = &self.host else { return };
+        if let Position::Master(_) = host.replica().position() {
+            let peers = host.replica().status(clock::now()).peers;
+            let mut acked: Vec<Offset> =
+                peers.iter().filter(|p| p.member).map(|p| p.written).collect();
+            self.data.borrow().copies(&mut acked);
+        }
+    }
+
+    pub(super) fn heard(&mut self, heard: Heard) -> Result<()> {
+        match heard {
+            Heard::All { revision, keys } => {
+                self.view = View::default();
+                self.changed(revision, &keys)
+            }
+            Heard::Changes { revision, keys } => self.changed(revision, &keys),
+            Heard::Record(group, record) => {
+                if self.group.as_ref() == Some(&group) {
+                    self.record = self.record.max(record.version);
+                    self.event(Event::Record(record));
+                }
+                Ok(())
+            }
+            Heard::Down(down) => {
+                self.down(&down);
+                Ok(())
+            }
+            Heard::Lost => Ok(()),
+        }
+    }
+
+    fn down(&mut self, down: &pb::Down) {
+        if self.group.as_ref().map(GroupId::as_str) != Some(down.group.as_str()) {
+            return;
+        }
+        match control::instruction_in(down) {
+            Ok(Instruction::Order(order)) => self.event(Event::Order(order)),
+            Ok(Instruction::Plan(plan)) => {
+                self.event(Event::Learners(plan.learners));
+                self.event(Event::Wish(plan.wish));
+            }
+            Err(error) => tracing::error!(%error, "instruction that cannot be read"),
+        }
+    }
+
+    fn changed(&mut self, revision: u64, keys: &[Changed]) -> Result<()> {
+        for key in keys {
+            self.view.change(key);
+        }
+        self.view.revision = revision;
+        for (id, info) in &self.view.nodes {
+            let addresses = &info.addresses;
+            let (peer, heartbeat) = (addresses.peer.clone(), addresses.heartbeat.clone());
+            self.book.set(id.clone(), PeerAddress { peer, heartbeat });
+        }
+        self.claimed()?;
+        self.read_record();
+        self.tell_routes();
+        self.tell_config();
+        Ok(())
+    }
+
+    /// Joins the group that has claimed this folder.
+    fn claimed(&mut self) -> Result<()> {
+        let me = &self.boot.identity.me;
+        let info = self.view.nodes.get(&me.id).filter(|n| n.incarnation == me.incarnation);
+        let Some(Claim::Claimed { group, .. }) = info.map(|n| &n.claim) else { return Ok(()) };
+        match &self.group {
+            Some(mine) if mine != group => {
+                tracing::error!(%group, %mine, "claimed by a group while a member of another");
+                Ok(())
+            }
+            Some(_) => Ok(()),
+            None => {
+                let group = group.clone();
+                claim::write(&self.boot.folder, &group)?;
+                self.join(group)
+            }
+        }
+    }
+
+    fn read_record(&mut self) {
+        let record = self.group.as_ref().and_then(|group| self.view.groups.get(group));
+        if let Some(record) = record.filter(|record| record.version > self.record).cloned() {
+            self.record = record.version;
+            self.event(Event::Record(record));
+        }
+    }
+
+    fn tell_routes(&mut self) {
+        let Some(group) = &self.group else { return };
+        let new = routes::routes(&self.view, &self.boot.identity.me.id, group);
+        let old = self.routes.as_ref();
+        if old.is_none_or(|old| old.groups != new.groups || old.slots != new.slots) {
+            self.data.borrow_mut().send(ToData::Routes(new.clone().into()));
+            self.routes = Some(new);
+        }
+    }
+
+    fn tell_config(&mut self) {
+        let keyspace = self.group.as_ref().and_then(View::keyspace_of);
+        let Some(keyspace) = keyspace.and_then(|name| self.view.keyspaces.get(name)) else {
+            return;
+        };
+        let limits = keyspace.limits.over(self.boot.settings.limits);
+        let config = super::run::config(&self.boot.settings, limits, keyspace);
+        if config != self.config {
+            self.config = config.clone();
+            self.data.borrow_mut().send(ToData::Config(config));
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.event(Event::Tick);
+        let now = clock::now();
+        self.end_loading();
+        let Some(host) = &self.host else { return };
+        let silence = host.replica().report(now).master_silence;
+        let due = report::interval(silence, self.boot.settings.timing.silence_max);
+        if now.since(self.reported) >= due {
+            self.report(now);
+        }
+    }
+
+    fn report(&mut self, now: Instant) {
+        let (Some(host), Some(group)) = (&self.host, &self.group) else { return };
+        let load = self.load(now);
+        let up = report::report(group, host, now, load);
+        self.asks.try_send(Ask::Up(up)).ok();
+        self.reported = now;
+        let commands = report::commands(&self.data.borrow());
+        if now.since(self.counted.0).as_secs() >= 1 {
+            self.counted = (now, commands);
+        }
+    }
+
+    fn load(&self, now: Instant) -> pb::Load {
+        let link = self.data.borrow();
+        let (since, before) = self.counted;
+        let span_ms = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX).max(1);
+        let done = report::commands(&link).saturating_sub(before);
+        report::load(link.gauges(), done.saturating_mul(1000) / span_ms)
+    }
+
+    /// Clients are let in once everything that is known to be committed is in the state.
+    fn end_loading(&mut self) {
+        let Some(host) = &self.host else { return };
+        let committed = host.replica().committed();
+        if self.loading && committed > Offset::ZERO && host.applied() >= committed {
+            self.loading = false;
+            self.data.borrow_mut().send(ToData::Loading(false));
+        }
+    }
+
+    fn status(&self, reply: crate::peer::Reply<pb::StatusReply>) {
+        let now = clock::now();
+        let me = &self.boot.identity.me;
+        let mut status = pb::StatusReply {
+            node: me.id.as_str().to_owned(),
+            incarnation: me.incarnation.0,
+            life: self.boot.identity.life().0,
+            role: "data".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            logs: Vec::new(),
+            load: Some(self.load(now)),
+            rss_bytes: report::rss_bytes(),
+            disk_free_bytes: 0,
+        };
+        let (Some(host), Some(group)) = (&self.host, &self.group) else {
+            reply.send(Ok(status)).ok();
+            return;
+        };
+        let space = host.world.storage.space();
+        status.disk_free_bytes = space.map_or(0, |space| space.disk_free_bytes);
+        let mut log = report::log_status(group, host, now, host.world.alarms.clone());
+        let (ask, digest) = oneshot::channel();
+        self.data.borrow_mut().send(ToData::Query(Query::Digest(ask)));
+        tokio::spawn(async move {
+            if let Ok(digest) = digest.await {
+                log.digest = digest.digest;
+                log.applied = digest.applied.0;
+            }
+            status.logs.push(log);
+            reply.send(Ok(status)).ok();
+        });
+    }
+
+    /// Asks to be relieved of mastership; true once there is none.
+    pub(super) fn is_relieved(&mut self) -> bool {
+        self.event(Event::Relief(Some(Relief::Stopping)));
+        self.report(clock::now());
+        let position = self.host.as_ref().map(|host| host.replica().position());
+        !matches!(position, Some(Position::Master(_)))
+    }
+}
+
+fn not_global() -> Status {
+    Status::failed_precondition("this is a data node; ask a node of role global")
+}

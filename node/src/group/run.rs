@@ -1,0 +1,195 @@
+//! Starts the data thread, the ports and the line to the global plane; then the control loop.
+
+use super::role::Role;
+use crate::boot::{self, Boot};
+use crate::clock;
+use crate::data::link::{Clock, Config, FromData, ToData};
+use crate::data::{Options, start};
+use crate::follow::{self, Follow, Heard};
+use crate::peer::links::AddressBook;
+use crate::peer::{self, Inbound};
+use crate::view::View;
+use anyhow::{Context, Result};
+use cairn_host::Event;
+use cairn_logic::ids::Version;
+use cairn_logic::time::{Duration, Instant};
+use cairn_settings::directory_keys::{Claim, KeyspaceConfig, NodeInfo};
+use cairn_settings::{Limits, NodeRole, NodeSettings};
+use std::cell::RefCell;
+use std::rc::Rc;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_stream::wrappers::TcpListenerStream;
+
+/// Things that may wait for the control loop, of each kind.
+const QUEUE: usize = 1024;
+/// Between two ticks of the replica.
+const TICK: Duration = Duration::from_millis(20);
+/// How long a stopping master waits to be relieved, and the data thread to answer what waits.
+const STOP_MAX: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(1));
+
+/// The data thread's limits, from settings and from the keyspace.
+pub(super) fn config(
+    settings: &NodeSettings,
+    limits: Limits,
+    keyspace: &KeyspaceConfig,
+) -> Config {
+    Config {
+        requirepass: keyspace.password_sha256.clone(),
+        ..plain_config(settings, limits)
+    }
+}
+
+fn plain_config(settings: &NodeSettings, limits: Limits) -> Config {
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Config {
+        ack_timeout: settings.timing.ack_timeout,
+        clients_max: size(u64::from(limits.maxclients)),
+        query_buffer_max_bytes: size(limits.query_buffer_bytes_max),
+        output_buffer_max_bytes: size(limits.output_buffer_bytes_max),
+        memory_max_bytes: limits.maxmemory_bytes,
+        ..Config::default()
+    }
+}
+
+fn info(boot: &Boot) -> NodeInfo {
+    let settings = &boot.settings;
+    NodeInfo {
+        incarnation: boot.identity.me.incarnation,
+        life: boot.identity.life(),
+        role: NodeRole::Data,
+        addresses: settings.advertise.clone(),
+        zone: settings.zone.clone(),
+        preferred_keyspace: settings.preferred_keyspace.clone(),
+        preferred_group: settings.preferred_group.clone(),
+        priority: settings.priority,
+        claim: Claim::Idle,
+    }
+}
+
+struct Inputs {
+    events: mpsc::UnboundedReceiver<Event>,
+    inbox: mpsc::Receiver<Inbound>,
+    heard: mpsc::Receiver<Heard>,
+    from_data: mpsc::Receiver<FromData>,
+}
+
+/// Runs a data node until it is asked to stop.
+///
+/// # Errors
+/// Whatever keeps it from starting, or makes going on unsafe.
+pub async fn run(boot: Boot) -> Result<()> {
+    let settings = boot.settings.clone();
+    let data = start(Options {
+        listen: vec![settings.listen.client],
+        me: settings.node.clone(),
+        seed: boot.uid as u64,
+        config: plain_config(&settings, settings.limits),
+        clock: Clock { now: clock::now, unix_ms: clock::unix_ms },
+    })?;
+    let (inbox, inbox_queue) = mpsc::channel(QUEUE);
+    let (events, event_queue) = mpsc::unbounded_channel();
+    let (asks, ask_queue) = mpsc::channel(QUEUE);
+    let (heard, heard_queue) = mpsc::channel(QUEUE);
+    for (what, address) in
+        [("peers", settings.listen.peer), ("heartbeats", settings.listen.heartbeat)]
+    {
+        let listener = boot::listen(what, address).await?;
+        let service = peer::serve(&boot.identity, inbox.clone());
+        let server = peer::server().add_service(service);
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    }
+    let mut role = Role {
+        data: Rc::new(RefCell::new(data.link)),
+        host: None,
+        group: None,
+        view: View::default(),
+        events,
+        inbox,
+        asks,
+        book: AddressBook::default(),
+        routes: None,
+        config: plain_config(&settings, settings.limits),
+        record: Version::ZERO,
+        loading: true,
+        reported: Instant::ZERO,
+        counted: (clock::now(), 0),
+        stopped: false,
+        boot,
+    };
+    role.resume()?;
+    let global = settings.seeds.iter().filter(|(_, seed)| seed.role == NodeRole::Global);
+    let follow = Follow {
+        identity: role.boot.identity.clone(),
+        seeds: global.map(|(id, seed)| (id.clone(), seed.peer.clone())).collect(),
+        info: info(&role.boot),
+        lease: settings.timing.node_lease,
+    };
+    tokio::spawn(follow::run(follow, ask_queue, heard));
+    let inputs = Inputs {
+        events: event_queue,
+        inbox: inbox_queue,
+        heard: heard_queue,
+        from_data: data.from,
+    };
+    serve(role, inputs).await
+}
+
+async fn serve(mut role: Role, mut inputs: Inputs) -> Result<()> {
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut asked_to_stop = boot::stop_signals()?;
+    loop {
+        tokio::select! {
+            () = asked_to_stop() => break,
+            _ = tick.tick() => role.tick(),
+            turn = inputs.turn(&mut role) => turn?,
+        }
+    }
+    tracing::info!("stopping");
+    let deadline = clock::now() + STOP_MAX.0;
+    while !role.is_relieved() && clock::now() < deadline {
+        turn_for(&mut role, &mut inputs, TICK * 5).await?;
+    }
+    role.data.borrow_mut().send(ToData::Stop { within: STOP_MAX.1 });
+    let deadline = clock::now() + STOP_MAX.1 * 2;
+    while !role.stopped && clock::now() < deadline {
+        turn_for(&mut role, &mut inputs, TICK).await?;
+    }
+    if let Some(host) = role.host {
+        host.world.storage.close();
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Goes on with everything for about `span`.
+async fn turn_for(role: &mut Role, inputs: &mut Inputs, span: Duration) -> Result<()> {
+    let end = tokio::time::sleep(span);
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            () = &mut end => break,
+            turn = inputs.turn(role) => turn?,
+        }
+    }
+    role.tick();
+    Ok(())
+}
+
+impl Inputs {
+    /// Waits for one thing and handles it.
+    async fn turn(&mut self, role: &mut Role) -> Result<()> {
+        tokio::select! {
+            event = self.events.recv() => role.event(event.context("storage ended")?),
+            inbound = self.inbox.recv() => role.inbound(inbound.context("ports ended")?),
+            heard = self.heard.recv() => role.heard(heard.context("the line ended")?)?,
+            from = self.from_data.recv() => match from {
+                Some(from) => role.from_data(from),
+                None if role.stopped => tokio::task::yield_now().await,
+                None => anyhow::bail!("the data thread ended"),
+            },
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,173 @@
+//! The world of a group's replica: storage threads, links, the data thread, the directory.
+
+use crate::clock;
+use crate::data::link::{Answers, DataLink, Reads, ToData};
+use crate::follow::Ask;
+use crate::peer::links::Links;
+use crate::storage::Storage;
+use bytes::Bytes;
+use cairn_host::{ReadFor, World};
+use cairn_logic::batch::Batch;
+use cairn_logic::ids::{EntryId, Epoch, GroupId, NodeId, Offset, Version};
+use cairn_logic::message::{Answer, Message};
+use cairn_logic::record::{EpochRecord, Record, Rule};
+use cairn_logic::replication::{Admission, Alarm, Vote};
+use cairn_logic::time::Instant;
+use cairn_wire::peer::{control, pb};
+use std::cell::RefCell;
+use std::rc::Rc;
+use tokio::sync::mpsc;
+
+/// What the replica of a group acts on.
+pub struct GroupWorld {
+    /// Which group.
+    pub group: GroupId,
+    /// Its vote and log.
+    pub storage: Storage,
+    /// Its members.
+    pub links: Links,
+    /// The keyspace.
+    pub data: Rc<RefCell<DataLink>>,
+    /// The global plane.
+    pub asks: mpsc::Sender<Ask>,
+    /// How linearizable reads are made safe.
+    pub reads: Reads,
+    /// When writes are answered, by the record in force.
+    pub answers: Answers,
+    /// Alarms since the start, for status.
+    pub alarms: Vec<String>,
+}
+
+/// Alarms kept for status.
+const ALARMS_MAX: usize = 16;
+
+/// When writes are answered under `rule`.
+pub fn answers_of(rule: Rule) -> Answers {
+    match rule {
+        Rule::Async => Answers::AtAppend,
+        Rule::One | Rule::Quorum | Rule::All => Answers::AtCommit,
+    }
+}
+
+impl GroupWorld {
+    fn tell(&self, message: ToData) {
+        self.data.borrow_mut().send(message);
+    }
+
+    fn ask(&self, ask: Ask) {
+        // A full queue means the global plane is away or slow: the replica asks again.
+        self.asks.try_send(ask).ok();
+    }
+}
+
+impl World for GroupWorld {
+    fn now(&mut self) -> Instant {
+        clock::now()
+    }
+
+    fn unix_ms(&mut self) -> u64 {
+        clock::unix_ms()
+    }
+
+    fn persist_vote(&mut self, vote: &Vote) {
+        self.storage.persist_vote(vote);
+    }
+
+    fn write(&mut self, batches: Vec<Batch>) {
+        self.storage.write(batches);
+    }
+
+    fn flush(&mut self) {
+        self.storage.flush();
+    }
+
+    fn cut(&mut self, after: Offset) {
+        self.storage.cut(after);
+    }
+
+    fn read(&mut self, from: Offset, up_to: Offset, bytes_max: usize, why: ReadFor) {
+        self.storage.read(from, up_to, bytes_max, why);
+    }
+
+    fn send(&mut self, to: &NodeId, message: Message, bodies: Vec<Bytes>) {
+        self.links.send(to, message, bodies);
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        let body = pb::up::Body::Answer(control::answer_out(&answer));
+        let group = self.group.as_str().to_owned();
+        self.ask(Ask::Up(pb::Up { group, body: Some(body) }));
+    }
+
+    fn ask_record(&mut self, expected: Version, record: Record) {
+        let group = self.group.clone();
+        self.ask(Ask::Cas { group, expected, record: Box::new(record) });
+    }
+
+    fn read_record(&mut self) {
+        self.ask(Ask::Read(self.group.clone()));
+    }
+
+    fn rebuild(&mut self) {
+        tracing::warn!(group = %self.group, "rebuilding the state from the log");
+        self.tell(ToData::Loading(true));
+        self.tell(ToData::Rebuild);
+    }
+
+    fn apply_room(&mut self) -> bool {
+        !self.data.borrow().apply_full()
+    }
+
+    fn apply(&mut self, batch: &Batch) {
+        self.tell(ToData::Apply(batch.clone()));
+    }
+
+    fn committed(&mut self, up_to: Offset) {
+        self.data.borrow().commit(up_to);
+    }
+
+    fn become_master(&mut self, epoch: Epoch, last: EntryId, record: &Record) {
+        tracing::info!(group = %self.group, %epoch, %last, "became master");
+        self.answers = answers_of(record.rule);
+        self.tell(ToData::Loading(false));
+        self.tell(ToData::BecomeMaster {
+            epoch,
+            next: last.offset.next(),
+            reads: self.reads,
+            answers: self.answers,
+        });
+        self.data.borrow().commit(last.offset);
+    }
+
+    fn open_epoch(&mut self, record: &EpochRecord) {
+        tracing::info!(group = %self.group, epoch = %record.epoch, "opened an epoch");
+        let bytes = Bytes::from(record.encode());
+        let (epoch, answers) = (record.epoch, self.answers);
+        self.tell(ToData::OpenEpoch { epoch, record: bytes, answers });
+    }
+
+    fn step_down(&mut self, epoch: Epoch) {
+        tracing::info!(group = %self.group, %epoch, "stepped down");
+        self.tell(ToData::StepDown { epoch });
+    }
+
+    fn admission(&mut self, admission: Admission) {
+        tracing::info!(group = %self.group, ?admission, "admission of writes changed");
+        self.tell(ToData::Admission(admission));
+    }
+
+    fn read_until(&mut self, deadline: Option<Instant>) {
+        self.data.borrow().read_until(deadline);
+    }
+
+    fn reads_confirmed(&mut self, token: u64) {
+        self.tell(ToData::ReadsConfirmed { token });
+    }
+
+    fn alarm(&mut self, alarm: Alarm) {
+        tracing::error!(group = %self.group, ?alarm, "alarm");
+        if self.alarms.len() < ALARMS_MAX {
+            self.alarms.push(format!("{alarm:?}"));
+        }
+    }
+}
