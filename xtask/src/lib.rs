@@ -3,10 +3,14 @@
 //! A command that judges something ends with one verdict line, `name: key=value …`, and succeeds
 //! only if its bars (`xtask/bars.toml`) hold.
 
+pub mod faults;
+pub mod product;
 pub mod run;
 pub mod setup;
 pub mod test;
 pub mod tidy;
+pub mod traffic;
+pub mod verdict;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +33,10 @@ enum Task {
     Setup(setup::Args),
     /// Run every test that needs no Kubernetes
     Test(test::Args),
+    /// Kill masters of a real cluster under traffic; nothing may be lost
+    Faults(faults::Args),
+    /// Put clients to work against any cluster and judge what they saw
+    Traffic(traffic::Args),
 }
 
 /// Runs the command named by the arguments of this process.
@@ -49,6 +57,8 @@ fn perform(task: Task) -> Result<bool> {
         Task::Tidy => tidy::run(&root()),
         Task::Setup(args) => setup::run(&args).map(|()| true),
         Task::Test(args) => test::run(&args),
+        Task::Faults(args) => faults::run(&args),
+        Task::Traffic(args) => traffic::run(&args),
     }
 }
 

@@ -1,7 +1,18 @@
 //! For tests: process clusters, faults, traffic, histories, the checker.
 //!
 //! Nothing of the product uses this crate; the simulator uses the histories and the checker. In
-//! reading order: what clients saw ([`history`]), and whether it could be so ([`checker`]).
+//! reading order: what clients saw ([`history`]), whether it could be so ([`checker`]), a client
+//! that knows what it does not know ([`client`]), many of them at work ([`traffic`]), how long
+//! their writes paused ([`pauses`]). Then whole clusters as processes ([`cluster`], [`status`]) and
+//! what is done to them ([`fault`]).
 
 pub mod checker;
+pub mod client;
+pub mod clock;
+pub mod cluster;
+pub mod dice;
+pub mod fault;
 pub mod history;
+pub mod pauses;
+pub mod status;
+pub mod traffic;

@@ -1,21 +1,10 @@
 //! Long histories made by a store that is correct by construction, and the same with one lie.
 
 use super::*;
+use crate::dice::Dice;
 use crate::history::Reply;
 
 const CLIENTS: u32 = 8;
-
-/// A small generator of numbers; the tests need variety, not quality.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// One copy of three objects.
 #[derive(Default)]
@@ -59,7 +48,7 @@ impl Store {
 
 /// A history of `count` operations, each executed at one instant between its call and its return.
 fn honest(seed: u64, count: usize) -> Vec<Operation> {
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut dice = Dice::new(seed);
     let mut free_at = [0_u64; CLIENTS as usize];
     let mut planned = Vec::new();
     for number in 0..count {

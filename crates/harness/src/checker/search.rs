@@ -231,14 +231,18 @@ fn failure(key: &str, operations: &[&Operation], at: usize, before: &[String]) -
         let refused = matches!(operation.outcome, Outcome::Failed(_));
         !refused && operation.called_us <= failing.returned_us && ends >= failing.called_us
     };
-    let window: Vec<&Operation> = operations.iter().filter(meets).copied().collect();
+    let mut window: Vec<&Operation> = operations.iter().filter(meets).copied().collect();
+    let concurrent = window.len() - 1;
+    let ended = operations.iter().filter(|operation| {
+        operation.is_acknowledged_write() && operation.returned_us < failing.called_us
+    });
+    window.extend(ended.max_by_key(|operation| operation.returned_us));
     let what = format!(
         "client {} cannot have got its answer at {} us: at its call the key was {}, \
-         and the {} operations in flight with it do not explain it",
+         and the {concurrent} operations in flight with it do not explain it",
         failing.client,
         failing.returned_us,
-        before.join(" or "),
-        window.len() - 1
+        before.join(" or ")
     );
     Violation::new(key, Kind::NotLinearizable, what, &window)
 }

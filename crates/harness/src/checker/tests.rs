@@ -117,7 +117,8 @@ fn a_stale_read_of_a_register_is_found() {
     let history = [at(0, 1).set("a"), at(2, 3).set("b"), at(4, 5).get("a")];
     assert_eq!(kinds(&history), [Kind::NotLinearizable]);
     let text = check(&history).violations[0].to_string();
-    assert!(text.contains("at its call the key was \"b\""), "{text}");
+    assert!(text.contains("at its call the key was a value that nobody saw"), "{text}");
+    assert!(text.contains("Set { value: \"b\" }"), "{text}");
 }
 
 #[test]

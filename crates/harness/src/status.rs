@@ -1,0 +1,199 @@
+//! What `cairn status -o json` says, as far as tests need it.
+
+use serde::Deserialize;
+
+use crate::cluster::Role;
+
+/// How far a member under traffic may be behind and still count as there, in entries.
+const LAG_ENTRIES_MAX: u64 = 20_000;
+/// The name that the global plane's log has among the groups.
+const GLOBAL: &str = "global";
+
+/// A cluster at a moment.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Whether every slot is served.
+    pub ready: bool,
+    /// What is missing, in words.
+    pub missing: Vec<String>,
+    /// Who masters the global plane.
+    pub global_master: Option<String>,
+    /// All nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// All groups.
+    pub groups: Vec<GroupStatus>,
+}
+
+/// A node at a moment.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// Its name.
+    pub id: String,
+    /// What it is for.
+    pub role: Role,
+    /// `running`, `restarting`, `stopped` or `down`.
+    pub process: String,
+    /// Its process.
+    pub pid: Option<i32>,
+    /// Whether it answers.
+    pub answers: bool,
+    /// Memory that its process holds.
+    pub rss_bytes: Option<u64>,
+    /// The logs it keeps.
+    pub logs: Vec<LogStatus>,
+}
+
+/// A node's part in a log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogStatus {
+    /// Which group, or `global`.
+    pub group: String,
+    /// `master`, `follower`, `elect` or `learner`.
+    pub position: String,
+    /// In which epoch.
+    pub epoch: u64,
+}
+
+/// A group's record at a moment.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupStatus {
+    /// Its name.
+    pub id: String,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Whether an attempt to change it is open.
+    pub open: bool,
+    /// Who masters it.
+    pub master: Option<String>,
+    /// Whether its master serves.
+    pub serving: bool,
+    /// Its members.
+    pub members: Vec<MemberStatus>,
+    /// How many members it should have.
+    pub wanted: usize,
+}
+
+/// A member of a group at a moment.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberStatus {
+    /// Which node.
+    pub id: String,
+    /// How far it is behind, if its master knows.
+    pub lag_entries: Option<u64>,
+}
+
+impl Status {
+    /// The epoch of the global plane, if it has a master.
+    pub fn global_epoch(&self) -> Option<u64> {
+        let logs = self.nodes.iter().flat_map(|node| &node.logs);
+        let masters = logs.filter(|log| log.group == GLOBAL && log.position == "master");
+        masters.map(|log| log.epoch).max()
+    }
+
+    /// What keeps the cluster from being whole, in words: nodes that do not answer, groups that are
+    /// not served, fewer members than wanted, members that learn, lag or follow another epoch.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = self.missing.clone();
+        for node in self.nodes.iter().filter(|node| !node.answers || node.process != "running") {
+            faults.push(format!("node {} is {} and silent", node.id, node.process));
+        }
+        for group in &self.groups {
+            if group.open || !group.serving {
+                faults.push(format!("group {} is not served", group.id));
+            }
+            if group.members.len() < group.wanted {
+                let (has, wanted) = (group.members.len(), group.wanted);
+                faults.push(format!("group {} has {has} of {wanted} members", group.id));
+            }
+            for member in &group.members {
+                self.check_member(group, member, &mut faults);
+            }
+        }
+        self.check_global(&mut faults);
+        faults
+    }
+
+    fn check_member(&self, group: &GroupStatus, member: &MemberStatus, faults: &mut Vec<String>) {
+        if group.master.as_ref() == Some(&member.id) {
+            return;
+        }
+        let name = format!("member {} of group {}", member.id, group.id);
+        match member.lag_entries {
+            None => faults.push(format!("{name} is not followed by its master")),
+            Some(lag) if lag > LAG_ENTRIES_MAX => faults.push(format!("{name} lags {lag} entries")),
+            Some(_) => {}
+        }
+        let node = self.nodes.iter().find(|node| node.id == member.id);
+        let log = node.and_then(|node| node.logs.iter().find(|log| log.group == group.id));
+        if !log.is_some_and(|log| log.position == "follower" && log.epoch == group.epoch) {
+            faults.push(format!("{name} does not follow epoch {}", group.epoch));
+        }
+    }
+
+    fn check_global(&self, faults: &mut Vec<String>) {
+        let Some(epoch) = self.global_epoch() else {
+            faults.push("the global plane has no master".into());
+            return;
+        };
+        for node in self.nodes.iter().filter(|node| node.role == Role::Global) {
+            let log = node.logs.iter().find(|log| log.group == GLOBAL);
+            let follows = log.is_some_and(|log| {
+                log.epoch == epoch && ["master", "follower"].contains(&log.position.as_str())
+            });
+            if !follows {
+                faults.push(format!("node {} does not follow global epoch {epoch}", node.id));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = r#"{"cluster": "demo", "ready": true, "missing": [],
+        "globalMaster": "global-0",
+        "nodes": [
+            {"id": "global-0", "role": "global", "process": "running", "pid": 7, "answers": true,
+             "rssBytes": 9, "logs": [{"group": "global", "position": "master", "epoch": 3}]},
+            {"id": "t-0-0", "role": "data", "process": "running", "pid": 8, "answers": true,
+             "rssBytes": 9, "logs": [{"group": "t-0", "position": "master", "epoch": 5}]},
+            {"id": "t-0-1", "role": "data", "process": "running", "pid": 9, "answers": true,
+             "rssBytes": 9, "logs": [{"group": "t-0", "position": "follower", "epoch": 5}]}],
+        "groups": [{"id": "t-0", "epoch": 5, "open": false, "master": "t-0-0", "serving": true,
+            "members": [{"id": "t-0-0", "role": "replica", "lagEntries": null},
+                        {"id": "t-0-1", "role": "backup", "lagEntries": 3}], "wanted": 2}]}"#;
+
+    fn faults(change: impl Fn(&str) -> String) -> Vec<String> {
+        serde_json::from_str::<Status>(&change(WHOLE)).unwrap().faults()
+    }
+
+    #[test]
+    fn a_whole_cluster_has_no_faults() {
+        assert_eq!(faults(str::to_owned), [""; 0]);
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        let cases = [
+            ("\"lagEntries\": 3", "\"lagEntries\": null", "is not followed by its master"),
+            ("\"lagEntries\": 3", "\"lagEntries\": 30000", "lags 30000 entries"),
+            ("follower\", \"epoch\": 5", "follower\", \"epoch\": 4", "does not follow epoch 5"),
+            ("follower", "learner", "does not follow epoch 5"),
+            ("\"wanted\": 2", "\"wanted\": 3", "has 2 of 3 members"),
+            ("\"serving\": true", "\"serving\": false", "is not served"),
+            ("\"open\": false", "\"open\": true", "is not served"),
+            ("master\", \"epoch\": 3", "elect\", \"epoch\": 3", "has no master"),
+            ("\"answers\": true", "\"answers\": false", "and silent"),
+        ];
+        for (from, to, expected) in cases {
+            let found = faults(|text| text.replacen(from, to, 1));
+            assert!(found.iter().any(|fault| fault.contains(expected)), "{expected}: {found:?}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `cargo xtask faults`: masters of real clusters are killed under traffic; nothing may be lost.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use cairn_harness::checker::check;
+use cairn_harness::clock::wait;
+use cairn_harness::fault::{Counts, Event, inject, schedule};
+use cairn_harness::history::{Operation, Recorder};
+use cairn_harness::pauses::Spread;
+use cairn_harness::traffic::{Plan, Traffic};
+
+use crate::product;
+use crate::traffic::print_violations;
+use crate::verdict::Verdict;
+
+/// Arguments of `cargo xtask faults`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// How many group masters are killed; half of them lose their folder
+    #[arg(long, default_value_t = 20)]
+    masters: usize,
+    /// How often the global master is killed; half of the times it loses its folder
+    #[arg(long, default_value_t = 5)]
+    globals: usize,
+    /// How many group masters are stopped in their tracks for 1 to 10 seconds
+    #[arg(long, default_value_t = 0)]
+    freezes: usize,
+    /// What order and targets follow from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A few faults only, with bars of their own
+    #[arg(long)]
+    quick: bool,
+    /// Leave the cluster running at the end
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Runs the faults and judges the clients' histories; whether all bars hold.
+///
+/// # Errors
+/// If the cluster cannot be built or started, or does not recover from a fault in time.
+pub fn run(args: &Args) -> Result<bool> {
+    let programs = product::build()?;
+    let mut cluster = product::cluster(&programs, "faults", "xtask/clusters/faults.yaml")?;
+    if args.keep {
+        cluster.keep();
+    }
+    let ranges = cluster.groups().map_or(0, |groups| groups.len());
+    let counts = match args.quick {
+        true => Counts { masters: 4, globals: 1, freezes: 1 },
+        false => Counts { masters: args.masters, globals: args.globals, freezes: args.freezes },
+    };
+    let history = cluster.folder().join("history.jsonl");
+    let recorder = Recorder::to_file(&history)?;
+    let mut traffic = Traffic::start(Plan::new(&cluster.seeds(), args.seed), recorder);
+    wait(Duration::from_secs(2));
+    let mut events = Vec::new();
+    let mut failure = None;
+    for fault in schedule(args.seed, ranges, counts) {
+        match inject(&mut cluster, &traffic, fault) {
+            Ok(event) => {
+                print(&event);
+                events.push(event);
+            }
+            Err(error) => {
+                println!("{error}");
+                failure = Some(error);
+                break;
+            }
+        }
+        wait(Duration::from_millis(300));
+    }
+    wait(Duration::from_secs(2));
+    let (history, unread) = traffic.finish(Duration::from_secs(60));
+    let name = if args.quick { "faults-quick" } else { "faults" };
+    let holds = judge(name, &events, &history, unread, traffic.pauses().all_gaps())?;
+    if failure.is_some() {
+        cluster.keep();
+        println!("the cluster was left running in {}", cluster.folder().display());
+    }
+    Ok(holds && failure.is_none())
+}
+
+fn print(event: &Event) {
+    println!(
+        "{:?} of {}: writes paused {} ms, {} takeovers",
+        event.fault,
+        event.victim,
+        event.pause_us / 1000,
+        event.takeovers
+    );
+}
+
+fn judge(
+    name: &str,
+    events: &[Event],
+    history: &[Operation],
+    unread: usize,
+    gaps: Spread,
+) -> Result<bool> {
+    let report = check(history);
+    print_violations(&report);
+    let last_us = events.iter().map(|event| event.at_us).max().unwrap_or(u64::MAX);
+    let reads_after = history
+        .iter()
+        .filter(|op| op.action.is_read() && op.reply().is_some() && op.called_us > last_us)
+        .count();
+    let pauses = Spread::of(events.iter().map(|event| event.pause_us).collect());
+    let takeovers: u64 = events.iter().map(|event| event.takeovers).sum();
+    let missed = events.iter().filter(|event| event.takeovers == 0).count();
+    println!("all gaps between acknowledgements: {gaps}");
+    let ms = |us: u64| us as f64 / 1000.0;
+    Verdict::new(name)
+        .count("faults", events.len())
+        .count("takeovers", usize::try_from(takeovers)?)
+        .count("missed_takeovers", missed)
+        .count("operations", report.operations)
+        .count("acked", report.acknowledged)
+        .count("unknown", report.unknown)
+        .count("lost", report.lost())
+        .count("stale", report.stale())
+        .count("violations", report.violations.len())
+        .count("unread", unread)
+        .count("reads_after", reads_after)
+        .count("replica_reads", report.replica_reads)
+        .figure("pause_ms_p50", ms(pauses.p50_us).round())
+        .figure("pause_ms_p99", ms(pauses.p99_us).round())
+        .figure("pause_ms_max", ms(pauses.max_us).round())
+        .judge()
+}

@@ -1,0 +1,51 @@
+//! The product's programs, built, and scratch clusters made with them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use cairn_harness::cluster::Cluster;
+
+use crate::run::{check, command};
+
+/// Where cargo puts what it builds.
+pub fn target_folder() -> PathBuf {
+    let root = crate::root();
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |at| root.join(at))
+}
+
+/// Builds `cairn` and `cairn-node` with the `fast` profile; the folder they are in.
+///
+/// # Errors
+/// If they do not compile.
+pub fn build() -> Result<PathBuf> {
+    let packages = ["-p", "cairn-node", "-p", "cairn-cli"];
+    check(command("cargo", ["build", "--quiet", "--profile", "fast"]).args(packages))?;
+    let folder = target_folder().join("fast");
+    for program in ["cairn", "cairn-node"] {
+        ensure!(folder.join(program).is_file(), "{program} was built, but is not in {folder:?}");
+    }
+    Ok(folder)
+}
+
+/// A fresh cluster from a file below the root, in a folder below `target/` that is emptied first.
+///
+/// # Errors
+/// If it does not start; a cluster left over from an earlier run is taken down first.
+pub fn cluster(programs: &Path, name: &str, resources: &str) -> Result<Cluster> {
+    let folder = target_folder().join("clusters").join(name);
+    let program = programs.join("cairn");
+    if folder.exists() {
+        // What an earlier run left must not run on; whether there is anything is not known.
+        let mut down = command(&program.to_string_lossy(), ["down", "--purge", "--yes", "--dir"]);
+        let _ = down.arg(&folder).output();
+        std::fs::remove_dir_all(&folder).or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error).with_context(|| format!("cannot remove {folder:?}")),
+        })?;
+    }
+    let resources = crate::root().join(resources);
+    println!("starting a cluster from {} in {}", resources.display(), folder.display());
+    let cluster = Cluster::up(&program, &folder, &resources)?;
+    println!("{} nodes are up", cluster.nodes().len());
+    Ok(cluster)
+}
