@@ -24,6 +24,9 @@ pub enum Error {
     /// A sort order or target that does not exist.
     #[error("etcdserver: invalid sort option")]
     InvalidSortOption,
+    /// A comparison with a relation or target that does not exist.
+    #[error("etcdserver: invalid compare in txn request")]
+    InvalidCompare,
     /// The revision asked for is below the compaction.
     #[error("etcdserver: mvcc: required revision has been compacted")]
     Compacted,
