@@ -1,7 +1,25 @@
 //! The data thread of a group's node: sockets, sessions, routing, and replies held until committed.
 //!
 //! One OS thread owns the keyspace; nothing else touches it. Control (replication, directory) talks
-//! to it through [`link`] alone. Read `link` and `routes` for the interface, then `turn`.
+//! to it through [`link`] alone. Read `link` and `routes` for the interface, then `thread`, `server` and `dispatch`.
 
+mod chores;
+mod commands;
+mod conn;
+mod control;
+mod core;
+mod dispatch;
 pub mod link;
+mod net;
+mod outgoing;
+mod replies;
 pub mod routes;
+mod routing;
+mod server;
+mod session;
+mod thread;
+
+pub use thread::{Error, Options, Running, start};
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,7 @@ pub enum ToData {
     /// A committed batch on a node that is not master (also when the log is replayed at a start).
     /// Batches come without gaps, from offset 1 or from the last one applied.
     Apply(Batch),
-    /// Drop all keys; batches are applied anew from offset 1.
+    /// Drop all keys and be loading; batches are applied anew from offset 1.
     Rebuild,
     /// Everything below `next` was applied (the epoch record, which control appended as elect,
     /// included): serve as master, append from `next` on in `epoch`.
@@ -104,7 +104,7 @@ pub struct Digest {
     /// The last entry that is in the state.
     pub applied: Offset,
     /// Equal on members that hold the same keys and values.
-    pub digest: u128,
+    pub digest: u64,
     /// How many keys.
     pub keys: u64,
 }

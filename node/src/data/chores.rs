@@ -1,0 +1,136 @@
+//! What is due from time to time: replies that waited too long, clients that do, expired keys.
+
+use crate::data::conn::Pause;
+use crate::data::replies::Kind;
+use crate::data::server::Server;
+use cairn_logic::time::{Duration, Instant};
+
+/// Between two rounds while anything can time out.
+const ROUND: Duration = Duration::from_millis(50);
+/// Between two rounds otherwise.
+const ROUND_IDLE: Duration = Duration::from_millis(1000);
+
+const NOACK_TIMEOUT: &str = "NOACK enough copies were not acknowledged in time; the write may or \
+    may not be applied";
+const DOWN: &str = "CLUSTERDOWN The cluster is down";
+
+impl Server {
+    /// Does what is due.
+    pub fn chores(&mut self) {
+        let now = self.core.now;
+        if now < self.chores_at {
+            return;
+        }
+        self.count_rate();
+        self.replies_too_late();
+        self.look_at_waits();
+        if self.core.now >= self.core.limbo_until
+            || self.stalled.iter().any(|&index| {
+                self.net.conn(index).is_some_and(|conn| match conn.pause {
+                    Pause::HandOver { until } => until <= now,
+                    _ => false,
+                })
+            })
+        {
+            self.resume_late();
+        }
+        if now >= self.clients_at {
+            self.clients_at = now + ROUND_IDLE;
+            self.clients_too_late();
+            self.net.accepting = true;
+        }
+        let clients = self.net.open();
+        self.core.publish(clients);
+        self.chores_at = now + if self.is_waiting() { ROUND } else { ROUND_IDLE };
+    }
+
+    /// Whether something can time out soon.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.net.held.is_empty()
+            || !self.stalled.is_empty()
+            || !self.waits.is_empty()
+            || self.stopping.is_some()
+    }
+
+    fn count_rate(&mut self) {
+        let (at, commands) = self.rate_from;
+        let span_ms = self.core.now.since(at).as_millis() as u64;
+        if span_ms >= 1000 {
+            let done = self.core.stats.commands.saturating_sub(commands);
+            self.rate = done * 1000 / span_ms;
+            self.rate_from = (self.core.now, self.core.stats.commands);
+        }
+    }
+
+    /// Gives up on replies that have waited for `ack_timeout` (docs/replication.md §11).
+    fn replies_too_late(&mut self) {
+        let max_ms = self.core.config.ack_timeout.as_millis() as u32;
+        let now_ms = self.core.turn_ms;
+        let late = |made_ms: u32| now_ms.wrapping_sub(made_ms) >= max_ms;
+        let mut noacks = 0;
+        for at in 0..self.net.held.len() {
+            let index = self.net.held[at];
+            let Some(conn) = self.net.conn(index) else { continue };
+            if !conn.replies.oldest().is_some_and(|mark| late(mark.made_ms)) {
+                continue;
+            }
+            conn.replies.replace(|mark| match mark.kind {
+                _ if !late(mark.made_ms) => None,
+                Kind::Free => None,
+                Kind::Write => {
+                    noacks += 1;
+                    Some(NOACK_TIMEOUT.to_owned())
+                }
+                Kind::Read | Kind::Limbo => Some(DOWN.to_owned()),
+            });
+            self.net.list_ready(index);
+        }
+        self.core.stats.noacks += noacks;
+    }
+
+    /// Commands that waited for a handover for too long are tried for the last time.
+    fn resume_late(&mut self) {
+        if !self.stalled.is_empty() {
+            self.resume_stalled();
+        }
+    }
+
+    fn clients_too_late(&mut self) {
+        let now = self.core.now;
+        let half_max = self.core.config.half_request_max;
+        let idle_max = self.core.config.idle_max;
+        let buffer_max = self.core.config.query_buffer_max_bytes;
+        let mut late = Vec::new();
+        for (index, conn) in self.net.conns() {
+            let silent = now.since(conn.active.max(conn.since));
+            let half = conn.feed.as_ref().is_some_and(|feed| feed.is_half());
+            let reason = if half && silent >= half_max {
+                "a request stayed half-received"
+            } else if idle_max > Duration::ZERO && silent >= idle_max && conn.pause == Pause::None {
+                "it was idle"
+            } else if conn.input_bytes() > buffer_max {
+                "its query buffer is over the limit"
+            } else {
+                continue;
+            };
+            tracing::info!(client = %conn.peer, reason, "closing a client");
+            late.push(index);
+        }
+        for index in late {
+            self.core.stats.refused += 1;
+            self.net.close(index);
+        }
+    }
+
+    /// How long epoll may wait at most.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        let now: Instant = self.core.now;
+        let mut until = self.chores_at;
+        if let Some(stop) = self.stopping {
+            until = until.min(stop);
+        }
+        until.since(now).max(Duration::from_millis(1))
+    }
+}

@@ -1,0 +1,271 @@
+//! CLIENT: who is connected, and what a connection says about itself.
+
+use crate::data::commands::connection::{BAD_NAME, is_name};
+use crate::data::commands::{help, unknown_subcommand, word, wrong_arity};
+use crate::data::conn::{Conn, Pause};
+use crate::data::server::Server;
+use crate::data::session::ReplyMode;
+use cairn_logic::time::Instant;
+use cairn_resp::{Args, Version, number};
+use std::fmt::Write;
+
+const HELP: &[&str] = &[
+    "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GETNAME",
+    "    Return the name of the current connection.",
+    "ID",
+    "    Return the ID of the current connection.",
+    "INFO",
+    "    Return information about the current client connection.",
+    "KILL <ip:port> | ID <id> | ADDR <ip:port> | LADDR <ip:port> | SKIPME (yes|no)",
+    "    Kill connections.",
+    "LIST [ID <id> ...] [TYPE (normal|master|replica|pubsub)]",
+    "    Return information about client connections.",
+    "NO-EVICT (ON|OFF)",
+    "    Accepted for compatibility.",
+    "NO-TOUCH (ON|OFF)",
+    "    Accepted for compatibility.",
+    "REPLY (ON|OFF|SKIP)",
+    "    Control the replies sent to the current connection.",
+    "SETINFO <lib-name|lib-ver> <value>",
+    "    Set information about the client library.",
+    "SETNAME <name>",
+    "    Assign the name <name> to the current connection.",
+    "HELP",
+    "    Print this help.",
+];
+
+impl Server {
+    /// `CLIENT subcommand …`
+    pub fn client(&mut self, index: usize, args: Args<'_>) {
+        let sub = word(args.get(1));
+        let fits = match sub.as_str() {
+            "id" | "getname" | "info" | "help" => args.len() == 2,
+            "setname" | "no-evict" | "no-touch" | "reply" => args.len() == 3,
+            "setinfo" => args.len() == 4,
+            "kill" => args.len() >= 3,
+            _ => true,
+        };
+        if !fits {
+            return wrong_arity(self, index, &format!("client|{sub}"));
+        }
+        match sub.as_str() {
+            "id" => {
+                let id = i64::try_from(self.conn(index).id).unwrap_or(i64::MAX);
+                self.out(index).integer(id);
+            }
+            "getname" => {
+                let name = self.session(index).name.clone();
+                match name.is_empty() {
+                    true => self.out(index).null(),
+                    false => self.out(index).bulk(&name),
+                }
+            }
+            "setname" => self.client_setname(index, args.get(2)),
+            "setinfo" => self.client_setinfo(index, args),
+            "info" => {
+                let now = self.core.now;
+                let line = describe(self.conn(index), now);
+                self.out(index).verbatim(*b"txt", line.as_bytes());
+            }
+            "list" => self.client_list(index, args),
+            "kill" => self.client_kill(index, args),
+            "no-evict" | "no-touch" => match word(args.get(2)).as_str() {
+                "on" | "off" => self.out(index).ok(),
+                _ => self.out(index).error("ERR syntax error"),
+            },
+            "reply" => self.client_reply(index, args.get(2)),
+            "help" => help(self, index, HELP),
+            _ => unknown_subcommand(self, index, "CLIENT", args),
+        }
+    }
+
+    fn client_setname(&mut self, index: usize, name: &[u8]) {
+        if !is_name(name) {
+            return self.out(index).error(BAD_NAME);
+        }
+        self.session(index).name = name.to_vec();
+        self.out(index).ok();
+    }
+
+    fn client_setinfo(&mut self, index: usize, args: Args<'_>) {
+        let (option, value) = (word(args.get(2)), args.get(3));
+        if !is_name(value) {
+            let text =
+                format!("ERR {option} cannot contain spaces, newlines or special characters.");
+            return self.out(index).error(&text);
+        }
+        match option.as_str() {
+            "lib-name" => self.session(index).library = value.to_vec(),
+            "lib-ver" => self.session(index).library_version = value.to_vec(),
+            _ => {
+                let text = format!("ERR Unrecognized option '{option}'");
+                return self.out(index).error(&text);
+            }
+        }
+        self.out(index).ok();
+    }
+
+    fn client_list(&mut self, index: usize, args: Args<'_>) {
+        let mut ids: Option<Vec<u64>> = None;
+        let mut none = false;
+        match (args.len(), args.len() > 2 && word(args.get(2)) == "id") {
+            (2, _) => {}
+            (4.., true) => {
+                let mut wanted = Vec::new();
+                for arg in args.from(3).iter() {
+                    let id = number::parse_i64(arg).and_then(|id| u64::try_from(id).ok());
+                    let Some(id) = id.filter(|id| *id > 0) else {
+                        return self.out(index).error("ERR Invalid client ID");
+                    };
+                    wanted.push(id);
+                }
+                ids = Some(wanted);
+            }
+            (4, false) if word(args.get(2)) == "type" => match word(args.get(3)).as_str() {
+                "normal" => {}
+                "master" | "replica" | "slave" | "pubsub" => none = true,
+                other => {
+                    let text = format!("ERR Unknown client type '{other}'");
+                    return self.out(index).error(&text);
+                }
+            },
+            _ => return self.out(index).error("ERR syntax error"),
+        }
+        let now = self.core.now;
+        let mut text = String::new();
+        for (_, conn) in self.net.conns() {
+            if !none && ids.as_ref().is_none_or(|ids| ids.contains(&conn.id)) {
+                text.push_str(&describe(conn, now));
+            }
+        }
+        self.out(index).verbatim(*b"txt", text.as_bytes());
+    }
+
+    fn client_reply(&mut self, index: usize, mode: &[u8]) {
+        match word(mode).as_str() {
+            "on" => {
+                self.session(index).reply = ReplyMode::On;
+                self.out(index).ok();
+            }
+            "off" => self.session(index).reply = ReplyMode::Off,
+            "skip" => {
+                let session = self.session(index);
+                if session.reply == ReplyMode::On {
+                    session.reply = ReplyMode::SkipThis;
+                }
+            }
+            _ => self.out(index).error("ERR syntax error"),
+        }
+    }
+
+    fn client_kill(&mut self, index: usize, args: Args<'_>) {
+        let old_form = args.len() == 3;
+        let (mut id, mut addr, mut laddr, mut skip_me) = (None, None, None, !old_form);
+        if old_form {
+            addr = Some(args.get(2).to_vec());
+        } else if args.len() % 2 == 1 {
+            return self.out(index).error("ERR syntax error");
+        }
+        for at in (2..args.len()).step_by(2).filter(|_| !old_form) {
+            let value = args.get(at + 1);
+            match word(args.get(at)).as_str() {
+                "id" => match number::parse_i64(value).and_then(|id| u64::try_from(id).ok()) {
+                    Some(wanted) if wanted > 0 => id = Some(wanted),
+                    _ => {
+                        let text = "ERR client-id should be greater than 0";
+                        return self.out(index).error(text);
+                    }
+                },
+                "addr" => addr = Some(value.to_vec()),
+                "laddr" => laddr = Some(value.to_vec()),
+                "skipme" => match word(value).as_str() {
+                    "yes" => skip_me = true,
+                    "no" => skip_me = false,
+                    _ => return self.out(index).error("ERR syntax error"),
+                },
+                _ => return self.out(index).error("ERR syntax error"),
+            }
+        }
+        let is = |text: &Option<Vec<u8>>, socket: Option<std::net::SocketAddr>| {
+            text.as_ref().is_none_or(|text| {
+                socket.is_some_and(|socket| socket.to_string().as_bytes() == text.as_slice())
+            })
+        };
+        let mut hit = Vec::new();
+        for (other, conn) in self.net.conns() {
+            if id.is_none_or(|id| id == conn.id)
+                && is(&addr, Some(conn.peer))
+                && is(&laddr, conn.local)
+                && !(skip_me && other == index)
+            {
+                hit.push(other);
+            }
+        }
+        for other in &hit {
+            self.kill(*other, index);
+        }
+        match (old_form, hit.is_empty()) {
+            (true, true) => self.out(index).error("ERR No such client"),
+            (true, false) => self.out(index).ok(),
+            (false, _) => self.out(index).count(hit.len()),
+        }
+    }
+
+    /// Closes `other`; the one that asks is closed after its reply.
+    fn kill(&mut self, other: usize, asking: usize) {
+        if other == asking {
+            self.conn(other).pause = Pause::Closing;
+        } else {
+            self.net.close(other);
+        }
+    }
+}
+
+/// The line of CLIENT LIST for a connection.
+fn describe(conn: &Conn, now: Instant) -> String {
+    let mut line = String::with_capacity(256);
+    let session = &conn.session;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut flags = String::new();
+    for (set, letter) in [
+        (session.multi.is_some(), 'x'),
+        (session.watched.as_ref().is_some_and(|watched| watched.dirty), 'd'),
+        (session.readonly, 'r'),
+        (conn.pause == Pause::Closing, 'c'),
+        (matches!(conn.pause, Pause::Copies { .. }), 'b'),
+    ] {
+        if set {
+            flags.push(letter);
+        }
+    }
+    if flags.is_empty() {
+        flags.push('N');
+    }
+    let multi = session.multi.as_ref().map_or(-1, |multi| multi.queue.len() as i64);
+    let multi_bytes = session.multi.as_ref().map_or(0, |multi| multi.bytes);
+    let local = conn.local.map(|local| local.to_string()).unwrap_or_default();
+    let (qbuf, out) = (conn.input_bytes(), conn.replies.pending_bytes());
+    let resp = if conn.replies.buf.version() == Version::Resp3 { 3 } else { 2 };
+    let written = write!(
+        line,
+        "id={} addr={} laddr={local} fd={} name={} age={} idle={} flags={flags} db=0 sub=0 \
+         psub=0 ssub=0 multi={multi} watch={} qbuf={qbuf} qbuf-free=0 argv-mem=0 \
+         multi-mem={multi_bytes} rbs=0 rbp=0 obl={out} oll=0 omem={out} tot-mem={} events=r \
+         cmd={} user=default redir=-1 resp={resp} lib-name={} lib-ver={}",
+        conn.id,
+        conn.peer,
+        std::os::fd::AsRawFd::as_raw_fd(&conn.stream),
+        text(&session.name),
+        now.since(conn.since).as_secs(),
+        now.since(conn.active).as_secs(),
+        session.watched.as_ref().map_or(0, |watched| watched.keys.len()),
+        qbuf + out + multi_bytes + size_of::<Conn>(),
+        session.last_command,
+        text(&session.library),
+        text(&session.library_version),
+    );
+    written.expect("writing to a string succeeds");
+    line.push('\n');
+    line
+}

@@ -1,0 +1,212 @@
+//! CONFIG: the few parameters that tools ask for; what can be changed lasts until the keyspace's
+//! resource says otherwise.
+
+use crate::data::commands::{help, unknown_subcommand, word, wrong_arity};
+use crate::data::server::Server;
+use cairn_logic::time::Duration;
+use cairn_resp::{Args, number};
+
+const HELP: &[&str] = &[
+    "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GET <pattern> [<pattern> ...]",
+    "    Return parameters matching the glob-like <pattern> and their values.",
+    "SET <parameter> <value> [<parameter> <value> ...]",
+    "    Set the configuration <parameter> to <value> on this node until it restarts.",
+    "RESETSTAT",
+    "    Reset statistics reported by the INFO command.",
+    "HELP",
+    "    Print this help.",
+];
+
+/// Parameters that are what they are, for tools that insist on asking.
+const FIXED: &[(&str, &str)] = &[
+    ("appendfsync", "everysec"),
+    ("appendonly", "no"),
+    ("cluster-enabled", "yes"),
+    ("cluster-require-full-coverage", "no"),
+    ("databases", "1"),
+    ("maxmemory-policy", "noeviction"),
+    ("save", ""),
+    ("lua-time-limit", "5000"),
+    ("slowlog-log-slower-than", "-1"),
+    ("slowlog-max-len", "0"),
+    ("notify-keyspace-events", ""),
+    ("tcp-keepalive", "0"),
+];
+
+impl Server {
+    /// `CONFIG subcommand …`
+    pub fn config(&mut self, index: usize, args: Args<'_>) {
+        match word(args.get(1)).as_str() {
+            "get" if args.len() >= 3 => self.config_get(index, args),
+            "set" if args.len() >= 4 && args.len().is_multiple_of(2) => {
+                self.config_set(index, args);
+            }
+            "resetstat" if args.len() == 2 => {
+                self.core.stats = crate::data::core::Stats::default();
+                self.out(index).ok();
+            }
+            "rewrite" => self.out(index).error("ERR The server is running without a config file"),
+            "help" if args.len() == 2 => help(self, index, HELP),
+            sub @ ("get" | "set" | "resetstat" | "help") => {
+                wrong_arity(self, index, &format!("config|{sub}"));
+            }
+            _ => unknown_subcommand(self, index, "CONFIG", args),
+        }
+    }
+
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        let config = &self.core.config;
+        let pass = if config.requirepass.is_some() { "(set)" } else { "" };
+        let mut all: Vec<_> = FIXED.iter().map(|(name, value)| (*name, (*value).into())).collect();
+        all.extend([
+            ("maxmemory", config.memory_max_bytes.to_string()),
+            ("maxclients", config.clients_max.to_string()),
+            ("requirepass", pass.to_owned()),
+            ("timeout", config.idle_max.as_secs().to_string()),
+            ("proto-max-bulk-len", self.core.request_max_bytes.to_string()),
+            ("client-query-buffer-limit", config.query_buffer_max_bytes.to_string()),
+            (
+                "client-output-buffer-limit",
+                format!("normal {} 0 0", config.output_buffer_max_bytes),
+            ),
+        ]);
+        all.sort_unstable();
+        all
+    }
+
+    fn config_get(&mut self, index: usize, args: Args<'_>) {
+        let patterns: Vec<String> = args.from(2).iter().map(word).collect();
+        let mut found = self.parameters();
+        found.retain(|(name, _)| {
+            patterns.iter().any(|pattern| fits(pattern.as_bytes(), name.as_bytes()))
+        });
+        let out = self.out(index);
+        out.map(found.len());
+        for (name, value) in found {
+            out.bulk(name.as_bytes());
+            out.bulk(value.as_bytes());
+        }
+    }
+
+    fn config_set(&mut self, index: usize, args: Args<'_>) {
+        let before = self.core.config.clone();
+        for at in (2..args.len()).step_by(2) {
+            if let Err(text) = self.set_parameter(&word(args.get(at)), args.get(at + 1)) {
+                self.core.config = before;
+                return self.out(index).error(&text);
+            }
+        }
+        self.out(index).ok();
+    }
+
+    fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), String> {
+        let failed = |why: &str| {
+            Err(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"))
+        };
+        let config = &mut self.core.config;
+        match name {
+            "maxmemory" => match bytes(value) {
+                Some(bytes) => config.memory_max_bytes = bytes,
+                None => return failed("argument must be a memory value"),
+            },
+            "maxclients" => match number::parse_i64(value).and_then(|n| usize::try_from(n).ok()) {
+                Some(count) if count > 0 => config.clients_max = count,
+                _ => return failed("argument must be between 1 and 4294967295 inclusive"),
+            },
+            "timeout" => match number::parse_i64(value).and_then(|n| u64::try_from(n).ok()) {
+                Some(seconds) if seconds < 1 << 31 => {
+                    config.idle_max = Duration::from_secs(seconds)
+                }
+                _ => return failed("argument must be between 0 and 2147483647 inclusive"),
+            },
+            "requirepass" => {
+                return failed("the password is the Keyspace resource's, for all nodes alike");
+            }
+            _ if FIXED.iter().any(|(known, _)| *known == name) => {
+                let same = FIXED.iter().any(|(known, is)| *known == name && is.as_bytes() == value);
+                return if same { Ok(()) } else { failed("can't set immutable config") };
+            }
+            "proto-max-bulk-len" | "client-query-buffer-limit" | "client-output-buffer-limit" => {
+                return failed("can't set immutable config");
+            }
+            _ => {
+                return Err(format!(
+                    "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A number of bytes, perhaps with a unit: `100`, `64mb`, `1g`.
+fn bytes(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (amount, unit) = text.split_at(digits);
+    let amount = u64::try_from(number::parse_i64(amount)?).ok()?;
+    let factor = match word(unit).as_str() {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    amount.checked_mul(factor)
+}
+
+/// Whether a name fits a pattern of letters, `*` and `?`.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(&byte) if byte == b'?' || byte == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => {
+                let Some((at, from)) = star else { return false };
+                star = Some((at, from + 1));
+                (p, n) = (at + 1, from + 1);
+            }
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_as_globs_do() {
+        for (pattern, name, want) in [
+            ("*", "save", true),
+            ("maxm*", "maxmemory", true),
+            ("*-*-len", "proto-max-bulk-len", true),
+            ("sav?", "save", true),
+            ("sav", "save", false),
+            ("*x", "save", false),
+        ] {
+            assert_eq!(fits(pattern.as_bytes(), name.as_bytes()), want, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(bytes(b"100"), Some(100));
+        assert_eq!(bytes(b"2kb"), Some(2048));
+        assert_eq!(bytes(b"1G"), Some(1_000_000_000));
+        assert_eq!(bytes(b"-1"), None);
+        assert_eq!(bytes(b"1x"), None);
+        assert_eq!(bytes(b"9999999999999999gb"), None);
+    }
+}

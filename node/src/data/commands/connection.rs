@@ -1,0 +1,183 @@
+//! HELLO, AUTH, SELECT, QUIT, RESET, READONLY, READWRITE, ASKING.
+
+use crate::data::commands::{word, wrong_arity};
+use crate::data::conn::Pause;
+use crate::data::server::Server;
+use crate::data::session::{ReplyMode, Session};
+use cairn_resp::{Args, Version, number};
+
+/// What tools are told this node is compatible with.
+pub const REDIS_VERSION: &str = "7.2.4";
+
+const NOAUTH_HELLO: &str = "NOAUTH HELLO must be called with the client already authenticated, \
+    otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
+    and select the RESP protocol version at the same time";
+const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+const NO_PASSWORD: &str = "ERR AUTH <password> called without any password configured for the \
+    default user. Are you sure your configuration is correct?";
+pub(super) const BAD_NAME: &str =
+    "ERR Client names cannot contain spaces, newlines or special characters.";
+
+/// Whether a client may be named so.
+#[must_use]
+pub fn is_name(name: &[u8]) -> bool {
+    name.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+/// Compares without telling by its time how much of a guess was right.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let differing = a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b));
+    std::hint::black_box(differing) == 0 && a.len() == b.len()
+}
+
+impl Server {
+    fn password_fits(&self, user: &[u8], password: &[u8]) -> bool {
+        let known = self.core.config.requirepass.as_deref();
+        user == b"default" && known.is_none_or(|known| same(known.as_bytes(), password))
+    }
+
+    /// `HELLO [protover [AUTH user password] [SETNAME name]]`
+    pub fn hello(&mut self, index: usize, args: Args<'_>) {
+        let mut version = self.out(index).version();
+        if args.len() > 1 {
+            version = match number::parse_i64(args.get(1)) {
+                Some(2) => Version::Resp2,
+                Some(3) => Version::Resp3,
+                Some(_) => return self.out(index).error("NOPROTO unsupported protocol version"),
+                None => {
+                    let text = "ERR Protocol version is not an integer or out of range";
+                    return self.out(index).error(text);
+                }
+            };
+        }
+        let (mut authenticated, mut name) = (self.session(index).authenticated, None);
+        let mut at = 2;
+        while at < args.len() {
+            let left = args.len() - at - 1;
+            match word(args.get(at)).as_str() {
+                "auth" if left >= 2 => {
+                    if !self.password_fits(args.get(at + 1), args.get(at + 2)) {
+                        return self.out(index).error(WRONGPASS);
+                    }
+                    authenticated = true;
+                    at += 3;
+                }
+                "setname" if left >= 1 => {
+                    if !is_name(args.get(at + 1)) {
+                        return self.out(index).error(BAD_NAME);
+                    }
+                    name = Some(args.get(at + 1).to_vec());
+                    at += 2;
+                }
+                _ => {
+                    let option = String::from_utf8_lossy(args.get(at)).into_owned();
+                    let text = format!("ERR Syntax error in HELLO option '{option}'");
+                    return self.out(index).error(&text);
+                }
+            }
+        }
+        if !authenticated && self.core.config.requirepass.is_some() {
+            return self.out(index).error(NOAUTH_HELLO);
+        }
+        let session = self.session(index);
+        session.authenticated = true;
+        if let Some(name) = name {
+            session.name = name;
+        }
+        self.greet(index, version);
+    }
+
+    fn greet(&mut self, index: usize, version: Version) {
+        let id = self.conn(index).id;
+        let role = if self.core.mastership.is_some() { "master" } else { "replica" };
+        let out = self.out(index);
+        out.set_version(version);
+        out.map(7);
+        out.bulk(b"server");
+        out.bulk(b"redis");
+        out.bulk(b"version");
+        out.bulk(REDIS_VERSION.as_bytes());
+        out.bulk(b"proto");
+        out.integer(if version == Version::Resp3 { 3 } else { 2 });
+        out.bulk(b"id");
+        out.integer(i64::try_from(id).unwrap_or(i64::MAX));
+        out.bulk(b"mode");
+        out.bulk(b"cluster");
+        out.bulk(b"role");
+        out.bulk(role.as_bytes());
+        out.bulk(b"modules");
+        out.array(0);
+    }
+
+    /// `AUTH [user] password`
+    pub fn auth(&mut self, index: usize, args: Args<'_>) {
+        let (user, password) = match args.len() {
+            2 => (&b"default"[..], args.get(1)),
+            3 => (args.get(1), args.get(2)),
+            4.. => return self.out(index).error("ERR syntax error"),
+            _ => return wrong_arity(self, index, "auth"),
+        };
+        if args.len() == 2 && self.core.config.requirepass.is_none() {
+            return self.out(index).error(NO_PASSWORD);
+        }
+        if !self.password_fits(user, password) {
+            return self.out(index).error(WRONGPASS);
+        }
+        self.session(index).authenticated = true;
+        self.out(index).ok();
+    }
+
+    /// `SELECT db`
+    pub fn select(&mut self, index: usize, args: Args<'_>) {
+        match number::parse_i64(args.get(1)) {
+            None => self.out(index).error("ERR invalid DB index"),
+            Some(0) => self.out(index).ok(),
+            Some(_) => self.out(index).error("ERR SELECT is not allowed in cluster mode"),
+        }
+    }
+
+    /// `QUIT`
+    pub fn quit(&mut self, index: usize) {
+        self.out(index).ok();
+        self.conn(index).pause = Pause::Closing;
+    }
+
+    /// `RESET`
+    pub fn reset(&mut self, index: usize) {
+        let authenticated = self.core.config.requirepass.is_none();
+        self.session(index).reset(authenticated);
+        let out = self.out(index);
+        out.set_version(Version::Resp2);
+        out.simple("RESET");
+    }
+
+    /// `READONLY`, `READWRITE`
+    pub fn set_readonly(&mut self, index: usize, readonly: bool) {
+        self.session(index).readonly = readonly;
+        self.out(index).ok();
+    }
+
+    /// `ASKING`
+    pub fn asking(&mut self, index: usize) {
+        self.session(index).asking = true;
+        self.out(index).ok();
+    }
+
+    /// The session of a connection that is being served.
+    pub fn session(&mut self, index: usize) -> &mut Session {
+        &mut self.conn(index).session
+    }
+}
+
+impl ReplyMode {
+    /// Whether the command just executed is answered, and the mode for the next.
+    #[must_use]
+    pub fn after_command(self) -> (bool, Self) {
+        match self {
+            ReplyMode::On => (true, ReplyMode::On),
+            ReplyMode::Off => (false, ReplyMode::Off),
+            ReplyMode::SkipThis => (false, ReplyMode::SkipNext),
+            ReplyMode::SkipNext => (false, ReplyMode::On),
+        }
+    }
+}

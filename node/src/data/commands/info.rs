@@ -1,0 +1,198 @@
+//! INFO: the fields that tools read.
+
+use crate::data::commands::connection::REDIS_VERSION;
+use crate::data::commands::nodes::node_name;
+use crate::data::commands::word;
+use crate::data::server::Server;
+use cairn_logic::record::Role;
+use cairn_resp::Args;
+use std::fmt::Write;
+
+const SECTIONS: [&str; 9] = [
+    "server",
+    "clients",
+    "memory",
+    "persistence",
+    "stats",
+    "replication",
+    "cpu",
+    "cluster",
+    "keyspace",
+];
+
+impl Server {
+    /// `INFO [section …]`
+    pub fn info(&mut self, index: usize, args: Args<'_>) {
+        let asked: Vec<String> = args.from(1).iter().map(word).collect();
+        let all = asked.is_empty()
+            || asked.iter().any(|name| matches!(name.as_str(), "all" | "default" | "everything"));
+        let mut text = String::new();
+        for section in SECTIONS {
+            if all || asked.iter().any(|name| name == section) {
+                if !text.is_empty() {
+                    text.push_str("\r\n");
+                }
+                self.info_section(section, &mut text);
+            }
+        }
+        self.out(index).verbatim(*b"txt", text.as_bytes());
+    }
+
+    fn info_section(&self, section: &str, text: &mut String) {
+        let mut title = section.to_owned();
+        title[..1].make_ascii_uppercase();
+        if section == "cpu" {
+            title.make_ascii_uppercase();
+        }
+        let mut lines: Vec<(String, String)> = Vec::new();
+        let mut put = |name: &str, value: &dyn std::fmt::Display| {
+            lines.push((name.to_owned(), value.to_string()));
+        };
+        match section {
+            "server" => self.info_server(&mut put),
+            "clients" => self.info_clients(&mut put),
+            "memory" => self.info_memory(&mut put),
+            "persistence" => {
+                put("loading", &u8::from(self.core.loading || self.core.gap));
+                put("rdb_changes_since_last_save", &0);
+                put("rdb_bgsave_in_progress", &0);
+                put("aof_enabled", &0);
+            }
+            "stats" => self.info_stats(&mut put),
+            "replication" => self.info_replication(&mut put),
+            "cpu" => info_cpu(&mut put),
+            "cluster" => put("cluster_enabled", &1),
+            "keyspace" if !self.core.keyspace.is_empty() => {
+                let keys = self.core.keyspace.len();
+                put("db0", &format!("keys={keys},expires=0,avg_ttl=0"));
+            }
+            _ => {}
+        }
+        write!(text, "# {title}\r\n").expect("writing to a string succeeds");
+        for (name, value) in lines {
+            write!(text, "{name}:{value}\r\n").expect("writing to a string succeeds");
+        }
+    }
+
+    fn info_server(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {
+        let uptime = self.core.now.since(self.core.started).as_secs();
+        put("redis_version", &REDIS_VERSION);
+        put("server_name", &"cairn");
+        put("cairn_version", &env!("CARGO_PKG_VERSION"));
+        put("redis_mode", &"cluster");
+        put("os", &std::env::consts::OS);
+        put("arch_bits", &usize::BITS);
+        put("multiplexing_api", &"epoll");
+        put("process_id", &std::process::id());
+        put("run_id", &node_name(&self.core.view.routes.me));
+        put("tcp_port", &self.port);
+        put("server_time_usec", &(self.core.unix_ms * 1000));
+        put("uptime_in_seconds", &uptime);
+        put("uptime_in_days", &(uptime / 86_400));
+    }
+
+    fn info_clients(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {
+        let (mut biggest_in, mut biggest_out) = (0, 0);
+        for (_, conn) in self.net.conns() {
+            biggest_in = biggest_in.max(conn.input_bytes());
+            biggest_out = biggest_out.max(conn.replies.pending_bytes());
+        }
+        put("connected_clients", &self.net.open());
+        put("maxclients", &self.core.config.clients_max);
+        put("client_recent_max_input_buffer", &biggest_in);
+        put("client_recent_max_output_buffer", &biggest_out);
+        put("blocked_clients", &self.waits.len());
+    }
+
+    fn info_memory(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {
+        let used = self.core.keyspace.used_bytes();
+        let rss = resident_bytes().unwrap_or(0);
+        put("used_memory", &used);
+        put("used_memory_human", &human(used as u64));
+        put("used_memory_rss", &rss);
+        put("used_memory_rss_human", &human(rss));
+        put("used_memory_dataset", &used);
+        put("maxmemory", &self.core.config.memory_max_bytes);
+        put("maxmemory_human", &human(self.core.config.memory_max_bytes));
+        put("maxmemory_policy", &"noeviction");
+        put("mem_not_committed", &self.core.outgoing.outstanding_bytes());
+        put("mem_allocator", &"mimalloc");
+    }
+
+    fn info_stats(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {
+        let stats = &self.core.stats;
+        put("total_connections_received", &stats.connections);
+        put("total_commands_processed", &stats.commands);
+        put("instantaneous_ops_per_sec", &self.rate);
+        put("total_net_input_bytes", &stats.input_bytes);
+        put("total_net_output_bytes", &stats.output_bytes);
+        put("rejected_connections", &stats.refused);
+        put("expired_keys", &stats.expired);
+        put("evicted_keys", &0);
+        put("unacknowledged_writes", &stats.noacks);
+        put("appended_batches", &stats.batches);
+    }
+
+    fn info_replication(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {
+        let routes = &self.core.view.routes;
+        let group = self.core.view.home.and_then(|home| routes.groups.get(home));
+        let offset = self.core.last.offset;
+        if self.core.mastership.is_some() {
+            put("role", &"master");
+            let followers = group.map(|group| &group.nodes[..]).unwrap_or_default();
+            let followers = || followers.iter().filter(|node| node.role != Role::Master);
+            put("connected_slaves", &followers().filter(|node| node.alive).count());
+            for (n, node) in followers().enumerate() {
+                let state = if node.alive { "online" } else { "wait_bgsave" };
+                let line = format!("ip={},port={},state={state}", node.host, node.port);
+                put(&format!("slave{n}"), &format!("{line},offset={},lag=0", self.core.committed));
+            }
+        } else {
+            let master = group.and_then(|group| group.master());
+            put("role", &"slave");
+            put("master_host", &master.map_or("", |node| node.host.as_str()));
+            put("master_port", &master.map_or(0, |node| node.port));
+            put("master_link_status", &if master.is_some() { "up" } else { "down" });
+            put("slave_read_only", &1);
+            put("slave_repl_offset", &offset);
+            put("connected_slaves", &0);
+        }
+        put("master_repl_offset", &offset);
+        put("epoch", &self.core.mastership.map_or(self.core.last.epoch, |m| m.epoch));
+        put("committed_offset", &self.core.committed);
+    }
+}
+
+fn info_cpu(put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {
+    let (user, system) = cpu_seconds().unwrap_or_default();
+    put("used_cpu_sys", &format!("{system:.6}"));
+    put("used_cpu_user", &format!("{user:.6}"));
+}
+
+/// The process's user and system time, from the kernel.
+fn cpu_seconds() -> Option<(f64, f64)> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program, in parentheses, may have spaces in it.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let mut seconds = || Some(fields.next()?.parse::<f64>().ok()? / ticks);
+    Some((seconds()?, seconds()?))
+}
+
+fn human(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "K", "M", "G"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{bytes}B") } else { format!("{value:.2}{unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.2}T")
+}
+
+/// The process's resident memory, from the kernel.
+fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}

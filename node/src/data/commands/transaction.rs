@@ -1,0 +1,281 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH: a transaction is one unit of the log.
+
+use crate::data::conn::Pause;
+use crate::data::dispatch::{Flow, NO_SLOT, Refused};
+use crate::data::server::Server;
+use crate::data::session::{Multi, Watched, WatchedKey};
+use cairn_keyspace::command::{Command, Flags, Session, lookup};
+use cairn_keyspace::{At, Ctx, slot_of};
+use cairn_logic::ids::{Offset, Slot};
+use cairn_resp::{Args, ArgsBuf};
+
+/// Keys one client may watch.
+const WATCHED_MAX: usize = 10_000;
+
+/// What a transaction's reply waits for.
+#[derive(Default)]
+struct Sum {
+    depends_on: Offset,
+    shows_data: bool,
+}
+
+impl Server {
+    /// `MULTI`
+    pub fn multi(&mut self, index: usize) {
+        let session = self.session(index);
+        if session.multi.is_some() {
+            return self.out(index).error("ERR MULTI calls can not be nested");
+        }
+        session.multi = Some(Box::default());
+        self.out(index).ok();
+    }
+
+    /// `DISCARD`
+    pub fn discard(&mut self, index: usize) {
+        let session = self.session(index);
+        if session.multi.take().is_none() {
+            return self.out(index).error("ERR DISCARD without MULTI");
+        }
+        session.watched = None;
+        self.out(index).ok();
+    }
+
+    /// `WATCH key …`; says OK only where the keys can be read.
+    pub fn watch(&mut self, index: usize, command: &Command, args: Args<'_>, at: Option<At>) {
+        let session = self.session(index);
+        if session.multi.is_some() {
+            return self.out(index).error("ERR WATCH inside MULTI is not allowed");
+        }
+        let readonly = session.readonly;
+        match self.core.admit(command, args, at, readonly) {
+            Ok(()) => {}
+            Err(Refused::Error(text)) => return self.out(index).error(&text),
+            Err(Refused::Stalled) => {
+                return self.out(index).error("CLUSTERDOWN The cluster is down");
+            }
+        }
+        let now_ms = self.core.unix_ms;
+        let mut watched = self.session(index).watched.take().unwrap_or_default();
+        for key in command.keys_of(args) {
+            if watched.keys.iter().any(|known| known.key == key) {
+                continue;
+            }
+            if watched.keys.len() >= WATCHED_MAX {
+                return self.out(index).error("ERR too many keys are watched");
+            }
+            let version = self.core.keyspace.key_version(key, now_ms);
+            watched.keys.push(WatchedKey { key: key.to_vec(), version });
+        }
+        self.session(index).watched = Some(watched);
+        self.out(index).ok();
+    }
+
+    /// `UNWATCH`
+    pub fn unwatch(&mut self, index: usize) {
+        self.session(index).watched = None;
+        self.out(index).ok();
+    }
+
+    /// Notes that a command of the open transaction was refused.
+    pub(in crate::data) fn refuse_transaction(&mut self, index: usize) {
+        if let Some(multi) = &mut self.session(index).multi {
+            multi.refused = true;
+        }
+    }
+
+    /// Queues a command between MULTI and EXEC.
+    pub(in crate::data) fn queue(
+        &mut self,
+        index: usize,
+        command: &'static Command,
+        args: Args<'_>,
+        at: Option<At>,
+    ) -> Flow {
+        if command.flags.has(Flags::NO_MULTI) {
+            let text = "ERR Command not allowed inside a transaction";
+            self.out(index).error(text);
+            self.refuse_transaction(index);
+            return Flow::Next;
+        }
+        let readonly = self.session(index).readonly;
+        let admitted = match command.session() {
+            None => self.core.admit(command, args, at, readonly),
+            Some(_) => Ok(()),
+        };
+        if let Err(refused) = admitted {
+            match refused {
+                Refused::Error(text) => self.out(index).error(&text),
+                Refused::Stalled => {
+                    self.stall(index);
+                    return Flow::Again;
+                }
+            }
+            self.refuse_transaction(index);
+            return Flow::Next;
+        }
+        let bytes_max = self.core.request_max_bytes as usize;
+        let Some(multi) = &mut self.session(index).multi else { return Flow::Next };
+        let owned = ArgsBuf::from(args);
+        multi.bytes += owned.memory_bytes();
+        if multi.bytes > bytes_max {
+            multi.refused = true;
+            multi.queue.clear();
+            self.out(index).error("ERR the transaction is larger than proto-max-bulk-len");
+            return Flow::Next;
+        }
+        multi.queue.push(owned);
+        self.out(index).simple("QUEUED");
+        Flow::Next
+    }
+
+    /// `EXEC`
+    pub(in crate::data) fn exec(&mut self, index: usize) -> Flow {
+        let now_ms = self.core.unix_ms;
+        let session = self.session(index);
+        let Some(multi) = session.multi.take() else {
+            self.out(index).error("ERR EXEC without MULTI");
+            return Flow::Next;
+        };
+        if multi.refused {
+            session.watched = None;
+            let text = "EXECABORT Transaction discarded because of previous errors.";
+            self.out(index).error(text);
+            return Flow::Next;
+        }
+        match self.admit_all(index, &multi) {
+            Ok(()) => {}
+            Err(Refused::Error(text)) => {
+                self.session(index).watched = None;
+                self.out(index).error(&text);
+                return Flow::Next;
+            }
+            Err(Refused::Stalled) => {
+                self.session(index).multi = Some(multi);
+                self.stall(index);
+                return Flow::Again;
+            }
+        }
+        let watched = self.session(index).watched.take();
+        if let Some(watched) = watched {
+            let mut depends_on = Offset::ZERO;
+            let touched = |known: &WatchedKey| {
+                depends_on =
+                    depends_on.max(self.core.keyspace.slot_last_write(slot_of(&known.key)));
+                self.core.keyspace.key_version(&known.key, now_ms) != known.version
+            };
+            if is_touched(&watched, touched) {
+                let from = self.conn(index).replies.buf.len();
+                self.out(index).null_array();
+                let sum = Sum { depends_on, shows_data: true };
+                self.finish(index, from, false, &sum, NO_SLOT);
+                return Flow::Next;
+            }
+        }
+        self.run_all(index, &multi);
+        Flow::Next
+    }
+
+    /// Whether this node may execute all of a transaction, whose keys must be of one slot.
+    fn admit_all(&mut self, index: usize, multi: &Multi) -> Result<(), Refused> {
+        let readonly = self.session(index).readonly;
+        let mut slot: Option<Slot> = None;
+        for queued in &multi.queue {
+            let args = queued.as_args();
+            let Some(command) = lookup(args.name()) else { continue };
+            if command.session().is_some() {
+                continue;
+            }
+            let at = command.first_key(args).map(|key| self.core.keyspace.locate(key));
+            self.core.admit(command, args, at, readonly)?;
+            if let Some(at) = at {
+                if slot.is_some_and(|slot| slot != at.slot) {
+                    let text = "CROSSSLOT Keys in request don't hash to the same slot";
+                    return Err(Refused::Error(text.into()));
+                }
+                slot = Some(at.slot);
+            }
+        }
+        Ok(())
+    }
+
+    fn run_all(&mut self, index: usize, multi: &Multi) {
+        let ctx = self.core.ctx();
+        let from = self.conn(index).replies.buf.len();
+        let mut sum = Sum::default();
+        let mut slot = NO_SLOT;
+        self.out(index).array(multi.queue.len());
+        self.core.log.begin_unit();
+        for queued in &multi.queue {
+            let args = queued.as_args();
+            let Some(command) = lookup(args.name()) else { continue };
+            match command.session() {
+                Some(session) => self.session_in_unit(index, session, args),
+                None => self.run_one(index, &ctx, command, args, &mut sum, &mut slot),
+            }
+        }
+        let wrote = self.core.log.end_unit();
+        self.core.stats.commands += 1;
+        if wrote {
+            let last = Offset(self.core.log.next_offset().0 - 1);
+            self.session(index).last_write = last;
+            sum.depends_on = sum.depends_on.max(last);
+        }
+        self.finish(index, from, wrote, &sum, slot);
+    }
+
+    fn session_in_unit(&mut self, index: usize, session: Session, args: Args<'_>) {
+        self.core.stats.commands += 1;
+        self.session_command(index, session, args);
+        // Nothing inside of a transaction waits.
+        debug_assert!(!matches!(self.conn(index).pause, Pause::Copies { .. }));
+    }
+
+    fn run_one(
+        &mut self,
+        index: usize,
+        ctx: &Ctx,
+        command: &'static Command,
+        args: Args<'_>,
+        sum: &mut Sum,
+        slot: &mut u16,
+    ) {
+        let at = command.first_key(args).map(|key| self.core.keyspace.locate(key));
+        if let Some(at) = at {
+            *slot = at.slot.get();
+        }
+        let conn = self.net.conn(index).expect("a connection is open while it is served");
+        let core = &mut self.core;
+        let out = &mut conn.replies.buf;
+        let done = core.keyspace.execute(ctx, command, args, at, out, &mut core.log);
+        core.stats.commands += 1;
+        sum.depends_on = sum.depends_on.max(done.depends_on);
+        sum.shows_data |= at.is_some() || done.wrote || command.flags.has(Flags::READONLY);
+    }
+
+    fn finish(&mut self, index: usize, from: usize, wrote: bool, sum: &Sum, slot: u16) {
+        let mark = match sum.shows_data || wrote {
+            true => self.core.mark(wrote, sum.depends_on, slot),
+            false => None,
+        };
+        let replies = &mut self.conn(index).replies;
+        match mark {
+            Some(mark) => replies.held(from, mark),
+            None => replies.free(from),
+        }
+    }
+
+    /// Mastership has changed: what was watched may have been written elsewhere.
+    pub(in crate::data) fn touch_all_watched(&mut self) {
+        for index in self.net.indexes() {
+            if let Some(watched) = &mut self.session(index).watched {
+                watched.dirty = true;
+            }
+        }
+    }
+}
+
+/// Whether a watched key was touched; looks at all of them, so that all dependencies are seen.
+fn is_touched(watched: &Watched, touched: impl FnMut(&WatchedKey) -> bool) -> bool {
+    let count = watched.keys.iter().map(touched).filter(|touched| *touched).count();
+    watched.dirty || count > 0
+}

@@ -1,0 +1,256 @@
+//! One client connection: socket, half-received requests, replies, session.
+
+use crate::data::dispatch::Item;
+use crate::data::replies::Replies;
+use crate::data::session::Session;
+use cairn_logic::ids::Offset;
+use cairn_logic::time::Instant;
+use cairn_resp::{Limits, Parser, ProtocolError};
+use mio::net::TcpStream;
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+
+/// The room a connection reads into at first, in bytes.
+const FEED_BYTES: usize = 16 << 10;
+/// The room of a connection that keeps it full without large values, in bytes.
+const FEED_BYTES_BUSY: usize = 64 << 10;
+
+/// A client.
+#[derive(Debug)]
+pub struct Conn {
+    /// The socket.
+    pub stream: TcpStream,
+    /// Counts connections of this process; never reused.
+    pub id: u64,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Our address.
+    pub local: Option<SocketAddr>,
+    /// When it was accepted.
+    pub since: Instant,
+    /// When it last sent something.
+    pub active: Instant,
+    /// Half-received or not yet executed requests.
+    pub feed: Option<Box<Feed>>,
+    /// What it is told.
+    pub replies: Replies,
+    /// Who it is.
+    pub session: Session,
+    /// Why no further request of it is executed.
+    pub pause: Pause,
+    /// Whether it is on the list of sockets to read.
+    pub listed_ready: bool,
+    /// Whether it is on the list of those with held replies.
+    pub listed_held: bool,
+    /// Whether the client has closed its side, or the connection broke.
+    pub hung_up: bool,
+    /// Whether the socket took less than offered and has not said that it takes more.
+    pub choked: bool,
+}
+
+/// Why a connection's requests are not executed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pause {
+    /// They are.
+    #[default]
+    None,
+    /// WAIT: until so many others have acknowledged the offset, or the time has come.
+    Copies {
+        /// The client's last write.
+        offset: Offset,
+        /// How many it asked for.
+        wanted: usize,
+        /// When to answer at the latest; `None`: whenever.
+        until: Option<Instant>,
+    },
+    /// A write while mastership is being handed over: until admitted, redirected, or too late.
+    HandOver {
+        /// When to try again at the latest.
+        until: Instant,
+    },
+    /// It is closed once its replies are out.
+    Closing,
+}
+
+/// Received bytes and the parser that reads them.
+#[derive(Debug)]
+pub struct Feed {
+    /// The parser.
+    pub parser: Parser,
+    /// What is known of each complete request, in their order.
+    pub items: Vec<Item>,
+    buf: Vec<u8>,
+    filled: usize,
+    /// The first complete request that was not executed.
+    pub next: usize,
+    /// What is wrong with the bytes after the complete requests.
+    pub error: Option<ProtocolError>,
+}
+
+/// What reading a socket came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadEnd {
+    /// Nothing more at the moment.
+    Drained,
+    /// The room is full; there may be more.
+    Full,
+    /// The client has closed, or the connection broke.
+    Closed,
+}
+
+impl Feed {
+    /// An empty one.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let parser = Parser::new(limits);
+        let buf = vec![0; FEED_BYTES];
+        Self { parser, items: Vec::new(), buf, filled: 0, next: 0, error: None }
+    }
+
+    /// Whether it holds nothing at all, and can be lent to another connection.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.filled == 0 && self.error.is_none() && self.parser.is_empty()
+    }
+
+    /// Whether it is as small as a new one.
+    #[must_use]
+    pub fn is_small(&self) -> bool {
+        self.buf.len() <= FEED_BYTES_BUSY
+    }
+
+    /// How many bytes it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.filled
+    }
+
+    /// The received bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.buf[..self.filled]
+    }
+
+    /// Reads what the socket has, at most up to a full buffer; `to_the_end` says that its end is
+    /// known to be near.
+    pub fn read(&mut self, stream: &mut TcpStream, to_the_end: bool) -> ReadEnd {
+        self.make_room();
+        loop {
+            let room = &mut self.buf[self.filled..];
+            if room.is_empty() {
+                return ReadEnd::Full;
+            }
+            let asked = room.len();
+            match stream.read(room) {
+                Ok(0) => return ReadEnd::Closed,
+                Ok(count) => {
+                    self.filled += count;
+                    if count < asked && !to_the_end {
+                        // A short read of a stream says that nothing is left (epoll, edge).
+                        return ReadEnd::Drained;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return ReadEnd::Drained,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return ReadEnd::Closed,
+            }
+        }
+    }
+
+    /// Grows with what has arrived, never with what was announced.
+    fn make_room(&mut self) {
+        let free = self.buf.len() - self.filled;
+        if free >= FEED_BYTES / 4 && self.filled == 0 {
+            return;
+        }
+        let wanted = self.parser.bytes_wanted(self.filled);
+        if free < FEED_BYTES / 4 || (wanted > free && self.filled * 2 >= self.buf.len()) {
+            let target = (self.buf.len() * 2).max(FEED_BYTES_BUSY);
+            self.buf.resize(target, 0);
+        }
+    }
+
+    /// Reads requests out of the bytes; returns how many wait, executed ones included.
+    pub fn parse(&mut self) -> usize {
+        if let Err(error) = self.parser.parse(&mut self.buf[..self.filled]) {
+            self.error = Some(error);
+        }
+        self.parser.len()
+    }
+
+    /// Forgets the executed requests once all of them are.
+    pub fn consume(&mut self) {
+        if self.next < self.parser.len() {
+            return;
+        }
+        self.next = 0;
+        self.items.clear();
+        let consumed = self.parser.consume();
+        self.buf.copy_within(consumed..self.filled, 0);
+        self.filled -= consumed;
+        if self.filled == 0 && !self.is_small() {
+            self.buf = vec![0; FEED_BYTES];
+            self.parser.shrink();
+            self.items = Vec::new();
+        }
+    }
+
+    /// Whether a request has begun and has not arrived in full.
+    #[must_use]
+    pub fn is_half(&self) -> bool {
+        self.filled > 0 && self.next >= self.parser.len()
+    }
+}
+
+impl Conn {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(stream: TcpStream, id: u64, peer: SocketAddr, now: Instant) -> Self {
+        Self {
+            local: stream.local_addr().ok(),
+            stream,
+            id,
+            peer,
+            since: now,
+            active: now,
+            feed: None,
+            replies: Replies::default(),
+            session: Session::default(),
+            pause: Pause::None,
+            listed_ready: false,
+            listed_held: false,
+            hung_up: false,
+            choked: false,
+        }
+    }
+
+    /// Writes what is released; returns false if the connection broke.
+    pub fn flush(&mut self) -> bool {
+        while !self.replies.sendable().is_empty() {
+            match self.stream.write(self.replies.sendable()) {
+                Ok(0) => return false,
+                Ok(count) => self.replies.sent(count),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.choked = true;
+                    return true;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        self.choked = false;
+        true
+    }
+
+    /// Whether nothing keeps it open any more.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.pause == Pause::Closing && self.replies.is_empty()
+    }
+
+    /// What it takes, in bytes, its buffers included.
+    #[must_use]
+    pub fn input_bytes(&self) -> usize {
+        self.feed.as_ref().map_or(0, |feed| feed.len())
+    }
+}

@@ -1,0 +1,250 @@
+//! What the thread does on control's messages.
+
+use crate::data::conn::Pause;
+use crate::data::core::Mastership;
+use crate::data::link::{Answers, Config, Digest, FromData, Query, Reads, ToData};
+use crate::data::replies::Kind;
+use crate::data::routes::Routes;
+use crate::data::server::Server;
+use cairn_keyspace::Keyspace;
+use cairn_logic::batch::Batch;
+use cairn_logic::ids::{EntryId, Epoch, Offset, Slot};
+use cairn_logic::replication::Admission;
+use std::sync::Arc;
+use std::sync::mpsc::TryRecvError;
+
+/// Messages handled before the sockets are looked at again.
+const MESSAGES_MAX: usize = 256;
+
+/// What a reply becomes when mastership ends before its write is committed.
+const NOACK_SEALED: &str = "NOACK the master changed before enough copies were acknowledged; \
+    the write may or may not be applied";
+/// What a held read becomes when nobody is known to serve its slot.
+const DOWN: &str = "CLUSTERDOWN The cluster is down";
+
+/// Whether the inbox has more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inbox {
+    /// It is empty.
+    Empty,
+    /// There may be more.
+    More,
+    /// Control is gone.
+    Gone,
+}
+
+impl Server {
+    /// Handles what control has sent, up to a bound.
+    pub fn messages(&mut self) -> Inbox {
+        if let Some(message) = self.next_message.take() {
+            self.message(message);
+        }
+        for _ in 0..MESSAGES_MAX {
+            match self.inbox.try_recv() {
+                Ok(message) => self.message(message),
+                Err(TryRecvError::Empty) => return Inbox::Empty,
+                Err(TryRecvError::Disconnected) => return Inbox::Gone,
+            }
+        }
+        Inbox::More
+    }
+
+    fn message(&mut self, message: ToData) {
+        match message {
+            ToData::Apply(batch) => self.apply(&batch),
+            ToData::Rebuild => self.rebuild(),
+            ToData::BecomeMaster { epoch, next, reads, answers } => {
+                self.become_master(epoch, next, reads, answers);
+            }
+            ToData::OpenEpoch { epoch, record, answers } => {
+                self.core.append_record(epoch, record);
+                if let Some(mastership) = &mut self.core.mastership {
+                    mastership.answers = answers;
+                }
+            }
+            ToData::StepDown { epoch } => self.step_down(epoch),
+            ToData::Admission(admission) => self.set_admission(admission),
+            ToData::ReadsConfirmed { token } => {
+                let confirm = &mut self.core.confirm;
+                confirm.confirmed = confirm.confirmed.max(token);
+                confirm.under_way = confirm.confirmed < confirm.asked;
+            }
+            ToData::Routes(routes) => self.set_routes(routes),
+            ToData::Loading(loading) => self.core.loading = loading,
+            ToData::Config(config) => self.set_config(config),
+            ToData::Query(query) => self.query(query),
+            ToData::Stop { within } => {
+                self.stopping = Some(self.core.now + within);
+                self.net.close_listeners();
+            }
+        }
+    }
+
+    fn apply(&mut self, batch: &Batch) {
+        self.core.shared.applied(batch);
+        let core = &mut self.core;
+        if core.gap {
+            return;
+        }
+        if core.mastership.is_some() || batch.head.first != core.last.offset.next() {
+            return core.found_gap(batch.head.first);
+        }
+        if !batch.head.opens_epoch {
+            match core.keyspace.apply(&batch.body, batch.head.first) {
+                Ok(count) if count == batch.head.count => {}
+                Ok(count) => {
+                    tracing::error!(count, head = ?batch.head, "a batch has another count");
+                    return core.found_gap(batch.head.first);
+                }
+                Err(error) => {
+                    tracing::error!(%error, head = ?batch.head, "cannot apply a batch");
+                    return core.found_gap(batch.head.first);
+                }
+            }
+        }
+        core.last = batch.head.last();
+        core.committed = core.last.offset;
+        core.dirty_tail = false;
+    }
+
+    fn rebuild(&mut self) {
+        let core = &mut self.core;
+        debug_assert!(core.mastership.is_none(), "only a follower rebuilds");
+        core.keyspace = Keyspace::new(core.seed);
+        core.last = EntryId::ZERO;
+        core.committed = Offset::ZERO;
+        core.gap = false;
+        core.dirty_tail = false;
+        core.loading = true;
+        self.touch_all_watched();
+    }
+
+    fn become_master(&mut self, epoch: Epoch, next: Offset, reads: Reads, answers: Answers) {
+        self.end_limbo(DOWN);
+        let core = &mut self.core;
+        // The epoch record before `next` was appended by control: it changes no key.
+        let follows = next == core.last.offset.next() || next == core.last.offset.next().next();
+        if core.gap || !follows {
+            return core.found_gap(next);
+        }
+        core.last = EntryId::new(epoch, Offset(next.0 - 1));
+        core.committed = core.last.offset;
+        core.dirty_tail = false;
+        core.log.set_next(next);
+        core.mastership = Some(Mastership {
+            term: epoch,
+            epoch,
+            reads,
+            answers,
+            admission: Admission::TooFewHeard,
+        });
+        core.view.master = true;
+        core.confirm.under_way = false;
+        core.outgoing.forget();
+        self.touch_all_watched();
+        self.resume_stalled();
+    }
+
+    fn step_down(&mut self, epoch: Epoch) {
+        let core = &mut self.core;
+        if let Some(mastership) = core.mastership.take() {
+            tracing::info!(%epoch, term = %mastership.term, last = %core.last, "stepped down");
+        }
+        core.view.master = false;
+        core.dirty_tail = core.last.offset > core.committed;
+        core.outgoing.forget();
+        core.confirm.wanted = false;
+        core.limbo_until = core.now + core.config.ack_timeout;
+        let mut noacks = 0;
+        for index in self.net.held.clone() {
+            let Some(conn) = self.net.conn(index) else { continue };
+            conn.replies.replace(|mark| {
+                (mark.kind == Kind::Write).then(|| {
+                    noacks += 1;
+                    NOACK_SEALED.to_owned()
+                })
+            });
+            conn.replies.reads_to_limbo();
+            self.net.list_ready(index);
+        }
+        let core = &mut self.core;
+        core.stats.noacks += noacks;
+        core.outgoing.send(FromData::SteppedDown { last: core.last });
+        self.touch_all_watched();
+        self.redirect_limbo();
+        self.look_at_waits();
+    }
+
+    fn set_admission(&mut self, admission: Admission) {
+        if let Some(mastership) = &mut self.core.mastership {
+            mastership.admission = admission;
+        }
+        if admission != Admission::HandingOver {
+            self.resume_stalled();
+        }
+    }
+
+    fn set_routes(&mut self, routes: Arc<Routes>) {
+        self.core.set_routes(routes);
+        self.redirect_limbo();
+        self.resume_stalled();
+    }
+
+    fn set_config(&mut self, config: Config) {
+        self.core.config = config;
+    }
+
+    fn query(&mut self, query: Query) {
+        match query {
+            Query::Digest(answer) => {
+                let digest = Digest {
+                    applied: self.core.last.offset,
+                    digest: self.core.keyspace.digest(),
+                    keys: self.core.keyspace.len() as u64,
+                };
+                // Whoever asked may have gone.
+                answer.send(digest).ok();
+            }
+        }
+    }
+
+    /// Lets commands that waited for a handover try again.
+    pub(super) fn resume_stalled(&mut self) {
+        for index in std::mem::take(&mut self.stalled) {
+            let Some(conn) = self.net.conn(index) else { continue };
+            if matches!(conn.pause, Pause::HandOver { .. }) {
+                conn.pause = Pause::None;
+                self.net.list_ready(index);
+            }
+        }
+    }
+
+    /// Redirects held reads whose slot has another master that is known by now.
+    fn redirect_limbo(&mut self) {
+        for index in self.net.held.clone() {
+            let Some(conn) = self.net.conn(index) else { continue };
+            let view = &self.core.view;
+            let mut redirected = false;
+            conn.replies.replace(|mark| {
+                let slot = Slot::try_from(mark.slot).ok().filter(|_| mark.kind == Kind::Limbo)?;
+                let owner = view.routes.owner(slot)?.master()?;
+                (owner.id != view.routes.me).then(|| {
+                    redirected = true;
+                    format!("MOVED {} {}:{}", mark.slot, owner.host, owner.port)
+                })
+            });
+            if redirected {
+                self.net.list_ready(index);
+            }
+        }
+    }
+
+    /// Gives every read in limbo an error.
+    pub(super) fn end_limbo(&mut self, error: &str) {
+        for index in self.net.held.clone() {
+            let Some(conn) = self.net.conn(index) else { continue };
+            conn.replies.replace(|mark| (mark.kind == Kind::Limbo).then(|| error.to_owned()));
+            self.net.list_ready(index);
+        }
+    }
+}

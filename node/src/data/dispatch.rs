@@ -1,0 +1,313 @@
+//! One request: who may answer it, who executes it, and what its reply waits for.
+
+use crate::data::conn::Pause;
+use crate::data::core::Core;
+use crate::data::link::{Answers, Reads};
+use crate::data::replies::{Kind, Mark};
+use crate::data::routing::{Ask, Verdict};
+use crate::data::server::Server;
+use crate::data::session::ReplyMode;
+use cairn_keyspace::command::{Command, Flags, Session, lookup};
+use cairn_keyspace::{At, unknown_command, wrong_arity};
+use cairn_logic::ids::{Offset, Slot};
+use cairn_logic::replication::Admission;
+use cairn_resp::Args;
+
+/// What is known of a request before its turn to be executed.
+#[derive(Clone, Copy)]
+pub struct Item {
+    /// The command, if there is one of that name.
+    pub command: Option<&'static Command>,
+    /// Where its first key belongs.
+    pub at: Option<At>,
+}
+
+impl std::fmt::Debug for Item {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.command.map_or("?", |command| command.name);
+        write!(f, "{name} at {:?}", self.at)
+    }
+}
+
+/// How a connection goes on after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// With the next one.
+    Next,
+    /// With the same one, later.
+    Again,
+}
+
+/// What a mark says when the reply spoke of no single slot.
+pub const NO_SLOT: u16 = u16::MAX;
+
+const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+const LOADING: &str = "LOADING Redis is loading the dataset in memory";
+const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+
+/// Why a command is not executed now.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// It is answered with this error.
+    Error(String),
+    /// It waits for a handover to end.
+    Stalled,
+}
+
+impl Core {
+    /// Finds a request's command and its first key, and begins to load what it will read.
+    #[inline]
+    pub fn look_up(&self, args: Args<'_>) -> Item {
+        let command = lookup(args.name());
+        let at = command.and_then(|command| command.first_key(args)).map(|key| {
+            let at = self.keyspace.locate(key);
+            self.keyspace.prefetch_line(at);
+            at
+        });
+        Item { command, at }
+    }
+
+    /// Whether a data command may be executed here and now.
+    #[inline]
+    pub(super) fn admit(
+        &self,
+        command: &Command,
+        args: Args<'_>,
+        at: Option<At>,
+        readonly: bool,
+    ) -> Result<(), Refused> {
+        let ask = Ask { write: command.flags.has(Flags::WRITE), readonly };
+        let verdict = match at {
+            Some(at) => {
+                let single = command.keys.first as i8 == command.keys.last;
+                if !single && !same_slot(command, args, at.slot) {
+                    return Err(Refused::Error(CROSSSLOT.into()));
+                }
+                self.view.of_slot(at.slot, ask)
+            }
+            None if ask.write || command.flags.has(Flags::READONLY) => self.view.of_no_slot(ask),
+            None => return Ok(()),
+        };
+        if verdict != Verdict::Here {
+            return Err(self.refuse(verdict, at));
+        }
+        self.ready(command, ask.write)
+    }
+
+    #[cold]
+    fn refuse(&self, verdict: Verdict, at: Option<At>) -> Refused {
+        if verdict == Verdict::Down && self.now < self.limbo_until {
+            return Refused::Stalled;
+        }
+        if self.loading && verdict == Verdict::Down && self.view.home.is_some() {
+            return Refused::Error(LOADING.into());
+        }
+        Refused::Error(self.view.error(verdict, at.map_or(0, |at| at.slot.get())))
+    }
+
+    /// Whether this node, which owns what the command asks for, can execute it now.
+    #[inline]
+    fn ready(&self, command: &Command, write: bool) -> Result<(), Refused> {
+        if self.loading || self.gap || self.dirty_tail {
+            return Err(Refused::Error(LOADING.into()));
+        }
+        if !write {
+            return Ok(());
+        }
+        let limit = self.config.memory_max_bytes;
+        if limit > 0
+            && command.flags.has(Flags::DENY_OOM)
+            && self.keyspace.used_bytes() as u64 > limit
+        {
+            return Err(Refused::Error(OOM.into()));
+        }
+        match self.mastership.map(|mastership| mastership.admission) {
+            Some(Admission::Open) => Ok(()),
+            Some(Admission::HandingOver) => Err(Refused::Stalled),
+            Some(Admission::TooFewMembers | Admission::TooFewHeard) => {
+                Err(Refused::Error(NOREPLICAS.into()))
+            }
+            None => Err(Refused::Error(LOADING.into())),
+        }
+    }
+
+    /// What a reply waits for: `wrote` says whether its command appended, `depends_on` what it saw.
+    #[inline]
+    pub(super) fn mark(&mut self, wrote: bool, depends_on: Offset, slot: u16) -> Option<Mark> {
+        let mastership = self.mastership.as_ref()?;
+        let early = mastership.answers == Answers::AtAppend;
+        if wrote && early {
+            return None;
+        }
+        let dirty = depends_on > self.committed && !early;
+        let need = if dirty { depends_on } else { Offset::ZERO };
+        let mut token = 0;
+        if !wrote && mastership.reads == Reads::Confirm {
+            token = self.confirm.next() as u32;
+            self.confirm.wanted = true;
+        }
+        let kind = if wrote { Kind::Write } else { Kind::Read };
+        Some(Mark { need, len: 0, made_ms: self.turn_ms, token, slot, kind })
+    }
+}
+
+fn same_slot(command: &Command, args: Args<'_>, slot: Slot) -> bool {
+    command.keys_of(args).skip(1).all(|key| cairn_keyspace::slot_of(key) == slot)
+}
+
+impl Server {
+    /// Executes one request and queues its reply.
+    #[inline]
+    pub fn request(&mut self, index: usize, args: Args<'_>, item: Item) -> Flow {
+        let locked = self.core.config.requirepass.is_some();
+        let conn = self.conn(index);
+        let plain = conn.session.multi.is_none()
+            && conn.session.reply == ReplyMode::On
+            && (!locked || conn.session.authenticated);
+        match item.command {
+            Some(command) if plain && command.session().is_none() => {
+                self.data(index, command, args, item.at)
+            }
+            _ => self.unusual(index, args, item),
+        }
+    }
+
+    /// A data command outside of a transaction.
+    #[inline]
+    fn data(
+        &mut self,
+        index: usize,
+        command: &'static Command,
+        args: Args<'_>,
+        at: Option<At>,
+    ) -> Flow {
+        let conn = self.net.conn(index).expect("a connection is open while it is served");
+        let from = conn.replies.buf.len();
+        conn.session.last_command = command.name;
+        if let Err(refused) = self.core.admit(command, args, at, conn.session.readonly) {
+            return self.refused(index, command, args, refused);
+        }
+        let ctx = self.core.ctx();
+        let replies = &mut conn.replies;
+        let core = &mut self.core;
+        let done = core.keyspace.execute(&ctx, command, args, at, &mut replies.buf, &mut core.log);
+        core.stats.commands += 1;
+        let shows_data = at.is_some() || command.flags.has(Flags::READONLY) || done.wrote;
+        let slot = at.map_or(NO_SLOT, |at| at.slot.get());
+        let mark = if shows_data { core.mark(done.wrote, done.depends_on, slot) } else { None };
+        if done.wrote {
+            conn.session.last_write = Offset(core.log.next_offset().0 - 1);
+        }
+        match mark {
+            Some(mark) => replies.held(from, mark),
+            None => replies.free(from),
+        }
+        Flow::Next
+    }
+
+    #[cold]
+    fn refused(
+        &mut self,
+        index: usize,
+        command: &'static Command,
+        args: Args<'_>,
+        refused: Refused,
+    ) -> Flow {
+        let conn = self.conn(index);
+        let from = conn.replies.buf.len();
+        match refused {
+            _ if !command.takes(args.len()) => wrong_arity(command.name, &mut conn.replies.buf),
+            Refused::Error(text) => conn.replies.buf.error(&text),
+            Refused::Stalled => {
+                self.stall(index);
+                return Flow::Again;
+            }
+        }
+        conn.replies.free(from);
+        Flow::Next
+    }
+
+    /// Keeps a connection's next request until a handover ends.
+    pub(super) fn stall(&mut self, index: usize) {
+        let until = self.core.limbo_until.max(self.core.now + self.core.config.ack_timeout);
+        self.conn(index).pause = Pause::HandOver { until };
+        self.stalled.push(index);
+    }
+
+    /// Everything but a data command of an authenticated client outside of a transaction.
+    #[cold]
+    fn unusual(&mut self, index: usize, args: Args<'_>, item: Item) -> Flow {
+        let point = self.conn(index).replies.point();
+        let flow = self.judge(index, args, item);
+        if flow == Flow::Again {
+            return flow;
+        }
+        let conn = self.conn(index);
+        let (answered, next) = conn.session.reply.after_command();
+        conn.session.reply = next;
+        if !answered {
+            conn.replies.take_back(point);
+        }
+        conn.replies.free_rest();
+        Flow::Next
+    }
+
+    fn judge(&mut self, index: usize, args: Args<'_>, item: Item) -> Flow {
+        let Some(command) = item.command else {
+            unknown_command(args, self.out(index));
+            self.refuse_transaction(index);
+            return Flow::Next;
+        };
+        if !command.takes(args.len()) {
+            wrong_arity(command.name, self.out(index));
+            self.refuse_transaction(index);
+            return Flow::Next;
+        }
+        let locked = self.core.config.requirepass.is_some();
+        let session = self.session(index);
+        session.last_command = command.name;
+        if locked && !session.authenticated && !command.flags.has(Flags::NO_AUTH) {
+            self.out(index).error("NOAUTH Authentication required.");
+            self.refuse_transaction(index);
+            return Flow::Next;
+        }
+        let in_multi = session.multi.is_some();
+        match command.session() {
+            Some(Session::Exec) => return self.exec(index),
+            Some(Session::Discard) => self.discard(index),
+            Some(Session::Multi) => self.multi(index),
+            Some(Session::Watch) => self.watch(index, command, args, item.at),
+            Some(Session::Reset) => self.reset(index),
+            Some(Session::Quit) => self.quit(index),
+            _ if in_multi => return self.queue(index, command, args, item.at),
+            Some(session) => self.session_command(index, session, args),
+            None => return self.data(index, command, args, item.at),
+        }
+        self.core.stats.commands += 1;
+        Flow::Next
+    }
+
+    /// A command of the session, outside of a transaction or as a part of it.
+    pub(super) fn session_command(&mut self, index: usize, session: Session, args: Args<'_>) {
+        match session {
+            Session::Asking => self.asking(index),
+            Session::Auth => self.auth(index, args),
+            Session::Client => self.client(index, args),
+            Session::Cluster => self.cluster(index, args),
+            Session::Command => self.command(index, args),
+            Session::Config => self.config(index, args),
+            Session::Hello => self.hello(index, args),
+            Session::Info => self.info(index, args),
+            Session::Readonly => self.set_readonly(index, true),
+            Session::Readwrite => self.set_readonly(index, false),
+            Session::Select => self.select(index, args),
+            Session::Unwatch => self.unwatch(index),
+            Session::Wait => self.wait(index, args),
+            Session::Quit => self.quit(index),
+            Session::Reset => self.reset(index),
+            // These have been handled before a transaction is looked at.
+            Session::Discard | Session::Exec | Session::Multi | Session::Watch => {}
+        }
+    }
+}

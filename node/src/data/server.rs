@@ -1,0 +1,271 @@
+//! The thread's whole state, and its turn: read, parse, prefetch, execute, append, answer.
+
+use crate::data::conn::{Conn, Pause, ReadEnd};
+use crate::data::core::{BATCH_BYTES, Core};
+use crate::data::dispatch::Flow;
+use crate::data::link::{FromData, ToData};
+use crate::data::net::Net;
+use crate::data::replies::Gate;
+use cairn_logic::ids::Offset;
+use cairn_logic::time::Instant;
+use cairn_resp::{Limits, ReplyBuf};
+use std::sync::mpsc;
+
+/// Connections looked at in one turn; the others come in the next.
+const TURN_CONNS_MAX: usize = 256;
+
+/// Sockets, state, and who waits for what.
+pub struct Server {
+    /// The sockets.
+    pub net: Net,
+    /// The state.
+    pub core: Core,
+    /// From control.
+    pub(super) inbox: mpsc::Receiver<ToData>,
+    /// Taken from it and not handled yet.
+    pub(super) next_message: Option<ToData>,
+    /// Connections of this turn.
+    touched: Vec<usize>,
+    /// Connections in WAIT.
+    pub waits: Vec<usize>,
+    /// Connections whose next command waits for a handover to end.
+    pub stalled: Vec<usize>,
+    /// Set when the thread is to end: the moment at which it ends at the latest.
+    pub stopping: Option<Instant>,
+    /// What was committed when held replies were last looked at.
+    seen: (Offset, Instant, u64),
+    /// The port clients connect to, for INFO.
+    pub port: u16,
+    /// Commands per second, lately.
+    pub rate: u64,
+    /// When, and at which count of commands, the rate was measured last.
+    pub(super) rate_from: (Instant, u64),
+    /// When clients are looked at next.
+    pub(super) clients_at: Instant,
+    /// When the next look at timeouts and expiries is due.
+    pub(super) chores_at: Instant,
+}
+
+impl Server {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(net: Net, core: Core, inbox: mpsc::Receiver<ToData>) -> Self {
+        Self {
+            net,
+            core,
+            inbox,
+            next_message: None,
+            touched: Vec::new(),
+            waits: Vec::new(),
+            stalled: Vec::new(),
+            stopping: None,
+            seen: (Offset::ZERO, Instant::ZERO, 0),
+            port: 0,
+            rate: 0,
+            rate_from: (Instant::ZERO, 0),
+            clients_at: Instant::ZERO,
+            chores_at: Instant::ZERO,
+        }
+    }
+
+    /// The connection that is being served.
+    #[inline]
+    pub fn conn(&mut self, index: usize) -> &mut Conn {
+        self.net.conn(index).expect("a connection is open while it is served")
+    }
+
+    /// Where the replies of a connection that is being served are written.
+    #[inline]
+    pub fn out(&mut self, index: usize) -> &mut ReplyBuf {
+        &mut self.conn(index).replies.buf
+    }
+
+    /// Whether no request is read at the moment, because too much is not committed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.core.outgoing.is_behind()
+            || self.core.outgoing.outstanding_bytes() > self.core.config.uncommitted_max_bytes
+    }
+
+    /// Whether control has sent or allowed something that was not looked at yet.
+    pub(super) fn has_news(&mut self) -> bool {
+        let released = self.core.shared.released(self.core.term());
+        let confirmed = self.core.confirm.confirmed;
+        let committed = released.committed.max(self.core.committed);
+        if self.next_message.is_none() {
+            self.next_message = self.inbox.try_recv().ok();
+        }
+        (committed, released.read_until, confirmed) != self.seen || self.next_message.is_some()
+    }
+
+    /// One turn over the sockets that are ready.
+    pub fn turn(&mut self) {
+        self.touched.clear();
+        if !self.is_full() && self.stopping.is_none() {
+            for _ in 0..self.net.ready.len().min(TURN_CONNS_MAX) {
+                let Some(index) = self.net.ready.pop_front() else { break };
+                self.receive(index);
+                self.touched.push(index);
+            }
+        }
+        let touched = std::mem::take(&mut self.touched);
+        for &index in &touched {
+            self.prefetch_entries(index);
+        }
+        for &index in &touched {
+            self.serve(index);
+        }
+        self.core.append();
+        self.ask_confirmation();
+        self.answer(&touched);
+        self.touched = touched;
+    }
+
+    fn limits(&self, authenticated: bool) -> Limits {
+        let bytes = self.core.request_max_bytes;
+        Limits {
+            bulk_bytes_max: bytes,
+            request_bytes_max: u64::from(bytes),
+            unauthenticated: !authenticated && self.core.config.requirepass.is_some(),
+            ..Limits::default()
+        }
+    }
+
+    /// Reads and parses what a connection has sent.
+    fn receive(&mut self, index: usize) {
+        let Some(conn) = self.net.conn(index) else { return };
+        conn.listed_ready = false;
+        if conn.pause != Pause::None && !conn.hung_up {
+            return;
+        }
+        let authenticated = conn.session.authenticated;
+        let limits = self.limits(authenticated);
+        let mut feed = match self.conn(index).feed.take() {
+            Some(feed) => feed,
+            None => self.net.lend_feed(limits),
+        };
+        let now = self.core.now;
+        let conn = self.conn(index);
+        let before = feed.len();
+        let end = feed.read(&mut conn.stream, conn.hung_up);
+        let count = feed.len() - before;
+        if count > 0 {
+            conn.active = now;
+        }
+        if feed.parse() > feed.items.len() {
+            for request in feed.items.len()..feed.parser.len() {
+                let item = self.core.look_up(feed.parser.args(request, feed.bytes()));
+                feed.items.push(item);
+            }
+        }
+        let conn = self.conn(index);
+        conn.feed = Some(feed);
+        match end {
+            ReadEnd::Drained => {}
+            ReadEnd::Full => self.net.list_ready(index),
+            ReadEnd::Closed => conn.hung_up = true,
+        }
+        self.core.stats.input_bytes += count as u64;
+    }
+
+    fn prefetch_entries(&mut self, index: usize) {
+        let Some(feed) = self.net.conn(index).and_then(|conn| conn.feed.as_deref()) else { return };
+        for item in feed.items.iter().skip(feed.next) {
+            if let Some(at) = item.at {
+                self.core.keyspace.prefetch_entry(at);
+            }
+        }
+    }
+
+    /// Executes what a connection has asked, in order.
+    fn serve(&mut self, index: usize) {
+        let Some(conn) = self.net.conn(index) else { return };
+        let Some(mut feed) = conn.feed.take() else { return };
+        while feed.next < feed.items.len() && self.conn(index).pause == Pause::None {
+            let args = feed.parser.args(feed.next, feed.bytes());
+            if self.request(index, args, feed.items[feed.next]) == Flow::Again {
+                break;
+            }
+            feed.next += 1;
+            if self.core.log.body_bytes() > BATCH_BYTES {
+                self.core.append();
+            }
+        }
+        let conn = self.conn(index);
+        if let (Some(error), true) = (feed.error, feed.next >= feed.items.len()) {
+            if conn.pause == Pause::None {
+                let from = conn.replies.buf.len();
+                conn.replies.buf.error(&format!("ERR {error}"));
+                conn.replies.free(from);
+                conn.pause = Pause::Closing;
+            }
+        }
+        feed.consume();
+        if conn.hung_up && feed.items.is_empty() {
+            conn.pause = Pause::Closing;
+        }
+        if feed.is_blank() || conn.pause == Pause::Closing {
+            self.net.return_feed(feed);
+        } else {
+            conn.feed = Some(feed);
+        }
+    }
+
+    /// Asks control to prove mastership for the reads that came since it was last asked.
+    pub(super) fn ask_confirmation(&mut self) {
+        let confirm = &mut self.core.confirm;
+        if confirm.wanted && !confirm.under_way {
+            confirm.asked = confirm.next();
+            (confirm.wanted, confirm.under_way) = (false, true);
+            let token = confirm.asked;
+            self.core.outgoing.send(FromData::NeedConfirm { token });
+        }
+    }
+
+    /// Releases and writes replies: of the turn, and the held ones if anything has changed.
+    fn answer(&mut self, touched: &[usize]) {
+        let released = self.core.look();
+        // Read after the commands were executed and after the deadline.
+        let now = (self.core.clock.now)();
+        let confirmed = self.core.confirm.confirmed;
+        let gate = Gate::new(released, now, confirmed as u32);
+        for &index in touched {
+            self.send(index, &gate);
+        }
+        let seen = (released.committed, released.read_until, confirmed);
+        if seen != self.seen && !self.net.held.is_empty() {
+            let mut held = std::mem::take(&mut self.net.held);
+            held.retain(|&index| {
+                let Some(conn) = self.net.conn(index) else { return false };
+                conn.listed_held = false;
+                self.send(index, &gate);
+                false
+            });
+        }
+        self.seen = seen;
+        self.look_at_waits();
+    }
+
+    /// Releases what `gate` lets through, writes it, and closes what is done or cannot go on.
+    pub(super) fn send(&mut self, index: usize, gate: &Gate) {
+        let output_max = self.core.config.output_buffer_max_bytes;
+        let Some(conn) = self.net.conn(index) else { return };
+        conn.replies.release(gate);
+        let before = conn.replies.pending_bytes();
+        let alive = conn.flush();
+        let after = conn.replies.pending_bytes();
+        let held = conn.replies.is_held();
+        let slow = after > output_max;
+        if slow {
+            tracing::warn!(client = %conn.peer, bytes = after, "closing a client that does not read");
+            self.core.stats.refused += 1;
+        }
+        let done = !alive || slow || (conn.is_done());
+        self.core.stats.output_bytes += (before - after) as u64;
+        if done {
+            self.net.close(index);
+        } else if held {
+            self.net.list_held(index);
+        }
+    }
+}

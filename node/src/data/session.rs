@@ -1,0 +1,81 @@
+//! What a connection has told about itself, and its open transaction.
+
+use cairn_logic::ids::Offset;
+use cairn_resp::ArgsBuf;
+
+/// The state of one client's session; reset by RESET.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// Whether it gave the password, or none was needed when it came.
+    pub authenticated: bool,
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub library: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub library_version: Vec<u8>,
+    /// Whether reads that may be old are welcome (READONLY).
+    pub readonly: bool,
+    /// Whether the next command may touch a slot that is being moved here (ASKING).
+    pub asking: bool,
+    /// Which replies it wants.
+    pub reply: ReplyMode,
+    /// The transaction being queued.
+    pub multi: Option<Box<Multi>>,
+    /// What WATCH watches.
+    pub watched: Option<Box<Watched>>,
+    /// The offset of its last write; what WAIT waits for.
+    pub last_write: Offset,
+    /// The last command's name, for CLIENT LIST.
+    pub last_command: &'static str,
+}
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// All.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// Not this command's: SKIP was just given.
+    SkipThis,
+    /// Not the next command's.
+    SkipNext,
+}
+
+/// A transaction between MULTI and EXEC.
+#[derive(Debug, Default)]
+pub struct Multi {
+    /// The commands, in order.
+    pub queue: Vec<ArgsBuf>,
+    /// What they take, in bytes.
+    pub bytes: usize,
+    /// Whether a command was refused: EXEC will abort.
+    pub refused: bool,
+}
+
+/// The keys a client watches.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// The keys.
+    pub keys: Vec<WatchedKey>,
+    /// Whether one of them was touched since.
+    pub dirty: bool,
+}
+
+/// One watched key.
+#[derive(Debug)]
+pub struct WatchedKey {
+    /// The key.
+    pub key: Vec<u8>,
+    /// Its fingerprint when the watch began.
+    pub version: u64,
+}
+
+impl Session {
+    /// Back to the beginning, as RESET asks; the authentication is asked for anew.
+    pub fn reset(&mut self, authenticated: bool) {
+        *self = Self { authenticated, last_command: "reset", ..Self::default() };
+    }
+}

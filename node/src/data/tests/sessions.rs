@@ -1,0 +1,208 @@
+//! Sessions: greetings, passwords, transactions, and what tools ask.
+
+use super::{Committing, Rig, show};
+use crate::data::link::Config;
+use cairn_resp::Reply;
+
+#[test]
+fn the_usual_first_commands_work() {
+    let rig = Committing::new();
+    let mut client = rig.client();
+    assert_eq!(client.say("PING"), "PONG");
+    assert_eq!(client.say("ECHO hi"), "hi");
+    assert_eq!(client.say("SELECT 0"), "OK");
+    assert_eq!(client.say("SELECT 1"), "-ERR SELECT is not allowed in cluster mode");
+    assert_eq!(client.say("CLIENT SETNAME me"), "OK");
+    assert_eq!(client.say("CLIENT GETNAME"), "me");
+    assert_eq!(client.say("CLIENT SETINFO LIB-NAME test"), "OK");
+    assert!(client.say("CLIENT LIST").contains(" name=me "));
+    assert_eq!(client.say("SET b 1"), "OK");
+    assert_eq!(client.say("get b"), "1");
+    let Reply::Map(hello) = client.ask("HELLO 3") else { panic!("a map in RESP3") };
+    assert!(hello.iter().any(|(key, value)| show(key) == "proto" && show(value) == "3"));
+    assert_eq!(client.say("HELLO 4"), "-NOPROTO unsupported protocol version");
+    assert_eq!(client.say("RESET"), "RESET");
+    assert_eq!(client.say("QUIT"), "OK");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn nothing_is_answered_without_the_password() {
+    let requirepass = Some("secret".to_owned());
+    let rig = Committing::with(Config { requirepass, ..Config::default() });
+    let mut client = rig.client();
+    assert_eq!(client.say("GET b"), "-NOAUTH Authentication required.");
+    assert!(client.say("HELLO 3").starts_with("-NOAUTH HELLO must be called"));
+    let wrong = "-WRONGPASS invalid username-password pair or user is disabled.";
+    assert_eq!(client.say("AUTH guess"), wrong);
+    assert_eq!(client.say("AUTH root secret"), wrong);
+    assert_eq!(client.say("AUTH secret"), "OK");
+    assert_eq!(client.say("GET b"), "(nil)");
+    let mut other = rig.client();
+    assert!(matches!(other.ask("HELLO 3 AUTH default secret SETNAME x"), Reply::Map(_)));
+    assert_eq!(other.say("CLIENT GETNAME"), "x");
+    let mut early = rig.client();
+    early.raw(b"*1000\r\n");
+    assert_eq!(show(&early.reply()), "-ERR Protocol error: unauthenticated multibulk length");
+}
+
+#[test]
+fn auth_without_a_password_says_so() {
+    let rig = Committing::new();
+    assert!(rig.client().say("AUTH x").starts_with("-ERR AUTH <password> called without any"));
+}
+
+#[test]
+fn a_transaction_is_one_entry_of_the_log() {
+    let mut rig = Rig::master();
+    let mut client = rig.client();
+    assert_eq!(client.say("MULTI"), "OK");
+    assert_eq!(client.say("SET {b}1 x"), "QUEUED");
+    assert_eq!(client.say("INCR {b}2"), "QUEUED");
+    assert_eq!(client.say("GET {b}1"), "QUEUED");
+    client.send("EXEC");
+    let head = rig.batch().head;
+    assert_eq!(head.count, 1);
+    assert!(client.is_quiet());
+    rig.link.commit(head.last_offset());
+    assert_eq!(show(&client.reply()), "[OK 1 x]");
+}
+
+#[test]
+fn a_refused_command_aborts_its_transaction() {
+    let rig = Committing::new();
+    let mut client = rig.client();
+    assert_eq!(client.say("EXEC"), "-ERR EXEC without MULTI");
+    assert_eq!(client.say("DISCARD"), "-ERR DISCARD without MULTI");
+    for bad in ["NOSUCH", "GET", "GET foo"] {
+        assert_eq!(client.say("MULTI"), "OK");
+        assert!(client.say(bad).starts_with('-'), "{bad}");
+        let abort = "-EXECABORT Transaction discarded because of previous errors.";
+        assert_eq!(client.say("EXEC"), abort);
+    }
+    assert_eq!(client.say("MULTI"), "OK");
+    assert_eq!(client.say("MULTI"), "-ERR MULTI calls can not be nested");
+    assert_eq!(client.say("WATCH b"), "-ERR WATCH inside MULTI is not allowed");
+    assert_eq!(client.say("SET b 1"), "QUEUED");
+    assert_eq!(client.say("DISCARD"), "OK");
+    assert_eq!(client.say("GET b"), "(nil)");
+    assert_eq!(client.say("MULTI"), "OK");
+    assert_eq!(client.say("SET b 1"), "QUEUED");
+    assert_eq!(client.say("SET c 1"), "QUEUED");
+    assert!(client.say("EXEC").starts_with("-CROSSSLOT"));
+    assert_eq!(client.say("GET b"), "(nil)");
+}
+
+#[test]
+fn a_touched_watched_key_voids_the_transaction() {
+    let rig = Committing::new();
+    let (mut client, mut other) = (rig.client(), rig.client());
+    for (touch, want) in [("SET b 2", "(nil)"), ("GET b", "[OK]"), ("DEL b", "(nil)")] {
+        assert_eq!(client.say("SET b 1"), "OK");
+        assert_eq!(client.say("WATCH b"), "OK");
+        other.ask(touch);
+        assert_eq!(client.say("MULTI"), "OK");
+        assert_eq!(client.say("SET b 3"), "QUEUED");
+        assert_eq!(client.say("EXEC"), want, "{touch}");
+    }
+    assert_eq!(client.say("WATCH b"), "OK");
+    other.ask("SET b 9");
+    assert_eq!(client.say("UNWATCH"), "OK");
+    assert_eq!(client.say("MULTI"), "OK");
+    assert_eq!(client.say("GET b"), "QUEUED");
+    assert_eq!(client.say("EXEC"), "[9]");
+}
+
+#[test]
+fn errors_inside_a_transaction_stay_inside() {
+    let rig = Committing::new();
+    let mut client = rig.client();
+    assert_eq!(client.say("SET b text"), "OK");
+    assert_eq!(client.say("MULTI"), "OK");
+    assert_eq!(client.say("INCR b"), "QUEUED");
+    assert_eq!(client.say("GET b"), "QUEUED");
+    assert_eq!(client.say("EXEC"), "[-ERR value is not an integer or out of range text]");
+}
+
+#[test]
+fn replies_can_be_switched_off() {
+    let rig = Committing::new();
+    let mut client = rig.client();
+    client.send("CLIENT REPLY OFF");
+    client.send("SET b 1");
+    client.send("GET b");
+    client.send("NOSUCH");
+    assert_eq!(client.say("CLIENT REPLY ON"), "OK");
+    client.send("CLIENT REPLY SKIP");
+    client.send("GET b");
+    assert_eq!(client.say("PING"), "PONG");
+}
+
+#[test]
+fn routes_are_told_in_every_form() {
+    let rig = Committing::new();
+    let mut client = rig.client();
+    let slots = client.say("CLUSTER SLOTS");
+    assert!(slots.starts_with("[[0 9999 [10.0.0.1 1 "), "{slots}");
+    assert!(slots.contains("[10000 15999 [10.0.0.1 9 "), "{slots}");
+    let nodes = client.say("CLUSTER NODES");
+    let me = client.say("CLUSTER MYID");
+    assert!(
+        nodes.contains(&format!("{me} 10.0.0.1:1@7400 myself,master - 0 0 1 connected 0-9999"))
+    );
+    assert_eq!(nodes.lines().count(), 4);
+    assert!(client.say("CLUSTER INFO").contains("cluster_slots_assigned:16000\r\n"));
+    assert!(client.say("CLUSTER SHARDS").contains("10000 15999"));
+    assert_eq!(client.say("CLUSTER KEYSLOT foo"), "12182");
+    assert_eq!(client.say("SET {b}1 x"), "OK");
+    assert_eq!(client.say("CLUSTER COUNTKEYSINSLOT 3300"), "1");
+    assert_eq!(client.say("CLUSTER GETKEYSINSLOT 3300 10"), "[{b}1]");
+    assert!(client.say("CLUSTER MEET 1.2.3.4 5").contains("Keyspace resource"));
+    assert!(client.say("CLUSTER NOSUCH").starts_with("-ERR unknown subcommand 'NOSUCH'"));
+    assert!(client.say(&format!("CLUSTER REPLICAS {me}")).contains(":2@7400 slave"));
+}
+
+#[test]
+fn tools_get_the_fields_they_read() {
+    let rig = Committing::new();
+    let mut client = rig.client();
+    for _ in 0..5 {
+        client.ask("SET b 1");
+    }
+    let info = client.say("INFO");
+    for field in ["redis_version:", "role:master\r\n", "cluster_enabled:1", "used_memory:"] {
+        assert!(info.contains(field), "{field}");
+    }
+    let before = client.say("INFO stats");
+    assert!(before.contains("total_commands_processed:6\r\n"), "{before}");
+    assert_eq!(client.say("CONFIG GET save"), "[save ]");
+    assert_eq!(client.say("CONFIG GET maxclients"), "[maxclients 10000]");
+    assert_eq!(client.say("CONFIG SET maxmemory 100mb"), "OK");
+    assert_eq!(client.say("CONFIG GET maxmem*y"), "[maxmemory 104857600]");
+    assert!(client.say("CONFIG SET nosuch 1").starts_with("-ERR Unknown option"));
+    let count: usize = client.say("COMMAND COUNT").parse().unwrap();
+    assert!(count > 50);
+    assert!(client.say("COMMAND INFO get nosuch").starts_with("[[get 2 [readonly fast] 1 1 1"));
+    assert_eq!(client.say("COMMAND GETKEYS MSET a 1 b 2"), "[a b]");
+}
+
+#[test]
+fn another_client_can_be_closed() {
+    let rig = Committing::new();
+    let (mut client, mut other) = (rig.client(), rig.client());
+    let id = other.say("CLIENT ID");
+    assert_eq!(client.say(&format!("CLIENT KILL ID {id}")), "1");
+    assert!(other.is_closed());
+    assert_eq!(client.say("CLIENT KILL 1.2.3.4:5"), "-ERR No such client");
+}
+
+#[test]
+fn memory_above_the_limit_refuses_growth_only() {
+    let rig = Committing::with(Config { memory_max_bytes: 1, ..Config::default() });
+    let mut client = rig.client();
+    assert_eq!(client.say("SET b 1"), "OK");
+    let oom = "-OOM command not allowed when used memory > 'maxmemory'.";
+    assert_eq!(client.say("SET b 2"), oom);
+    assert_eq!(client.say("GET b"), "1");
+    assert_eq!(client.say("DEL b"), "1");
+}

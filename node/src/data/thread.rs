@@ -1,0 +1,206 @@
+//! The thread: starts, waits for sockets and control, runs turns, ends.
+
+use crate::data::control::Inbox;
+use crate::data::core::{Confirm, Core, Stats};
+use crate::data::link::{self, Clock, Config, DataLink, FromData};
+use crate::data::net::{Net, WAKER};
+use crate::data::outgoing::Outgoing;
+use crate::data::routes::Routes;
+use crate::data::routing::View;
+use crate::data::server::Server;
+use cairn_keyspace::{EffectLog, Keyspace};
+use cairn_logic::ids::{EntryId, NodeId, Offset};
+use cairn_logic::time::Duration;
+use mio::net::TcpListener;
+use mio::{Events, Poll, Waker};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::mpsc;
+
+/// Messages to control that may be outstanding; above, no request is read.
+const OUTGOING_MAX: usize = 4096;
+/// Readiness taken from epoll at once.
+const EVENTS_MAX: usize = 1024;
+/// The largest request: a batch, which holds at least one, is at most 64 MiB.
+const REQUEST_MAX_BYTES: u32 = 32 << 20;
+
+/// How to start the thread.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where clients connect; at most [`crate::data::net::LISTENERS_MAX`] addresses.
+    pub listen: Vec<SocketAddr>,
+    /// This node.
+    pub me: NodeId,
+    /// Keys the hash of keys; the same on all members of a group, unknown to clients.
+    pub seed: u64,
+    /// Limits and password.
+    pub config: Config,
+    /// The clocks.
+    pub clock: Clock,
+}
+
+/// A running thread.
+#[derive(Debug)]
+pub struct Running {
+    /// To it.
+    pub link: DataLink,
+    /// From it. Closed when the thread has ended, also by a panic: the node then ends, too.
+    pub from: mpsc::Receiver<FromData>,
+    /// To join it.
+    pub handle: JoinHandle<()>,
+    /// Where it listens, in the order of [`Options::listen`].
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Why the thread does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Probably another process listens there.
+    #[error("cannot listen for clients on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No epoll, eventfd or thread.
+    #[error("cannot start the data thread")]
+    Start {
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Binds the sockets and starts the thread, in the state "follower, loading".
+///
+/// # Errors
+/// [`Error`]; nothing is left behind.
+pub fn start(options: Options) -> Result<Running, Error> {
+    let failed = |source| Error::Start { source };
+    let poll = Poll::new().map_err(failed)?;
+    let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(failed)?);
+    let (link, end) = link::pair(waker);
+    let mut listeners = Vec::new();
+    let mut addresses = Vec::new();
+    for &address in &options.listen {
+        let listen = |source| Error::Listen { address, source };
+        let listener = TcpListener::bind(address).map_err(listen)?;
+        addresses.push(listener.local_addr().map_err(listen)?);
+        listeners.push(listener);
+    }
+    let registry = poll.registry().try_clone().map_err(failed)?;
+    let net = Net::new(registry, listeners).map_err(failed)?;
+    let (sender, from) = mpsc::channel(OUTGOING_MAX);
+    let now = (options.clock.now)();
+    let routes = Arc::new(Routes::none(options.me));
+    let core = Core {
+        keyspace: Keyspace::new(options.seed),
+        seed: options.seed,
+        log: EffectLog::new(Offset(1)),
+        view: View::new(routes, false),
+        mastership: None,
+        loading: true,
+        gap: false,
+        dirty_tail: false,
+        last: EntryId::ZERO,
+        config: options.config,
+        request_max_bytes: REQUEST_MAX_BYTES,
+        committed: Offset::ZERO,
+        now,
+        unix_ms: (options.clock.unix_ms)(),
+        turn_ms: 0,
+        outgoing: Outgoing::new(sender),
+        limbo_until: now,
+        shared: end.shared,
+        clock: options.clock,
+        confirm: Confirm::default(),
+        stats: Stats::default(),
+        started: now,
+    };
+    let mut server = Server::new(net, core, end.receiver);
+    server.port = addresses.first().map_or(0, SocketAddr::port);
+    let handle = std::thread::Builder::new()
+        .name("data".into())
+        .spawn(move || run(poll, server))
+        .map_err(failed)?;
+    Ok(Running { link, from, handle, addresses })
+}
+
+fn run(mut poll: Poll, mut server: Server) {
+    let mut events = Events::with_capacity(EVENTS_MAX);
+    let mut more = true;
+    loop {
+        // Nobody is woken for what happens while the thread is awake: it looks at everything
+        // before it sleeps, and once more after it has said so.
+        let shared = Arc::clone(&server.core.shared);
+        let mut patience = server.patience();
+        if more || server.has_work() {
+            patience = Duration::ZERO;
+        } else {
+            shared.sleep(server.is_held_up());
+            if server.has_news() {
+                patience = Duration::ZERO;
+            }
+        }
+        if let Err(error) = poll.poll(&mut events, Some(patience)) {
+            if error.kind() != std::io::ErrorKind::Interrupted {
+                tracing::error!(%error, "epoll failed");
+                return;
+            }
+        }
+        shared.awake();
+        server.core.begin_turn();
+        for event in &events {
+            let closed = event.is_read_closed() || event.is_error();
+            server.net.event(event.token(), event.is_readable(), event.is_writable(), closed);
+        }
+        server.accept();
+        let inbox = server.messages();
+        if inbox == Inbox::Gone || server.is_over() {
+            server.end();
+            return;
+        }
+        more = inbox == Inbox::More;
+        server.core.outgoing.push();
+        server.chores();
+        server.turn();
+    }
+}
+
+impl Server {
+    fn accept(&mut self) {
+        if !self.net.accepting {
+            return;
+        }
+        let (now, max) = (self.core.now, self.core.config.clients_max);
+        let open = self.core.config.requirepass.is_none();
+        let accepted = self.net.accept(max, now, open);
+        self.core.stats.connections += accepted.taken + accepted.refused;
+        self.core.stats.refused += accepted.refused;
+    }
+
+    /// Whether there is something to do without waiting.
+    fn has_work(&self) -> bool {
+        let reading = self.stopping.is_none() && !self.is_full() && !self.net.ready.is_empty();
+        reading || self.net.accepting
+    }
+
+    /// Whether a commit, a deadline or a confirmation changes what this thread may do.
+    fn is_held_up(&self) -> bool {
+        !self.net.held.is_empty() || !self.waits.is_empty() || self.is_full()
+    }
+
+    /// Whether the thread has to end.
+    fn is_over(&self) -> bool {
+        let quiet = self.net.held.is_empty() && !self.core.outgoing.is_behind();
+        self.stopping.is_some_and(|until| quiet || self.core.now >= until)
+    }
+
+    fn end(&mut self) {
+        for index in self.net.indexes() {
+            self.net.close(index);
+        }
+        self.core.outgoing.send(FromData::Stopped);
+    }
+}
