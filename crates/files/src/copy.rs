@@ -14,6 +14,7 @@ pub(crate) const HEAD_BYTES: usize = 28;
 pub(crate) enum Kind {
     Double = 1,
     Rotate = 2,
+    Flushed = 3,
 }
 
 /// A copy that was read back whole.

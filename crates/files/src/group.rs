@@ -6,6 +6,7 @@
 
 mod cut;
 mod flusher;
+mod flushmark;
 mod marks;
 mod reader;
 mod record;

@@ -1,6 +1,11 @@
 //! Tests of the crate: every rule of trust, by crash, tear, flip, full and failing disk.
 
+mod crash;
+mod damage;
+mod faults;
+mod folder;
 mod log;
+mod small;
 
 use crate::{GroupFile, LogFlusher, LogOptions, LogReader, LogWriter, MemDisk, Recovered, Result};
 use bytes::Bytes;

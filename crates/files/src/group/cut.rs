@@ -2,7 +2,7 @@
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
-use crate::group::segment::{RECORDS_AT, Spare, spare_name_of};
+use crate::group::segment::{self, RECORDS_AT, spare_name_of};
 use crate::group::shared::{Place, lock};
 use crate::group::tails::{self, CutTail};
 use crate::group::walk::{Step, Tip, Walker};
@@ -32,7 +32,7 @@ impl<D: Disk> LogWriter<D> {
     /// change nothing. [`Error::Io`] ends trust; then [`Error::Untrusted`].
     pub fn cut(&mut self, after: Offset) -> Result<Option<CutTail>> {
         let shared = self.shared.clone();
-        let _alone = lock(&shared.flushing);
+        let mut mark = lock(&shared.flushing);
         let first = shared.trusted()?.first();
         if after == self.tip.last.offset {
             return Ok(None);
@@ -47,8 +47,10 @@ impl<D: Disk> LogWriter<D> {
         tails::check_room(&shared.disk, &shared.dir, &shared.options)?;
         self.drop_clean_mark()?;
         let tail = self.keep(&boundary)?;
+        mark.lower(after).map_err(|error| shared.fail(error))?;
         let later = self.forget(&boundary);
         self.take_away(&boundary, later).map_err(|error| shared.fail(error))?;
+        shared.flush_held(&mut mark)?;
         Ok(Some(tail))
     }
 
@@ -176,14 +178,13 @@ impl<D: Disk> LogWriter<D> {
             tails::sync(&shared.disk, &shared.dir)?;
         }
         boundary.file.truncate(boundary.position).map_err(Error::io("shorten", &segment.path))?;
-        boundary.file.sync().map_err(Error::io("flush", &segment.path))?;
         // Without room the segment stays short, and the next one begins sooner.
         let _ = boundary.file.allocate(shared.options.segment_bytes);
+        boundary.file.sync().map_err(Error::io("flush", &segment.path))?;
         segment.bytes = boundary.file.bytes().map_err(Error::io("read", &segment.path))?;
         self.segment = Arc::new(segment);
         lock(&shared.state).places.get_mut(&boundary.place).expect("it was kept").segment =
             self.segment.clone();
-        shared.flush_held()?;
         Ok(())
     }
 
@@ -203,8 +204,7 @@ impl<D: Disk> LogWriter<D> {
         };
         let to = shared.dir.join(spare_name_of(number));
         shared.disk.rename(path, &to).map_err(Error::io("rename", path))?;
-        let file = shared.disk.open(&to).map_err(Error::io("open", &to))?;
-        let spare = Spare { path: to, number, file, bytes: place.segment.bytes };
+        let spare = segment::reuse(&shared.disk, to, number, place.segment.bytes)?;
         lock(&shared.state).spare = Some(spare);
         Ok(())
     }

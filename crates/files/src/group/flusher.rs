@@ -29,8 +29,9 @@ impl<D: Disk> LogFlusher<D> {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) ends trust; then [`Error::Untrusted`](crate::Error).
     pub fn flush(&self) -> Result<EntryId> {
-        let _alone = lock(&self.shared.flushing);
-        let flushed = self.shared.flush_held()?;
+        let mut mark = lock(&self.shared.flushing);
+        let flushed = self.shared.flush_held(&mut mark)?;
+        drop(mark);
         // Not being able to reserve harms nothing yet; `space` tells, and `append` tries again.
         let _ = self.shared.make_ready();
         Ok(flushed)

@@ -2,11 +2,11 @@
 
 use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::{Error, Result};
+use crate::group::flushmark::FlushMark;
 use crate::group::marks::{self, MarkFile, Marks};
 use crate::group::record::RecordHead;
 use crate::group::segment::{
-    self, RECORDS_AT, Segment, SegmentHead, Spare, begin, first_of, make_spare, read_head,
-    spare_name_of, spare_number_of,
+    self, RECORDS_AT, Segment, SegmentHead, begin, first_of, make_spare, read_head,
 };
 use crate::group::shared::{Place, Shared, State};
 use crate::group::tear::{self, Tear};
@@ -15,7 +15,7 @@ use crate::group::{LogFlusher, LogOptions, LogReader, LogWriter, Opened, Recover
 use cairn_logic::ids::{EntryId, Epoch, Offset};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// Where a log is and what it should be.
@@ -28,7 +28,7 @@ pub(crate) struct Site<'a, D> {
 /// The files of a log's folder.
 pub(crate) struct Names {
     pub segments: Vec<Offset>,
-    pub spares: Vec<(u64, u64)>,
+    pub spares: Vec<String>,
 }
 
 /// A log as far as it could be read.
@@ -55,17 +55,23 @@ pub(crate) fn open<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Resul
     let gone: Vec<_> =
         names.segments.iter().copied().filter(|first| *first < marks.now.first).collect();
     names.segments.retain(|first| *first >= marks.now.first);
+    let mut mark = FlushMark::open(disk, dir)?;
     let mut found = scan(site, &names, &marks.now)?;
-    tear::judge(&mut found, &marks.now)?;
+    tear::judge(&mut found, marks.now.clean.unwrap_or_default().offset.max(mark.now()))?;
     // From here on the log is known to be sound, and things are changed.
     for first in gone {
         site.remove(&segment::name_of(first))?;
     }
-    let spare = spare(site, &names, found.tear.is_some())?;
+    for name in &names.spares {
+        // It may have been in use when the power failed, and hold records that we would make
+        // valid by giving it the same header again.
+        site.remove(name)?;
+    }
     let torn = tear::cut(site, &mut found, &mut marks)?;
     let clean = marks_found.clean == Some(found.tip.last) && !marks_found.untrusted;
     if !clean || torn.is_some() {
         settle(site, &found)?;
+        mark.note(found.tip.last.offset)?;
     }
     let recovered = Recovered {
         last: found.tip.last,
@@ -77,7 +83,7 @@ pub(crate) fn open<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Resul
         untrusted: marks_found.untrusted,
         bytes: found.places.iter().map(|place| place.end).sum(),
     };
-    let shared = share(site, found, marks, spare, &names)?;
+    let shared = share(site, found, marks, mark)?;
     // Not being able to reserve harms nothing yet; `space` tells, and `append` tries again.
     let _ = shared.make_ready();
     Ok(handles(shared, recovered))
@@ -113,8 +119,8 @@ fn make<D: Disk>(site: &Site<'_, D>) -> Result<MarkFile<D>> {
         }
         site.remove(&segment::name_of(first))?;
     }
-    for (number, _) in names.spares {
-        site.remove(&spare_name_of(number))?;
+    for name in &names.spares {
+        site.remove(name)?;
     }
     let spare = make_spare(disk, dir, 1, options.segment_bytes)?;
     let head = SegmentHead {
@@ -126,6 +132,7 @@ fn make<D: Disk>(site: &Site<'_, D>) -> Result<MarkFile<D>> {
     };
     let (segment, file) = begin(disk, dir, spare, head)?;
     file.sync().map_err(Error::io("flush", &segment.path))?;
+    FlushMark::make(disk, dir)?;
     disk.sync_dir(dir).map_err(Error::io("flush folder", dir))?;
     let marks = Marks { first: Offset(1), clean: None, untrusted: false };
     MarkFile::create(disk, dir, marks)
@@ -138,8 +145,8 @@ impl<D: Disk> Site<'_, D> {
         for file in listed {
             if let Some(first) = first_of(&file.name) {
                 names.segments.push(first);
-            } else if let Some(number) = spare_number_of(&file.name) {
-                names.spares.push((number, file.bytes));
+            } else if segment::is_spare(&file.name) {
+                names.spares.push(file.name);
             }
         }
         names.segments.sort();
@@ -253,22 +260,6 @@ fn note(epochs: &mut Vec<(Epoch, Offset)>, head: &RecordHead) {
     }
 }
 
-/// Keeps one spare that is big enough, or none if its room is needed to keep a torn tail.
-fn spare<D: Disk>(site: &Site<'_, D>, names: &Names, none: bool) -> Result<Option<Spare<D::File>>> {
-    let mut kept = None;
-    for (number, bytes) in names.spares.iter().copied() {
-        let name = spare_name_of(number);
-        if none || kept.is_some() || bytes < site.options.segment_bytes {
-            site.remove(&name)?;
-            continue;
-        }
-        let path: PathBuf = site.dir.join(name);
-        let file = site.disk.open(&path).map_err(Error::io("open", &path))?;
-        kept = Some(Spare { path, number, file, bytes });
-    }
-    Ok(kept)
-}
-
 /// Writes again and flushes what may be in the page cache only.
 ///
 /// After a flush that failed, the kernel takes pages for clean that never reached the disk;
@@ -303,12 +294,10 @@ fn share<D: Disk>(
     site: &Site<'_, D>,
     found: Found,
     marks: MarkFile<D>,
-    spare: Option<Spare<D::File>>,
-    names: &Names,
+    mark: FlushMark<D>,
 ) -> Result<Arc<Shared<D>>> {
     let Found { mut places, tip, .. } = found;
     let newest = places.iter().map(|place| place.segment.head.number).max().unwrap_or(0);
-    let next_number = names.spares.iter().map(|(number, _)| *number).fold(newest, u64::max) + 1;
     let last = places.last_mut().expect("a log has a segment");
     let path = last.segment.path.clone();
     let file = site.disk.open(&path).map_err(Error::io("open", &path))?;
@@ -328,8 +317,8 @@ fn share<D: Disk>(
         active: Arc::new(file),
         dirty: Vec::new(),
         names_changed: false,
-        spare,
-        next_number,
+        spare: None,
+        next_number: newest + 1,
         open: VecDeque::new(),
         untrusted: false,
     };
@@ -338,7 +327,7 @@ fn share<D: Disk>(
         dir: site.dir.to_owned(),
         options: site.options.clone(),
         state: Mutex::new(state),
-        flushing: Mutex::new(()),
+        flushing: Mutex::new(mark),
         marks: Mutex::new(marks),
     }))
 }

@@ -153,9 +153,9 @@ pub(crate) fn spare_name_of(number: u64) -> String {
     format!("spare-{number:020}")
 }
 
-/// The number that a name of [`spare_name_of`] gives.
-pub(crate) fn spare_number_of(name: &str) -> Option<u64> {
-    name.strip_prefix("spare-")?.parse().ok()
+/// Whether a name is one of [`spare_name_of`].
+pub(crate) fn is_spare(name: &str) -> bool {
+    name.starts_with("spare-")
 }
 
 /// A preallocated file that waits for use; it may still hold what it held before.
@@ -184,6 +184,21 @@ pub(crate) fn make_spare<D: Disk>(
             Err(Error::room(&path, bytes)(error))
         }
     }
+}
+
+/// Makes a file a spare that was in use before: if its next header is lost in a crash, the old one
+/// must not come back and speak for what is in it then.
+pub(crate) fn reuse<D: Disk>(
+    disk: &D,
+    path: PathBuf,
+    number: u64,
+    bytes: u64,
+) -> Result<Spare<D::File>> {
+    let file = disk.open(&path).map_err(Error::io("open", &path))?;
+    let blank = [0; RECORDS_AT as usize];
+    file.write_at(&mut [IoSlice::new(&blank)], 0).map_err(Error::io("write", &path))?;
+    file.sync().map_err(Error::io("flush", &path))?;
+    Ok(Spare { path, number, file, bytes })
 }
 
 /// Gives a spare its header and its name. Durable only after the file and folder are flushed.

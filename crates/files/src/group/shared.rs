@@ -2,6 +2,7 @@
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
+use crate::group::flushmark::FlushMark;
 use crate::group::marks::MarkFile;
 use crate::group::segment::{self, RECORDS_AT, Segment, Spare};
 use crate::group::walk::Tip;
@@ -77,7 +78,7 @@ pub(crate) struct Shared<D: Disk> {
     pub options: LogOptions,
     pub state: Mutex<State<D>>,
     /// Held while files are flushed or cut, so that neither sees the other half done.
-    pub flushing: Mutex<()>,
+    pub flushing: Mutex<FlushMark<D>>,
     pub marks: Mutex<MarkFile<D>>,
 }
 
@@ -178,8 +179,8 @@ impl<D: Disk> Shared<D> {
         error
     }
 
-    /// The flusher's work; `flushing` must be held.
-    pub fn flush_held(&self) -> Result<EntryId> {
+    /// The flusher's work; `mark` is what `flushing` holds.
+    pub fn flush_held(&self, mark: &mut FlushMark<D>) -> Result<EntryId> {
         let (target, dirty, names_changed) = {
             let mut state = self.trusted()?;
             let dirty = std::mem::take(&mut state.dirty);
@@ -192,6 +193,7 @@ impl<D: Disk> Shared<D> {
             let synced = self.disk.sync_dir(&self.dir);
             synced.map_err(Error::io("flush folder", &self.dir)).map_err(|e| self.fail(e))?;
         }
+        mark.note(target.offset).map_err(|error| self.fail(error))?;
         self.trusted()?.flushed = target;
         Ok(target)
     }

@@ -7,7 +7,7 @@
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::group::Torn;
-use crate::group::marks::{MarkFile, Marks};
+use crate::group::marks::MarkFile;
 use crate::group::recover::{Found, Site};
 use crate::group::segment::{RECORDS_AT, name_of, read_head};
 use crate::group::tails;
@@ -48,7 +48,8 @@ pub(crate) fn search<D: Disk>(site: &Site<'_, D>, found: &mut Found) -> Result<(
     for first in &tear.later {
         let path = site.dir.join(name_of(*first));
         let file = site.disk.open(&path).map_err(Error::io("open", &path))?;
-        let Some((head, salt)) = read_head(&file, &path)? else { continue };
+        let head = read_head(&file, &path)?.filter(|(head, _)| head.first() == *first);
+        let Some((head, salt)) = head else { continue };
         head.check_owner(&site.options.owner(), &path)?;
         let mut walker = Walker::new(&file).map_err(Error::io("read", &path))?;
         let behind = walker.behind(RECORDS_AT, Offset(1), salt);
@@ -60,10 +61,11 @@ pub(crate) fn search<D: Disk>(site: &Site<'_, D>, found: &mut Found) -> Result<(
 }
 
 /// Damage if anything says that the first missing entry was flushed.
-pub(crate) fn judge(found: &mut Found, marks: &Marks) -> Result<()> {
+///
+/// `marked` is what the marks beside the log say.
+pub(crate) fn judge(found: &mut Found, marked: Offset) -> Result<()> {
     let expected = found.tip.last.offset.next();
-    let clean = marks.clean.unwrap_or_default().offset;
-    let mut flushed = found.flushed.max(clean);
+    let mut flushed = found.flushed.max(marked);
     let mut why = "the log ends here";
     if let Some(tear) = &found.tear {
         flushed = flushed.max(tear.here.flushed).max(tear.there.flushed);
@@ -115,6 +117,8 @@ pub(crate) fn cut<D: Disk>(
     }
     tails::sync(disk, dir)?;
     file.truncate(place.end).map_err(Error::io("shorten", path))?;
+    // Without room the segment stays short, and the next one begins sooner.
+    let _ = file.allocate(options.segment_bytes);
     file.sync().map_err(Error::io("flush", path))?;
     Ok(Some(torn))
 }

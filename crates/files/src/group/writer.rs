@@ -76,8 +76,8 @@ impl<D: Disk> LogWriter<D> {
     /// [`Error::NotABoundary`] if the log does not end there. [`Error::Io`] ends trust; then
     /// [`Error::Untrusted`].
     pub fn write_clean_mark(&mut self, last: EntryId) -> Result<()> {
-        let _alone = lock(&self.shared.flushing);
-        if self.shared.flush_held()? != last {
+        let mut mark = lock(&self.shared.flushing);
+        if self.shared.flush_held(&mut mark)? != last {
             return Err(Error::NotABoundary { after: last.offset });
         }
         let set = lock(&self.shared.marks).set(|marks| marks.clean = Some(last));

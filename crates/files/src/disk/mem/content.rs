@@ -80,9 +80,14 @@ impl Content {
             return;
         }
         self.bytes = bytes;
-        self.pages.split_off(&bytes.div_ceil(PAGE_BYTES));
-        if let Some(last) = self.pages.get_mut(&(bytes / PAGE_BYTES)) {
-            Arc::make_mut(last)[(bytes % PAGE_BYTES) as usize..].fill(0);
+        self.blank_end();
+    }
+
+    /// Makes everything behind the end zero.
+    fn blank_end(&mut self) {
+        self.pages.split_off(&self.bytes.div_ceil(PAGE_BYTES));
+        if let Some(last) = self.pages.get_mut(&(self.bytes / PAGE_BYTES)) {
+            Arc::make_mut(last)[(self.bytes % PAGE_BYTES) as usize..].fill(0);
         }
     }
 
@@ -164,6 +169,8 @@ impl Inode {
             };
             self.stable.take_page(page, &self.now, kept as usize);
         }
+        // No file system shows what stands behind a file's end, also when it grows later.
+        self.stable.blank_end();
         self.now = self.stable.clone();
         self.handles = 0;
     }

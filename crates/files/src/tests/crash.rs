@@ -1,0 +1,210 @@
+//! Random walks with crashes at any moment: what was flushed is there, what was cut is not.
+
+use super::{Dice, Log, batch, open_with, options};
+use crate::MemDisk;
+use cairn_logic::batch::Batch;
+use cairn_logic::ids::Offset;
+
+/// What must be true of a log, whatever happens to the machine.
+struct Walk {
+    seed: u64,
+    disk: MemDisk,
+    dice: Dice,
+    log: Option<Log>,
+    /// What was appended and not cut; some at the front may have been given up.
+    batches: Vec<Batch>,
+    /// How many of them are durable.
+    flushed: usize,
+    epoch: u64,
+    /// What happened, for the one who reads a failure.
+    story: Vec<String>,
+}
+
+/// What was going on when the machine stopped.
+enum Unfinished {
+    Nothing,
+    Append(Vec<Batch>),
+    Cut(usize),
+}
+
+impl Walk {
+    fn new(seed: u64) -> Self {
+        let (disk, dice) = (MemDisk::new(), Dice::new(seed));
+        let log = Some(open_with(&disk, &options()).unwrap());
+        let (batches, story) = (Vec::new(), Vec::new());
+        Self { seed, disk, dice, log, batches, flushed: 0, epoch: 1, story }
+    }
+
+    fn fail(&self, what: &str) -> ! {
+        panic!("seed {}: {what}; {}", self.seed, self.story.join(", "));
+    }
+
+    fn end_of(&self, count: usize) -> Offset {
+        self.batches[..count].last().map_or(Offset::ZERO, |batch| batch.head.last_offset())
+    }
+
+    fn some_batches(&mut self) -> Vec<Batch> {
+        let mut next = self.end_of(self.batches.len()).next().0;
+        let mut made = Vec::new();
+        for _ in 0..=self.dice.below(3) {
+            let large = self.dice.below(12) == 0;
+            let bytes = self.dice.below(if large { 30_000 } else { 3000 }) as usize;
+            let count = 1 + self.dice.below(3) as u32;
+            made.push(batch(self.epoch, next, count, bytes));
+            next += u64::from(count);
+        }
+        made
+    }
+
+    /// One thing that a node does; it may be interrupted by a machine that stops.
+    fn act(&mut self) -> Unfinished {
+        let action = self.dice.below(10);
+        let some = self.some_batches();
+        let keep = self.dice.below(self.batches.len() as u64 + 1) as usize;
+        let (after, flushed) = (self.end_of(keep), self.end_of(self.flushed));
+        let last = self.end_of(self.batches.len());
+        let log = self.log.as_mut().unwrap();
+        match action {
+            0..=4 => {
+                self.story.push(format!("append {}", some.len()));
+                if log.writer.append(&some).is_err() {
+                    return Unfinished::Append(some);
+                }
+                self.batches.extend(some);
+            }
+            5 | 6 => {
+                self.story.push("flush".to_owned());
+                if let Ok(flushed) = log.flusher.flush() {
+                    assert_eq!(flushed.offset, last);
+                    self.flushed = self.batches.len();
+                }
+            }
+            7 if after.next() >= log.reader.first() => {
+                self.story.push(format!("cut to {keep}"));
+                self.epoch += 1;
+                match log.writer.cut(after) {
+                    Ok(None) => assert_eq!(keep, self.batches.len()),
+                    Ok(Some(_)) => {
+                        self.batches.truncate(keep);
+                        self.flushed = keep;
+                    }
+                    Err(_) => return Unfinished::Cut(keep),
+                }
+            }
+            8 => {
+                self.story.push(format!("give up before {after}"));
+                // Only what a snapshot has, so what is committed and flushed.
+                let offset = after.min(flushed);
+                let _ = log.writer.truncate_before(offset);
+            }
+            9 => {
+                self.story.push("clean mark".to_owned());
+                let _ = log.writer.write_clean_mark(log.writer.last());
+            }
+            _ => {}
+        }
+        Unfinished::Nothing
+    }
+
+    /// The machine loses power, or the process its life, perhaps again while it starts.
+    fn restart(&mut self, unfinished: Unfinished) {
+        let machine = self.dice.below(3) > 0;
+        self.story.push(if machine { "crash".to_owned() } else { "kill".to_owned() });
+        self.log = None;
+        for _ in 0..self.dice.below(3) {
+            self.end_run(machine);
+            self.disk.stop_after(self.dice.below(60_000));
+            if open_with(&self.disk, &options()).is_err() {
+                self.story.push("stopped in open".to_owned());
+            }
+        }
+        self.end_run(machine);
+        let log = match open_with(&self.disk, &options()) {
+            Ok(log) => log,
+            Err(error) => self.fail(&error.to_string()),
+        };
+        self.check(&log, &unfinished, machine);
+        self.log = Some(log);
+    }
+
+    fn end_run(&mut self, machine: bool) {
+        let dice = &mut self.dice;
+        if machine {
+            self.disk.crash(&mut |limit| dice.below(limit));
+        } else {
+            self.disk.kill();
+        }
+    }
+
+    fn check(&mut self, log: &Log, unfinished: &Unfinished, machine: bool) {
+        let found = log.all();
+        let first = found.first().map_or(log.reader.first(), |batch| batch.head.first);
+        let given_up = self.batches.iter().take_while(|batch| batch.head.first < first).count();
+        let mut possible = self.batches.clone();
+        let mut least = if machine { self.flushed } else { self.batches.len() };
+        match unfinished {
+            Unfinished::Nothing => {}
+            Unfinished::Append(some) => possible.extend(some.iter().cloned()),
+            Unfinished::Cut(keep) => least = least.min(*keep),
+        }
+        let count = given_up + found.len();
+        if count > possible.len() || found != possible[given_up..count] {
+            self.fail("something else came back");
+        }
+        if count < least {
+            self.fail(&format!("{least} batches were safe, {count} came back"));
+        }
+        let recovered = &log.recovered;
+        if recovered.last.offset != log.reader.last().offset || recovered.last != log.writer.last()
+        {
+            self.fail("the last entry is not the last");
+        }
+        let lost = machine && count < self.batches.len();
+        let cut = matches!(unfinished, Unfinished::Cut(_));
+        if lost && !cut && recovered.is_intact(false, false) {
+            self.fail("entries are lost and the log says it is intact");
+        }
+        if !machine && !recovered.is_intact(true, false) {
+            self.fail("only the process died and the log says it is not intact");
+        }
+        possible.truncate(count);
+        self.batches = possible;
+        self.flushed = count;
+    }
+}
+
+fn walk(seed: u64) -> u64 {
+    let mut walk = Walk::new(seed);
+    let mut restarts = 0;
+    for _ in 0..80 {
+        if walk.dice.below(5) == 0 {
+            walk.disk.stop_after(walk.dice.below(20_000));
+        }
+        let unfinished = walk.act();
+        let stopped = walk.log.as_ref().unwrap().writer.space().is_err();
+        if stopped || walk.dice.below(12) == 0 {
+            walk.restart(unfinished);
+            // The vote has taken note of what was found.
+            walk.log.as_mut().unwrap().writer.remove_clean_mark().unwrap();
+            restarts += 1;
+        }
+        if walk.dice.below(4) == 0 && walk.log.as_ref().unwrap().all().len() > walk.batches.len() {
+            walk.fail("more is read than was appended");
+        }
+    }
+    restarts
+}
+
+#[test]
+fn no_crash_loses_what_was_flushed_or_brings_back_what_was_cut() {
+    let restarts: u64 = (1..=250).map(walk).sum();
+    assert!(restarts > 2000, "only {restarts} restarts");
+}
+
+#[test]
+#[ignore = "a long campaign: 20,000 walks"]
+fn no_crash_in_a_long_campaign() {
+    (1000..21_000).for_each(|seed| {
+        walk(seed);
+    });
+}
