@@ -215,6 +215,8 @@ struct Behind {
     sealed: Epoch,
     since: Instant,
     asked: Option<Instant>,
+    /// The record was read well after the suspicion arose.
+    read: bool,
     said: bool,
 }
 
@@ -280,6 +282,9 @@ impl Judge {
     }
 
     fn on_record(&mut self, now: Instant, record: Record, effects: &mut Vec<JudgeEffect>) {
+        if let Some(behind) = &mut self.behind {
+            behind.read |= now.since(behind.since) >= RETRY;
+        }
         if self.record.as_ref().is_some_and(|known| known.version >= record.version) {
             return;
         }
@@ -315,7 +320,8 @@ impl Judge {
         }
         if report.sealed > record.attempt && self.behind.is_none() {
             let (member, sealed) = (from.id.clone(), report.sealed);
-            let behind = Behind { member, sealed, since: now, asked: None, said: false };
+            let behind =
+                Behind { member, sealed, since: now, asked: None, read: false, said: false };
             self.behind = Some(behind);
         }
         let incarnation = from.incarnation;
@@ -377,7 +383,7 @@ impl Judge {
             self.behind = None;
             return false;
         }
-        if now.since(behind.since) < RETRY {
+        if !behind.read {
             if behind.asked.is_none_or(|at| now.since(at) >= RETRY / 5) {
                 behind.asked = Some(now);
                 effects.push(JudgeEffect::ReadRecord);

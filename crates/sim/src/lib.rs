@@ -1,1 +1,166 @@
-//! Seeded world: clock, network, disk, faults, workload, replay.
+//! The real decision code in a seeded world: clocks, network, disks, faults, clients.
+//!
+//! [`run`] makes one world from a seed: nodes that run [`cairn_host::Host`], rival judges, a keeper
+//! of the record (or, in the global plane, the arbiter's register), clients. Messages are lost,
+//! late, repeated and out of order, links break one way, processes and machines crash, disks fail,
+//! clocks run at different rates. After every event the invariants of
+//! [`cairn_logic::invariants`] hold; once faults stop, the world heals within a bound. The same
+//! seed gives the same world, byte for byte.
+
+mod data;
+mod folder;
+pub mod mutants;
+mod place;
+mod rng;
+mod scenario;
+mod shell;
+mod world;
+
+pub use scenario::Options;
+
+use cairn_logic::invariants::Broken;
+use std::fmt;
+
+/// How a world ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every rule held, and the world healed.
+    Held,
+    /// Every rule held until a judge reported, as it must, that entries may be lost: more had
+    /// failed than the rule bears.
+    Lossy,
+    /// A rule is broken.
+    Broken(Broken),
+}
+
+/// How much happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Events handled.
+    pub events: u64,
+    /// Attempts that became epochs.
+    pub takeovers: u64,
+    /// Changes of configuration in which the master stayed.
+    pub changes: u64,
+    /// Writes answered with OK.
+    pub writes: u64,
+    /// Linearizable reads answered.
+    pub reads: u64,
+    /// Reads of replicas answered.
+    pub stale_reads: u64,
+    /// Processes and machines that crashed or were stopped.
+    pub crashes: u64,
+    /// From the end of the faults to the healed world, in milliseconds.
+    pub healed_ms: u64,
+}
+
+/// What became of one seed.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// A digest of everything that happened.
+    pub digest: u64,
+    /// How much happened.
+    pub stats: Stats,
+    /// The world's kind in a few words.
+    pub scenario: String,
+    /// What happened, one line each: the last 60 lines, or all with [`Options::trace`].
+    pub trace: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether nothing is broken.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        !matches!(self.verdict, Verdict::Broken(_))
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match &self.verdict {
+            Verdict::Held => "held".to_owned(),
+            Verdict::Lossy => "held until a reported loss".to_owned(),
+            Verdict::Broken(broken) => broken.to_string(),
+        };
+        write!(f, "seed {}: {verdict} ({})", self.seed, self.scenario)
+    }
+}
+
+/// Runs the world of `seed` to its end.
+#[must_use]
+pub fn run(seed: u64, options: &Options) -> Outcome {
+    let _broken = mutants::Breaking::begin(options.mutant);
+    world::World::new(seed, options).run()
+}
+
+/// What became of many seeds.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Seeds run.
+    pub seeds: u64,
+    /// Seeds that ended with a reported loss.
+    pub lossy: u64,
+    /// Sums over all seeds (of `healed_ms`: the greatest).
+    pub stats: Stats,
+    /// The first seeds that broke a rule, at most ten.
+    pub broken: Vec<Outcome>,
+}
+
+impl Summary {
+    /// Adds one seed.
+    pub fn add(&mut self, outcome: Outcome) {
+        self.seeds += 1;
+        self.lossy += u64::from(outcome.verdict == Verdict::Lossy);
+        let (sum, one) = (&mut self.stats, outcome.stats);
+        sum.events += one.events;
+        sum.takeovers += one.takeovers;
+        sum.changes += one.changes;
+        sum.writes += one.writes;
+        sum.reads += one.reads;
+        sum.stale_reads += one.stale_reads;
+        sum.crashes += one.crashes;
+        sum.healed_ms = sum.healed_ms.max(one.healed_ms);
+        if !outcome.is_good() && self.broken.len() < 10 {
+            self.broken.push(outcome);
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = &self.stats;
+        write!(
+            f,
+            "sim: seeds={} violations={} lossy={} takeovers={} changes={} crashes={} writes={} \
+             reads={} stale_reads={} events={} healed_ms_max={}",
+            self.seeds,
+            self.broken.len(),
+            self.lossy,
+            s.takeovers,
+            s.changes,
+            s.crashes,
+            s.writes,
+            s.reads,
+            s.stale_reads,
+            s.events,
+            s.healed_ms
+        )
+    }
+}
+
+/// Runs `count` seeds from `first`, stopping after `stop_after` broken ones.
+#[must_use]
+pub fn run_many(first: u64, count: u64, stop_after: usize, options: &Options) -> Summary {
+    let mut summary = Summary::default();
+    for seed in first..first.saturating_add(count) {
+        summary.add(run(seed, options));
+        if summary.broken.len() >= stop_after.clamp(1, 10) {
+            break;
+        }
+    }
+    summary
+}

@@ -383,6 +383,8 @@ fn a_number_never_given_out_stops_the_judge_and_calls_a_person() {
     assert!(effects.contains(&JudgeEffect::ReadRecord), "it may only be late");
     group = group.silent(3);
     let effects = group.later(1100);
+    assert!(effects.contains(&JudgeEffect::ReadRecord), "it asks until it is answered");
+    let effects = group.input(JudgeInput::Record(group.record.clone()));
     assert!(effects.iter().any(|e| matches!(e, JudgeEffect::DirectoryBehind { .. })));
     assert!(!group.opens());
 }

@@ -1,0 +1,200 @@
+//! The data thread of a simulated node: executes, appends, answers clients.
+//!
+//! It holds no keys, only the end of what it has applied; a read shows that end. Everything it
+//! knows of mastership it hears from the control loop, a little late.
+
+use crate::folder::{Applied, unique_body};
+use crate::shell::DataCommand;
+use bytes::Bytes;
+use cairn_logic::batch::{Batch, BatchHead};
+use cairn_logic::ids::{Epoch, Offset};
+use cairn_logic::invariants::{Copy, Held, Witness};
+use cairn_logic::mutant::{Mutant, broken};
+use cairn_logic::record::EpochRecord;
+use cairn_logic::replication::{Admission, Reads};
+use cairn_logic::time::Instant;
+use std::collections::VecDeque;
+
+/// Replies that may wait in one process.
+const WAITING_MAX: usize = 512;
+
+/// A reply that waits.
+#[derive(Clone, Copy, Debug)]
+enum Waiting {
+    /// A write: until it is committed.
+    Write(Copy),
+    /// A read: until what it saw is committed and mastership is proved.
+    Read { seen: Option<Copy>, began: Offset, token: u64 },
+}
+
+/// What became of replies.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Answered {
+    pub writes: u64,
+    pub reads: u64,
+}
+
+/// The data thread.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub applied: Applied,
+    reads: Reads,
+    /// The epoch it appends in, while it is master.
+    epoch: Option<Epoch>,
+    admission: Option<Admission>,
+    read_until: Option<Instant>,
+    /// The greatest round of acknowledgements that is complete.
+    confirmed: u64,
+    /// The last round asked for.
+    token: u64,
+    committed: Offset,
+    waiting: VecDeque<Waiting>,
+}
+
+impl Data {
+    pub(crate) fn new(reads: Reads) -> Self {
+        Self {
+            applied: Applied::default(),
+            reads,
+            epoch: None,
+            admission: None,
+            read_until: None,
+            confirmed: 0,
+            token: 0,
+            committed: Offset::ZERO,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Hears from the control loop; an epoch record may have to be appended.
+    pub(crate) fn hear(
+        &mut self,
+        command: DataCommand,
+        unix_ms: u64,
+        witness: &Witness,
+        folder: &cairn_logic::invariants::Folder,
+    ) -> Result<Option<Batch>, cairn_logic::invariants::Broken> {
+        match command {
+            DataCommand::Rebuild => self.applied = Applied::default(),
+            DataCommand::Apply(batch) => {
+                let copy = self.applied.apply(&batch);
+                witness.applies(folder, &copy)?;
+            }
+            DataCommand::Committed(up_to) => self.committed = self.committed.max(up_to),
+            DataCommand::BecomeMaster { epoch } => self.epoch = Some(epoch),
+            DataCommand::OpenEpoch(record) if self.epoch.is_some() => {
+                return Ok(Some(self.open_epoch(&record, unix_ms)));
+            }
+            DataCommand::OpenEpoch(_) => {}
+            DataCommand::StepDown(_) => {
+                self.epoch = None;
+                self.admission = None;
+                self.read_until = None;
+                self.waiting.clear();
+            }
+            DataCommand::Admission(admission) => self.admission = Some(admission),
+            DataCommand::ReadUntil(until) => self.read_until = until,
+            DataCommand::ReadsConfirmed(token) => self.confirmed = self.confirmed.max(token),
+        }
+        Ok(None)
+    }
+
+    fn open_epoch(&mut self, record: &EpochRecord, unix_ms: u64) -> Batch {
+        self.epoch = Some(record.epoch);
+        let body = Bytes::from(record.encode());
+        self.append(record.epoch, 1, true, true, body, unix_ms)
+    }
+
+    fn append(
+        &mut self,
+        epoch: Epoch,
+        count: u32,
+        authority: bool,
+        opens_epoch: bool,
+        body: Bytes,
+        time_ms: u64,
+    ) -> Batch {
+        let first = self.applied.offset().next();
+        let head = BatchHead { epoch, first, count, time_ms, authority, opens_epoch };
+        let batch = Batch { head, body };
+        self.applied.apply(&batch);
+        batch
+    }
+
+    /// A client's write: appended, or refused before that.
+    pub(crate) fn write(
+        &mut self,
+        serial: u64,
+        unix_ms: u64,
+        witness: &mut Witness,
+    ) -> Result<Option<Batch>, cairn_logic::invariants::Broken> {
+        let Some(epoch) = self.epoch else { return Ok(None) };
+        if self.admission != Some(Admission::Open) || self.waiting.len() >= WAITING_MAX {
+            return Ok(None);
+        }
+        let (count, authority) = (1 + u32::from(serial % 3 == 0), serial % 11 == 0);
+        let batch = self.append(epoch, count, authority, false, unique_body(serial), unix_ms);
+        if let Some(copy) = self.applied.0 {
+            if broken(Mutant::AnswerAtAppend) {
+                witness.answers_write(&copy)?;
+            }
+            self.waiting.push_back(Waiting::Write(copy));
+        }
+        Ok(Some(batch))
+    }
+
+    /// A client's linearizable read: evaluated now, released when it may be. The round of
+    /// acknowledgements to ask for, if it needs one.
+    pub(crate) fn read(&mut self, began: Offset) -> Option<u64> {
+        let serves = self.epoch.is_some() || broken(Mutant::ReadBeforeActive);
+        if !serves || self.waiting.len() >= WAITING_MAX {
+            return None;
+        }
+        self.token += 1;
+        let (seen, token) = (self.applied.0, self.token);
+        self.waiting.push_back(Waiting::Read { seen, began, token });
+        (self.reads == Reads::Confirm).then_some(token)
+    }
+
+    /// Releases what may be released, by a fresh clock.
+    pub(crate) fn release(
+        &mut self,
+        now: Instant,
+        witness: &mut Witness,
+    ) -> Result<Answered, cairn_logic::invariants::Broken> {
+        let mut answered = Answered::default();
+        let mut left = VecDeque::with_capacity(self.waiting.len());
+        for waiting in std::mem::take(&mut self.waiting) {
+            match waiting {
+                Waiting::Write(copy) if copy.last.offset <= self.committed => {
+                    witness.answers_write(&copy)?;
+                    answered.writes += 1;
+                }
+                Waiting::Read { seen, began, token } if self.may_show(seen, token, now) => {
+                    witness.answers_read(seen.as_ref(), began)?;
+                    answered.reads += 1;
+                }
+                _ => left.push_back(waiting),
+            }
+        }
+        self.waiting = left;
+        Ok(answered)
+    }
+
+    fn may_show(&self, seen: Option<Copy>, token: u64, now: Instant) -> bool {
+        let dirty = seen.is_some_and(|copy| copy.last.offset > self.committed);
+        let proved = match self.reads {
+            Reads::Lease => self.read_until.is_some_and(|until| now < until),
+            Reads::Confirm => self.confirmed >= token,
+        };
+        proved && (!dirty || broken(Mutant::DirtyRead))
+    }
+
+    /// A read that may be stale: LOADING while a former master's state may have to be undone.
+    pub(crate) fn stale_read(&self, witness: &Witness) -> Held {
+        if self.applied.offset() > self.committed {
+            return Ok(());
+        }
+        witness.answers_stale_read(self.applied.0.as_ref())
+    }
+}

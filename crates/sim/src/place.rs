@@ -1,0 +1,162 @@
+//! One machine of the world: its clock, its process, its folder.
+
+use crate::data::Data;
+use crate::folder::Folder;
+use crate::shell::{DataCommand, Shell};
+use cairn_host::{Event, Host, ReadFor};
+use cairn_logic::arbiter::{Acceptor, AcceptorState, Proposer, Reply, Request, Seat, Token};
+use cairn_logic::batch::Batch;
+use cairn_logic::ids::{NodeId, Offset, Version};
+use cairn_logic::judge::{Judge, JudgeInput};
+use cairn_logic::message::Sender;
+use cairn_logic::time::Instant;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Something that happens at one place.
+#[derive(Clone, Debug)]
+pub(crate) enum Local {
+    /// The node's control loop and data thread look around.
+    Tick,
+    /// For the host.
+    Host(Box<Event>),
+    /// The disk has done the first of its queue.
+    DiskDone,
+    /// The log was read.
+    ReadLog { from: Offset, up_to: Offset, bytes_max: usize, why: ReadFor },
+    /// It ends, cleanly if it can.
+    Stop,
+    /// For the data thread.
+    Data(DataCommand),
+    /// The data thread's batch reaches the control loop.
+    Appended(Batch),
+    /// A client asks the data thread.
+    Client(ClientOp),
+    /// For the judge.
+    Judge(Box<JudgeInput>),
+    /// For the acceptor, from the proposer at a place.
+    Ask { from: usize, request: Box<Request> },
+    /// The acceptor's state is flushed.
+    Stored { state: Box<AcceptorState>, to: usize, reply: Box<Reply> },
+    /// For the proposer.
+    Reply { from: Seat, reply: Box<Reply> },
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientOp {
+    Write,
+    /// A linearizable read; it must see what was answered when it began.
+    Read {
+        began: Offset,
+    },
+    /// A read that may be stale.
+    Stale,
+}
+
+/// A monotonic clock with a rate of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    pub offset: u64,
+    /// Thousandths of the true rate.
+    pub rate: u64,
+}
+
+impl Clock {
+    pub(crate) fn read(&self, now: u64) -> Instant {
+        let run = u128::from(now) * u128::from(self.rate) / 1000;
+        Instant::from_nanos(self.offset + u64::try_from(run).expect("runs are short"))
+    }
+}
+
+/// What a proposer's operation is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    Found,
+    /// For the replica and the judge alike.
+    Read,
+    /// The master's change.
+    Change,
+    /// The judge's.
+    Attempt(Version),
+}
+
+/// What runs on a node of the world.
+pub(crate) struct Process {
+    pub host: Host<Shell>,
+    pub data: Data,
+    /// Neither thread hears the other out of order: the time of the last word each way.
+    pub to_control: u64,
+    pub to_data: u64,
+    pub report_at: u64,
+}
+
+/// The global plane's part of a process.
+pub(crate) struct Register {
+    pub proposer: Proposer,
+    pub asked: BTreeMap<Token, Purpose>,
+    pub token: Token,
+}
+
+/// One machine.
+pub(crate) struct Place {
+    pub id: NodeId,
+    pub clock: Clock,
+    /// Counts its processes: what was meant for an older one is dropped.
+    pub generation: u64,
+    pub up: bool,
+    /// What comes while it is paused, in order.
+    pub paused: Option<VecDeque<Local>>,
+    /// Data and global nodes.
+    pub folder: Option<Folder>,
+    pub process: Option<Process>,
+    pub judge: Option<Judge>,
+    pub has_judge: bool,
+    pub register: Option<Register>,
+    /// Acceptors: what is flushed, and what runs.
+    pub kept: Option<AcceptorState>,
+    pub acceptor: Option<Acceptor>,
+    pub acceptor_free: u64,
+    /// When it reads the record again, though nothing tells it to.
+    pub read_at: u64,
+    /// The next write or flush fails.
+    pub disk_fails: bool,
+}
+
+impl Place {
+    pub(crate) fn new(id: &str, clock: Clock) -> Self {
+        Self {
+            id: NodeId::new(id),
+            clock,
+            generation: 0,
+            up: false,
+            paused: None,
+            folder: None,
+            process: None,
+            judge: None,
+            has_judge: false,
+            register: None,
+            kept: None,
+            acceptor: None,
+            acceptor_free: 0,
+            read_at: 0,
+            disk_fails: false,
+        }
+    }
+
+    /// Its name and folder; a machine without a log has incarnation 0.
+    pub(crate) fn sender(&self) -> Sender {
+        let incarnation = self.folder.as_ref().map(|folder| folder.incarnation);
+        let incarnation = incarnation.unwrap_or(cairn_logic::ids::Incarnation(0));
+        Sender { id: self.id.clone(), incarnation }
+    }
+
+    pub(crate) fn folder_name(&self) -> cairn_logic::invariants::Folder {
+        let sender = self.sender();
+        (sender.id, sender.incarnation)
+    }
+
+    /// Its acceptor's identity; the acceptor's file survives the log's.
+    pub(crate) fn seat(&self) -> Seat {
+        Seat { id: self.id.clone(), incarnation: cairn_logic::ids::Incarnation(1) }
+    }
+}

@@ -1,0 +1,74 @@
+//! Faults stop; the world must heal.
+
+use super::super::{Ev, MS, World};
+use crate::scenario::Faults;
+use cairn_logic::invariants::{Broken, Held};
+use cairn_logic::message::Position;
+use std::fmt::Write as _;
+
+impl World {
+    /// Ends all faults the first time, then looks whether the world has healed.
+    pub(in super::super) fn look(&mut self) -> Held {
+        let Some((since, writes)) = self.calm else {
+            self.calm = Some((self.now, self.stats.writes));
+            self.end_faults();
+            self.push(20 * MS, Ev::Look);
+            return Ok(());
+        };
+        if self.is_healed() && self.stats.writes > writes {
+            self.stats.healed_ms = (self.now - since) / MS;
+            self.healed = true;
+            return Ok(());
+        }
+        if self.now - since > self.options.healing_ms * MS {
+            return Err(Broken { rule: "L1 Heals", facts: self.describe() });
+        }
+        if !self.is_healed() {
+            // A write counts only once everything else is well.
+            self.calm = Some((since, self.stats.writes));
+        }
+        self.push(20 * MS, Ev::Look);
+        Ok(())
+    }
+
+    fn end_faults(&mut self) {
+        self.note(|| "faults end".to_owned());
+        self.faults = Faults::default();
+        self.odd_wish = None;
+        self.links.mend_all();
+        for place in 0..self.places.len() {
+            self.places[place].disk_fails = false;
+            self.push(MS, Ev::Resume(place));
+            self.push(2 * MS, Ev::Restart(place));
+        }
+    }
+
+    /// No open attempt, the members asked for, all of them up and intact, a master that serves.
+    fn is_healed(&self) -> bool {
+        let record = self.witness.record();
+        let complete = record.members.len() == usize::from(self.asked.mode.wanted)
+            && record.wanted == self.asked.mode.wanted
+            && record.rule == self.asked.mode.rule;
+        let well = record.members.iter().all(|member| {
+            let there = self.places.iter().find(|there| there.id == member.id);
+            let replica = there.and_then(|t| t.process.as_ref()).map(|p| p.host.replica());
+            there.is_some_and(|there| record.names(&there.id, there.sender().incarnation))
+                && replica.is_some_and(|r| {
+                    let master = record.master.as_ref() == Some(&member.id);
+                    let serves = r.position() == Position::Master(record.epoch);
+                    r.vote().intact && (!master || serves)
+                })
+        });
+        complete && well && !record.open && record.master.is_some()
+    }
+
+    fn describe(&self) -> String {
+        let mut text = format!("not healed: {:?}", self.witness.record());
+        for there in &self.places {
+            let Some(process) = &there.process else { continue };
+            let status = process.host.replica().status(there.clock.read(self.now));
+            let _ = write!(text, "; {} {status:?}", there.id);
+        }
+        text
+    }
+}

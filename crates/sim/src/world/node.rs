@@ -1,0 +1,225 @@
+//! What happens at one place: its process takes inputs, its disk finishes things.
+
+use super::{Ev, MS, US, World};
+use crate::folder::DiskOp;
+use crate::place::{ClientOp, Local};
+use cairn_host::Event;
+use cairn_logic::ids::EntryId;
+use cairn_logic::invariants::{Broken, Held};
+use cairn_logic::judge::JudgeInput;
+use cairn_logic::message::Position;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+impl World {
+    pub(super) fn local(&mut self, place: usize, what: Local) -> Held {
+        match what {
+            Local::Tick => self.tick(place),
+            Local::Host(event) => self.host(place, *event),
+            Local::DiskDone => self.disk_done(place),
+            Local::ReadLog { from, up_to, bytes_max, why } => {
+                let Some(folder) = &self.places[place].folder else { return Ok(()) };
+                let batches = folder.read(from, up_to, bytes_max);
+                self.host(place, Event::Read { why, batches })
+            }
+            Local::Data(command) => {
+                let unix_ms = self.unix_ms();
+                let folder = self.places[place].folder_name();
+                let Some(process) = &mut self.places[place].process else { return Ok(()) };
+                let made = process.data.hear(command, unix_ms, &self.witness, &folder)?;
+                if let Some(batch) = made {
+                    self.appended(place, batch);
+                }
+                self.release(place)
+            }
+            Local::Stop => self.stop_now(place),
+            Local::Appended(batch) => self.host(place, Event::Appended(batch)),
+            Local::Client(op) => self.serve(place, op),
+            Local::Judge(input) => self.judge(place, *input),
+            Local::Ask { from, request } => {
+                self.acceptor(place, from, *request);
+                Ok(())
+            }
+            Local::Stored { state, to, reply } => self.stored(place, *state, to, *reply),
+            Local::Reply { from, reply } => self.proposer(place, &from, *reply),
+        }
+    }
+
+    pub(super) fn unix_ms(&self) -> u64 {
+        1_700_000_000_000 + self.now / MS
+    }
+
+    /// Gives an event to the host and performs what it asks.
+    pub(super) fn host(&mut self, place: usize, event: Event) -> Held {
+        let (now, unix_ms) = (self.places[place].clock.read(self.now), self.unix_ms());
+        let Some(process) = &mut self.places[place].process else { return Ok(()) };
+        process.host.world.now = now;
+        process.host.world.unix_ms = unix_ms;
+        let handled = catch_unwind(AssertUnwindSafe(|| process.host.handle(event)));
+        if let Err(panic) = handled {
+            return Err(self.panicked(place, panic.as_ref()));
+        }
+        self.perform(place)
+    }
+
+    pub(super) fn panicked(&self, place: usize, panic: &(dyn std::any::Any + Send)) -> Broken {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let text = text.unwrap_or_else(|| "a panic".to_owned());
+        Broken { rule: "Assertion", facts: format!("{}: {text}", self.places[place].id) }
+    }
+
+    fn tick(&mut self, place: usize) -> Held {
+        let after = self.rng.between(6, 14) * MS;
+        self.push_own(place, after, Local::Tick);
+        if self.places[place].process.is_some() {
+            self.background_flush(place);
+            self.host(place, Event::Tick)?;
+            self.report(place);
+            self.release(place)?;
+        }
+        self.tick_register(place)?;
+        self.poll_record(place);
+        self.judge(place, JudgeInput::Tick)
+    }
+
+    /// The log writer flushes now and then, whoever asks.
+    fn background_flush(&mut self, place: usize) {
+        let due = self.rng.chance(200);
+        let Some(folder) = &mut self.places[place].folder else { return };
+        if due && folder.queue.is_empty() && folder.durable < folder.log.len() {
+            folder.queue.push_back(DiskOp::Flush);
+            self.disk_next(place);
+        }
+    }
+
+    /// Tells the judges: often while the master is silent.
+    fn report(&mut self, place: usize) {
+        let now = self.places[place].clock.read(self.now);
+        let from = self.places[place].sender();
+        let Some(process) = &mut self.places[place].process else { return };
+        if self.now < process.report_at {
+            return;
+        }
+        let report = process.host.replica().report(now);
+        let silent = report.master_silence > self.scenario.timing.heartbeat * 3;
+        process.report_at =
+            self.now + if silent || report.relief.is_some() { 30 } else { 200 } * MS;
+        for judge in self.judges() {
+            let input = JudgeInput::Report { from: from.clone(), report: report.clone() };
+            self.transmit(place, judge, Local::Judge(Box::new(input)));
+        }
+    }
+
+    /// Starts the next thing the disk is to do.
+    pub(super) fn disk_next(&mut self, place: usize) {
+        let Some(folder) = &mut self.places[place].folder else { return };
+        if folder.busy {
+            return;
+        }
+        let Some(op) = folder.queue.front() else { return };
+        folder.busy = true;
+        let quick = matches!(op, DiskOp::Write(_));
+        let takes = match (quick, self.rng.below(1000)) {
+            (true, 0..=4) => self.rng.between(5, 60) * MS,
+            (true, _) => self.rng.between(10, 150) * US,
+            (false, 0..=9) => self.rng.between(20, 300) * MS,
+            (false, _) => self.rng.between(100, 1500) * US,
+        };
+        self.push_own(place, takes, Local::DiskDone);
+    }
+
+    fn disk_done(&mut self, place: usize) -> Held {
+        if std::mem::take(&mut self.places[place].disk_fails) {
+            self.note(|| format!("disk of place {place} fails"));
+            self.end_process(place, super::faults::End::DiskFailed)?;
+            self.push(50 * MS, Ev::Restart(place));
+            return Ok(());
+        }
+        let name = self.places[place].folder_name();
+        let there = &mut self.places[place];
+        let Some(folder) = &mut there.folder else { return Ok(()) };
+        folder.busy = false;
+        let Some(op) = folder.queue.pop_front() else { return Ok(()) };
+        let event = match op {
+            DiskOp::Write(batches) => {
+                let copies = folder.write(batches);
+                let last = folder.last();
+                for copy in copies {
+                    self.witness.written(&name, copy)?;
+                }
+                Event::Written(last)
+            }
+            DiskOp::Flush => {
+                for stored in &folder.log[folder.durable..] {
+                    self.witness.flushed(&name, stored.copy);
+                }
+                folder.durable = folder.log.len();
+                Event::Flushed(folder.last())
+            }
+            DiskOp::Vote(vote) => {
+                folder.clean = None;
+                folder.vote = vote;
+                self.witness.votes(&name, folder.vote.sealed)?;
+                Event::VotePersisted
+            }
+            DiskOp::Cut(after) => {
+                let known = there.process.as_ref().map(|p| p.host.replica().committed());
+                let cut = folder.cut(after);
+                self.witness.cuts(&name, known.unwrap_or_default(), &cut)?;
+                let from = cut.first().map_or(EntryId::ZERO, |copy| copy.last);
+                self.note(|| format!("{} cuts {} batches from {from}", name.0, cut.len()));
+                Event::CutDone
+            }
+        };
+        self.disk_next(place);
+        self.host(place, event)
+    }
+
+    /// The data thread made a batch: the control loop hears of it a little later, in order.
+    fn appended(&mut self, place: usize, batch: cairn_logic::batch::Batch) {
+        let wait = self.rng.between(5, 300) * US;
+        let now = self.now;
+        let Some(process) = &mut self.places[place].process else { return };
+        process.to_control = (now + wait).max(process.to_control + 1);
+        let after = process.to_control - now;
+        self.push_own(place, after, Local::Appended(batch));
+    }
+
+    fn serve(&mut self, place: usize, op: ClientOp) -> Held {
+        let unix_ms = self.unix_ms();
+        self.serial += 1;
+        let Some(process) = &mut self.places[place].process else { return Ok(()) };
+        match op {
+            ClientOp::Write => {
+                let made = process.data.write(self.serial, unix_ms, &mut self.witness)?;
+                if let Some(batch) = made {
+                    self.appended(place, batch);
+                }
+            }
+            ClientOp::Read { began } => {
+                if let Some(token) = process.data.read(began) {
+                    let wait = self.rng.between(5, 100) * US;
+                    let event = Event::ConfirmReads { token };
+                    self.push_own(place, wait, Local::Host(Box::new(event)));
+                }
+            }
+            ClientOp::Stale => {
+                if process.host.replica().position() == Position::Follower {
+                    process.data.stale_read(&self.witness)?;
+                    self.stats.stale_reads += 1;
+                }
+            }
+        }
+        self.release(place)
+    }
+
+    /// Releases replies by a fresh clock.
+    fn release(&mut self, place: usize) -> Held {
+        let now = self.places[place].clock.read(self.now);
+        let Some(process) = &mut self.places[place].process else { return Ok(()) };
+        let answered = process.data.release(now, &mut self.witness)?;
+        self.stats.writes += answered.writes;
+        self.stats.reads += answered.reads;
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! Performs what hosts ask, in their order.
+
+use super::{US, World};
+use crate::folder::DiskOp;
+use crate::place::Local;
+use crate::shell::{Command, DataCommand};
+use cairn_host::Event;
+use cairn_logic::invariants::{Broken, Held};
+use cairn_logic::judge::JudgeInput;
+use cairn_logic::message::{Answer, Message, Position};
+use cairn_logic::replication::Alarm;
+
+impl World {
+    pub(super) fn perform(&mut self, place: usize) -> Held {
+        let Some(process) = &mut self.places[place].process else { return Ok(()) };
+        for command in std::mem::take(&mut process.host.world.commands) {
+            self.command(place, command)?;
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, place: usize, command: Command) -> Held {
+        match command {
+            Command::Vote(vote) => self.disk(place, DiskOp::Vote(vote)),
+            Command::Write(batches) => self.disk(place, DiskOp::Write(batches)),
+            Command::Flush => self.disk(place, DiskOp::Flush),
+            Command::Cut(after) => self.disk(place, DiskOp::Cut(after)),
+            Command::Read { from, up_to, bytes_max, why } => {
+                let wait = self.rng.between(20, 2000) * US;
+                self.push_own(place, wait, Local::ReadLog { from, up_to, bytes_max, why });
+            }
+            Command::Send { to, message, bodies } => return self.send(place, &to, message, bodies),
+            Command::Answer(answer) => return self.answer(place, answer),
+            Command::AskRecord { expected, record } => self.ask_record(place, expected, record),
+            Command::ReadRecord => self.read_record(place),
+            Command::Data(command) => return self.tell(place, command),
+            Command::Alarm(alarm) => return self.alarm(place, alarm),
+        }
+        Ok(())
+    }
+
+    fn disk(&mut self, place: usize, op: DiskOp) {
+        if let Some(folder) = &mut self.places[place].folder {
+            folder.queue.push_back(op);
+        }
+        self.disk_next(place);
+    }
+
+    fn send(
+        &mut self,
+        place: usize,
+        to: &cairn_logic::ids::NodeId,
+        body: Message,
+        bodies: Vec<bytes::Bytes>,
+    ) -> Held {
+        if let Message::Ack(ack) = &body {
+            self.witness.acknowledges(&self.places[place].folder_name(), ack.epoch)?;
+        }
+        let Some(target) = self.places.iter().position(|there| there.id == *to) else {
+            return Ok(());
+        };
+        let from = self.places[place].sender();
+        let event = Event::Message { from, body, bodies };
+        self.transmit(place, target, Local::Host(Box::new(event)));
+        Ok(())
+    }
+
+    fn answer(&mut self, place: usize, answer: Answer) -> Held {
+        let from = self.places[place].sender();
+        if let Answer::Sealed(sealed) = &answer {
+            let durable = self.places[place].folder.as_ref().map(|folder| folder.vote.sealed);
+            let name = self.places[place].folder_name();
+            self.witness.answers_seal(&name, sealed.attempt, durable.unwrap_or_default())?;
+        }
+        for judge in self.judges() {
+            let input = JudgeInput::Answer { from: from.clone(), answer: answer.clone() };
+            self.transmit(place, judge, Local::Judge(Box::new(input)));
+        }
+        Ok(())
+    }
+
+    /// Tells the data thread, a little later, in order.
+    fn tell(&mut self, place: usize, command: DataCommand) -> Held {
+        let name = self.places[place].folder_name();
+        let wait = self.rng.between(1, 150) * US;
+        let now = self.now;
+        let there = &mut self.places[place];
+        let (Some(process), Some(folder)) = (&mut there.process, &there.folder) else {
+            return Ok(());
+        };
+        let life = process.host.replica().vote().life;
+        match (&command, process.host.replica().position()) {
+            (DataCommand::Committed(up_to), Position::Master(epoch)) => {
+                self.witness.commits(&name, epoch, &folder.copies_to(*up_to))?;
+            }
+            (DataCommand::BecomeMaster { epoch }, _) => {
+                self.witness.becomes_master(&name, life, *epoch, &folder.copies())?;
+            }
+            _ => {}
+        }
+        process.to_data = (now + wait).max(process.to_data + 1);
+        let after = process.to_data - now;
+        if let DataCommand::BecomeMaster { epoch } = &command {
+            let epoch = *epoch;
+            self.note(|| format!("{} becomes master of {epoch}", name.0));
+        }
+        if let DataCommand::StepDown(epoch) = &command {
+            let epoch = *epoch;
+            self.note(|| format!("{} leaves {epoch}", name.0));
+        }
+        self.push_own(place, after, Local::Data(command));
+        Ok(())
+    }
+
+    fn alarm(&mut self, place: usize, alarm: Alarm) -> Held {
+        let id = self.places[place].id.clone();
+        if let Alarm::CutBelowCommitted { .. } = alarm {
+            return Err(Broken { rule: "I8 NoCut", facts: format!("{id}: {alarm:?}") });
+        }
+        self.note(|| format!("{id} alarms: {alarm:?}"));
+        Ok(())
+    }
+}
