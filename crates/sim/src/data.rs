@@ -27,6 +27,16 @@ enum Waiting {
     Read { seen: Option<Copy>, began: Offset, token: u64 },
 }
 
+/// What the data thread tells the control loop, in order.
+#[derive(Clone, Debug)]
+pub(crate) enum ToControl {
+    Appended(Batch),
+    /// No more batches of that mastership come.
+    SteppedDown,
+    /// A batch to apply, or a mastership, does not follow the state.
+    Gap,
+}
+
 /// What became of replies.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Answered {
@@ -49,6 +59,8 @@ pub(crate) struct Data {
     token: u64,
     committed: Offset,
     waiting: VecDeque<Waiting>,
+    /// Applies nothing until it is rebuilt.
+    gap: bool,
 }
 
 impl Data {
@@ -63,27 +75,39 @@ impl Data {
             token: 0,
             committed: Offset::ZERO,
             waiting: VecDeque::new(),
+            gap: false,
         }
     }
 
-    /// Hears from the control loop; an epoch record may have to be appended.
+    /// Hears from the control loop, and answers.
     pub(crate) fn hear(
         &mut self,
         command: DataCommand,
         unix_ms: u64,
         witness: &Witness,
         folder: &cairn_logic::invariants::Folder,
-    ) -> Result<Option<Batch>, cairn_logic::invariants::Broken> {
+    ) -> Result<Option<ToControl>, cairn_logic::invariants::Broken> {
         match command {
-            DataCommand::Rebuild => self.applied = Applied::default(),
+            DataCommand::Rebuild => (self.applied, self.gap) = (Applied::default(), false),
+            DataCommand::Apply(_) if self.gap => {}
             DataCommand::Apply(batch) => {
+                if self.epoch.is_some() || batch.head.first != self.applied.offset().next() {
+                    self.gap = true;
+                    return Ok(Some(ToControl::Gap));
+                }
                 let copy = self.applied.apply(&batch);
                 witness.applies(folder, &copy)?;
             }
             DataCommand::Committed(up_to) => self.committed = self.committed.max(up_to),
-            DataCommand::BecomeMaster { epoch } => self.epoch = Some(epoch),
+            DataCommand::BecomeMaster { epoch, last } => {
+                if self.gap || self.applied.offset() != last.offset {
+                    self.gap = true;
+                    return Ok(Some(ToControl::Gap));
+                }
+                self.epoch = Some(epoch);
+            }
             DataCommand::OpenEpoch(record) if self.epoch.is_some() => {
-                return Ok(Some(self.open_epoch(&record, unix_ms)));
+                return Ok(Some(ToControl::Appended(self.open_epoch(&record, unix_ms))));
             }
             DataCommand::OpenEpoch(_) => {}
             DataCommand::StepDown(_) => {
@@ -91,6 +115,7 @@ impl Data {
                 self.admission = None;
                 self.read_until = None;
                 self.waiting.clear();
+                return Ok(Some(ToControl::SteppedDown));
             }
             DataCommand::Admission(admission) => self.admission = Some(admission),
             DataCommand::ReadUntil(until) => self.read_until = until,
@@ -192,7 +217,7 @@ impl Data {
 
     /// A read that may be stale: LOADING while a former master's state may have to be undone.
     pub(crate) fn stale_read(&self, witness: &Witness) -> Held {
-        if self.applied.offset() > self.committed {
+        if self.gap || self.applied.offset() > self.committed {
             return Ok(());
         }
         witness.answers_stale_read(self.applied.0.as_ref())

@@ -1,11 +1,10 @@
 //! One machine of the world: its clock, its process, its folder.
 
-use crate::data::Data;
+use crate::data::{Data, ToControl};
 use crate::folder::Folder;
 use crate::shell::{DataCommand, Shell};
 use cairn_host::{Event, Host, ReadFor};
 use cairn_logic::arbiter::{Acceptor, AcceptorState, Proposer, Reply, Request, Seat, Token};
-use cairn_logic::batch::Batch;
 use cairn_logic::ids::{NodeId, Offset, Version};
 use cairn_logic::judge::{Judge, JudgeInput};
 use cairn_logic::message::Sender;
@@ -27,8 +26,8 @@ pub(crate) enum Local {
     Stop,
     /// For the data thread.
     Data(DataCommand),
-    /// The data thread's batch reaches the control loop.
-    Appended(Batch),
+    /// The data thread's word reaches the control loop.
+    ToControl(ToControl),
     /// A client asks the data thread.
     Client(ClientOp),
     /// For the judge.

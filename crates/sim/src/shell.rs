@@ -31,7 +31,7 @@ pub(crate) enum DataCommand {
     Rebuild,
     Apply(Batch),
     Committed(Offset),
-    BecomeMaster { epoch: Epoch },
+    BecomeMaster { epoch: Epoch, last: EntryId },
     OpenEpoch(EpochRecord),
     StepDown(Epoch),
     Admission(Admission),
@@ -118,8 +118,8 @@ impl World for Shell {
         self.tell(DataCommand::Committed(up_to));
     }
 
-    fn become_master(&mut self, epoch: Epoch, _last: EntryId, _record: &Record) {
-        self.tell(DataCommand::BecomeMaster { epoch });
+    fn become_master(&mut self, epoch: Epoch, last: EntryId, _record: &Record) {
+        self.tell(DataCommand::BecomeMaster { epoch, last });
     }
 
     fn open_epoch(&mut self, record: &EpochRecord) {

@@ -123,7 +123,9 @@ pub fn cause_to_open(facts: &Facts<'_>) -> Option<Cause> {
     }
     let heard = facts.reports.get(master).filter(|heard| facts.is_fresh(heard));
     if let Some(heard) = heard {
-        let settled = since_change.is_none_or(|t| t >= facts.timing.silence_max);
+        // What it said before it could read the record says nothing.
+        let known_for = facts.record_since.map(|since| heard.at.since(since));
+        let settled = known_for.is_none_or(|t| t >= facts.timing.silence_max);
         let other_life = facts.master_life.is_some_and(|life| heard.report.life > life);
         if other_life || (settled && !masters(&heard.report, record.epoch)) {
             return Some(Cause::NewLife);

@@ -1,6 +1,7 @@
 //! What happens at one place: its process takes inputs, its disk finishes things.
 
 use super::{Ev, MS, US, World};
+use crate::data::ToControl;
 use crate::folder::DiskOp;
 use crate::place::{ClientOp, Local};
 use cairn_host::Event;
@@ -26,13 +27,17 @@ impl World {
                 let folder = self.places[place].folder_name();
                 let Some(process) = &mut self.places[place].process else { return Ok(()) };
                 let made = process.data.hear(command, unix_ms, &self.witness, &folder)?;
-                if let Some(batch) = made {
-                    self.appended(place, batch);
+                if let Some(word) = made {
+                    self.to_control(place, word);
                 }
                 self.release(place)
             }
             Local::Stop => self.stop_now(place),
-            Local::Appended(batch) => self.host(place, Event::Appended(batch)),
+            Local::ToControl(ToControl::Appended(batch)) => {
+                self.host(place, Event::Appended(batch))
+            }
+            Local::ToControl(ToControl::SteppedDown) => self.host(place, Event::SteppedDown),
+            Local::ToControl(ToControl::Gap) => self.host(place, Event::Astray),
             Local::Client(op) => self.serve(place, op),
             Local::Judge(input) => self.judge(place, *input),
             Local::Ask { from, request } => {
@@ -175,14 +180,14 @@ impl World {
         self.host(place, event)
     }
 
-    /// The data thread made a batch: the control loop hears of it a little later, in order.
-    fn appended(&mut self, place: usize, batch: cairn_logic::batch::Batch) {
+    /// The control loop hears from the data thread a little later, in order.
+    fn to_control(&mut self, place: usize, word: ToControl) {
         let wait = self.rng.between(5, 300) * US;
         let now = self.now;
         let Some(process) = &mut self.places[place].process else { return };
         process.to_control = (now + wait).max(process.to_control + 1);
         let after = process.to_control - now;
-        self.push_own(place, after, Local::Appended(batch));
+        self.push_own(place, after, Local::ToControl(word));
     }
 
     fn serve(&mut self, place: usize, op: ClientOp) -> Held {
@@ -193,7 +198,7 @@ impl World {
             ClientOp::Write => {
                 let made = process.data.write(self.serial, unix_ms, &mut self.witness)?;
                 if let Some(batch) = made {
-                    self.appended(place, batch);
+                    self.to_control(place, ToControl::Appended(batch));
                 }
             }
             ClientOp::Read { began } => {

@@ -90,17 +90,18 @@ impl World {
         };
         let life = process.host.replica().vote().life;
         match (&command, process.host.replica().position()) {
-            (DataCommand::Committed(up_to), Position::Master(epoch)) => {
-                self.witness.commits(&name, epoch, &folder.copies_to(*up_to))?;
+            (DataCommand::Committed(_) | DataCommand::Apply(_), Position::Master(epoch)) => {
+                let up_to = process.host.replica().committed();
+                self.witness.commits(&name, epoch, &folder.copies_to(up_to))?;
             }
-            (DataCommand::BecomeMaster { epoch }, _) => {
+            (DataCommand::BecomeMaster { epoch, .. }, _) => {
                 self.witness.becomes_master(&name, life, *epoch, &folder.copies())?;
             }
             _ => {}
         }
         process.to_data = (now + wait).max(process.to_data + 1);
         let after = process.to_data - now;
-        if let DataCommand::BecomeMaster { epoch } = &command {
+        if let DataCommand::BecomeMaster { epoch, .. } = &command {
             let epoch = *epoch;
             self.note(|| format!("{} becomes master of {epoch}", name.0));
         }
