@@ -4,7 +4,6 @@
 //! to the global master. It tells the data thread what it may do, and never waits for it.
 
 mod claim;
-mod report;
 mod role;
 mod routes;
 mod run;

@@ -1,3 +1,70 @@
 //! One node of a Cairn cluster: global, data or acceptor.
 
-fn main() {}
+use anyhow::Result;
+use cairn_node::boot::Boot;
+use cairn_node::{acceptor, global, group};
+use cairn_settings::NodeRole;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// One node of a Cairn cluster.
+///
+/// Usually started by `cairn up` or by the operator, with a settings file made by them.
+#[derive(Debug, Parser)]
+#[command(name = "cairn-node", version)]
+struct Command {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Keep the directory and decide who masters what.
+    Global(Start),
+    /// Keep the data of a group, or wait to be claimed by one.
+    Data(Start),
+    /// Keep the arbiter's value and nothing else.
+    Acceptor(Start),
+}
+
+#[derive(Debug, Args)]
+struct Start {
+    /// The node's settings, a JSON file.
+    #[arg(long, value_name = "FILE")]
+    settings: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    let filter = EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).json().init();
+    match run(command.role) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            eprintln!("cairn-node: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(role: Role) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    match role {
+        Role::Global(start) => {
+            let boot = Boot::new(NodeRole::Global, &start.settings)?;
+            local.block_on(&runtime, global::run(boot))
+        }
+        Role::Data(start) => {
+            let boot = Boot::new(NodeRole::Data, &start.settings)?;
+            local.block_on(&runtime, group::run(boot))
+        }
+        Role::Acceptor(start) => {
+            let boot = Boot::new(NodeRole::Acceptor, &start.settings)?;
+            local.block_on(&runtime, acceptor::run(boot))
+        }
+    }
+}

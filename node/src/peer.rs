@@ -1,6 +1,6 @@
 //! The one place where processes of a cluster meet: who may call, and how messages travel.
 //!
-//! [`serve`] answers on the peer and heartbeat ports and puts what arrives into the role's inbox;
+//! [`spawn`] answers on the peer and heartbeat ports and puts what arrives into the role's inbox;
 //! [`links::Links`] sends. Nothing here decides. TLS will wrap both in this module alone.
 
 pub mod client;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
-pub use service::{serve, server};
+pub use service::{peer_routes, server, spawn};
 
 /// Frames that may wait for one peer before new ones are dropped (the replica sends them again).
 pub const LINK_QUEUE: usize = 256;

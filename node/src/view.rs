@@ -102,9 +102,9 @@ impl View {
         &'v self,
         group: &'v GroupId,
     ) -> impl Iterator<Item = (&'v NodeId, &'v NodeInfo)> {
-        self.nodes.iter().filter(
-            move |(_, n)| matches!(&n.claim, Claim::Claimed { group: g, .. } if g == group),
-        )
+        self.nodes
+            .iter()
+            .filter(move |(_, n)| matches!(&n.claim, Claim::Claimed { group: g, .. } if g == group))
     }
 
     /// The keyspace a group belongs to: groups are named `<keyspace>-<n>`.

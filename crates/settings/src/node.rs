@@ -178,6 +178,9 @@ pub struct Seed {
     pub peer: String,
     /// Its heartbeat port, `host:port`.
     pub heartbeat: String,
+    /// Its etcd port, `host:port`; empty for an acceptor.
+    #[serde(default)]
+    pub etcd: String,
 }
 
 /// All a node is told; one JSON file. Everything else it learns from its folder and the directory.

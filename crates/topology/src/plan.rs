@@ -96,8 +96,10 @@ pub fn plan(resources: &Resources, options: &Options) -> Result<Plan, PlanError>
     let mut seeds = BTreeMap::new();
     for node in roster.iter().filter(|n| n.role != NodeRole::Data) {
         let place = place(options, &node.id)?;
-        let (peer, heartbeat) = (&place.advertise.peer, &place.advertise.heartbeat);
-        let seed = Seed { role: node.role, peer: peer.clone(), heartbeat: heartbeat.clone() };
+        let at = &place.advertise;
+        let etcd = if node.role == NodeRole::Global { at.etcd.clone() } else { String::new() };
+        let (peer, heartbeat) = (at.peer.clone(), at.heartbeat.clone());
+        let seed = Seed { role: node.role, peer, heartbeat, etcd };
         seeds.insert(node.id.clone(), seed);
     }
     let common = Common { timing: timing(resources), seeds, resources, options };

@@ -1,7 +1,7 @@
 //! The control loop's state and what it does with each thing that happens.
 
 use super::world::{GroupWorld, answers_of};
-use super::{claim, report, routes};
+use super::{claim, routes};
 use crate::boot::Boot;
 use crate::clock;
 use crate::data::link::{Config, DataLink, FromData, Query, Reads, ToData};
@@ -9,6 +9,7 @@ use crate::data::routes::Routes;
 use crate::follow::{Ask, Heard};
 use crate::peer::Inbound;
 use crate::peer::links::{AddressBook, Links, PeerAddress};
+use crate::status;
 use crate::storage::{Notify, Storage, StorageOptions};
 use crate::view::{Changed, View};
 use anyhow::{Context, Result};
@@ -282,7 +283,7 @@ impl Role {
         self.end_loading();
         let Some(host) = &self.host else { return };
         let silence = host.replica().report(now).master_silence;
-        let due = report::interval(silence, self.boot.settings.timing.silence_max);
+        let due = status::interval(silence, self.boot.settings.timing.silence_max);
         if now.since(self.reported) >= due {
             self.report(now);
         }
@@ -291,10 +292,10 @@ impl Role {
     fn report(&mut self, now: Instant) {
         let (Some(host), Some(group)) = (&self.host, &self.group) else { return };
         let load = self.load(now);
-        let up = report::report(group, host, now, load);
+        let up = status::report(group, host, now, load);
         self.asks.try_send(Ask::Up(up)).ok();
         self.reported = now;
-        let commands = report::commands(&self.data.borrow());
+        let commands = status::commands(&self.data.borrow());
         if now.since(self.counted.0).as_secs() >= 1 {
             self.counted = (now, commands);
         }
@@ -304,8 +305,8 @@ impl Role {
         let link = self.data.borrow();
         let (since, before) = self.counted;
         let span_ms = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX).max(1);
-        let done = report::commands(&link).saturating_sub(before);
-        report::load(link.gauges(), done.saturating_mul(1000) / span_ms)
+        let done = status::commands(&link).saturating_sub(before);
+        status::load(link.gauges(), done.saturating_mul(1000) / span_ms)
     }
 
     /// Clients are let in once everything that is known to be committed is in the state.
@@ -321,7 +322,7 @@ impl Role {
     fn status(&self, reply: crate::peer::Reply<pb::StatusReply>) {
         let now = clock::now();
         let me = &self.boot.identity.me;
-        let mut status = pb::StatusReply {
+        let mut answer = pb::StatusReply {
             node: me.id.as_str().to_owned(),
             incarnation: me.incarnation.0,
             life: self.boot.identity.life().0,
@@ -329,16 +330,16 @@ impl Role {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             logs: Vec::new(),
             load: Some(self.load(now)),
-            rss_bytes: report::rss_bytes(),
+            rss_bytes: status::rss_bytes(),
             disk_free_bytes: 0,
         };
         let (Some(host), Some(group)) = (&self.host, &self.group) else {
-            reply.send(Ok(status)).ok();
+            reply.send(Ok(answer)).ok();
             return;
         };
         let space = host.world.storage.space();
-        status.disk_free_bytes = space.map_or(0, |space| space.disk_free_bytes);
-        let mut log = report::log_status(group, host, now, host.world.alarms.clone());
+        answer.disk_free_bytes = space.map_or(0, |space| space.disk_free_bytes);
+        let mut log = status::log_status(group, host, now, host.world.alarms.clone());
         let (ask, digest) = oneshot::channel();
         self.data.borrow_mut().send(ToData::Query(Query::Digest(ask)));
         tokio::spawn(async move {
@@ -346,8 +347,8 @@ impl Role {
                 log.digest = digest.digest;
                 log.applied = digest.applied.0;
             }
-            status.logs.push(log);
-            reply.send(Ok(status)).ok();
+            answer.logs.push(log);
+            reply.send(Ok(answer)).ok();
         });
     }
 

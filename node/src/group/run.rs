@@ -19,7 +19,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_stream::wrappers::TcpListenerStream;
 
 /// Things that may wait for the control loop, of each kind.
 const QUEUE: usize = 1024;
@@ -29,15 +28,8 @@ const TICK: Duration = Duration::from_millis(20);
 const STOP_MAX: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(1));
 
 /// The data thread's limits, from settings and from the keyspace.
-pub(super) fn config(
-    settings: &NodeSettings,
-    limits: Limits,
-    keyspace: &KeyspaceConfig,
-) -> Config {
-    Config {
-        requirepass: keyspace.password_sha256.clone(),
-        ..plain_config(settings, limits)
-    }
+pub(super) fn config(settings: &NodeSettings, limits: Limits, keyspace: &KeyspaceConfig) -> Config {
+    Config { requirepass: keyspace.password_sha256.clone(), ..plain_config(settings, limits) }
 }
 
 fn plain_config(settings: &NodeSettings, limits: Limits) -> Config {
@@ -95,9 +87,8 @@ pub async fn run(boot: Boot) -> Result<()> {
         [("peers", settings.listen.peer), ("heartbeats", settings.listen.heartbeat)]
     {
         let listener = boot::listen(what, address).await?;
-        let service = peer::serve(&boot.identity, inbox.clone());
-        let server = peer::server().add_service(service);
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        let routes = peer::peer_routes(&boot.identity, inbox.clone());
+        peer::spawn(&boot.identity, listener, routes);
     }
     let mut role = Role {
         data: Rc::new(RefCell::new(data.link)),

@@ -121,11 +121,8 @@ impl Links {
 
     fn answer(&mut self, to: &NodeId, message: Message) {
         let Some(back) = self.backs.get(to) else { return };
-        let (first, second) = if self.answering_beat {
-            (&back.beat, &back.log)
-        } else {
-            (&back.log, &back.beat)
-        };
+        let (first, second) =
+            if self.answering_beat { (&back.beat, &back.log) } else { (&back.log, &back.beat) };
         let frame = Frame { group: self.group.clone(), message, bodies: Vec::new() };
         let mut frame = pb::Frame::from(frame);
         for sender in [first, second].into_iter().flatten() {

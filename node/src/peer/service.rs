@@ -7,10 +7,12 @@ use cairn_wire::peer::frame::Frame;
 use cairn_wire::peer::pb;
 use cairn_wire::peer::pb::peer_server::{Peer, PeerServer};
 use std::pin::Pin;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt};
-use tonic::service::interceptor::InterceptedService;
+use tonic::service::{InterceptorLayer, RoutesBuilder};
 use tonic::{Request, Response, Status, Streaming};
 
 /// The peer service of one process.
@@ -48,19 +50,25 @@ impl tonic::service::Interceptor for CheckHello {
     }
 }
 
-/// The peer service behind the check of Hello, to be added to a server.
+/// The peer service, to be served by [`spawn`].
 #[must_use]
-pub fn serve(
-    identity: &Identity,
-    inbox: mpsc::Sender<Inbound>,
-) -> InterceptedService<PeerServer<PeerService>, CheckHello> {
+pub fn peer_routes(identity: &Identity, inbox: mpsc::Sender<Inbound>) -> RoutesBuilder {
     let server = PeerServer::new(PeerService { identity: identity.clone(), inbox })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    InterceptedService::new(server, CheckHello::new(identity.clone()))
+    let mut routes = RoutesBuilder::default();
+    routes.add_service(server);
+    routes
 }
 
-/// A server with the limits every port of peers has.
+/// Serves `routes` on `listener` to those that prove the cluster secret.
+pub fn spawn(identity: &Identity, listener: TcpListener, routes: RoutesBuilder) {
+    let check = InterceptorLayer::new(CheckHello::new(identity.clone()));
+    let server = server().layer(check).add_routes(routes.routes());
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+}
+
+/// A server with the limits every gRPC port has.
 #[must_use]
 pub fn server() -> tonic::transport::Server {
     tonic::transport::Server::builder()
@@ -117,12 +125,16 @@ impl PeerService {
                 }
             }
         });
-        let mut response: Response<Frames> =
-            Response::new(Box::pin(ReceiverStream::new(answers).map(Ok)));
-        // The caller must know whose folder answers: acknowledgements count by incarnation.
-        let hello = self.identity.secret.metadata(&self.identity.me, self.identity.life(), &to);
+        let answers: Frames = Box::pin(ReceiverStream::new(answers).map(Ok));
+        Ok(self.signed(&to, answers))
+    }
+
+    /// The caller must know whose folder answers: acknowledgements count by incarnation.
+    fn signed<T>(&self, to: &str, body: T) -> Response<T> {
+        let mut response = Response::new(body);
+        let hello = self.identity.secret.metadata(&self.identity.me, self.identity.life(), to);
         response.metadata_mut().insert_bin(HELLO_KEY, hello);
-        Ok(response)
+        response
     }
 }
 
@@ -186,9 +198,10 @@ impl Peer for PeerService {
         &self,
         request: Request<pb::AcceptorCall>,
     ) -> Result<Response<pb::AcceptorReply>, Status> {
+        let to = caller(&request)?.sender.id;
         let message = request.into_inner().message;
         let message = self.ask(|reply| Inbound::Accept(message, reply)).await?;
-        Ok(Response::new(pb::AcceptorReply { message }))
+        Ok(self.signed(to.as_str(), pb::AcceptorReply { message }))
     }
 
     async fn status(

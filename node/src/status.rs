@@ -23,12 +23,7 @@ pub fn interval(silence: Duration, silence_max: Duration) -> Duration {
 }
 
 /// The report of a replica, to go up the line.
-pub fn report<W: World>(
-    group: &GroupId,
-    host: &Host<W>,
-    now: Instant,
-    load: pb::Load,
-) -> pb::Up {
+pub fn report<W: World>(group: &GroupId, host: &Host<W>, now: Instant, load: pb::Load) -> pb::Up {
     let report = host.replica().report(now);
     let body = pb::up::Body::Report(control::report_out(&report, load));
     pb::Up { group: group.as_str().to_owned(), body: Some(body) }

@@ -1,0 +1,16 @@
+//! The role `global`: the directory, kept by a replica of the global log; judge and planner.
+//!
+//! One control thread runs the replica's host, the directory, this plane's own judge, and, while
+//! this node is global master, the judges of all groups and the planner. The latter two are
+//! clients of the directory: they read committed revisions and change it by transactions.
+
+mod arbiter;
+mod courts;
+mod lines;
+mod planning;
+mod role;
+mod run;
+mod wishes;
+mod world;
+
+pub use run::run;

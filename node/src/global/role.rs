@@ -1,0 +1,760 @@
+//! The control loop's state and what it does with each thing that happens.
+
+use super::arbiter::{Arbiter, Replied};
+use super::courts::{self, Court, Courts, Effects};
+use super::lines::{LineTo, Ordered};
+use super::planning::{self, Planning};
+use super::world::GlobalWorld;
+use crate::acceptor::AcceptorHandle;
+use crate::boot::Boot;
+use crate::clock;
+use crate::etcd;
+use crate::peer::Inbound;
+use crate::status;
+use crate::view::{Changed, View};
+use bytes::Bytes;
+use cairn_directory::core::{Reply, Request, Response};
+use cairn_directory::watch::{Notice, StreamId, Wish};
+use cairn_directory::{Answer as DirectoryAnswer, EventKind, KeyRange, Op};
+use cairn_host::{Event, Host};
+use cairn_logic::arbiter::{Operation, Outcome, Token};
+use cairn_logic::batch::{Batch, BatchHead};
+use cairn_logic::ids::{Epoch, GroupId, NodeId, Offset};
+use cairn_logic::judge::{JudgeEffect, JudgeInput};
+use cairn_logic::message::{Answer, Order, Position, Relief, Sender};
+use cairn_logic::record::{EpochRecord, Member, Record, Role as MemberRole};
+use cairn_logic::replication::Change;
+use cairn_logic::time::{Duration, Instant};
+use cairn_settings::directory_keys::{self as keys, ClusterInfo};
+use cairn_wire::hello::Caller;
+use cairn_wire::peer::control::{self, Instruction};
+use cairn_wire::peer::pb;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// The stream of the internal watch of `/cairn/`; clients' streams count from 1.
+const SYSTEM_STREAM: StreamId = StreamId(0);
+/// How often the arbiter's value is read when nothing happens.
+const READ_INTERVAL: Duration = Duration::from_millis(500);
+/// How often plans are sent to masters again.
+const PLAN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How a change the system asked of the directory ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// All comparisons held: it is committed.
+    Held,
+    /// A comparison failed: nothing happened.
+    Failed,
+    /// Nobody can say.
+    Unknown,
+}
+
+/// Why the system asked.
+#[derive(Clone, Debug)]
+pub enum Why {
+    /// A group's judge.
+    Judge(GroupId, cairn_logic::ids::Version),
+    /// The planner.
+    Planner,
+    /// The first Txn of the cluster.
+    Cluster,
+}
+
+/// What an operation on the arbiter was for.
+#[derive(Debug)]
+enum ArbiterWish {
+    Read,
+    /// Asked by this plane's judge.
+    Judge(cairn_logic::ids::Version),
+    /// Asked by the sitting master.
+    Master,
+    Found(crate::peer::Reply<pb::FoundReply>),
+}
+
+/// A global node's control loop.
+pub struct Role {
+    pub(super) boot: Boot,
+    pub(super) host: Host<GlobalWorld>,
+    pub(super) arbiter: Arbiter,
+    pub(super) acceptor: Option<AcceptorHandle>,
+    /// This plane's judge: each global node judges for itself.
+    pub(super) court: Court,
+    pub(super) courts: Courts,
+    pub(super) planning: Planning,
+    pub(super) view: View,
+    pub(super) others: BTreeMap<NodeId, LineTo>,
+    /// Lines that others keep to us: data nodes and global nodes.
+    pub(super) lines: BTreeMap<NodeId, (Caller, mpsc::Sender<pb::Down>)>,
+    pub(super) loads: BTreeMap<NodeId, pb::Load>,
+    pub(super) plane: watch::Sender<Arc<etcd::Plane>>,
+    pub(super) asked: mpsc::Sender<(Why, Asked)>,
+    pub(super) notices: mpsc::Sender<Notice>,
+    pub(super) record: Option<Record>,
+    pub(super) serving: bool,
+    pub(super) loaded: bool,
+    pub(super) planner_busy: bool,
+    pub(super) watches: i64,
+    wishes: BTreeMap<Token, ArbiterWish>,
+    plans: BTreeMap<GroupId, control::Plan>,
+    read_at: Instant,
+    planned_at: Instant,
+    reported: Instant,
+}
+
+/// What [`Role::new`] is given.
+pub struct Parts {
+    pub boot: Boot,
+    pub host: Host<GlobalWorld>,
+    pub arbiter: Arbiter,
+    pub acceptor: Option<AcceptorHandle>,
+    pub court: Court,
+    pub courts: Courts,
+    pub others: BTreeMap<NodeId, LineTo>,
+    pub plane: watch::Sender<Arc<etcd::Plane>>,
+    pub asked: mpsc::Sender<(Why, Asked)>,
+    pub notices: mpsc::Sender<Notice>,
+}
+
+impl Role {
+    /// A follower that knows nothing yet.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            boot: parts.boot,
+            host: parts.host,
+            arbiter: parts.arbiter,
+            acceptor: parts.acceptor,
+            court: parts.court,
+            courts: parts.courts,
+            planning: Planning::default(),
+            view: View::default(),
+            others: parts.others,
+            lines: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            plane: parts.plane,
+            asked: parts.asked,
+            notices: parts.notices,
+            record: None,
+            serving: false,
+            loaded: false,
+            planner_busy: false,
+            watches: 0,
+            wishes: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            read_at: Instant::ZERO,
+            planned_at: Instant::ZERO,
+            reported: Instant::ZERO,
+        }
+    }
+
+    fn me(&self) -> Sender {
+        self.boot.identity.me.clone()
+    }
+
+    /// Feeds the host, then does what it may not do itself.
+    pub(super) fn event(&mut self, event: Event) {
+        self.host.handle(event);
+        self.settle();
+    }
+
+    /// Repeats until nothing is left: what the directory made goes to the log, what the replica
+    /// asked for goes to the arbiter and the judges.
+    pub(super) fn settle(&mut self) {
+        loop {
+            self.append();
+            let todo = std::mem::take(&mut self.host.world.todo);
+            let idle = todo.answers.is_empty() && todo.swaps.is_empty() && !todo.read;
+            if idle && todo.open.is_none() && todo.began.is_none() && !todo.ended && !todo.astray {
+                break;
+            }
+            for answer in todo.answers {
+                self.answer(&answer);
+            }
+            if let Some(record) = todo.open {
+                self.open_epoch(&record);
+            }
+            for (expected, record) in todo.swaps {
+                let swap = Operation::Swap { expected, record: Box::new(record) };
+                self.ask_arbiter(swap, ArbiterWish::Master);
+            }
+            if todo.read {
+                self.read_record();
+            }
+            if todo.ended {
+                self.ended();
+            }
+            if todo.astray {
+                self.host.handle(Event::Astray);
+            }
+            if todo.began.is_some() {
+                self.began();
+            }
+        }
+        self.host.world.release_reads();
+    }
+
+    /// Hands the directory's batches to the log.
+    fn append(&mut self) {
+        while self.host.world.desk.core.is_master() {
+            let first = self.host.replica().last().offset.next();
+            let Some(proposed) = self.host.world.desk.core.take_batch(first) else { break };
+            let head = BatchHead {
+                epoch: self.host.world.epoch,
+                first,
+                count: proposed.count,
+                time_ms: clock::unix_ms(),
+                authority: proposed.authority,
+                opens_epoch: false,
+            };
+            self.host.handle(Event::Appended(Batch { head, body: proposed.body }));
+        }
+    }
+
+    fn open_epoch(&mut self, record: &EpochRecord) {
+        self.append();
+        let first = self.host.replica().last().offset.next();
+        let head = BatchHead {
+            epoch: record.epoch,
+            first,
+            count: 1,
+            time_ms: clock::unix_ms(),
+            authority: true,
+            opens_epoch: true,
+        };
+        self.host.world.epoch = record.epoch;
+        self.host.world.desk.core.changed_epoch(record.epoch, first);
+        let batch = Batch { head, body: Bytes::from(record.encode()) };
+        self.host.handle(Event::Appended(batch));
+    }
+
+    /// This node is global master now.
+    fn began(&mut self) {
+        self.serving = true;
+        self.courts = Courts::new(self.me(), self.timing());
+        self.loads.clear();
+        self.plans.clear();
+        self.planning = Planning::default();
+        self.planner_busy = false;
+        self.read_view();
+        let info = ClusterInfo {
+            uid: self.boot.settings.cluster_uid.clone(),
+            format: cairn_settings::FORMAT,
+        };
+        if self.view.cluster.is_none() {
+            self.propose(Why::Cluster, planning::swap(keys::CLUSTER, 0, info.encode()));
+        }
+        self.publish_plane();
+    }
+
+    /// This node is not global master any more: data nodes look for another.
+    fn ended(&mut self) {
+        self.serving = false;
+        let others = &self.others;
+        self.lines.retain(|id, _| others.contains_key(id));
+        self.publish_plane();
+    }
+
+    /// Reads all of `/cairn/` as committed, and watches it from there on.
+    fn read_view(&mut self) {
+        let desk = &mut self.host.world.desk;
+        let at = desk.core.committed_revision();
+        let range = KeyRange::prefix(keys::PREFIX);
+        let query = cairn_directory::op::RangeQuery::all(range.clone());
+        self.view = View::default();
+        match desk.core.directory().range(&query, at) {
+            Ok(found) => found.kvs.iter().for_each(|kv| {
+                let value = Some((kv.value.to_vec(), kv.version));
+                self.view.change(&Changed { key: kv.key.to_vec(), value });
+            }),
+            Err(error) => tracing::error!(%error, "cannot read the system's keys"),
+        }
+        self.view.revision = at.0;
+        let stream = etcd::Asked::OpenStream(SYSTEM_STREAM, self.notices.clone());
+        desk.accept(clock::now(), stream);
+        let (id, before) = (self.watches + 1, self.watches);
+        self.watches = id;
+        let cancel = Request::CancelWatch { stream: SYSTEM_STREAM, id: before };
+        desk.accept(clock::now(), etcd::Asked::Request(cancel, oneshot::channel().0));
+        let wish = Wish { range, no_put: false, no_delete: false, prev_kv: false };
+        let start = Some(at.next());
+        let request = Request::Watch { stream: SYSTEM_STREAM, id, wish, start, progress: false };
+        desk.accept(clock::now(), etcd::Asked::Request(request, oneshot::channel().0));
+        let effects = self.courts.records(&self.view);
+        self.perform(effects);
+    }
+
+    /// The directory says what changed below `/cairn/`.
+    pub(super) fn noticed(&mut self, notice: Notice) {
+        match notice {
+            Notice::Events { watches, revision, events } => {
+                if !watches.contains(&self.watches) || !self.serving {
+                    return;
+                }
+                for event in events.iter() {
+                    let value = (event.kind == EventKind::Put)
+                        .then(|| (event.kv.value.to_vec(), event.kv.version));
+                    self.view.change(&Changed { key: event.kv.key.to_vec(), value });
+                }
+                self.view.revision = revision.0;
+                let effects = self.courts.records(&self.view);
+                self.perform(effects);
+                self.plan();
+            }
+            Notice::Cancelled { .. } => self.read_view(),
+            Notice::Progress { .. } => {}
+        }
+        self.settle();
+    }
+
+    /// A request of the system to the directory; its outcome comes back through the loop.
+    fn propose(&mut self, why: Why, op: Op) {
+        let (reply, outcome) = oneshot::channel();
+        let request = Request::Propose { op, system: true };
+        let desk = &mut self.host.world.desk;
+        desk.accept(clock::now(), etcd::Asked::Request(request, reply));
+        let asked = self.asked.clone();
+        tokio::spawn(async move {
+            let outcome = match outcome.await {
+                Ok(Ok(Reply { response: Response::Answer(answer), .. })) => match answer {
+                    DirectoryAnswer::Txn { succeeded: false, .. } => Asked::Failed,
+                    _ => Asked::Held,
+                },
+                Ok(Ok(_)) | Ok(Err(_)) | Err(_) => Asked::Unknown,
+            };
+            asked.send((why, outcome)).await.ok();
+        });
+    }
+
+    /// A request of the system has ended.
+    pub(super) fn was_asked(&mut self, why: Why, outcome: Asked) {
+        match why {
+            Why::Judge(group, expected) => {
+                let outcome = courts::outcome(&outcome);
+                let effects = self.courts.tell(&group, JudgeInput::CasDone { expected, outcome });
+                self.perform(effects);
+            }
+            Why::Planner => self.planner_busy = false,
+            Why::Cluster => {}
+        }
+        self.settle();
+    }
+
+    /// Performs what groups' judges want.
+    pub(super) fn perform(&mut self, effects: Effects) {
+        for (group, effect) in effects {
+            match effect {
+                JudgeEffect::Cas { expected, record } => {
+                    let key = keys::group_key(&group);
+                    let op = planning::swap(&key, expected.0, keys::encode_group(&record));
+                    self.propose(Why::Judge(group, expected), op);
+                }
+                JudgeEffect::ReadRecord => {
+                    let record = self.view.groups.get(&group).cloned();
+                    let input = record.map(JudgeInput::Record);
+                    let effects = input.map(|input| self.courts.tell(&group, input));
+                    self.perform(effects.unwrap_or_default());
+                }
+                effect => {
+                    if let Some((to, order)) = courts::order(effect) {
+                        self.send_down(&to, control::order_out(group.as_str(), &order));
+                    }
+                }
+            }
+        }
+    }
+
+    fn send_down(&self, to: &NodeId, down: pb::Down) {
+        if let Some((_, line)) = self.lines.get(to) {
+            line.try_send(down).ok();
+        }
+    }
+
+    /// Lets the planner take its next step, and masters know what is planned for them.
+    fn plan(&mut self) {
+        if !self.serving || !self.host.world.desk.core.is_master() {
+            return;
+        }
+        let claim = self.host.world.desk.core.directory().revision().next().0;
+        if !self.planner_busy
+            && let Some(step) = self.planning.next(clock::now(), &self.view, claim)
+        {
+            tracing::info!(step = %step.what, "planner");
+            self.planner_busy = true;
+            self.propose(Why::Planner, step.op);
+        }
+        for (group, record) in &self.view.groups {
+            let heard: BTreeSet<NodeId> = self
+                .courts
+                .get(group)
+                .map(|court| court.judge.reports().keys().cloned().collect())
+                .unwrap_or_default();
+            let Some(plan) = planning::plan(&self.view, group, &heard) else { continue };
+            let Some(master) = &record.master else { continue };
+            if self.plans.get(group) != Some(&plan) {
+                tracing::info!(%group, ?plan, "plan");
+            }
+            self.send_down(master, control::plan_out(group.as_str(), &plan));
+            self.plans.insert(group.clone(), plan);
+        }
+    }
+
+    // ---- this plane's own replica, judge and arbiter ----
+
+    fn timing(&self) -> cairn_logic::timing::Timing {
+        let settings = &self.boot.settings;
+        settings.timing.for_logic(&settings.lag)
+    }
+
+    /// An answer of our replica goes to every judge; each knows its own attempts.
+    fn answer(&mut self, answer: &Answer) {
+        let body = pb::up::Body::Answer(control::answer_out(answer));
+        let group = GroupId::global().as_str().to_owned();
+        let up = pb::Up { group, body: Some(body) };
+        self.others.values().for_each(|line| line.send(up.clone()));
+        let (from, answer) = (self.me(), answer.clone());
+        self.judge(JudgeInput::Answer { from, answer });
+    }
+
+    /// Tells this plane's judge on this node.
+    fn judge(&mut self, input: JudgeInput) {
+        let mut effects = Vec::new();
+        self.court.judge.step(clock::now(), input, &mut effects);
+        for effect in self.court.note(&GroupId::global(), effects) {
+            match effect {
+                JudgeEffect::Cas { expected, record } => {
+                    let swap = Operation::Swap { expected, record: Box::new(record) };
+                    self.ask_arbiter(swap, ArbiterWish::Judge(expected));
+                }
+                JudgeEffect::ReadRecord => self.read_record(),
+                effect => {
+                    let Some((to, order)) = courts::order(effect) else { continue };
+                    if to == self.boot.identity.me.id {
+                        self.host.handle(Event::Order(order));
+                    } else {
+                        let group = GroupId::global();
+                        self.send_down(&to, control::order_out(group.as_str(), &order));
+                    }
+                }
+            }
+        }
+    }
+
+    fn ask_arbiter(&mut self, operation: Operation, wish: ArbiterWish) {
+        let (token, done) = self.arbiter.ask(operation);
+        self.wishes.insert(token, wish);
+        self.arbitrated(done);
+    }
+
+    fn read_record(&mut self) {
+        let reading = self.wishes.values().any(|wish| matches!(wish, ArbiterWish::Read));
+        if !reading {
+            self.read_at = clock::now();
+            self.ask_arbiter(Operation::Read, ArbiterWish::Read);
+        }
+    }
+
+    /// An acceptor answered.
+    pub(super) fn replied(&mut self, replied: Replied) {
+        let done = self.arbiter.replied(replied);
+        self.arbitrated(done);
+        self.settle();
+    }
+
+    fn arbitrated(&mut self, done: Vec<(Token, Outcome)>) {
+        for (token, outcome) in done {
+            let Some(wish) = self.wishes.remove(&token) else { continue };
+            tracing::debug!(?wish, ?outcome, "arbiter");
+            if let Outcome::Is(value) | Outcome::Changed(value) | Outcome::Refused(value) = &outcome
+            {
+                self.saw_record(value.record.clone());
+            }
+            match wish {
+                ArbiterWish::Judge(expected) => {
+                    use cairn_logic::judge::CasOutcome;
+                    let outcome = match outcome {
+                        Outcome::Changed(_) => CasOutcome::Won,
+                        Outcome::Refused(_) | Outcome::Busy => CasOutcome::Lost,
+                        Outcome::Is(_) | Outcome::Missing | Outcome::Unknown { .. } => {
+                            CasOutcome::Unknown
+                        }
+                    };
+                    self.judge(JudgeInput::CasDone { expected, outcome });
+                }
+                ArbiterWish::Found(reply) => super::wishes::founded(reply, outcome),
+                ArbiterWish::Read | ArbiterWish::Master => {
+                    if matches!(outcome, Outcome::Missing) && self.record.is_some() {
+                        tracing::error!("the arbiter's record is missing: a person must look");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The record as the arbiter has it; others learn of it from us, too.
+    fn saw_record(&mut self, record: Record) {
+        if self.record.as_ref().is_some_and(|known| known.version >= record.version) {
+            return;
+        }
+        self.record = Some(record.clone());
+        let group = GroupId::global();
+        let down = control::order_out(group.as_str(), &Order::Record(Box::new(record.clone())));
+        for id in self.others.keys() {
+            self.send_down(id, down.clone());
+        }
+        self.judge(JudgeInput::Record(record.clone()));
+        self.host.handle(Event::Record(record));
+        self.publish_plane();
+    }
+
+    /// What another global node's judge orders.
+    pub(super) fn ordered(&mut self, ordered: &Ordered) {
+        match control::instruction_in(&ordered.down) {
+            // A record that came by word of mouth is a hint to read it.
+            Ok(Instruction::Order(Order::Record(record))) => {
+                if self.record.as_ref().is_none_or(|known| known.version < record.version) {
+                    self.read_record();
+                }
+            }
+            Ok(Instruction::Order(order)) => self.host.handle(Event::Order(order)),
+            Ok(Instruction::Plan(_)) => {}
+            Err(error) => tracing::error!(%error, judge = %ordered.judge, "unreadable order"),
+        }
+        self.settle();
+    }
+
+    pub(super) fn found(
+        &mut self,
+        request: pb::FoundRequest,
+        reply: crate::peer::Reply<pb::FoundReply>,
+    ) {
+        let members = match self.founders(&request) {
+            Ok(members) => members,
+            Err(status) => return drop(reply.send(Err(status))),
+        };
+        let founding = super::wishes::founding(&self.boot, &request, members);
+        self.ask_arbiter(Operation::Found(Box::new(founding)), ArbiterWish::Found(reply));
+        self.settle();
+    }
+
+    /// The folders behind the names of the first members, as their Hello proved them.
+    fn founders(&self, request: &pb::FoundRequest) -> Result<Vec<Member>, tonic::Status> {
+        let me = self.me();
+        let folder = |name: &String| {
+            let id = NodeId::new(name);
+            let incarnation = match self.lines.get(&id) {
+                _ if id == me.id => me.incarnation,
+                Some((caller, _)) => caller.sender.incarnation,
+                None => return Err(tonic::Status::unavailable(format!("waiting for {id}"))),
+            };
+            Ok(Member { id, incarnation, role: MemberRole::Replica })
+        };
+        let mut members = request.members.iter().map(folder).collect::<Result<Vec<_>, _>>()?;
+        members.sort();
+        Ok(members)
+    }
+
+    /// Global nodes that follow without counting, and the wish that they count again.
+    fn tend_members(&mut self) {
+        let Some(record) = self.record.clone() else { return };
+        let callers = self.others.keys().filter_map(|id| self.lines.get(id));
+        let outside: Vec<Member> = callers
+            .filter(|(caller, _)| !record.names(&caller.sender.id, caller.sender.incarnation))
+            .map(|(caller, _)| Member {
+                id: caller.sender.id.clone(),
+                incarnation: caller.sender.incarnation,
+                role: MemberRole::Replica,
+            })
+            .collect();
+        let free = outside.iter().find(|member| record.member(&member.id).is_none());
+        let wish = free.filter(|_| !record.open).cloned().map(Change::Join);
+        self.host.handle(Event::Learners(outside));
+        self.host.handle(Event::Wish(wish));
+    }
+
+    // ---- what arrives ----
+
+    pub(super) fn inbound(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Frame { from, frame, beat, back } => {
+                if frame.group == GroupId::global() {
+                    self.host.world.links.came(&from.id, beat, back);
+                    let (body, bodies) = (frame.message, frame.bodies);
+                    self.host.handle(Event::Message { from, body, bodies });
+                }
+            }
+            Inbound::Line { caller, down } => self.line(caller, down),
+            Inbound::Up { caller, up } => self.up(caller, &up),
+            Inbound::LineClosed { caller } => self.line_closed(&caller),
+            Inbound::Where(reply) => drop(reply.send(Ok(self.r#where()))),
+            Inbound::Found(request, reply) => self.found(request, reply),
+            Inbound::Accept(request, reply) => match &self.acceptor {
+                Some(acceptor) => acceptor.call(request, reply),
+                None => {
+                    let text = "no acceptor on this node";
+                    reply.send(Err(tonic::Status::failed_precondition(text))).ok();
+                }
+            },
+            Inbound::Status(reply) => drop(reply.send(Ok(self.status()))),
+            Inbound::Wish(request, reply) => {
+                let answer = self.wish(request);
+                reply.send(answer).ok();
+            }
+        }
+        self.settle();
+    }
+
+    fn line(&mut self, caller: Caller, down: mpsc::Sender<pb::Down>) {
+        let id = caller.sender.id.clone();
+        if !self.serving && !self.others.contains_key(&id) {
+            // Dropping our end closes the line: the node looks for the master again.
+            return;
+        }
+        tracing::info!(node = %id, incarnation = %caller.sender.incarnation, "line opened");
+        self.lines.insert(id, (caller, down));
+    }
+
+    fn line_closed(&mut self, caller: &Caller) {
+        let id = &caller.sender.id;
+        let same = self.lines.get(id).is_some_and(|(c, down)| c == caller && down.is_closed());
+        if same {
+            self.lines.remove(id);
+            let gone = JudgeInput::Gone(id.clone());
+            let effects = self.courts.tell_all(&gone);
+            self.perform(effects);
+            if self.others.contains_key(id) {
+                self.judge(gone);
+            }
+        }
+    }
+
+    fn up(&mut self, caller: Caller, up: &pb::Up) {
+        let from = caller.sender;
+        let group = GroupId::new(&up.group);
+        let input = match &up.body {
+            Some(pb::up::Body::Report(report)) => {
+                if let Some(load) = report.load {
+                    self.loads.insert(from.id.clone(), load);
+                }
+                JudgeInput::Report { from, report: control::report_in(report) }
+            }
+            Some(pb::up::Body::Answer(answer)) => match control::answer_in(answer) {
+                Ok(answer) => JudgeInput::Answer { from, answer },
+                Err(error) => return tracing::error!(%error, "unreadable answer"),
+            },
+            None => return,
+        };
+        if group == GroupId::global() {
+            self.judge(input);
+        } else if self.serving {
+            let effects = self.courts.tell(&group, input);
+            self.perform(effects);
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.host.handle(Event::Tick);
+        self.host.world.desk.core.tick(clock::now(), &mut self.host.world.desk.streams);
+        let done = self.arbiter.tick();
+        self.arbitrated(done);
+        self.report();
+        self.judge(JudgeInput::Tick);
+        let now = clock::now();
+        if now.since(self.read_at) >= READ_INTERVAL && !self.serving {
+            self.read_record();
+        }
+        self.end_loading();
+        if self.serving {
+            let effects = self.courts.tell_all(&JudgeInput::Tick);
+            self.perform(effects);
+            if now.since(self.planned_at) >= PLAN_INTERVAL {
+                self.planned_at = now;
+                self.plan();
+                self.tend_members();
+            }
+            self.reserve();
+        }
+        self.settle();
+    }
+
+    /// Requests are answered once everything that is known to be committed is in the directory.
+    fn end_loading(&mut self) {
+        let committed = self.host.replica().committed();
+        if committed > Offset::ZERO && self.host.applied() >= committed && !self.serving {
+            let desk = &mut self.host.world.desk;
+            desk.core.loaded(&mut desk.streams);
+            self.loaded = true;
+        }
+    }
+
+    /// Keeps the flushed bound above every revision in use.
+    fn reserve(&mut self) {
+        const AHEAD: u64 = 1 << 20;
+        let used = self.host.world.desk.core.directory().revision().0;
+        if used + AHEAD / 2 > self.host.replica().vote().reserved {
+            self.host.handle(Event::Reserve(used + AHEAD));
+        }
+    }
+
+    fn report(&mut self) {
+        let now = clock::now();
+        let report = self.host.replica().report(now);
+        let due = status::interval(report.master_silence, self.boot.settings.timing.silence_max);
+        let from = self.me();
+        self.judge(JudgeInput::Report { from, report });
+        if now.since(self.reported) >= due {
+            self.reported = now;
+            let up = status::report(&GroupId::global(), &self.host, now, pb::Load::default());
+            self.others.values().for_each(|line| line.send(up.clone()));
+        }
+    }
+
+    /// Whom the others may take for master, and what etcd's clients are told.
+    fn publish_plane(&self) {
+        let seeds = &self.boot.settings.seeds;
+        let number = |id: &NodeId| etcd::Plane::number_of(id.as_str());
+        let record = self.record.as_ref();
+        let master = record.and_then(|record| record.master.clone());
+        let etcd_of = |id: &NodeId| seeds.get(id).map(|seed| seed.etcd.clone()).unwrap_or_default();
+        let global = seeds.iter().filter(|(_, s)| s.role == cairn_settings::NodeRole::Global);
+        let members = global.map(|(id, seed)| etcd::MemberAt {
+            member_id: number(id),
+            name: id.as_str().to_owned(),
+            peer: seed.peer.clone(),
+            etcd: etcd_of(id),
+            learner: record.is_some_and(|record| record.member(id).is_none()),
+        });
+        let me = &self.boot.identity.me.id;
+        let known = master.filter(|master| master != me || self.serving);
+        let plane = etcd::Plane {
+            cluster_id: etcd::Plane::number_of(&self.boot.settings.cluster_uid),
+            member_id: number(me),
+            master: known.map(|id| etcd::MasterAt { member_id: number(&id), etcd: etcd_of(&id) }),
+            epoch: record.map_or(Epoch::ZERO, |record| record.epoch),
+            members: members.collect(),
+        };
+        self.plane.send_replace(Arc::new(plane));
+    }
+
+    fn r#where(&self) -> pb::WhereReply {
+        let Some(record) = &self.record else { return pb::WhereReply::default() };
+        let master = record.master.clone();
+        let seed = master.as_ref().and_then(|id| self.boot.settings.seeds.get(id));
+        let me = &self.boot.identity.me.id;
+        pb::WhereReply {
+            epoch: record.epoch.0,
+            peer: seed.map(|seed| seed.peer.clone()).unwrap_or_default(),
+            serving: self.serving && master.as_ref() == Some(me),
+            master: master.map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        }
+    }
+
+    /// Asks to be relieved of mastership; true once there is none, or nobody could follow.
+    pub(super) fn is_relieved(&mut self) -> bool {
+        let alone = self.record.as_ref().is_none_or(|record| record.members.len() < 2);
+        self.event(Event::Relief(Some(Relief::Stopping)));
+        self.reported = Instant::ZERO;
+        self.tick();
+        alone || !matches!(self.host.replica().position(), Position::Master(_))
+    }
+}

@@ -1,0 +1,225 @@
+//! Starts the replica, the acceptor, the ports and the lines; then the control loop.
+
+use super::arbiter::{Arbiter, Replied};
+use super::courts::{Court, Courts};
+use super::lines::{LineTo, Ordered};
+use super::role::{Asked, Parts, Role, Why};
+use super::world::{GlobalWorld, Todo};
+use crate::acceptor::AcceptorHandle;
+use crate::boot::{self, Boot};
+use crate::clock;
+use crate::etcd;
+use crate::peer::links::{AddressBook, Links, PeerAddress};
+use crate::peer::{self, Inbound};
+use crate::storage::{Notify, Storage, StorageOptions};
+use anyhow::{Context, Result};
+use cairn_directory::core::Limits;
+use cairn_directory::watch::Notice;
+use cairn_host::{Event, Host};
+use cairn_logic::counting::Plane;
+use cairn_logic::ids::{Epoch, GroupId, NodeId};
+use cairn_logic::replication::{Reads, Replica};
+use cairn_logic::time::Duration;
+use cairn_settings::{NodeRole, NodeSettings};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_stream::wrappers::TcpListenerStream;
+
+/// Things that may wait for the control loop, of each kind.
+const QUEUE: usize = 4096;
+/// Between two ticks.
+const TICK: Duration = Duration::from_millis(20);
+/// How long a stopping master waits to be relieved.
+const STOP_MAX: Duration = Duration::from_secs(3);
+/// Bodies of recent batches kept in memory, in bytes.
+const TAIL_BYTES_MAX: usize = 64 << 20;
+
+struct Inputs {
+    events: mpsc::UnboundedReceiver<Event>,
+    inbox: mpsc::Receiver<Inbound>,
+    asks: mpsc::Receiver<etcd::Asked>,
+    replies: mpsc::Receiver<Replied>,
+    ordered: mpsc::Receiver<Ordered>,
+    asked: mpsc::Receiver<(Why, Asked)>,
+    notices: mpsc::Receiver<Notice>,
+}
+
+/// Runs a global node until it is asked to stop.
+///
+/// # Errors
+/// Whatever keeps it from starting, or makes going on unsafe.
+pub async fn run(boot: Boot) -> Result<()> {
+    let settings = boot.settings.clone();
+    let (inbox, inbox_queue) = mpsc::channel(QUEUE);
+    let (events, event_queue) = mpsc::unbounded_channel();
+    let (replies, reply_queue) = mpsc::channel(QUEUE);
+    let (orders, order_queue) = mpsc::channel(QUEUE);
+    let (asked, asked_queue) = mpsc::channel(QUEUE);
+    let (notices, notice_queue) = mpsc::channel(QUEUE);
+    let (plane, plane_seen) = watch::channel(Arc::new(etcd::Plane::default()));
+    let (handle, asks) = etcd::channel(plane_seen);
+
+    let acceptor = match settings.is_acceptor() {
+        true => Some(AcceptorHandle::start(&boot.folder, &boot.identity.me)?),
+        false => None,
+    };
+    let host = open(&boot, events, inbox.clone())?;
+    let acceptors = settings.acceptors();
+    let addresses = settings.seeds.iter().filter(|(id, _)| acceptors.contains(id));
+    let addresses = addresses.map(|(id, seed)| (id.clone(), seed.peer.clone())).collect();
+    let life = host.replica().vote().life;
+    boot.identity.set_life(life);
+    let identity = boot.identity.clone();
+    let arbiter = Arbiter::new(identity.clone(), life, addresses, acceptor.clone(), replies);
+
+    let listener = boot::listen("peers", settings.listen.peer).await?;
+    let mut routes = peer::peer_routes(&identity, inbox.clone());
+    etcd::add_routes(&mut routes, &handle.for_system());
+    peer::spawn(&identity, listener, routes);
+    let listener = boot::listen("heartbeats", settings.listen.heartbeat).await?;
+    peer::spawn(&identity, listener, peer::peer_routes(&identity, inbox));
+    let listener = boot::listen("etcd clients", settings.listen.etcd).await?;
+    let server = peer::server().add_routes(etcd::routes(&handle));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+
+    let timing = settings.timing.for_logic(&settings.lag);
+    let role = Role::new(Parts {
+        court: Court::new(Plane::Global, identity.me.clone(), timing),
+        courts: Courts::new(identity.me.clone(), timing),
+        others: lines(&boot, &settings, &orders),
+        boot,
+        host,
+        arbiter,
+        acceptor,
+        plane,
+        asked,
+        notices,
+    });
+    let inputs = Inputs {
+        events: event_queue,
+        inbox: inbox_queue,
+        asks,
+        replies: reply_queue,
+        ordered: order_queue,
+        asked: asked_queue,
+        notices: notice_queue,
+    };
+    serve(role, inputs).await
+}
+
+fn global_nodes(settings: &NodeSettings) -> impl Iterator<Item = (&NodeId, &cairn_settings::Seed)> {
+    settings.seeds.iter().filter(|(_, seed)| seed.role == NodeRole::Global)
+}
+
+fn lines(
+    boot: &Boot,
+    settings: &NodeSettings,
+    orders: &mpsc::Sender<Ordered>,
+) -> BTreeMap<NodeId, LineTo> {
+    let others = global_nodes(settings).filter(|(id, _)| **id != settings.node);
+    let open = |id: &NodeId, address: &str| {
+        LineTo::open(boot.identity.clone(), id.clone(), address.to_owned(), orders.clone())
+    };
+    others.map(|(id, seed)| (id.clone(), open(id, &seed.peer))).collect()
+}
+
+/// Opens the files and starts the replica.
+fn open(
+    boot: &Boot,
+    events: mpsc::UnboundedSender<Event>,
+    inbox: mpsc::Sender<Inbound>,
+) -> Result<Host<GlobalWorld>> {
+    let (settings, group) = (&boot.settings, GroupId::global());
+    let options = StorageOptions {
+        segment_bytes: settings.log.segment_bytes,
+        flush_interval: settings.log.flush_interval,
+    };
+    let notify: Notify = Arc::new(move |event| drop(events.send(event)));
+    let (storage, recovered) = Storage::open(&boot.folder, boot.uid, &group, options, notify)
+        .context("cannot open the files of the global plane")?;
+    let book = AddressBook::default();
+    for (id, seed) in global_nodes(settings) {
+        let (peer, heartbeat) = (seed.peer.clone(), seed.heartbeat.clone());
+        book.set(id.clone(), PeerAddress { peer, heartbeat });
+    }
+    let world = GlobalWorld {
+        storage,
+        links: Links::new(group, boot.identity.clone(), book, inbox),
+        desk: etcd::Desk::new(Limits::default()),
+        todo: Todo::default(),
+        read_until: None,
+        unproven: Vec::new(),
+        epoch: Epoch::ZERO,
+        above: 0,
+        alarms: Vec::new(),
+    };
+    let mut effects = Vec::new();
+    let replica = Replica::start(
+        boot.identity.me.clone(),
+        Plane::Global,
+        recovered,
+        settings.timing.for_logic(&settings.lag),
+        Reads::Lease,
+        clock::now(),
+        &mut effects,
+    );
+    Ok(Host::new(world, replica, effects, TAIL_BYTES_MAX))
+}
+
+async fn serve(mut role: Role, mut inputs: Inputs) -> Result<()> {
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut asked_to_stop = boot::stop_signals()?;
+    loop {
+        tokio::select! {
+            () = asked_to_stop() => break,
+            _ = tick.tick() => role.tick(),
+            turn = inputs.turn(&mut role) => turn?,
+        }
+    }
+    tracing::info!("stopping");
+    let deadline = clock::now() + STOP_MAX;
+    while !role.is_relieved() && clock::now() < deadline {
+        let end = tokio::time::sleep(TICK * 5);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => break,
+                turn = inputs.turn(&mut role) => turn?,
+            }
+        }
+    }
+    role.host.world.storage.close();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+impl Inputs {
+    /// Waits for one thing and handles it; requests that wait together are handled together.
+    async fn turn(&mut self, role: &mut Role) -> Result<()> {
+        tokio::select! {
+            event = self.events.recv() => role.event(event.context("storage ended")?),
+            inbound = self.inbox.recv() => role.inbound(inbound.context("ports ended")?),
+            ask = self.asks.recv() => {
+                let now = clock::now();
+                role.host.world.desk.accept(now, ask.context("the etcd port ended")?);
+                while let Ok(ask) = self.asks.try_recv() {
+                    role.host.world.desk.accept(now, ask);
+                }
+                role.settle();
+            }
+            replied = self.replies.recv() => {
+                role.replied(replied.context("the arbiter ended")?);
+            }
+            ordered = self.ordered.recv() => role.ordered(&ordered.context("lines ended")?),
+            asked = self.asked.recv() => {
+                let (why, outcome) = asked.context("the loop ended")?;
+                role.was_asked(why, outcome);
+            }
+            notice = self.notices.recv() => role.noticed(notice.context("the watch ended")?),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! Founding, wishes of people, and what this node says of itself.
+
+use super::role::Role;
+use crate::boot::Boot;
+use crate::clock;
+use crate::peer::Reply;
+use crate::status;
+use cairn_logic::arbiter::{Founding, Outcome};
+use cairn_logic::ids::{Epoch, GroupId, NodeId, Version};
+use cairn_logic::judge::{Hint, JudgeInput};
+use cairn_logic::record::{Member, Record, Rule};
+use cairn_wire::peer::pb;
+use tonic::Status;
+
+/// What the register begins with.
+pub fn founding(boot: &Boot, request: &pb::FoundRequest, members: Vec<Member>) -> Founding {
+    let wanted = u8::try_from(request.wanted).unwrap_or(u8::MAX).max(1);
+    Founding {
+        uid: boot.settings.cluster_uid.clone(),
+        record: Record {
+            version: Version(1),
+            epoch: Epoch::ZERO,
+            master: None,
+            members,
+            rule: Rule::All,
+            wanted,
+            durability: boot.settings.durability,
+            attempt: Epoch::ZERO,
+            open: false,
+        },
+        acceptors: request.acceptors.iter().map(NodeId::new).collect(),
+    }
+}
+
+/// Answers who asked for the founding.
+pub fn founded(reply: Reply<pb::FoundReply>, outcome: Outcome) {
+    let answer = match outcome {
+        Outcome::Is(value) | Outcome::Changed(value) | Outcome::Refused(value) => {
+            let record = serde_json::to_vec(&value.record).expect("a record is plain data");
+            tracing::info!(members = value.record.members.len(), "the cluster is founded");
+            Ok(pb::FoundReply { record: record.into() })
+        }
+        Outcome::Missing => Err(Status::unavailable("the acceptors are blank")),
+        Outcome::Busy => Err(Status::unavailable("the arbiter is busy")),
+        Outcome::Unknown { silent } => {
+            let silent: Vec<&str> = silent.iter().map(NodeId::as_str).collect();
+            Err(Status::unavailable(format!("waiting for acceptors {}", silent.join(", "))))
+        }
+    };
+    reply.send(answer).ok();
+}
+
+impl Role {
+    /// A wish or hint; only the global master takes them.
+    pub(super) fn wish(&mut self, request: pb::WishRequest) -> Result<pb::WishReply, Status> {
+        if !self.serving {
+            let master = self.record.as_ref().and_then(|record| record.master.clone());
+            let master = master.map_or("nobody yet".to_owned(), |id| id.as_str().to_owned());
+            let text = format!("the global master is {master}; ask there");
+            return Err(Status::failed_precondition(text));
+        }
+        use pb::wish_request::Body;
+        match request.body {
+            Some(Body::Switchover(wish)) => self.switchover(&wish),
+            Some(Body::Hint(hint)) => {
+                tracing::info!(node = %hint.node, seen = %hint.seen, "hint");
+                let gone = JudgeInput::Hint(Hint::Gone(NodeId::new(&hint.node)));
+                let effects = self.courts.tell_all(&gone);
+                self.perform(effects);
+                Ok(pb::WishReply { lines: vec!["noted".to_owned()] })
+            }
+            Some(Body::Why(why)) => Ok(pb::WishReply { lines: self.why(&why.group)? }),
+            None => Err(Status::invalid_argument("an empty wish")),
+        }
+    }
+
+    fn switchover(&mut self, wish: &pb::Switchover) -> Result<pb::WishReply, Status> {
+        let group = GroupId::new(&wish.group);
+        let record = self.view.groups.get(&group);
+        let record = record.ok_or_else(|| Status::not_found(format!("no group {group}")))?;
+        let target = (!wish.target.is_empty()).then(|| NodeId::new(&wish.target));
+        if let Some(target) = &target
+            && record.member(target).is_none()
+        {
+            let members: Vec<&str> = record.members.iter().map(|m| m.id.as_str()).collect();
+            let text =
+                format!("{target} is no member of {group}; those are {}", members.join(", "));
+            return Err(Status::invalid_argument(text));
+        }
+        let effects = self.courts.tell(&group, JudgeInput::Wish { target });
+        self.perform(effects);
+        Ok(pb::WishReply { lines: vec![format!("switchover of {group} begun")] })
+    }
+
+    fn why(&self, group: &str) -> Result<Vec<String>, Status> {
+        let group = GroupId::new(group);
+        if group == GroupId::global() {
+            return Ok(self.court.lines());
+        }
+        let court = self.courts.get(&group);
+        court.map(|court| court.lines()).ok_or_else(|| {
+            let known: Vec<&str> = self.view.groups.keys().map(GroupId::as_str).collect();
+            Status::not_found(format!("no group {group}; there are {}", known.join(", ")))
+        })
+    }
+
+    pub(super) fn status(&self) -> pb::StatusReply {
+        let me = &self.boot.identity.me;
+        let mut waiting = self.host.world.alarms.clone();
+        waiting.extend(self.court.conditions.iter().cloned());
+        let log = status::log_status(&GroupId::global(), &self.host, clock::now(), waiting);
+        let space = self.host.world.storage.space();
+        pb::StatusReply {
+            node: me.id.as_str().to_owned(),
+            incarnation: me.incarnation.0,
+            life: self.boot.identity.life().0,
+            role: "global".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            logs: vec![log],
+            load: None,
+            rss_bytes: status::rss_bytes(),
+            disk_free_bytes: space.map_or(0, |space| space.disk_free_bytes),
+        }
+    }
+}

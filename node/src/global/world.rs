@@ -1,0 +1,200 @@
+//! The world of the global plane's replica: storage threads, links, the directory, the arbiter.
+
+use crate::clock;
+use crate::etcd::Desk;
+use crate::peer::links::Links;
+use crate::storage::Storage;
+use bytes::Bytes;
+use cairn_directory::core::{Refusal, Unproven};
+use cairn_host::{ReadFor, World};
+use cairn_logic::batch::Batch;
+use cairn_logic::ids::{EntryId, Epoch, NodeId, Offset, Revision, Version};
+use cairn_logic::message::{Answer, Message};
+use cairn_logic::record::{EpochRecord, Record};
+use cairn_logic::replication::{Admission, Alarm, Vote};
+use cairn_logic::time::Instant;
+
+/// What the role has to do after an event, because the world may not call back into the host.
+#[derive(Debug, Default)]
+pub struct Todo {
+    /// Answers to judges.
+    pub answers: Vec<Answer>,
+    /// Changes of the record to ask of the arbiter.
+    pub swaps: Vec<(Version, Record)>,
+    /// The record is to be read.
+    pub read: bool,
+    /// The epoch record the sitting master is to append.
+    pub open: Option<EpochRecord>,
+    /// Mastership began in this epoch.
+    pub began: Option<Epoch>,
+    /// Mastership ended.
+    pub ended: bool,
+    /// The directory holds what was cut or never logged: it must be rebuilt.
+    pub astray: bool,
+    /// Reads were proved up to this token.
+    pub confirmed: Option<u64>,
+}
+
+/// What the replica of the global plane acts on.
+pub struct GlobalWorld {
+    /// Its vote and log.
+    pub storage: Storage,
+    /// The other global nodes.
+    pub links: Links,
+    /// The directory.
+    pub desk: Desk,
+    /// For the role.
+    pub todo: Todo,
+    /// Reads may be released until then.
+    pub read_until: Option<Instant>,
+    /// Reads that wait for a proof of mastership.
+    pub unproven: Vec<Unproven<crate::etcd::Token>>,
+    /// The epoch in which the directory appends, while master.
+    pub epoch: Epoch,
+    /// Revisions go on above it (of the newest epoch record applied).
+    pub above: u64,
+    /// Alarms since the start, for status.
+    pub alarms: Vec<String>,
+}
+
+/// Alarms kept for status.
+const ALARMS_MAX: usize = 16;
+
+impl GlobalWorld {
+    /// Releases the reads for which mastership is proved.
+    pub fn release_reads(&mut self) {
+        self.unproven.extend(self.desk.core.take_unproven());
+        if self.unproven.is_empty() {
+            return;
+        }
+        // A fresh look at the clock, after the reads were evaluated.
+        let now = clock::now();
+        if self.read_until.is_some_and(|until| now < until) {
+            for reads in self.unproven.drain(..) {
+                reads.release(&mut self.desk.streams);
+            }
+        }
+    }
+
+    fn refuse_reads(&mut self) {
+        self.unproven.extend(self.desk.core.take_unproven());
+        for reads in self.unproven.drain(..) {
+            reads.refuse(Refusal::MasterChanged, &mut self.desk.streams);
+        }
+    }
+}
+
+impl World for GlobalWorld {
+    fn now(&mut self) -> Instant {
+        clock::now()
+    }
+
+    fn unix_ms(&mut self) -> u64 {
+        clock::unix_ms()
+    }
+
+    fn persist_vote(&mut self, vote: &Vote) {
+        self.storage.persist_vote(vote);
+    }
+
+    fn write(&mut self, batches: Vec<Batch>) {
+        self.storage.write(batches);
+    }
+
+    fn flush(&mut self) {
+        self.storage.flush();
+    }
+
+    fn cut(&mut self, after: Offset) {
+        self.storage.cut(after);
+    }
+
+    fn read(&mut self, from: Offset, up_to: Offset, bytes_max: usize, why: ReadFor) {
+        self.storage.read(from, up_to, bytes_max, why);
+    }
+
+    fn send(&mut self, to: &NodeId, message: Message, bodies: Vec<Bytes>) {
+        self.links.send(to, message, bodies);
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        self.todo.answers.push(answer);
+    }
+
+    fn ask_record(&mut self, expected: Version, record: Record) {
+        self.todo.swaps.push((expected, record));
+    }
+
+    fn read_record(&mut self) {
+        self.todo.read = true;
+    }
+
+    fn rebuild(&mut self) {
+        tracing::warn!("rebuilding the directory from the log");
+        self.desk.core.reset();
+    }
+
+    fn apply_room(&mut self) -> bool {
+        true
+    }
+
+    fn apply(&mut self, batch: &Batch) {
+        if batch.head.opens_epoch {
+            self.above = EpochRecord::decode(&batch.body).map_or(0, |record| record.above);
+        }
+        if let Err(error) = self.desk.core.apply_batch(batch, &mut self.desk.streams) {
+            tracing::error!(%error, "the directory cannot follow its log");
+            eprintln!("cairn-node: the directory cannot follow its log: {error}");
+            std::process::abort();
+        }
+    }
+
+    fn committed(&mut self, up_to: Offset) {
+        if self.desk.core.is_master() {
+            self.desk.core.committed(up_to, &mut self.desk.streams);
+        }
+    }
+
+    fn become_master(&mut self, epoch: Epoch, last: EntryId, _record: &Record) {
+        tracing::info!(%epoch, %last, "became global master");
+        let now = clock::now();
+        self.epoch = epoch;
+        self.desk.core.loaded(&mut self.desk.streams);
+        self.desk.core.became_master(now, epoch, last.offset);
+        if self.above > 0 {
+            self.desk.core.jump_revision(now, Revision(self.above));
+        }
+        self.todo.began = Some(epoch);
+    }
+
+    fn open_epoch(&mut self, record: &EpochRecord) {
+        tracing::info!(epoch = %record.epoch, members = record.members.len(), "opened an epoch");
+        self.todo.open = Some(record.clone());
+    }
+
+    fn step_down(&mut self, epoch: Epoch) {
+        tracing::info!(%epoch, "stepped down as global master");
+        self.refuse_reads();
+        self.todo.astray |= self.desk.core.lost_mastership(&mut self.desk.streams);
+        self.todo.ended = true;
+    }
+
+    fn admission(&mut self, admission: Admission) {
+        tracing::info!(?admission, "admission of directory writes changed");
+    }
+
+    fn read_until(&mut self, deadline: Option<Instant>) {
+        self.read_until = deadline;
+    }
+
+    fn reads_confirmed(&mut self, token: u64) {
+        self.todo.confirmed = Some(token);
+    }
+
+    fn alarm(&mut self, alarm: Alarm) {
+        tracing::error!(?alarm, "alarm");
+        if self.alarms.len() < ALARMS_MAX {
+            self.alarms.push(format!("{alarm:?}"));
+        }
+    }
+}
