@@ -12,6 +12,7 @@ use cairn_logic::message::Position;
 use cairn_logic::record::Rule;
 use cairn_logic::replication::{Change, Input};
 use cairn_logic::time::Duration;
+use cairn_logic::timing::Timing;
 use driver::{Cluster, name};
 use judge::{Judge, Step};
 
@@ -55,10 +56,28 @@ impl Walk {
             _ => 1 + (kind / 4) % 4,
         };
         let flushed = (kind / 16) % 3 == 2;
-        let mut cluster = Cluster::new(plane, NODES, members, rule, flushed);
+        // Short walks must see members come and go.
+        let timing = Timing {
+            join_after: Duration::from_millis(200),
+            remove_after: Duration::from_millis(900),
+            ..Timing::default()
+        };
+        let mut cluster = Cluster::new(plane, NODES, members, rule, flushed, timing);
         let mut dice = Dice::new(seed);
         cluster.frame = 1 + dice.below(4);
         Self { cluster, judges: Default::default(), dice, plane }
+    }
+
+    /// Elects the first master, so that most of a walk has one.
+    fn found(&mut self) {
+        self.cluster.now = self.cluster.now + Duration::from_secs(1);
+        for round in 49..600 {
+            self.quiet_round(round);
+            if self.cluster.record.epoch.0 > 0 && self.is_serving() {
+                break;
+            }
+        }
+        self.judges = Default::default();
     }
 
     fn lossy(&self) -> bool {
@@ -126,7 +145,7 @@ impl Walk {
         let judge = &mut self.judges[j];
         match judge.step {
             Step::Idle => {
-                if self.dice.percent(25) {
+                if self.dice.percent(5) {
                     judge.open(&mut self.cluster);
                 }
             }
@@ -206,11 +225,7 @@ impl Walk {
                 break;
             }
         }
-        let master = self.cluster.record.master.clone();
-        let serving = (0..NODES).any(|i| {
-            Some(name(i)) == master
-                && self.cluster.position(i) == Some(Position::Master(self.cluster.record.epoch))
-        });
+        let serving = self.is_serving();
         let judge = &mut self.judges[0];
         match judge.step {
             Step::Idle if (!serving || self.cluster.record.open) && round % 50 == 49 => {
@@ -227,6 +242,12 @@ impl Walk {
                 judge.commit(&mut self.cluster);
             }
         }
+    }
+
+    fn is_serving(&self) -> bool {
+        let record = &self.cluster.record;
+        let master = Some(Position::Master(record.epoch));
+        (0..NODES).any(|i| Some(name(i)) == record.master && self.cluster.position(i) == master)
     }
 
     fn is_healed(&mut self) -> bool {
@@ -246,6 +267,7 @@ impl Walk {
 
 fn walk(seed: u64) -> (Walk, Result<(), String>) {
     let mut walk = Walk::new(seed);
+    walk.found();
     for _ in 0..600 {
         walk.step();
         if let Some(what) = walk.cluster.broken.clone() {
@@ -265,12 +287,14 @@ fn nothing_acknowledged_is_lost_whatever_is_lost_late_or_restarted() {
     let from = std::env::var("WALK").ok().and_then(|w| w.parse().ok());
     let count = std::env::var("WALKS").ok().and_then(|w| w.parse().ok()).unwrap_or(1500);
     let (first, last) = from.map_or((0, count), |seed: u64| (seed, seed + 1));
-    let mut acked = 0;
-    let mut lossy = 0;
+    let (mut acked, mut lossy, mut masters, mut changes) = (0, 0, 0, 0);
     for seed in first..last {
         let (walk, outcome) = walk(seed);
         acked += walk.cluster.acked.len();
         lossy += usize::from(walk.lossy());
+        let said = |what: &str| walk.cluster.trace.iter().filter(|l| l.contains(what)).count();
+        masters += said("is master of");
+        changes += said("goes on as master");
         if let Err(what) = outcome {
             let from = walk.cluster.trace.len().saturating_sub(120);
             for line in &walk.cluster.trace[from..] {
@@ -283,6 +307,44 @@ fn nothing_acknowledged_is_lost_whatever_is_lost_late_or_restarted() {
             panic!("walk {seed}: {what}");
         }
     }
-    println!("walks: {} acknowledged {acked}, without proof {lossy}", last - first);
+    println!("walks: {} acknowledged {acked} takeovers {masters} changes {changes}", last - first);
+    println!("walks: {lossy} ended without proof");
     assert!(from.is_some() || acked > 1000, "walks that acknowledge nothing prove nothing");
+}
+
+/// The rules whose breach short walks notice; the simulator looks for the others.
+#[cfg(feature = "mutants")]
+#[test]
+fn a_broken_rule_is_noticed() {
+    use cairn_logic::mutant::{Mutant, set_broken};
+    let tries = std::env::var("WALKS").ok().and_then(|w| w.parse().ok()).unwrap_or(4000);
+    let mutants = match std::env::var("MUTANT") {
+        Ok(name) => {
+            Mutant::ALL.iter().copied().filter(|m| format!("{m:?}") == name).collect::<Vec<_>>()
+        }
+        Err(_) => vec![
+            Mutant::NoTransfer,
+            Mutant::VoteNotDurable,
+            Mutant::MasterSurvivesRestart,
+            Mutant::LearnerCounts,
+            Mutant::NoEpochCheck,
+            Mutant::ReadBeforeActive,
+            Mutant::FollowerAppliesAll,
+            Mutant::CommitUnverified,
+        ],
+    };
+    let mut missed = Vec::new();
+    for mutant in mutants {
+        set_broken(Some(mutant));
+        let noticed = |seed| match std::panic::catch_unwind(|| walk(seed).1) {
+            Ok(outcome) => outcome.err().map(|what| (seed, what)),
+            Err(_) => Some((seed, "an assertion".to_string())),
+        };
+        match (0..tries).find_map(noticed) {
+            Some((seed, what)) => println!("{mutant:?}: walk {seed}: {what}"),
+            None => missed.push(mutant),
+        }
+    }
+    set_broken(None);
+    assert_eq!(missed, [], "broken rules that nobody noticed");
 }

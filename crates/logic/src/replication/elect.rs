@@ -88,9 +88,6 @@ impl Replica {
         if flush {
             self.want_flush(head.last_offset());
         }
-        if broken(Mutant::NoTransfer) || broken(Mutant::ActBeforeRecord) {
-            self.ready_when_opened();
-        }
     }
 
     /// Says Ready once the epoch record has the copies that the attempt's members ask for.
@@ -99,8 +96,9 @@ impl Replica {
         if lead.stage != (Stage::Elect { ready: false }) || lead.opened.is_none() {
             return;
         }
-        if !self.is_opened(lead) && !broken(Mutant::NoTransfer) && !broken(Mutant::ActBeforeRecord)
-        {
+        let alone = broken(Mutant::NoTransfer) || broken(Mutant::ActBeforeRecord);
+        let written_here = alone && lead.opened.is_some_and(|opened| opened <= self.written);
+        if !self.is_opened(lead) && !written_here {
             return;
         }
         let attempt = lead.epoch;

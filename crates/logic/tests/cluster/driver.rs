@@ -76,7 +76,14 @@ fn number(id: &NodeId) -> usize {
 
 impl Cluster {
     /// `nodes` blank folders, the first `members` of which are named by a record of epoch 0.
-    pub fn new(plane: Plane, nodes: usize, members: usize, rule: Rule, flushed: bool) -> Self {
+    pub fn new(
+        plane: Plane,
+        nodes: usize,
+        members: usize,
+        rule: Rule,
+        flushed: bool,
+        timing: Timing,
+    ) -> Self {
         let member = |i| Member { id: name(i), incarnation: Incarnation(100), role: Role::Replica };
         let record = Record {
             version: Version(1),
@@ -99,7 +106,7 @@ impl Cluster {
             acked: Vec::new(),
             trace: Vec::new(),
             frame: 8,
-            timing: Timing::default(),
+            timing,
             plane,
             contents: BTreeMap::new(),
             masters: BTreeMap::new(),
@@ -338,6 +345,9 @@ impl Cluster {
         if sitting {
             node.state.push(content);
             node.appending = Some(epoch);
+        }
+        if sitting && opens_epoch {
+            self.say(i, format!("goes on as master of {epoch}"));
         }
         if self.contents.insert((epoch.0, first.0), content).is_some() {
             self.breaks(format!("I2 {epoch}/{first} made twice"));
