@@ -3,8 +3,11 @@
 //! A command that judges something ends with one verdict line, `name: key=value …`, and succeeds
 //! only if its bars (`xtask/bars.toml`) hold.
 
+pub mod demo;
 pub mod faults;
+pub mod packages;
 pub mod product;
+pub mod real_data;
 pub mod run;
 pub mod setup;
 pub mod test;
@@ -33,6 +36,10 @@ enum Task {
     Setup(setup::Args),
     /// Run every test that needs no Kubernetes
     Test(test::Args),
+    /// Start a cluster, load real data, kill masters under traffic, show that nothing was lost
+    Demo(demo::Args),
+    /// Load the Debian package index with a stock client while masters are killed
+    RealData(real_data::Args),
     /// Kill masters of a real cluster under traffic; nothing may be lost
     Faults(faults::Args),
     /// Put clients to work against any cluster and judge what they saw
@@ -57,6 +64,8 @@ fn perform(task: Task) -> Result<bool> {
         Task::Tidy => tidy::run(&root()),
         Task::Setup(args) => setup::run(&args).map(|()| true),
         Task::Test(args) => test::run(&args),
+        Task::Demo(args) => demo::run(&args),
+        Task::RealData(args) => real_data::run(&args),
         Task::Faults(args) => faults::run(&args),
         Task::Traffic(args) => traffic::run(&args),
     }
