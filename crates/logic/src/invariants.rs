@@ -236,7 +236,9 @@ impl Witness {
             self.answered = self.committed.last().map_or(Offset::ZERO, |c| c.last.offset);
             return Ok(());
         }
-        if log.len() < self.committed.len() || log[..self.committed.len()] != self.committed[..] {
+        // An elect may read late that it was recorded; later epochs may have committed since.
+        let before = self.committed.partition_point(|copy| copy.last.epoch <= epoch);
+        if log.len() < before || log[..before] != self.committed[..before] {
             let ends = log.last().map_or(EntryId::ZERO, |copy| copy.last);
             let facts = format_args!("the log of {} in epoch {epoch} ends at {ends}", folder.0);
             return broken("I3 Durable", facts);
