@@ -58,6 +58,8 @@ pub(super) struct Progress {
     asked: Option<Asked>,
     /// One frame at a time until one is acknowledged.
     probing: bool,
+    /// Steps back since anything moved: each waits twice as long.
+    retries: u32,
     progressed: Instant,
 }
 
@@ -81,6 +83,7 @@ impl Progress {
             frames: VecDeque::new(),
             asked: None,
             probing: true,
+            retries: 0,
             progressed: now,
         }
     }
@@ -130,6 +133,7 @@ impl Progress {
             self.written = written;
             self.progressed = now;
             self.probing = false;
+            self.retries = 0;
         }
         self.flushed = self.flushed.max(ack.flushed.min(last));
         while self.frames.front().is_some_and(|f| f.end <= self.written) {
@@ -157,7 +161,8 @@ impl Progress {
         }
     }
 
-    /// Steps back to what is not acknowledged when nothing has moved for `patience`; `held` is the
+    /// Steps back to what is not acknowledged when nothing has moved for `patience` (a quarter of it
+    /// while probing, twice as long each time); `held` is the
     /// entry up to which it has acknowledged, `opening` as in [`Self::rewind`].
     pub(super) fn retry(
         &mut self,
@@ -171,9 +176,11 @@ impl Progress {
         }
         let waits = self.next.offset > self.written && self.asked.is_none();
         let newest = self.frames.back().map_or(self.progressed, |f| f.sent_at);
-        if !waits || now.since(newest.max(self.progressed)) < patience {
+        let base = if self.probing { patience / 4 } else { patience };
+        if !waits || now.since(newest.max(self.progressed)) < base * (1 << self.retries.min(4)) {
             return;
         }
+        self.retries += 1;
         match held {
             EntryId::ZERO => self.rewind(opening, now),
             held => self.step_back(held, now),

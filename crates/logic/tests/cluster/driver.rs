@@ -293,7 +293,10 @@ impl Cluster {
                 self.say(i, format!("asks for {} epoch {}", members.join(","), record.epoch));
                 self.asks.push((i, expected, record));
             }
-            Effect::ReadRecord => later.push(Input::Record(self.record.clone())),
+            Effect::ReadRecord => {
+                self.say(i, "reads the record".into());
+                later.push(Input::Record(self.record.clone()));
+            }
             Effect::Alarm(alarm) => self.say(i, format!("alarm {alarm:?}")),
         }
     }
