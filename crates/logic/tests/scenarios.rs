@@ -108,6 +108,14 @@ impl Play {
                 let target = name(node(words[3]));
                 self.cluster.order(node(words[1]), Order::HandOver { epoch, target });
             }
+            "confirm" => {
+                let token = number(words[2]);
+                self.cluster.input(node(words[1]), Input::ConfirmReads { token });
+            }
+            "relief" => {
+                let report = self.cluster.report(node(words[1]));
+                self.cluster.trace.push(format!("asks for relief: {:?}", report.relief));
+            }
             "show" => self.show(node(words[1])),
             other => panic!("unknown command {other}"),
         }

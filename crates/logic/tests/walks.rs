@@ -234,7 +234,7 @@ impl Walk {
             Step::Idle => {}
             Step::Sealing { .. } => {
                 judge.seal(&mut self.cluster, true);
-                if round % 10 == 0 {
+                if round.is_multiple_of(10) {
                     judge.elect(&mut self.cluster, self.plane);
                 }
             }
@@ -261,7 +261,8 @@ impl Walk {
         let last = self.cluster.nodes[i].log.len();
         let all = (0..NODES).all(|n| self.cluster.nodes[n].committed.0 as usize == last);
         let intact = self.cluster.nodes.iter().all(|n| n.vote.intact);
-        all && intact && self.cluster.acked.len() == last
+        let content = self.cluster.report(i).relief.is_none();
+        all && intact && content && self.cluster.acked.len() == last
     }
 }
 

@@ -215,6 +215,10 @@ impl Replica {
         let Some(lead) = &mut self.lead else { return };
         let near_from = lead.near_from(last, timing.lag_max, timing.lag_bytes_max, now);
         for peer in lead.peers.values_mut() {
+            if !peer.heard_within(timing.silence_max, now) {
+                peer.near_since = None;
+                continue;
+            }
             // Nothing is known until the first frame of an epoch is acknowledged.
             if peer.written.0 == 0 && last.0 > 0 {
                 continue;

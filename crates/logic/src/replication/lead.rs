@@ -5,7 +5,7 @@ use super::index::Index;
 use super::progress::Progress;
 use crate::batch::BatchHead;
 use crate::counting::{Counts, Plane};
-use crate::ids::{EntryId, Epoch, NodeId, Offset, Version};
+use crate::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset, Version};
 use crate::message::{Mode, Sender};
 use crate::record::{Member, Record};
 use crate::time::{Duration, Instant};
@@ -90,6 +90,8 @@ pub(super) struct Lead {
     pub config: Config,
     pub asking: Option<Asking>,
     pub peers: BTreeMap<NodeId, Progress>,
+    /// The newest lives of folders that were peers: should they return, older ones do not count.
+    left: BTreeMap<NodeId, (Incarnation, Life)>,
     /// First and last offsets of uncommitted batches with authority.
     pub authority: VecDeque<(Offset, Offset)>,
     /// The last committed offset with authority.
@@ -122,6 +124,7 @@ impl Lead {
             config,
             asking: None,
             peers: BTreeMap::new(),
+            left: BTreeMap::new(),
             authority: VecDeque::new(),
             authority_committed: Offset::ZERO,
             marks: VecDeque::new(),
@@ -169,7 +172,7 @@ impl Lead {
         index: &Index,
         now: Instant,
     ) {
-        let mut wanted: BTreeMap<NodeId, crate::ids::Incarnation> = BTreeMap::new();
+        let mut wanted: BTreeMap<NodeId, Incarnation> = BTreeMap::new();
         for member in learners {
             wanted.insert(member.id.clone(), member.incarnation);
         }
@@ -179,10 +182,17 @@ impl Lead {
             }
         }
         wanted.remove(&me.id);
+        for (id, peer) in &self.peers {
+            if wanted.get(id) != Some(&peer.incarnation) {
+                self.left.insert(id.clone(), (peer.incarnation, peer.life));
+            }
+        }
         self.peers.retain(|id, peer| wanted.get(id) == Some(&peer.incarnation));
         let next = self.opening(index);
         for (id, incarnation) in wanted {
-            self.peers.entry(id).or_insert_with(|| Progress::new(incarnation, next, now));
+            let left = self.left.get(&id).filter(|l| l.0 == incarnation);
+            let life = left.map_or(Life::ZERO, |l| l.1);
+            self.peers.entry(id).or_insert_with(|| Progress::new(incarnation, life, next, now));
         }
     }
 

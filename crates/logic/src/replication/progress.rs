@@ -64,11 +64,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// A peer of which nothing is known; the first frame follows `next`.
-    pub(super) fn new(incarnation: Incarnation, next: EntryId, now: Instant) -> Self {
+    /// A peer of which nothing is known but, perhaps, a life; the first frame follows `next`.
+    pub(super) fn new(incarnation: Incarnation, life: Life, next: EntryId, now: Instant) -> Self {
         Self {
             incarnation,
-            life: Life::ZERO,
+            life,
             written: Offset::ZERO,
             flushed: Offset::ZERO,
             intact: false,
@@ -106,6 +106,7 @@ impl Progress {
         self.written = Offset::ZERO;
         self.flushed = Offset::ZERO;
         self.heal_at = None;
+        self.near_since = None;
         self.rewind(opening, now);
     }
 
@@ -161,9 +162,9 @@ impl Progress {
         }
     }
 
-    /// Steps back to what is not acknowledged when nothing has moved for `patience` (a quarter of it
-    /// while probing, twice as long each time); `held` is the
-    /// entry up to which it has acknowledged, `opening` as in [`Self::rewind`].
+    /// Steps back to what is not acknowledged when nothing has moved for `patience` (a quarter of
+    /// it while probing, twice as long each time); `held` is the entry up to which it has
+    /// acknowledged, `opening` as in [`Self::rewind`].
     pub(super) fn retry(
         &mut self,
         held: EntryId,

@@ -6,7 +6,7 @@
 use cairn_logic::batch::BatchHead;
 use cairn_logic::counting::Plane;
 use cairn_logic::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset, Version};
-use cairn_logic::message::{Answer, Append, Message, Order, Position, Sender};
+use cairn_logic::message::{Answer, Append, Message, Order, Position, Report, Sender};
 use cairn_logic::record::{Durability, EpochRecord, Member, Record, Role, Rule};
 use cairn_logic::replication::{Effect, Input, Reads, Recovered, Replica, Vote};
 use cairn_logic::time::{Duration, Instant};
@@ -421,6 +421,11 @@ impl Cluster {
         if !log.starts_with(&self.acked) {
             self.breaks(format!("I3 n{} masters {epoch} without what was acknowledged", i + 1));
         }
+    }
+
+    /// What a running node tells its judge.
+    pub fn report(&self, i: usize) -> Report {
+        self.nodes[i].replica.as_ref().expect("the node runs").report(self.now)
     }
 
     /// Where a node stands; `None` while it is down.
