@@ -7,8 +7,13 @@ use cairn_logic::time::{Duration, Instant};
 
 /// Between two rounds while anything can time out.
 const ROUND: Duration = Duration::from_millis(50);
+/// Between two rounds of a master that holds keys: some may expire.
+const ROUND_MASTER: Duration = Duration::from_millis(100);
 /// Between two rounds otherwise.
 const ROUND_IDLE: Duration = Duration::from_millis(1000);
+
+/// Keys looked at by the expiry cycle in one round.
+const EXPIRY_BUDGET: usize = 1000;
 
 const NOACK_TIMEOUT: &str = "NOACK enough copies were not acknowledged in time; the write may or \
     may not be applied";
@@ -39,9 +44,16 @@ impl Server {
             self.clients_too_late();
             self.net.accepting = true;
         }
+        self.expire();
         let clients = self.net.open();
         self.core.publish(clients);
-        self.chores_at = now + if self.is_waiting() { ROUND } else { ROUND_IDLE };
+        let master = self.core.mastership.is_some() && !self.core.keyspace.is_empty();
+        self.chores_at = now
+            + match (self.is_waiting(), master) {
+                (true, _) => ROUND,
+                (false, true) => ROUND_MASTER,
+                (false, false) => ROUND_IDLE,
+            };
     }
 
     /// Whether something can time out soon.
@@ -51,6 +63,7 @@ impl Server {
             || !self.stalled.is_empty()
             || !self.waits.is_empty()
             || self.stopping.is_some()
+            || self.expiring
     }
 
     fn count_rate(&mut self) {
@@ -121,6 +134,18 @@ impl Server {
             self.core.stats.refused += 1;
             self.net.close(index);
         }
+    }
+
+    /// The master deletes expired keys and logs that.
+    fn expire(&mut self) {
+        let core = &mut self.core;
+        if core.mastership.is_none() || core.gap || core.loading {
+            return;
+        }
+        let expired = core.keyspace.expire_some(core.unix_ms, EXPIRY_BUDGET, &mut core.log);
+        core.stats.expired += expired.deleted as u64;
+        self.expiring = !expired.finished;
+        core.append();
     }
 
     /// How long epoll may wait at most.

@@ -7,7 +7,7 @@
 use crate::data::link::Released;
 use cairn_logic::ids::Offset;
 use cairn_logic::time::Instant;
-use cairn_resp::{ReplyBuf, Version};
+use cairn_resp::ReplyBuf;
 use std::collections::VecDeque;
 
 /// What a held reply answers.
@@ -234,17 +234,12 @@ impl Replies {
         self.buf.is_empty()
     }
 
-    /// Gives back room above `bytes_max`.
-    pub fn shrink(&mut self, bytes_max: usize) {
-        if self.is_empty() && self.buf.buffer_mut().capacity() > bytes_max {
+    /// Gives back the room of a burst once nothing is in it.
+    pub fn shrink(&mut self) {
+        if self.is_empty() && self.buf.buffer_mut().capacity() > 0 {
             *self.buf.buffer_mut() = Vec::new();
             self.marks = VecDeque::new();
         }
-    }
-
-    /// Writes `version` from here on.
-    pub fn set_version(&mut self, version: Version) {
-        self.buf.set_version(version);
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Server {
     pub waits: Vec<usize>,
     /// Connections whose next command waits for a handover to end.
     pub stalled: Vec<usize>,
+    /// Whether a transaction is being executed: nothing in it waits.
+    pub in_unit: bool,
     /// Set when the thread is to end: the moment at which it ends at the latest.
     pub stopping: Option<Instant>,
     /// What was committed when held replies were last looked at.
@@ -38,6 +40,8 @@ pub struct Server {
     pub port: u16,
     /// Commands per second, lately.
     pub rate: u64,
+    /// Whether the expiry cycle left due keys over.
+    pub(super) expiring: bool,
     /// When, and at which count of commands, the rate was measured last.
     pub(super) rate_from: (Instant, u64),
     /// When clients are looked at next.
@@ -58,10 +62,12 @@ impl Server {
             touched: Vec::new(),
             waits: Vec::new(),
             stalled: Vec::new(),
+            in_unit: false,
             stopping: None,
             seen: (Offset::ZERO, Instant::ZERO, 0),
             port: 0,
             rate: 0,
+            expiring: false,
             rate_from: (Instant::ZERO, 0),
             clients_at: Instant::ZERO,
             chores_at: Instant::ZERO,

@@ -205,6 +205,7 @@ impl Server {
         let mut slot = NO_SLOT;
         self.out(index).array(multi.queue.len());
         self.core.log.begin_unit();
+        self.in_unit = true;
         for queued in &multi.queue {
             let args = queued.as_args();
             let Some(command) = lookup(args.name()) else { continue };
@@ -213,6 +214,7 @@ impl Server {
                 None => self.run_one(index, &ctx, command, args, &mut sum, &mut slot),
             }
         }
+        self.in_unit = false;
         let wrote = self.core.log.end_unit();
         self.core.stats.commands += 1;
         if wrote {

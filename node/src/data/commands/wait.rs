@@ -24,13 +24,13 @@ impl Server {
         }
         let wanted = usize::try_from(wanted).unwrap_or(0);
         let offset = self.session(index).last_write;
-        // What this turn has written must be on its way before anybody can acknowledge it.
         let have = self.core.shared.copies_of(self.core.term(), offset);
-        if have >= wanted || self.session(index).multi.is_some() {
+        if have >= wanted || self.in_unit {
             return self.out(index).count(have);
         }
         let until = (timeout_ms > 0).then(|| self.core.now + Duration::from_millis(timeout_ms));
         self.conn(index).pause = Pause::Copies { offset, wanted, until };
+        self.waits.push(index);
     }
 
     /// Answers those WAITs that have what they wanted, or that have waited long enough; all of
