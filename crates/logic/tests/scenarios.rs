@@ -9,7 +9,7 @@ mod driver;
 use cairn_logic::counting::Plane;
 use cairn_logic::ids::Epoch;
 use cairn_logic::message::{Answer, Mode, Order};
-use cairn_logic::record::{Member, Record, Role, Rule};
+use cairn_logic::record::{Durability, Member, Record, Role, Rule};
 use cairn_logic::replication::{Change, Input};
 use cairn_logic::time::Duration;
 use cairn_logic::timing::Timing;
@@ -241,7 +241,7 @@ impl Play {
         self.cluster.trace.clear();
     }
 
-    /// `wish n1 join n4`, `wish n1 remove n3`, `wish n1 nothing`.
+    /// `wish n1 join n4`, `… remove n3`, `… flushed-all`, `… nothing`.
     fn wish(&mut self, words: &[&str]) {
         let wish = match words[2] {
             "join" => {
@@ -249,6 +249,11 @@ impl Play {
                 Some(Change::Join(member))
             }
             "remove" => Some(Change::Remove(name(node(words[3])))),
+            "flushed-all" => {
+                let durability = Durability { flushed: true, zones: 1 };
+                let wanted = self.cluster.record.wanted;
+                Some(Change::Mode(Mode { rule: Rule::All, wanted, durability }))
+            }
             "nothing" => None,
             other => panic!("unknown wish {other}"),
         };

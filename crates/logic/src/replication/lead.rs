@@ -277,3 +277,61 @@ impl Lead {
             || self.authority.iter().any(|a| a.1 > after.offset && a.0 <= up_to)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Durability, Role, Rule};
+
+    fn lead() -> Lead {
+        let member = |n: &str| Member {
+            id: NodeId::new(n),
+            incarnation: Incarnation(1),
+            role: Role::Replica,
+        };
+        let mode = Mode { rule: Rule::One, wanted: 3, durability: Durability::default() };
+        let members = vec![member("n1"), member("n2"), member("n3")];
+        Lead::new(Epoch(3), Config::new(Plane::Group, members, mode), Instant::ZERO)
+    }
+
+    fn head(first: u64, count: u32, authority: bool, opens_epoch: bool) -> BatchHead {
+        let (epoch, first) = (Epoch(3), Offset(first));
+        BatchHead { epoch, first, count, time_ms: 0, authority, opens_epoch }
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_member_is_near_while_what_it_lacks_is_young_and_small() {
+        let mut lead = lead();
+        lead.appended(&head(10, 1, true, true), 400, at(0));
+        lead.appended(&head(11, 5, false, false), 400, at(600));
+        lead.appended(&head(16, 5, false, false), 400, at(900));
+        let lag = Duration::from_secs(1);
+        let near = |bytes, now| lead.near_from(Offset(20), lag, bytes, now);
+        assert_eq!(near(10_000, at(950)), Offset(9), "all of it is young");
+        assert_eq!(near(10_000, at(1000)), Offset(10), "the first is a second old");
+        assert_eq!(near(1000, at(950)), Offset(10), "three are too many bytes");
+        assert_eq!(near(400, at(950)), Offset(20), "even the last is too large");
+        assert_eq!(near(10_000, at(5000)), Offset(20), "everything is old");
+    }
+
+    #[test]
+    fn only_what_carries_authority_or_opens_needs_a_flush() {
+        let mut lead = lead();
+        lead.appended(&head(10, 1, true, true), 1, at(0));
+        lead.appended(&head(11, 2, false, false), 1, at(0));
+        lead.appended(&head(13, 2, true, false), 1, at(0));
+        let after = |offset| EntryId::new(Epoch(3), Offset(offset));
+        assert!(lead.needs_flush(after(9), Offset(9)), "the opening is not behind");
+        assert!(!lead.needs_flush(after(10), Offset(12)));
+        assert!(lead.needs_flush(after(12), Offset(14)));
+        lead.committed(Offset(13), at(1));
+        assert!(lead.needs_flush(after(13), Offset(14)), "half of it is still uncommitted");
+        assert_eq!(lead.authority_committed, Offset(13));
+        lead.committed(Offset(14), at(1));
+        assert!(!lead.needs_flush(after(13), Offset(14)));
+    }
+}
