@@ -3,6 +3,7 @@
 //! A command that judges something ends with one verdict line, `name: key=value …`, and succeeds
 //! only if its bars (`xtask/bars.toml`) hold.
 
+pub mod bench;
 pub mod demo;
 pub mod faults;
 pub mod packages;
@@ -42,6 +43,8 @@ enum Task {
     RealData(real_data::Args),
     /// Kill masters of a real cluster under traffic; nothing may be lost
     Faults(faults::Args),
+    /// Measure ours against the best peer
+    Bench(bench::Args),
     /// Put clients to work against any cluster and judge what they saw
     Traffic(traffic::Args),
 }
@@ -67,6 +70,7 @@ fn perform(task: Task) -> Result<bool> {
         Task::Demo(args) => demo::run(&args),
         Task::RealData(args) => real_data::run(&args),
         Task::Faults(args) => faults::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Traffic(args) => traffic::run(&args),
     }
 }

@@ -18,9 +18,21 @@ pub fn target_folder() -> PathBuf {
 /// # Errors
 /// If they do not compile.
 pub fn build() -> Result<PathBuf> {
+    build_with("fast")
+}
+
+/// Builds `cairn` and `cairn-node` as they are released; the folder they are in.
+///
+/// # Errors
+/// If they do not compile.
+pub fn build_for_bench() -> Result<PathBuf> {
+    build_with("release")
+}
+
+fn build_with(profile: &str) -> Result<PathBuf> {
     let packages = ["-p", "cairn-node", "-p", "cairn-cli"];
-    check(command("cargo", ["build", "--quiet", "--profile", "fast"]).args(packages))?;
-    let folder = target_folder().join("fast");
+    check(command("cargo", ["build", "--quiet", "--profile", profile]).args(packages))?;
+    let folder = target_folder().join(profile);
     for program in ["cairn", "cairn-node"] {
         ensure!(folder.join(program).is_file(), "{program} was built, but is not in {folder:?}");
     }

@@ -215,7 +215,7 @@ impl Client {
         }
     }
 
-    /// Reads at a replica of the key's group (`READONLY`); the number of the connection comes first.
+    /// Reads at a replica of the key's group (`READONLY`); also the number of the connection.
     pub fn call_replica(&mut self, key: &str, command: &[&[u8]]) -> (u64, Answer) {
         self.turn += 1;
         let replicas = self.routes.replicas(slot_of(key.as_bytes()));

@@ -1,0 +1,162 @@
+//! `cargo xtask bench`: ours against the best peer, in the same run, by turns.
+//!
+//! Ratios to a peer hold on any machine; absolute figures only on the one they were taken on.
+
+mod data_plane;
+mod global_plane;
+mod load;
+mod report;
+mod server;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Subcommand, ValueEnum};
+
+use crate::run::{check, command};
+use crate::setup;
+
+/// Arguments of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+    /// Two short pairs instead of five, and no page in docs/bench
+    #[arg(long, global = true)]
+    quick: bool,
+    /// Run only rows whose key begins with this
+    #[arg(long, global = true)]
+    only: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Group masters against Valkey
+    DataPlane,
+    /// The global plane against etcd
+    GlobalPlane,
+    /// One load on one server of any kind, to look at it
+    Load(LoadArgs),
+}
+
+/// Arguments of `cargo xtask bench load`.
+#[derive(clap::Args)]
+struct LoadArgs {
+    /// The server, `host:port`
+    address: std::net::SocketAddr,
+    /// Its process, for the processor time
+    #[arg(long)]
+    pid: u32,
+    #[arg(long, default_value_t = 50)]
+    connections: usize,
+    #[arg(long, default_value_t = 16)]
+    pipeline: usize,
+    #[arg(long, default_value_t = 1_000_000)]
+    keys: u64,
+    #[arg(long, default_value_t = 64)]
+    value_bytes: usize,
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    #[arg(long, value_enum, default_value = "get-set")]
+    mix: MixName,
+    /// First write every key once
+    #[arg(long)]
+    fill: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum MixName {
+    Get,
+    Set,
+    GetSet,
+    SetWait,
+}
+
+/// How often and how long things are measured.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    pairs: usize,
+    warm_up: Duration,
+    time: Duration,
+    keys: u64,
+    memory_keys: u64,
+    quick: bool,
+}
+
+impl Pace {
+    fn new(quick: bool) -> Self {
+        let (pairs, seconds, memory_keys) =
+            if quick { (2, 2, 1_000_000) } else { (5, 4, 5_000_000) };
+        let (warm_up, time) = (Duration::from_millis(700), Duration::from_secs(seconds));
+        Self { pairs, warm_up, time, keys: 1_000_000, memory_keys, quick }
+    }
+}
+
+/// Runs a comparison; whether its bars hold.
+///
+/// # Errors
+/// If a server cannot be started, fails, or answers errors.
+pub fn run(args: &Args) -> Result<bool> {
+    if cfg!(debug_assertions) {
+        return optimized();
+    }
+    let pace = Pace::new(args.quick);
+    let only = args.only.as_deref();
+    match &args.what {
+        What::Load(load) => one_load(load),
+        What::DataPlane => {
+            setup::run(&setup::Args::for_bench())?;
+            data_plane::run(pace, only)
+        }
+        What::GlobalPlane => {
+            setup::run(&setup::Args::for_bench())?;
+            global_plane::run(pace)
+        }
+    }
+}
+
+/// Runs this very command again from an optimized build: a slow generator measures itself.
+fn optimized() -> Result<bool> {
+    check(&mut command("cargo", ["build", "--quiet", "--profile", "fast", "-p", "xtask"]))?;
+    let program = crate::product::target_folder().join("fast/xtask");
+    let mut again = command(&program.to_string_lossy(), std::env::args_os().skip(1));
+    Ok(again.status().context("cannot run the optimized build")?.success())
+}
+
+fn one_load(args: &LoadArgs) -> Result<bool> {
+    let server = server::Server { address: args.address, pid: args.pid };
+    let mix = match args.mix {
+        MixName::Get => load::Mix::Get,
+        MixName::Set => load::Mix::Set,
+        MixName::GetSet => load::Mix::GetSet,
+        MixName::SetWait => load::Mix::SetWait,
+    };
+    if args.fill {
+        server.fill(args.keys, args.value_bytes)?;
+    }
+    let load = load::Load {
+        address: args.address,
+        connections: args.connections,
+        pipeline: args.pipeline,
+        mix,
+        keys: args.keys,
+        value_bytes: args.value_bytes,
+        fill: false,
+    };
+    let time = Duration::from_secs(args.seconds);
+    let measured = server.measure(&load, Duration::from_millis(700), time)?;
+    println!(
+        "load: per_second={:.0} cpu_us={:.2} p50_us={:.0} p99_us={:.0}",
+        measured.per_second, measured.cpu_us, measured.p50_us, measured.p99_us
+    );
+    Ok(true)
+}
+
+/// An empty folder for the peers' files.
+fn scratch() -> Result<PathBuf> {
+    let folder = crate::product::target_folder().join("clusters/peers");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
+    Ok(folder)
+}

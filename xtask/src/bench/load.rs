@@ -1,0 +1,373 @@
+//! A load generator for RESP servers that costs little itself: one thread, one epoll, requests
+//! prepared once and only their keys rewritten.
+//!
+//! Each connection sends a batch of commands in one piece, waits for all answers, and sends the
+//! next; so a batch is the pipeline. The same generator loads both sides of every comparison.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use cairn_harness::dice::Dice;
+use hdrhistogram::Histogram;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+/// Digits at the end of every key.
+const KEY_DIGITS: usize = 12;
+/// How long a server may answer nothing at all.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// What each connection sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mix {
+    /// `GET` only.
+    Get,
+    /// `SET` only.
+    Set,
+    /// `GET` and `SET` by turns.
+    GetSet,
+    /// `SET`, and one `WAIT 1` at the end of each batch.
+    SetWait,
+}
+
+/// What load to make.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// The server.
+    pub address: SocketAddr,
+    /// How many connections.
+    pub connections: usize,
+    /// Commands per batch, the `WAIT` not counted.
+    pub pipeline: usize,
+    /// Which commands.
+    pub mix: Mix,
+    /// Keys are drawn from this many.
+    pub keys: u64,
+    /// Bytes per value.
+    pub value_bytes: usize,
+    /// If set, keys are not drawn: each is written once, and then the load ends.
+    pub fill: bool,
+}
+
+/// What the connections saw while they were measured.
+#[derive(Debug)]
+pub struct Seen {
+    /// Answers, those to `WAIT` not counted.
+    pub answers: u64,
+    /// Answers that were errors, and waits that no replica acknowledged.
+    pub errors: u64,
+    /// Time from sending a batch to its last answer, in microseconds.
+    pub batch_us: Histogram<u64>,
+}
+
+/// Tells a running load when to count and when to end.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// Set while answers count.
+    pub measuring: AtomicBool,
+    /// Set when the load is to end.
+    pub stop: AtomicBool,
+    /// Answers so far, counted or not.
+    pub answers: AtomicU64,
+}
+
+/// Makes load until told to stop, or until everything is filled.
+///
+/// # Errors
+/// If the server cannot be reached, closes a connection, talks no RESP, or falls silent.
+pub fn run(load: &Load, signals: &Signals) -> Result<Seen> {
+    let mut poll = Poll::new().context("cannot make an epoll")?;
+    let mut connections = Vec::with_capacity(load.connections);
+    for number in 0..load.connections {
+        let mut connection = Connection::open(load, number)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut connection.stream, Token(number), interest)?;
+        connections.push(connection);
+    }
+    let mut events = Events::with_capacity(1024);
+    let mut buffer = vec![0; 256 << 10];
+    let batch_us = Histogram::new_with_bounds(1, 60_000_000, 3)?;
+    let mut seen = Seen { answers: 0, errors: 0, batch_us };
+    let mut next_key = 0;
+    for connection in &mut connections {
+        connection.begin(load, &mut next_key)?;
+    }
+    let mut heard = Instant::now();
+    while !signals.stop.load(Ordering::Relaxed) {
+        poll.poll(&mut events, Some(Duration::from_millis(200)))?;
+        let measuring = signals.measuring.load(Ordering::Relaxed);
+        for event in &events {
+            let connection = &mut connections[event.token().0];
+            if event.is_writable() {
+                connection.write()?;
+            }
+            if !event.is_readable() {
+                continue;
+            }
+            while connection.read(&mut buffer)? {
+                heard = Instant::now();
+                if connection.waiting > 0 {
+                    continue;
+                }
+                signals.answers.fetch_add(connection.commands, Ordering::Relaxed);
+                if measuring {
+                    seen.answers += connection.commands;
+                    seen.errors += connection.errors;
+                    let us = connection.sent.elapsed().as_micros();
+                    seen.batch_us.saturating_record(u64::try_from(us).unwrap_or(u64::MAX));
+                }
+                connection.begin(load, &mut next_key)?;
+            }
+        }
+        if load.fill && connections.iter().all(|connection| connection.waiting == 0) {
+            break;
+        }
+        ensure!(heard.elapsed() < SILENCE_MAX, "{} fell silent", load.address);
+    }
+    Ok(seen)
+}
+
+/// What the parser expects next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    /// The first byte of an answer.
+    Kind,
+    /// The rest of a line that means nothing.
+    Line,
+    /// The rest of the line with an integer.
+    Integer(u64),
+    /// The rest of the line with the length of a string.
+    Length(Option<u64>),
+    /// This many bytes of a string and its end.
+    Bytes(usize),
+}
+
+struct Connection {
+    stream: TcpStream,
+    batch: Vec<u8>,
+    /// Where in the batch the digits of each key are.
+    keys: Vec<usize>,
+    written: usize,
+    commands: u64,
+    waiting: u64,
+    errors: u64,
+    expect: Expect,
+    sent: Instant,
+    dice: Dice,
+}
+
+impl Connection {
+    fn open(load: &Load, number: usize) -> Result<Self> {
+        let stream = std::net::TcpStream::connect_timeout(&load.address, SILENCE_MAX)
+            .with_context(|| format!("cannot connect to {}", load.address))?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        let (batch, keys) = template(load);
+        Ok(Self {
+            stream: TcpStream::from_std(stream),
+            batch,
+            keys,
+            written: 0,
+            commands: 0,
+            waiting: 0,
+            errors: 0,
+            expect: Expect::Kind,
+            sent: Instant::now(),
+            dice: Dice::new(u64::try_from(number).unwrap_or(0)),
+        })
+    }
+
+    /// Writes new keys into the batch and sends it; does nothing if everything is filled.
+    fn begin(&mut self, load: &Load, next_key: &mut u64) -> Result<()> {
+        if load.fill && *next_key >= load.keys {
+            return Ok(());
+        }
+        for &at in &self.keys {
+            let key = if load.fill { *next_key % load.keys } else { self.dice.below(load.keys) };
+            *next_key += 1;
+            write_digits(&mut self.batch[at..at + KEY_DIGITS], key);
+        }
+        self.commands = u64::try_from(load.pipeline)?;
+        self.waiting = self.commands + u64::from(load.mix == Mix::SetWait);
+        self.errors = 0;
+        self.written = 0;
+        self.sent = Instant::now();
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<()> {
+        while self.waiting > 0 && self.written < self.batch.len() {
+            match self.stream.write(&self.batch[self.written..]) {
+                Ok(0) => bail!("the server takes nothing more"),
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("cannot send to the server"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is there, once; whether there was anything.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<bool> {
+        match self.stream.read(buffer) {
+            Ok(0) => bail!("the server closed a connection"),
+            Ok(count) => self.parse(&buffer[..count]).map(|()| true),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
+            Err(error) => Err(error).context("cannot read from the server"),
+        }
+    }
+
+    fn parse(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while let Some(&first) = bytes.first() {
+            match self.expect {
+                Expect::Kind => {
+                    self.expect = match first {
+                        b'+' | b'_' => Expect::Line,
+                        b'-' => {
+                            self.errors += 1;
+                            Expect::Line
+                        }
+                        b':' => Expect::Integer(0),
+                        b'$' => Expect::Length(Some(0)),
+                        other => bail!("an answer of kind {:?}", char::from(other)),
+                    };
+                    bytes = &bytes[1..];
+                }
+                Expect::Bytes(left) => {
+                    let taken = left.min(bytes.len());
+                    bytes = &bytes[taken..];
+                    self.expect = Expect::Bytes(left - taken);
+                    if left == taken {
+                        self.answered()?;
+                    }
+                }
+                expect => {
+                    bytes = &bytes[1..];
+                    self.expect = self.line(expect, first)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one byte of a line.
+    fn line(&mut self, expect: Expect, byte: u8) -> Result<Expect> {
+        Ok(match (expect, byte) {
+            (Expect::Length(None), b'\n') | (Expect::Line, b'\n') => {
+                self.answered()?;
+                Expect::Kind
+            }
+            (Expect::Length(Some(length)), b'\n') => Expect::Bytes(usize::try_from(length)? + 2),
+            (Expect::Integer(number), b'\n') => {
+                // Only WAIT is answered by a number; 0 replicas is a write that was not kept.
+                self.errors += u64::from(number == 0);
+                self.answered()?;
+                Expect::Kind
+            }
+            (Expect::Length(_), b'-') => Expect::Length(None),
+            (Expect::Length(Some(length)), b'0'..=b'9') => {
+                Expect::Length(Some(length * 10 + u64::from(byte - b'0')))
+            }
+            (Expect::Integer(number), b'0'..=b'9') => {
+                Expect::Integer(number * 10 + u64::from(byte - b'0'))
+            }
+            (expect, _) => expect,
+        })
+    }
+
+    fn answered(&mut self) -> Result<()> {
+        self.expect = Expect::Kind;
+        ensure!(self.waiting > 0, "the server answers more than it was asked");
+        self.waiting -= 1;
+        Ok(())
+    }
+}
+
+/// The bytes of one batch, and where its keys are.
+fn template(load: &Load) -> (Vec<u8>, Vec<usize>) {
+    let mut batch = Vec::new();
+    let mut keys = Vec::new();
+    let value = "x".repeat(load.value_bytes);
+    let key = "0".repeat(KEY_DIGITS);
+    for number in 0..load.pipeline {
+        let get = load.mix == Mix::Get || (load.mix == Mix::GetSet && number % 2 == 0);
+        let head =
+            if get { "*2\r\n$3\r\nGET\r\n$16\r\nkey:" } else { "*3\r\n$3\r\nSET\r\n$16\r\nkey:" };
+        batch.extend(head.as_bytes());
+        keys.push(batch.len());
+        batch.extend(key.as_bytes());
+        batch.extend(b"\r\n");
+        if !get {
+            batch.extend(format!("${}\r\n{value}\r\n", value.len()).as_bytes());
+        }
+    }
+    if load.mix == Mix::SetWait {
+        batch.extend(b"*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$4\r\n1000\r\n");
+    }
+    (batch, keys)
+}
+
+fn write_digits(place: &mut [u8], mut number: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn load(mix: Mix, pipeline: usize, address: SocketAddr) -> Load {
+        Load { address, connections: 1, pipeline, mix, keys: 10, value_bytes: 3, fill: true }
+    }
+
+    /// Answers each batch with `answer`, in pieces of `piece` bytes, for as long as it is asked.
+    fn serve(answer: &'static [u8], piece: usize) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_nodelay(true).unwrap();
+            let mut heard = [0; 4096];
+            while stream.read(&mut heard).unwrap_or(0) > 0 {
+                answer.chunks(piece).for_each(|part| stream.write_all(part).unwrap());
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn answers_are_counted_however_they_are_cut() {
+        let answer = b"$3\r\na\n:\r\n$-1\r\n$0\r\n\r\n-ERR no\r\n+OK\r\n";
+        for piece in 1..answer.len() {
+            let signals = Signals::default();
+            signals.measuring.store(true, Ordering::Relaxed);
+            let seen = run(&load(Mix::Get, 5, serve(answer, piece)), &signals).unwrap();
+            assert_eq!((seen.answers, seen.errors), (10, 2), "pieces of {piece}");
+            assert_eq!(seen.batch_us.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_wait_without_replicas_is_an_error() {
+        let signals = Signals::default();
+        signals.measuring.store(true, Ordering::Relaxed);
+        let seen = run(&load(Mix::SetWait, 1, serve(b"+OK\r\n:0\r\n", 4)), &signals).unwrap();
+        assert_eq!((seen.answers, seen.errors), (10, 10));
+    }
+
+    #[test]
+    fn a_server_that_closes_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || drop(listener.accept()));
+        assert!(run(&load(Mix::Get, 1, address), &Signals::default()).is_err());
+    }
+}
