@@ -18,6 +18,7 @@ mod routing;
 mod server;
 mod session;
 mod thread;
+mod watchers;
 
 pub use thread::{Error, Options, Running, start};
 

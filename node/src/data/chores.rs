@@ -44,6 +44,9 @@ impl Server {
             self.clients_too_late();
             self.net.accepting = true;
         }
+        for (key, watcher) in std::mem::take(&mut self.net.unwatched) {
+            self.watchers.remove(&key, watcher);
+        }
         self.expire();
         let clients = self.net.open();
         self.core.publish(clients);
@@ -122,6 +125,8 @@ impl Server {
                 "a request stayed half-received"
             } else if idle_max > Duration::ZERO && silent >= idle_max && conn.pause == Pause::None {
                 "it was idle"
+            } else if conn.pause == Pause::Closing && silent >= half_max {
+                "it does not take its last replies"
             } else if conn.input_bytes() > buffer_max {
                 "its query buffer is over the limit"
             } else {
@@ -133,6 +138,11 @@ impl Server {
         for index in late {
             self.core.stats.refused += 1;
             self.net.close(index);
+        }
+        for index in self.net.indexes() {
+            if let Some(conn) = self.net.conn(index).filter(|c| now.since(c.active) >= ROUND_IDLE) {
+                conn.replies.shrink();
+            }
         }
     }
 

@@ -131,13 +131,7 @@ impl Server {
         core.committed = core.last.offset;
         core.dirty_tail = false;
         core.log.set_next(next);
-        core.mastership = Some(Mastership {
-            term: epoch,
-            epoch,
-            reads,
-            answers,
-            admission: Admission::TooFewHeard,
-        });
+        core.mastership = Some(Mastership { term: epoch, epoch, reads, answers });
         core.view.master = true;
         core.confirm.under_way = false;
         core.outgoing.forget();
@@ -151,6 +145,7 @@ impl Server {
             tracing::info!(%epoch, term = %mastership.term, last = %core.last, "stepped down");
         }
         core.view.master = false;
+        core.admission = Admission::TooFewHeard;
         core.dirty_tail = core.last.offset > core.committed;
         core.outgoing.forget();
         core.confirm.wanted = false;
@@ -176,9 +171,7 @@ impl Server {
     }
 
     fn set_admission(&mut self, admission: Admission) {
-        if let Some(mastership) = &mut self.core.mastership {
-            mastership.admission = admission;
-        }
+        self.core.admission = admission;
         if admission != Admission::HandingOver {
             self.resume_stalled();
         }

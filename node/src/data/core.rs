@@ -25,6 +25,8 @@ pub struct Core {
     pub view: View,
     /// Set while this node is master.
     pub mastership: Option<Mastership>,
+    /// Whether client writes are admitted while this node is master.
+    pub admission: Admission,
     /// Whether the state is being built and must not be shown.
     pub loading: bool,
     /// Whether a batch did not follow the state: everything is ignored until it is rebuilt.
@@ -73,8 +75,6 @@ pub struct Mastership {
     pub reads: Reads,
     /// When writes are answered.
     pub answers: Answers,
-    /// Whether client writes are admitted.
-    pub admission: Admission,
 }
 
 /// The confirmations of `reads: confirm`: one is under way at a time, later reads share the next.

@@ -122,13 +122,12 @@ impl Core {
         {
             return Err(Refused::Error(OOM.into()));
         }
-        match self.mastership.map(|mastership| mastership.admission) {
-            Some(Admission::Open) => Ok(()),
-            Some(Admission::HandingOver) => Err(Refused::Stalled),
-            Some(Admission::TooFewMembers | Admission::TooFewHeard) => {
+        match self.admission {
+            Admission::Open => Ok(()),
+            Admission::HandingOver => Err(Refused::Stalled),
+            Admission::TooFewMembers | Admission::TooFewHeard => {
                 Err(Refused::Error(NOREPLICAS.into()))
             }
-            None => Err(Refused::Error(LOADING.into())),
         }
     }
 
@@ -202,6 +201,9 @@ impl Server {
         match mark {
             Some(mark) => replies.held(from, mark),
             None => replies.free(from),
+        }
+        if done.wrote && !self.watchers.is_empty() {
+            self.touch(command, args);
         }
         Flow::Next
     }

@@ -11,6 +11,7 @@ use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::replication::Admission;
 use cairn_logic::time::{Duration, Instant};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc;
@@ -68,8 +69,8 @@ pub enum ToData {
         /// The epoch that ended.
         epoch: Epoch,
     },
-    /// Whether client writes are admitted (until this arrives after [`ToData::BecomeMaster`], they
-    /// are not).
+    /// Whether client writes are admitted, now or once this node is master. [`ToData::StepDown`]
+    /// ends it: until it is said again, they are not.
     Admission(Admission),
     /// Reads that came before this token was asked for may be released.
     ReadsConfirmed {
@@ -243,8 +244,10 @@ pub struct DataLink {
     sender: mpsc::Sender<ToData>,
     waker: Arc<mio::Waker>,
     shared: Arc<Shared>,
-    /// The term of the mastership that control last announced.
+    /// The term of the mastership that control last announced; 0 when it is over.
     term: u64,
+    /// A deadline that was given before the mastership it belongs to was announced.
+    early_read_until: Cell<u64>,
 }
 
 /// The thread's end of the messages to it.
@@ -270,7 +273,7 @@ pub fn pair(waker: Arc<mio::Waker>) -> (DataLink, DataEnd) {
         gauges: Gauges::default(),
     });
     let end = DataEnd { receiver, shared: Arc::clone(&shared) };
-    (DataLink { sender, waker, shared, term: 0 }, end)
+    (DataLink { sender, waker, shared, term: 0, early_read_until: Cell::new(0) }, end)
 }
 
 impl DataLink {
@@ -281,7 +284,11 @@ impl DataLink {
     /// [`DataLink::apply_full`] says so; that is what bounds the queue.
     pub fn send(&mut self, message: ToData) {
         match &message {
-            ToData::BecomeMaster { epoch, .. } => self.term = epoch.0,
+            ToData::BecomeMaster { epoch, .. } => {
+                self.term = epoch.0;
+                self.open_term();
+                self.shared.read_until.store(self.early_read_until.get(), Ordering::Release);
+            }
             ToData::StepDown { .. } => self.close_term(),
             ToData::Apply(batch) => {
                 self.shared.apply_bytes.fetch_add(cost(batch), Ordering::Relaxed);
@@ -296,6 +303,7 @@ impl DataLink {
     /// Mastership is over from this moment, whatever is still queued: nothing is released.
     fn close_term(&mut self) {
         self.term = 0;
+        self.early_read_until.set(0);
         self.shared.term.store(0, Ordering::Release);
         self.shared.read_until.store(0, Ordering::Release);
     }
@@ -307,10 +315,14 @@ impl DataLink {
         self.wake_waiting();
     }
 
-    /// While master: linearizable reads may be released until then by a fresh clock.
+    /// Linearizable reads may be released until then by a fresh clock. It may be said shortly
+    /// before [`ToData::BecomeMaster`], too, and belongs to that mastership then.
     pub fn read_until(&self, deadline: Option<Instant>) {
-        self.open_term();
         let nanos = deadline.map_or(0, Instant::as_nanos);
+        if self.term == 0 {
+            return self.early_read_until.set(nanos);
+        }
+        self.open_term();
         self.shared.read_until.store(nanos, Ordering::Release);
         self.wake_waiting();
     }

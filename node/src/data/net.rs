@@ -1,6 +1,7 @@
 //! The sockets: listeners, the table of connections, and who is ready.
 
 use crate::data::conn::{Conn, Feed};
+use crate::data::watchers::Watcher;
 use cairn_logic::time::Instant;
 use cairn_resp::Limits;
 use mio::net::{TcpListener, TcpStream};
@@ -35,6 +36,8 @@ pub struct Net {
     /// Connections with held replies.
     pub held: Vec<usize>,
     feeds: Vec<Box<Feed>>,
+    /// Watched keys of connections that were closed, for the server to forget.
+    pub unwatched: Vec<(Vec<u8>, Watcher)>,
 }
 
 /// What accepting came to.
@@ -67,6 +70,7 @@ impl Net {
             ready: VecDeque::new(),
             held: Vec::new(),
             feeds: Vec::new(),
+            unwatched: Vec::new(),
         })
     }
 
@@ -181,6 +185,10 @@ impl Net {
         if let Some(feed) = conn.feed.take() {
             self.return_feed(feed);
         }
+        let watched = conn.session.watched.take().map(|watched| watched.keys);
+        let watcher = (index, conn.id);
+        let keys = watched.unwrap_or_default().into_iter();
+        self.unwatched.extend(keys.map(|known| (known.key, watcher)));
         self.vacant.push(index);
         self.open -= 1;
     }

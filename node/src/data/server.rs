@@ -6,6 +6,7 @@ use crate::data::dispatch::Flow;
 use crate::data::link::{FromData, ToData};
 use crate::data::net::Net;
 use crate::data::replies::Gate;
+use crate::data::watchers::Watchers;
 use cairn_logic::ids::Offset;
 use cairn_logic::time::Instant;
 use cairn_resp::{Limits, ReplyBuf};
@@ -30,6 +31,8 @@ pub struct Server {
     pub waits: Vec<usize>,
     /// Connections whose next command waits for a handover to end.
     pub stalled: Vec<usize>,
+    /// Who watches which key.
+    pub watchers: Watchers,
     /// Whether a transaction is being executed: nothing in it waits.
     pub in_unit: bool,
     /// Set when the thread is to end: the moment at which it ends at the latest.
@@ -62,6 +65,7 @@ impl Server {
             touched: Vec::new(),
             waits: Vec::new(),
             stalled: Vec::new(),
+            watchers: Watchers::default(),
             in_unit: false,
             stopping: None,
             seen: (Offset::ZERO, Instant::ZERO, 0),
@@ -141,6 +145,9 @@ impl Server {
     fn receive(&mut self, index: usize) {
         let Some(conn) = self.net.conn(index) else { return };
         conn.listed_ready = false;
+        if conn.hung_up && matches!(conn.pause, Pause::Copies { .. }) {
+            conn.pause = Pause::Closing;
+        }
         if conn.pause != Pause::None && !conn.hung_up {
             return;
         }

@@ -69,7 +69,8 @@ pub struct Watched {
 pub struct WatchedKey {
     /// The key.
     pub key: Vec<u8>,
-    /// Its fingerprint when the watch began.
+    /// Its fingerprint when the watch began: its lowest bit says whether the key was there, the
+    /// others change with every write to its slot.
     pub version: u64,
 }
 

@@ -10,6 +10,7 @@ use crate::data::routing::View;
 use crate::data::server::Server;
 use cairn_keyspace::{EffectLog, Keyspace};
 use cairn_logic::ids::{EntryId, NodeId, Offset};
+use cairn_logic::replication::Admission;
 use cairn_logic::time::Duration;
 use mio::net::TcpListener;
 use mio::{Events, Poll, Waker};
@@ -100,6 +101,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
         log: EffectLog::new(Offset(1)),
         view: View::new(routes, false),
         mastership: None,
+        admission: Admission::TooFewHeard,
         loading: true,
         gap: false,
         dirty_tail: false,

@@ -145,6 +145,7 @@ impl Server {
     /// `RESET`
     pub fn reset(&mut self, index: usize) {
         let authenticated = self.core.config.requirepass.is_none();
+        self.forget_watched(index);
         self.session(index).reset(authenticated);
         let out = self.out(index);
         out.set_version(Version::Resp2);

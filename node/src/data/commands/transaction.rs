@@ -4,7 +4,8 @@ use crate::data::conn::Pause;
 use crate::data::dispatch::{Flow, NO_SLOT, Refused};
 use crate::data::server::Server;
 use crate::data::session::{Multi, Watched, WatchedKey};
-use cairn_keyspace::command::{Command, Flags, Session, lookup};
+use crate::data::watchers::Watcher;
+use cairn_keyspace::command::{Command, Flags, Keys, Session, lookup};
 use cairn_keyspace::{At, Ctx, slot_of};
 use cairn_logic::ids::{Offset, Slot};
 use cairn_resp::{Args, ArgsBuf};
@@ -36,7 +37,7 @@ impl Server {
         if session.multi.take().is_none() {
             return self.out(index).error("ERR DISCARD without MULTI");
         }
-        session.watched = None;
+        self.forget_watched(index);
         self.out(index).ok();
     }
 
@@ -55,6 +56,7 @@ impl Server {
             }
         }
         let now_ms = self.core.unix_ms;
+        let watcher = (index, self.conn(index).id);
         let mut watched = self.session(index).watched.take().unwrap_or_default();
         for key in command.keys_of(args) {
             if watched.keys.iter().any(|known| known.key == key) {
@@ -65,6 +67,7 @@ impl Server {
             }
             let version = self.core.keyspace.key_version(key, now_ms);
             watched.keys.push(WatchedKey { key: key.to_vec(), version });
+            self.watchers.add(key, watcher);
         }
         self.session(index).watched = Some(watched);
         self.out(index).ok();
@@ -72,7 +75,7 @@ impl Server {
 
     /// `UNWATCH`
     pub fn unwatch(&mut self, index: usize) {
-        self.session(index).watched = None;
+        self.forget_watched(index);
         self.out(index).ok();
     }
 
@@ -137,7 +140,7 @@ impl Server {
             return Flow::Next;
         };
         if multi.refused {
-            session.watched = None;
+            self.forget_watched(index);
             let text = "EXECABORT Transaction discarded because of previous errors.";
             self.out(index).error(text);
             return Flow::Next;
@@ -145,7 +148,7 @@ impl Server {
         match self.admit_all(index, &multi) {
             Ok(()) => {}
             Err(Refused::Error(text)) => {
-                self.session(index).watched = None;
+                self.forget_watched(index);
                 self.out(index).error(&text);
                 return Flow::Next;
             }
@@ -155,13 +158,14 @@ impl Server {
                 return Flow::Again;
             }
         }
-        let watched = self.session(index).watched.take();
-        if let Some(watched) = watched {
+        if let Some(watched) = self.forget_watched(index) {
+            // A master is told of every write; a replica looks at the slots.
+            let bits = if self.core.mastership.is_some() { 1 } else { u64::MAX };
             let mut depends_on = Offset::ZERO;
             let touched = |known: &WatchedKey| {
-                depends_on =
-                    depends_on.max(self.core.keyspace.slot_last_write(slot_of(&known.key)));
-                self.core.keyspace.key_version(&known.key, now_ms) != known.version
+                let keyspace = &self.core.keyspace;
+                depends_on = depends_on.max(keyspace.slot_last_write(slot_of(&known.key)));
+                (keyspace.key_version(&known.key, now_ms) ^ known.version) & bits != 0
             };
             if is_touched(&watched, touched) {
                 let from = self.conn(index).replies.buf.len();
@@ -252,6 +256,9 @@ impl Server {
         core.stats.commands += 1;
         sum.depends_on = sum.depends_on.max(done.depends_on);
         sum.shows_data |= at.is_some() || done.wrote || command.flags.has(Flags::READONLY);
+        if done.wrote && !self.watchers.is_empty() {
+            self.touch(command, args);
+        }
     }
 
     fn finish(&mut self, index: usize, from: usize, wrote: bool, sum: &Sum, slot: u16) {
@@ -266,10 +273,38 @@ impl Server {
         }
     }
 
-    /// Mastership has changed: what was watched may have been written elsewhere.
+    /// Ends a connection's watch and gives what it watched.
+    pub(in crate::data) fn forget_watched(&mut self, index: usize) -> Option<Box<Watched>> {
+        let conn = self.conn(index);
+        let id = conn.id;
+        let watched = conn.session.watched.take()?;
+        watched.keys.iter().for_each(|known| self.watchers.remove(&known.key, (index, id)));
+        Some(watched)
+    }
+
+    /// A command wrote: tells those who watch its keys.
+    #[cold]
+    pub(in crate::data) fn touch(&mut self, command: &Command, args: Args<'_>) {
+        let mut told = Vec::new();
+        if command.keys == Keys::NONE {
+            told = self.watchers.all_touched();
+        }
+        for key in command.keys_of(args) {
+            told.extend(self.watchers.touched(key));
+        }
+        self.tell_watchers(&told);
+    }
+
+    /// The state was changed in another way: what was watched may have been written.
     pub(in crate::data) fn touch_all_watched(&mut self) {
-        for index in self.net.indexes() {
-            if let Some(watched) = &mut self.session(index).watched {
+        let told = self.watchers.all_touched();
+        self.tell_watchers(&told);
+    }
+
+    fn tell_watchers(&mut self, told: &[Watcher]) {
+        for &(index, id) in told {
+            let Some(conn) = self.net.conn(index).filter(|conn| conn.id == id) else { continue };
+            if let Some(watched) = &mut conn.session.watched {
                 watched.dirty = true;
             }
         }

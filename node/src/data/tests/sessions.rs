@@ -97,7 +97,14 @@ fn a_refused_command_aborts_its_transaction() {
 fn a_touched_watched_key_voids_the_transaction() {
     let rig = Committing::new();
     let (mut client, mut other) = (rig.client(), rig.client());
-    for (touch, want) in [("SET b 2", "(nil)"), ("GET b", "[OK]"), ("DEL b", "(nil)")] {
+    for (touch, want) in [
+        ("SET b 2", "(nil)"),
+        ("GET b", "[OK]"),
+        ("SET {b}2 1", "[OK]"),
+        ("DEL b", "(nil)"),
+        ("MSET {b}2 1 b 1", "(nil)"),
+        ("FLUSHALL", "(nil)"),
+    ] {
         assert_eq!(client.say("SET b 1"), "OK");
         assert_eq!(client.say("WATCH b"), "OK");
         other.ask(touch);
