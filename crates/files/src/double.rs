@@ -25,7 +25,7 @@ pub struct DoubleWriteFile<D: Disk> {
 }
 
 impl<D: Disk> DoubleWriteFile<D> {
-    /// Makes the file with a first payload; it exists whole and durable or not at all.
+    /// Makes the file, and its folder, with a first payload; it exists whole and durable or not at all.
     ///
     /// # Errors
     /// [`Error::Size`], [`Error::Full`], [`Error::Io`] (also if it exists already).
@@ -35,6 +35,8 @@ impl<D: Disk> DoubleWriteFile<D> {
             let exists = io::ErrorKind::AlreadyExists.into();
             return Err(Error::Io { what: "create", path: path.to_owned(), source: exists });
         }
+        let folder = path.parent().unwrap_or(Path::new("."));
+        disk.create_dir(folder).map_err(Error::io("make folder", folder))?;
         let unfinished = path.with_added_extension("new");
         match disk.remove(&unfinished) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -47,7 +49,6 @@ impl<D: Disk> DoubleWriteFile<D> {
         let mut made = Self { path: unfinished.clone(), file, number: 0, trusted: true };
         made.write(payload)?;
         disk.rename(&unfinished, path).map_err(Error::io("rename", &unfinished))?;
-        let folder = path.parent().unwrap_or(Path::new("."));
         disk.sync_dir(folder).map_err(Error::io("flush folder", folder))?;
         made.path = path.to_owned();
         Ok(made)

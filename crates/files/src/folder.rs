@@ -13,6 +13,7 @@ use crate::copy::{u32_at, u64_at};
 use crate::disk::Disk;
 use crate::double::DoubleWriteFile;
 use crate::error::{Error, Result};
+use crate::group::GroupFile;
 use cairn_logic::ids::{GroupId, Incarnation, NodeId};
 use std::fmt::Write as _;
 use std::io;
@@ -22,6 +23,8 @@ use std::path::{Path, PathBuf};
 const FORMAT: u32 = 1;
 /// format, uid, incarnation, length of the node's name.
 const FIXED_BYTES: usize = 32;
+/// Where the groups' files are.
+const GROUPS: &str = "groups";
 /// The longest node name, in bytes (Kubernetes' limit for a pod).
 const NODE_BYTES_MAX: usize = 253;
 
@@ -74,7 +77,27 @@ impl<D: Disk> Folder<D> {
                 if_blank
             }
         };
+        let groups = path.join(GROUPS);
+        disk.create_dir(&groups).map_err(Error::io("make folder", &groups))?;
         Ok(Self { path: path.to_owned(), incarnation, made, _lock: lock })
+    }
+
+    /// Opens the vote of a group's member; `None` if this folder never was one.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is no vote but a log: what was promised is forgotten, and the
+    /// node must not go on as if it were blank. Else as [`DoubleWriteFile::open`].
+    pub fn open_vote(
+        &self,
+        disk: &D,
+        group: &GroupId,
+    ) -> Result<Option<(DoubleWriteFile<D>, Vec<u8>)>> {
+        let path = self.vote(group);
+        let found = DoubleWriteFile::open_if_made(disk, &path)?;
+        if found.is_none() && GroupFile::exists(disk, &self.log(group))? {
+            return Err(Error::Missing { path, because: "the group has a log" });
+        }
+        Ok(found)
     }
 
     /// Where it is.
@@ -98,7 +121,7 @@ impl<D: Disk> Folder<D> {
     /// The folder of one group's files.
     #[must_use]
     pub fn group(&self, group: &GroupId) -> PathBuf {
-        self.path.join("groups").join(file_name(group.as_str()))
+        self.path.join(GROUPS).join(file_name(group.as_str()))
     }
 
     /// The log of a group, a folder for [`crate::GroupFile`].
@@ -142,7 +165,7 @@ impl<D: Disk> Folder<D> {
 fn check_blank<D: Disk>(disk: &D, path: &Path, identity: &Path) -> Result<()> {
     let listed = disk.list(path).map_err(Error::io("list", path))?;
     let ours = |name: &str| name == "acceptor" || name.starts_with("routes.");
-    let groups = match disk.list(&path.join("groups")) {
+    let groups = match disk.list(&path.join(GROUPS)) {
         Ok(_) => true,
         Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(Error::io("list", path)(error)),

@@ -25,7 +25,8 @@ pub(crate) use tails::folder as tails_folder;
 pub use writer::LogWriter;
 
 use crate::disk::Disk;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, GroupId, Incarnation, Offset};
 use segment::Owner;
 use std::path::{Path, PathBuf};
@@ -179,5 +180,34 @@ impl GroupFile {
     /// [`Error::Full`](crate::Error::Full), [`Error::Io`](crate::Error::Io).
     pub fn open<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Result<Opened<D>> {
         recover::open(disk, dir, options)
+    }
+
+    /// Whether a log was ever made in `dir`.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io).
+    pub fn exists<D: Disk>(disk: &D, dir: &Path) -> Result<bool> {
+        let listed = match disk.list(dir) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            other => other.map_err(Error::io("list", dir))?,
+        };
+        Ok(listed.iter().any(|file| file.name == marks::NAME))
+    }
+
+    /// What was cut from the log in `dir` and is kept aside; needs no lock.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io).
+    pub fn tails<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<CutTail>> {
+        tails::list(disk, dir)
+    }
+
+    /// The batches of a tail that can still be read, in order; needs no lock. At most what one
+    /// segment holds is in memory.
+    ///
+    /// # Errors
+    /// [`Error::Format`](crate::Error::Format), [`Error::Io`](crate::Error::Io).
+    pub fn read_tail<D: Disk>(disk: &D, tail: &CutTail) -> Result<Vec<Batch>> {
+        tails::read(disk, &tail.path)
     }
 }

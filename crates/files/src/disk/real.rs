@@ -39,10 +39,14 @@ impl Disk for RealDisk {
     type Lock = RealLock;
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        if path.is_dir() {
-            return Ok(());
-        }
         let above = parent(path);
+        if path.is_dir() {
+            // A process may have died between making it and making that durable.
+            return match self.sync_dir(&above) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                other => other,
+            };
+        }
         self.create_dir(&above)?;
         match fs::create_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),

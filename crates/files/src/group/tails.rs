@@ -7,7 +7,9 @@
 use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::{Error, Result};
 use crate::group::LogOptions;
-use crate::group::segment::RECORDS_AT;
+use crate::group::segment::{RECORDS_AT, read_head};
+use crate::group::walk::Walker;
+use cairn_logic::batch::Batch;
 use cairn_logic::ids::{Epoch, Offset};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -35,7 +37,10 @@ pub(crate) fn folder(dir: &Path) -> PathBuf {
 /// What is kept aside for the log in `dir`, oldest name first.
 pub(crate) fn list<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<CutTail>> {
     let folder = folder(dir);
-    let listed = disk.list(&folder).map_err(Error::io("list", &folder))?;
+    let listed = match disk.list(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(Error::io("list", &folder))?,
+    };
     let parse = |name: &str| -> Option<(bool, Epoch, Offset)> {
         let mut parts = name.split('-');
         let torn = match parts.next()? {
@@ -51,6 +56,14 @@ pub(crate) fn list<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<CutTail>> {
         Some(CutTail { path: folder.join(file.name), torn, epoch, first, bytes: file.bytes })
     });
     Ok(known.collect())
+}
+
+/// The records of a tail that can be read, in order.
+pub(crate) fn read<D: Disk>(disk: &D, path: &Path) -> Result<Vec<Batch>> {
+    let file = disk.open(path).map_err(Error::io("open", path))?;
+    let Some((_, salt)) = read_head(&file, path)? else { return Ok(Vec::new()) };
+    let mut walker = Walker::new(&file).map_err(Error::io("read", path))?;
+    walker.batches(RECORDS_AT, salt).map_err(Error::io("read", path))
 }
 
 /// Whether another tail may be kept.

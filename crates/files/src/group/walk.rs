@@ -3,11 +3,17 @@
 use crate::disk::DiskFile;
 use crate::group::record::{ALIGN, HEAD_BYTES, RecordHead, is_blank, stride};
 use crate::group::segment::SegmentHead;
+use bytes::Bytes;
+use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Offset};
 use std::io;
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Never-written stretches are skipped in pieces of this size.
+const BLANK: [u8; 4096] = [0; 4096];
+/// How many times over a file may be checksummed in search of records.
+const CHECKS_MAX: u64 = 16;
 
 /// Where a chain of records has got to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,22 +133,36 @@ impl<'a, F: DiskFile> Walker<'a, F> {
 
     /// Looks for whole records of this segment anywhere from `position` on.
     ///
-    /// The search begins at the end of one that is found, else at the next possible place.
+    /// Bounded also against content made to look like records: when more than
+    /// [`CHECKS_MAX`] times the file was checksummed in vain, it is taken for one record.
     pub fn behind(&mut self, position: u64, expected: Offset, salt: u32) -> io::Result<Behind> {
         let mut behind = Behind::default();
         let mut position = position.next_multiple_of(ALIGN);
+        let mut work_left = self.bytes.saturating_mul(CHECKS_MAX);
         while position + HEAD_BYTES as u64 <= self.bytes {
-            let start = self.at(position, HEAD_BYTES)?;
-            let head = match RecordHead::parse(start) {
-                Some(head) if !is_blank(start) && head.batch.first >= expected => head,
+            let ahead = self.at(position, BLANK.len())?;
+            if *ahead == BLANK[..ahead.len()] {
+                position += ahead.len() as u64;
+                continue;
+            }
+            let head = match RecordHead::parse(ahead) {
+                Some(head) if head.batch.first >= expected => head,
                 _ => {
                     position += ALIGN;
                     continue;
                 }
             };
-            if position + u64::from(head.length) > self.bytes
-                || !head.is_whole(self.at(position, head.length as usize)?, salt)
-            {
+            let length = u64::from(head.length);
+            if length > self.bytes - position {
+                position += ALIGN;
+                continue;
+            }
+            if !head.is_whole(self.at(position, head.length as usize)?, salt) {
+                let Some(left) = work_left.checked_sub(length) else {
+                    behind.records += 1;
+                    return Ok(behind);
+                };
+                work_left = left;
                 position += ALIGN;
                 continue;
             }
@@ -152,5 +172,28 @@ impl<'a, F: DiskFile> Walker<'a, F> {
             behind.end = position.min(self.bytes);
         }
         Ok(behind)
+    }
+
+    /// All whole records from `position` on, with gaps between them if need be.
+    pub fn batches(&mut self, position: u64, salt: u32) -> io::Result<Vec<Batch>> {
+        let mut batches = Vec::new();
+        let mut position = position;
+        while position + HEAD_BYTES as u64 <= self.bytes {
+            let head = RecordHead::parse(self.at(position, HEAD_BYTES)?);
+            let Some(head) = head.filter(|head| u64::from(head.length) <= self.bytes - position)
+            else {
+                position += ALIGN;
+                continue;
+            };
+            let record = self.at(position, head.length as usize)?;
+            if head.is_whole(record, salt) {
+                let body = Bytes::copy_from_slice(&record[HEAD_BYTES..]);
+                batches.push(Batch { head: head.batch, body });
+                position += head.stride();
+            } else {
+                position += ALIGN;
+            }
+        }
+        Ok(batches)
     }
 }

@@ -65,6 +65,21 @@ fn data_without_identity_is_not_taken_for_a_blank_folder() {
 }
 
 #[test]
+fn a_member_without_vote_is_blank_only_without_a_log() {
+    let disk = MemDisk::new();
+    let folder = open(&disk, Path::new("/data/n1")).unwrap();
+    let group = GroupId::new("tweets-0");
+    assert!(folder.open_vote(&disk, &group).unwrap().is_none());
+    DoubleWriteFile::create(&disk, &folder.vote(&group), b"life 1").unwrap();
+    let options = LogOptions::new(5, folder.incarnation(), group.clone());
+    GroupFile::open(&disk, &folder.log(&group), &options).unwrap();
+    assert_eq!(folder.open_vote(&disk, &group).unwrap().unwrap().1, b"life 1");
+    disk.remove(&folder.vote(&group)).unwrap();
+    let forgotten = folder.open_vote(&disk, &group).unwrap_err();
+    assert!(matches!(&forgotten, Error::Missing { .. }) && forgotten.is_fatal());
+}
+
+#[test]
 fn a_folder_made_when_the_power_failed_is_blank_or_whole() {
     for bytes in 0..250 {
         let disk = MemDisk::new();
