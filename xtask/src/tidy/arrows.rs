@@ -1,7 +1,8 @@
 //! Which of our crates may use which: read from the code map in ARCHITECTURE.md.
 //!
 //! The map is the rule: a crate may depend on what its row names and on what those may use in
-//! turn. Tests (`dev-dependencies`) may also use the harness.
+//! turn. Tests (`dev-dependencies`) may also use the harness. What comes from outside has a row in
+//! docs/dependencies.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,6 +25,7 @@ pub fn check(root: &Path, manifests: &[String]) -> Vec<Problem> {
     if arrows.is_empty() {
         return vec![Problem::new("ARCHITECTURE.md", 1, "has no code map")];
     }
+    let listed = std::fs::read_to_string(root.join("docs/dependencies.md")).unwrap_or_default();
     let mut problems = Vec::new();
     for path in manifests {
         let Some(folder) = path.strip_suffix("/Cargo.toml") else { continue };
@@ -32,6 +34,13 @@ pub fn check(root: &Path, manifests: &[String]) -> Vec<Problem> {
         match arrows.get(name) {
             Some(allowed) => check_manifest(path, name, &text, allowed.as_ref(), &mut problems),
             None => problems.push(Problem::new(path, 1, "is not in ARCHITECTURE.md's code map")),
+        }
+        for (line, _, dependency) in dependencies(&text) {
+            if !dependency.starts_with("cairn-") && !listed.contains(&format!("| `{dependency}` |"))
+            {
+                let what = format!("{dependency} has no row in docs/dependencies.md");
+                problems.push(Problem::new(path, line, what));
+            }
         }
     }
     problems
