@@ -1,3 +1,100 @@
-//! The cairn command.
+//! The cairn command: run a cluster of local processes, look at it, move it.
+//!
+//! Under the name `kubectl-cairn` the same program is `kubectl cairn`. Each sub-command is a module;
+//! [`folder`] is what they share on disk, [`plane`] how they call nodes, [`view`] what they see.
 
-fn main() {}
+mod args;
+mod down;
+mod failover;
+mod folder;
+mod founding;
+mod logs;
+mod manifest;
+mod plane;
+mod ports;
+mod process;
+mod signals;
+mod status;
+mod supervise;
+mod tails;
+mod up;
+mod view;
+
+use anyhow::{Context, Result};
+use args::{Cli, Command};
+use clap::{CommandFactory, FromArgMatches};
+use folder::Folder;
+use std::process::ExitCode;
+use supervise::Supervisor;
+use supervise::control::{Request, order};
+
+fn main() -> ExitCode {
+    let matches = Cli::command().bin_name(own_name()).get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    // One thread: the kernel tells children of their parent's death by the thread that made them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done =
+        runtime.context("cannot start a runtime").and_then(|runtime| runtime.block_on(run(cli)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cairn: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `kubectl cairn` when kubectl found us, else `cairn`.
+fn own_name() -> &'static str {
+    let name = std::env::args_os().next().unwrap_or_default();
+    let plugin = std::path::Path::new(&name).file_name().is_some_and(|n| n == "kubectl-cairn");
+    if plugin { "kubectl cairn" } else { "cairn" }
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    let folder = Folder::at(&cli.dir)?;
+    match cli.command {
+        Command::Up(args) => up::up(&folder, &args).await,
+        Command::Down { purge, yes } => down::down(&folder, purge, yes).await,
+        Command::Status { output } => status::status(&folder, output).await,
+        Command::Failover { group, to, timeout_sec } => {
+            failover::failover(&folder, &group, to.as_deref(), timeout_sec).await
+        }
+        Command::Why { group } => failover::why(&folder, &group).await,
+        Command::Tails => tails::tails(&folder),
+        Command::Logs { node, follow, lines } => {
+            if node != "supervisor" {
+                folder.state()?.node(&node)?;
+            }
+            logs::print(&folder.log(&node), lines, follow).await
+        }
+        Command::Stop { node } => tell(&folder, &node, |node| Request::Stop { node }).await,
+        Command::Start { node } => tell(&folder, &node, |node| Request::Start { node }).await,
+        Command::Kill { node, stay_down } => {
+            tell(&folder, &node, |node| Request::Kill { node, stay_down }).await
+        }
+        Command::Supervise => supervise(&folder).await,
+        Command::ExecNode { parent, command } => supervise::exec_node(parent, &command),
+    }
+}
+
+async fn tell(folder: &Folder, node: &str, request: impl Fn(String) -> Request) -> Result<()> {
+    folder.state()?.node(node)?;
+    let done = order(folder, &request(node.to_owned())).await?;
+    println!("{node}: {done}");
+    Ok(())
+}
+
+/// The supervisor as a process of its own, out of reach of its terminal.
+async fn supervise(folder: &Folder) -> Result<()> {
+    // Fails only for the leader of a process group, who is out of reach already.
+    let _ = rustix::process::setsid();
+    let supervisor = Supervisor::take(folder)?;
+    for line in supervisor.run(signals::stop()).await? {
+        eprintln!("cairn supervisor: {line}");
+    }
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! The command line: sub-commands, options, examples.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Cairn: run a data cluster, look at it, move it.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    propagate_version = true,
+    after_help = "Examples:\n  \
+        cairn up samples/local.yaml          start a cluster of local processes\n  \
+        cairn status                         what runs, who is master, how far behind\n  \
+        cairn failover tweets-0              hand a group's mastership over\n  \
+        cairn down                           stop it; the data stays"
+)]
+pub struct Cli {
+    /// Where a local cluster keeps its state, data and logs.
+    #[arg(long, global = true, value_name = "DIR", default_value = ".cairn")]
+    pub dir: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a cluster from custom resources, as local processes.
+    #[command(after_help = "Examples:\n  \
+        cairn up samples/local.yaml\n  \
+        cairn up cluster.yaml tweets.yaml --dir /var/tmp/demo --port-base 21000\n  \
+        cairn up samples/local.yaml --foreground      until Ctrl-C\n  \
+        cairn up                                      the same cluster again, after `cairn down`")]
+    Up(UpArgs),
+    /// Stop the cluster gracefully, last started first; the data stays.
+    #[command(after_help = "Examples:\n  cairn down\n  cairn down --purge --yes")]
+    Down {
+        /// Also delete all data, logs and state.
+        #[arg(long)]
+        purge: bool,
+        /// Do not ask before deleting.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show nodes, roles, epochs, lag and slots.
+    #[command(after_help = "Examples:\n  cairn status\n  cairn status -o json | jq .groups")]
+    Status {
+        /// How to print it.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Hand the mastership of a group to another member, without losing anything.
+    #[command(after_help = "Examples:\n  cairn failover tweets-0\n  \
+        cairn failover tweets-0 --to tweets-0-2\n  cairn failover global")]
+    Failover {
+        /// The group, or `global` for the global plane.
+        group: String,
+        /// The member that is to become master; chosen by the judge if absent.
+        #[arg(long, value_name = "NODE")]
+        to: Option<String>,
+        /// How long to wait for it, in seconds.
+        #[arg(long, default_value_t = 30)]
+        timeout_sec: u64,
+    },
+    /// Say why a group is as it is: what it waits for, and for whom.
+    #[command(after_help = "Examples:\n  cairn why tweets-0\n  cairn why global")]
+    Why {
+        /// The group, or `global` for the global plane.
+        group: String,
+    },
+    /// List the log tails that were cut and kept aside.
+    Tails,
+    /// Print the log of a node.
+    #[command(after_help = "Examples:\n  cairn logs tweets-0-0\n  cairn logs supervisor -f")]
+    Logs {
+        /// The node, or `supervisor`.
+        node: String,
+        /// Go on as lines come, until Ctrl-C.
+        #[arg(short, long)]
+        follow: bool,
+        /// How many of the last lines to begin with.
+        #[arg(short = 'n', long, default_value_t = 100)]
+        lines: usize,
+    },
+    /// Stop a node gracefully; it stays stopped until `start`.
+    Stop {
+        /// The node.
+        node: String,
+    },
+    /// Start a node that was stopped.
+    Start {
+        /// The node.
+        node: String,
+    },
+    /// Kill a node's process (SIGKILL), as a crash would; it is started again.
+    #[command(
+        after_help = "Examples:\n  cairn kill tweets-0-0\n  cairn kill tweets-0-0 --stay-down"
+    )]
+    Kill {
+        /// The node.
+        node: String,
+        /// Leave it dead until `start`.
+        #[arg(long)]
+        stay_down: bool,
+    },
+    /// Run the nodes of a cluster that `up` prepared; `up` starts this.
+    #[command(hide = true)]
+    Supervise,
+    /// Become another program that is told to stop when its parent dies.
+    #[command(hide = true)]
+    ExecNode {
+        /// The process that must be the parent.
+        #[arg(long)]
+        parent: i32,
+        /// The program and its arguments.
+        #[arg(trailing_var_arg = true, required = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+}
+
+/// Options of `cairn up`.
+#[derive(Args, Debug)]
+pub struct UpArgs {
+    /// YAML files with one Cluster, its Keyspaces and the Secrets they name; absent: as last time.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Stay, print what happens, stop the cluster at Ctrl-C.
+    #[arg(long)]
+    pub foreground: bool,
+    /// The node program; looked for beside this one, then in PATH.
+    #[arg(long, value_name = "PATH")]
+    pub node_binary: Option<PathBuf>,
+    /// The first port to use; absent: free ports are chosen and remembered.
+    #[arg(long, value_name = "PORT")]
+    pub port_base: Option<u16>,
+    /// How long to wait until every slot is served, in seconds.
+    #[arg(long, default_value_t = 60)]
+    pub timeout_sec: u64,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}

@@ -1,0 +1,112 @@
+//! `cairn failover` and `cairn why`: wishes to the global master.
+
+use crate::folder::Folder;
+use crate::plane::Plane;
+use crate::view::View;
+use anyhow::{Result, bail};
+use cairn_logic::ids::GroupId;
+use cairn_wire::peer::pb::{Switchover, Why, wish_request::Body};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Wishes for a switchover and waits until another member masters the group.
+pub async fn failover(
+    folder: &Folder,
+    group: &str,
+    to: Option<&str>,
+    timeout_sec: u64,
+) -> Result<()> {
+    let state = folder.state()?;
+    if let Some(to) = to {
+        state.node(to)?;
+    }
+    let plane = Arc::new(Plane::of(folder, &state)?);
+    let Some(before) = mastership(folder, &plane, group).await? else {
+        bail!("group {group} has no master to hand over from; see `cairn why {group}`");
+    };
+    if to == Some(before.1.as_str()) {
+        println!("{group}: {} is master already (epoch {})", before.1, before.0);
+        return Ok(());
+    }
+    let wish = Switchover { group: group.to_owned(), target: to.unwrap_or_default().to_owned() };
+    let began = Instant::now();
+    for line in plane.wish(Body::Switchover(wish)).await? {
+        println!("{line}");
+    }
+    let until = began + Duration::from_secs(timeout_sec);
+    loop {
+        if let Ok(Some((epoch, master))) = mastership(folder, &plane, group).await {
+            if epoch > before.0 && master != before.1 {
+                let ms = began.elapsed().as_millis();
+                println!("{group}: {} → {master}, epoch {} → {epoch}, {ms} ms", before.1, before.0);
+                return match to {
+                    Some(to) if to != master => bail!("{master} became master, not {to}"),
+                    _ => Ok(()),
+                };
+            }
+        }
+        if Instant::now() >= until {
+            bail!("{group} is still mastered by {}; see `cairn why {group}`", before.1);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The epoch of `group` and who says that it masters it.
+async fn mastership(
+    folder: &Folder,
+    plane: &Arc<Plane>,
+    group: &str,
+) -> Result<Option<(u64, String)>> {
+    let view = View::take(folder, plane).await?;
+    if group != GroupId::global().as_str() {
+        if let Ok(topology) = &view.topology {
+            if !topology.groups.contains_key(&GroupId::new(group)) {
+                let known: Vec<_> = topology.groups.keys().map(GroupId::as_str).collect();
+                bail!("there is no group {group:?}; there are global, {}", known.join(", "));
+            }
+        }
+    }
+    Ok(view.master_of(group))
+}
+
+/// Prints what the judge and the members say of a group.
+pub async fn why(folder: &Folder, group: &str) -> Result<()> {
+    let state = folder.state()?;
+    let plane = Arc::new(Plane::of(folder, &state)?);
+    let view = View::take(folder, &plane).await?;
+    match view.master_of(group) {
+        Some((epoch, master)) => println!("{group}: {master} is master in epoch {epoch}"),
+        None => println!("{group}: no master says that it serves"),
+    }
+    match plane.wish(Body::Why(Why { group: group.to_owned() })).await {
+        Ok(lines) => lines.iter().for_each(|line| println!("judge: {line}")),
+        Err(error) => println!("judge: not reached: {error:#}"),
+    }
+    for node in &state.nodes {
+        let Some(log) = view.log(&node.id, group) else {
+            if !view.nodes.contains_key(&node.id) && view.belongs(&node.id, group) {
+                println!("{}: does not answer", node.id);
+            }
+            continue;
+        };
+        let (last, sealed) = (log.last.unwrap_or_default(), log.sealed);
+        println!(
+            "{}: {}, last {}/{}, committed {}, sealed {sealed}{}, silence {} ms",
+            node.id,
+            crate::status::position(log),
+            last.epoch,
+            last.offset,
+            log.committed,
+            if log.intact { "" } else { ", not intact" },
+            log.master_silence_ms,
+        );
+        for line in &log.waiting {
+            println!("{}: waits: {line}", node.id);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Calls to a cluster's nodes: who is master, what the directory holds, what nodes say.
+
+use crate::folder::{ClusterState, Folder, LocalNode};
+use anyhow::{Context, Result, bail};
+use cairn_logic::ids::{Incarnation, Life, NodeId};
+use cairn_logic::message::Sender;
+use cairn_settings::Port;
+use cairn_wire::etcd::etcdserverpb as etcd;
+use cairn_wire::hello::{HELLO_KEY, Secret};
+use cairn_wire::peer::pb;
+use etcd::kv_client::KvClient;
+use pb::peer_client::PeerClient;
+use std::time::Duration;
+use tonic::Request;
+use tonic::transport::{Channel, Endpoint};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// The largest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// A value of the directory.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// The revision of its last change.
+    pub mod_revision: i64,
+}
+
+/// A cluster's nodes, and the right to call them.
+pub struct Plane {
+    secret: Secret,
+    nodes: Vec<LocalNode>,
+}
+
+impl Plane {
+    /// The cluster in `folder`.
+    pub fn of(folder: &Folder, state: &ClusterState) -> Result<Self> {
+        let path = folder.secret();
+        let text =
+            std::fs::read(&path).with_context(|| format!("cannot read the secret {path:?}"))?;
+        let secret = Secret::new(&state.uid, &text)
+            .with_context(|| format!("the secret in {path:?} is damaged"))?;
+        Ok(Self { secret, nodes: state.nodes.clone() })
+    }
+
+    /// All its nodes.
+    pub fn nodes(&self) -> &[LocalNode] {
+        &self.nodes
+    }
+
+    async fn channel(&self, address: &str) -> Result<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .with_context(|| format!("{address} is no address"))?
+            .connect_timeout(CONNECT_TIMEOUT);
+        let channel = endpoint.connect().await;
+        channel.with_context(|| format!("cannot reach {address}"))
+    }
+
+    /// A request with proof of the secret, for the node `target` or for whoever answers (empty).
+    fn request<T>(&self, message: T, target: &str, timeout: Duration) -> Request<T> {
+        let tool = Sender { id: NodeId::new("cairn"), incarnation: Incarnation(0) };
+        let mut request = Request::new(message);
+        let hello = self.secret.metadata(&tool, Life::ZERO, target);
+        request.metadata_mut().insert_bin(HELLO_KEY, hello);
+        request.set_timeout(timeout);
+        request
+    }
+
+    async fn peer(&self, address: &str) -> Result<PeerClient<Channel>> {
+        let client = PeerClient::new(self.channel(address).await?);
+        Ok(client.max_decoding_message_size(ANSWER_BYTES_MAX))
+    }
+
+    /// What `node` says of itself.
+    pub async fn status(&self, node: &LocalNode) -> Result<pb::StatusReply> {
+        let mut peer = self.peer(&node.address(Port::Peer)).await?;
+        let request = self.request(pb::StatusRequest {}, node.id.as_str(), CALL_TIMEOUT);
+        told(peer.status(request).await, node.id.as_str())
+    }
+
+    /// Makes the cluster's record; to be called until it is answered, then never again.
+    pub async fn found(
+        &self,
+        node: &LocalNode,
+        request: pb::FoundRequest,
+        timeout: Duration,
+    ) -> Result<pb::FoundReply> {
+        let mut peer = self.peer(&node.address(Port::Peer)).await?;
+        let request = self.request(request, node.id.as_str(), timeout);
+        told(peer.found(request).await, node.id.as_str())
+    }
+
+    /// The peer address of the global master that serves, by the greatest epoch any node knows.
+    pub async fn master(&self) -> Result<String> {
+        let mut best: Option<pb::WhereReply> = None;
+        let mut last_error = None;
+        for node in self.nodes.iter().filter(|n| n.role == cairn_settings::NodeRole::Global) {
+            match self.where_is(node).await {
+                Ok(reply) if best.as_ref().is_none_or(|b| rank(&reply) > rank(b)) => {
+                    best = Some(reply);
+                }
+                Ok(_) => {}
+                Err(error) => last_error = Some(error),
+            }
+        }
+        match (best, last_error) {
+            (Some(best), _) if !best.master.is_empty() => self.address_of(&best),
+            (Some(_), _) => bail!("no global node is master yet"),
+            (None, Some(error)) => Err(error.context("no global node answers")),
+            (None, None) => bail!("the cluster has no global nodes"),
+        }
+    }
+
+    async fn where_is(&self, node: &LocalNode) -> Result<pb::WhereReply> {
+        let mut peer = self.peer(&node.address(Port::Peer)).await?;
+        let request = self.request(pb::WhereRequest {}, node.id.as_str(), CALL_TIMEOUT);
+        told(peer.r#where(request).await, node.id.as_str())
+    }
+
+    fn address_of(&self, reply: &pb::WhereReply) -> Result<String> {
+        let known = self.nodes.iter().find(|n| n.id.as_str() == reply.master);
+        match known {
+            Some(node) => Ok(node.address(Port::Peer)),
+            None => bail!("the global master {} is no node of this cluster", reply.master),
+        }
+    }
+
+    /// Hands a wish to the global master; the answer's lines say what came of it.
+    pub async fn wish(&self, wish: pb::wish_request::Body) -> Result<Vec<String>> {
+        let mut peer = self.peer(&self.master().await?).await?;
+        let request = pb::WishRequest { body: Some(wish) };
+        let reply = peer.wish(self.request(request, "", CALL_TIMEOUT)).await;
+        Ok(told(reply, "the global master")?.lines)
+    }
+
+    async fn kv(&self) -> Result<KvClient<Channel>> {
+        let client = KvClient::new(self.channel(&self.master().await?).await?);
+        Ok(client.max_decoding_message_size(ANSWER_BYTES_MAX))
+    }
+
+    /// All values whose keys begin with `prefix`, at one revision.
+    pub async fn prefix(&self, prefix: &str) -> Result<Vec<Entry>> {
+        let mut end = prefix.as_bytes().to_vec();
+        // Prefixes end in a slash, so the last byte can be raised.
+        *end.last_mut().context("a prefix is not empty")? += 1;
+        self.range(prefix.as_bytes(), end).await
+    }
+
+    async fn range(&self, key: &[u8], end: Vec<u8>) -> Result<Vec<Entry>> {
+        let range = etcd::RangeRequest {
+            key: key.to_vec().into(),
+            range_end: end.into(),
+            ..etcd::RangeRequest::default()
+        };
+        let reply = self.kv().await?.range(self.request(range, "", CALL_TIMEOUT)).await;
+        let kvs = told(reply, "the global master")?.kvs;
+        let entry = |kv: cairn_wire::etcd::mvccpb::KeyValue| Entry {
+            key: kv.key.to_vec(),
+            value: kv.value.to_vec(),
+            mod_revision: kv.mod_revision,
+        };
+        Ok(kvs.into_iter().map(entry).collect())
+    }
+
+    /// Makes `key` hold `value`; returns whether that was a change.
+    pub async fn set(&self, key: &str, value: &[u8]) -> Result<bool> {
+        for _ in 0..10 {
+            let old = self.range(key.as_bytes(), Vec::new()).await?;
+            if old.first().is_some_and(|e| e.value == value) {
+                return Ok(false);
+            }
+            let seen = old.first().map_or(0, |e| e.mod_revision);
+            let txn = put_if_unchanged(key, value, seen);
+            let reply = self.kv().await?.txn(self.request(txn, "", CALL_TIMEOUT)).await;
+            if told(reply, "the global master")?.succeeded {
+                return Ok(true);
+            }
+        }
+        bail!("{key} is changed by others all the time")
+    }
+}
+
+fn rank(reply: &pb::WhereReply) -> (u64, bool) {
+    (reply.epoch, reply.serving)
+}
+
+/// Puts `value` if the key was last changed at `seen` (0: does not exist).
+fn put_if_unchanged(key: &str, value: &[u8], seen: i64) -> etcd::TxnRequest {
+    use etcd::compare::{CompareResult, CompareTarget, TargetUnion};
+    let compare = etcd::Compare {
+        result: CompareResult::Equal.into(),
+        target: CompareTarget::Mod.into(),
+        key: key.as_bytes().to_vec().into(),
+        target_union: Some(TargetUnion::ModRevision(seen)),
+        ..etcd::Compare::default()
+    };
+    let put = etcd::PutRequest {
+        key: key.as_bytes().to_vec().into(),
+        value: value.to_vec().into(),
+        ..etcd::PutRequest::default()
+    };
+    let put = etcd::RequestOp { request: Some(etcd::request_op::Request::RequestPut(put)) };
+    etcd::TxnRequest { compare: vec![compare], success: vec![put], failure: Vec::new() }
+}
+
+fn told<T>(reply: Result<tonic::Response<T>, tonic::Status>, who: &str) -> Result<T> {
+    match reply {
+        Ok(reply) => Ok(reply.into_inner()),
+        Err(status) => bail!("{who} answered {:?}: {}", status.code(), status.message()),
+    }
+}

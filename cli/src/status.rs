@@ -1,0 +1,357 @@
+//! `cairn status`: nodes, roles, epochs, lag, slots; for people or for programs.
+
+use crate::args::Output;
+use crate::folder::{ClusterState, Folder, LocalNode};
+use crate::plane::Plane;
+use crate::supervise::Run;
+use crate::view::View;
+use anyhow::{Context, Result};
+use cairn_logic::ids::GroupId;
+use cairn_settings::Port;
+use cairn_wire::peer::pb;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Prints what is seen now.
+pub async fn status(folder: &Folder, output: Output) -> Result<()> {
+    let state = folder.state()?;
+    let plane = Arc::new(Plane::of(folder, &state)?);
+    let view = View::take(folder, &plane).await?;
+    let report = Report::of(&state, &view);
+    match output {
+        Output::Json => {
+            let text = serde_json::to_string_pretty(&report).context("cannot encode")?;
+            println!("{text}");
+        }
+        Output::Table => print!("{}", report.tables()),
+    }
+    Ok(())
+}
+
+/// What `-o json` prints; keys are only ever added.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    cluster: String,
+    uid: String,
+    up: bool,
+    ready: bool,
+    missing: Vec<String>,
+    global_master: Option<String>,
+    nodes: Vec<NodeReport>,
+    groups: Vec<GroupReport>,
+    keyspaces: Vec<KeyspaceReport>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NodeReport {
+    id: String,
+    role: String,
+    process: &'static str,
+    pid: Option<i32>,
+    restarts: u32,
+    last_exit: Option<String>,
+    answers: bool,
+    incarnation: Option<String>,
+    life: Option<u64>,
+    rss_bytes: Option<u64>,
+    client: String,
+    etcd: String,
+    peer: String,
+    metrics: String,
+    logs: Vec<LogReport>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LogReport {
+    group: String,
+    position: &'static str,
+    epoch: u64,
+    last_epoch: u64,
+    last_offset: u64,
+    committed: u64,
+    applied: u64,
+    sealed: u64,
+    intact: bool,
+    lag_entries: Option<u64>,
+    digest: u64,
+    waiting: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupReport {
+    id: String,
+    epoch: u64,
+    attempt: u64,
+    open: bool,
+    master: Option<String>,
+    serving: bool,
+    members: Vec<MemberReport>,
+    wanted: u8,
+    slots: usize,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MemberReport {
+    id: String,
+    role: String,
+    lag_entries: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyspaceReport {
+    name: String,
+    groups: u16,
+    slots_served: usize,
+    endpoints: Vec<String>,
+}
+
+impl Report {
+    fn of(state: &ClusterState, view: &View) -> Self {
+        let missing = view.missing(state);
+        let nodes = state.nodes.iter().map(|node| NodeReport::of(node, view)).collect();
+        Self {
+            cluster: state.name.clone(),
+            uid: state.uid.clone(),
+            up: view.processes.is_some(),
+            ready: missing.is_empty(),
+            missing,
+            global_master: view.master_of(GroupId::global().as_str()).map(|(_, id)| id),
+            nodes,
+            groups: group_reports(view),
+            keyspaces: keyspace_reports(state, view),
+        }
+    }
+
+    fn tables(&self) -> String {
+        let ready = match (self.up, self.ready) {
+            (false, _) => "not up",
+            (true, true) => "ready",
+            (true, false) => "not ready",
+        };
+        let master = self.global_master.as_deref().unwrap_or("none");
+        let mut text = format!("cluster {}: {ready}, global master {master}\n", self.cluster);
+        for line in self.missing.iter().filter(|_| self.up) {
+            text += &format!("  {line}\n");
+        }
+        let nodes: Vec<_> = self.nodes.iter().flat_map(NodeReport::rows).collect();
+        text += "\n";
+        text += &table(
+            &["NODE", "ROLE", "PROCESS", "GROUP", "POSITION", "EPOCH", "LAST", "COMMITTED", "LAG"],
+            &nodes,
+        );
+        if !self.groups.is_empty() {
+            let groups: Vec<_> = self.groups.iter().map(GroupReport::row).collect();
+            text += "\n";
+            text += &table(&["GROUP", "MASTER", "EPOCH", "MEMBERS", "SLOTS", "STATE"], &groups);
+        }
+        if !self.keyspaces.is_empty() {
+            let rows: Vec<_> = self.keyspaces.iter().map(KeyspaceReport::row).collect();
+            text += "\n";
+            text += &table(&["KEYSPACE", "GROUPS", "SLOTS", "ENDPOINTS"], &rows);
+        }
+        text
+    }
+}
+
+impl NodeReport {
+    fn of(node: &LocalNode, view: &View) -> Self {
+        let process = view.process(&node.id);
+        let said = view.nodes.get(&node.id);
+        let logs = said.map_or(&[][..], |s| &s.logs);
+        Self {
+            id: node.id.to_string(),
+            role: node.role.to_string(),
+            process: process.map_or("down", |p| match p.run {
+                Run::Running => "running",
+                Run::Waiting => "restarting",
+                Run::Stopped => "stopped",
+            }),
+            pid: process.and_then(|p| p.identity.as_ref()).map(|i| i.pid),
+            restarts: process.map_or(0, |p| p.restarts),
+            last_exit: process.and_then(|p| p.last_exit.clone()),
+            answers: said.is_some(),
+            incarnation: said.map(|s| format!("{:016x}", s.incarnation)),
+            life: said.map(|s| s.life),
+            rss_bytes: said.map(|s| s.rss_bytes),
+            client: node.address(Port::Client),
+            etcd: node.address(Port::Etcd),
+            peer: node.address(Port::Peer),
+            metrics: node.address(Port::Metrics),
+            logs: logs.iter().map(|log| LogReport::of(log, &node.id, view)).collect(),
+        }
+    }
+
+    fn rows(&self) -> Vec<[String; 9]> {
+        let process = match self.pid {
+            Some(pid) if self.answers => format!("{} {pid}", self.process),
+            Some(pid) => format!("{} {pid}, silent", self.process),
+            None => self.process.to_owned(),
+        };
+        let head = |group: String, rest: [String; 5]| {
+            let [position, epoch, last, committed, lag] = rest;
+            let (id, role) = (self.id.clone(), self.role.clone());
+            [id, role, process.clone(), group, position, epoch, last, committed, lag]
+        };
+        if self.logs.is_empty() {
+            return vec![head("-".to_owned(), [const { String::new() }; 5])];
+        }
+        let row = |log: &LogReport| {
+            let lag = log.lag_entries.map_or_else(|| "-".to_owned(), |lag| lag.to_string());
+            let last = format!("{}/{}", log.last_epoch, log.last_offset);
+            let position = log.position.to_owned();
+            let numbers = [position, log.epoch.to_string(), last, log.committed.to_string(), lag];
+            head(log.group.clone(), numbers)
+        };
+        self.logs.iter().map(row).collect()
+    }
+}
+
+impl LogReport {
+    fn of(log: &pb::LogStatus, node: &cairn_logic::ids::NodeId, view: &View) -> Self {
+        let last = log.last.unwrap_or_default();
+        Self {
+            group: log.group.clone(),
+            position: position(log),
+            epoch: log.position.unwrap_or_default().epoch,
+            last_epoch: last.epoch,
+            last_offset: last.offset,
+            committed: log.committed,
+            applied: log.applied,
+            sealed: log.sealed,
+            intact: log.intact,
+            lag_entries: lag(view, &log.group, node.as_str()),
+            digest: log.digest,
+            waiting: log.waiting.clone(),
+        }
+    }
+}
+
+/// How far the master of `group` says that `node` is behind.
+fn lag(view: &View, group: &str, node: &str) -> Option<u64> {
+    let (_, master) = view.master_of(group)?;
+    let log = view.log(&cairn_logic::ids::NodeId::new(&master), group)?;
+    log.members.iter().find(|m| m.node == node).map(|m| m.lag_entries)
+}
+
+fn group_reports(view: &View) -> Vec<GroupReport> {
+    let Ok(topology) = &view.topology else { return Vec::new() };
+    let report = |(id, record): (&GroupId, &cairn_logic::record::Record)| GroupReport {
+        id: id.to_string(),
+        epoch: record.epoch.0,
+        attempt: record.attempt.0,
+        open: record.open,
+        master: record.master.as_ref().map(ToString::to_string),
+        serving: view.serves(id, record),
+        members: record
+            .members
+            .iter()
+            .map(|m| MemberReport {
+                id: m.id.to_string(),
+                role: format!("{:?}", m.role).to_lowercase(),
+                lag_entries: lag(view, id.as_str(), m.id.as_str()),
+            })
+            .collect(),
+        wanted: record.wanted,
+        slots: topology.slots_of(id),
+    };
+    topology.groups.iter().map(report).collect()
+}
+
+impl GroupReport {
+    fn row(&self) -> [String; 6] {
+        let state = match (self.serving, self.open) {
+            (_, true) => "failing over",
+            (true, false) => "serving",
+            (false, false) => "not serving",
+        };
+        [
+            self.id.clone(),
+            self.master.clone().unwrap_or_else(|| "-".to_owned()),
+            self.epoch.to_string(),
+            format!("{}/{}", self.members.len(), self.wanted),
+            self.slots.to_string(),
+            state.to_owned(),
+        ]
+    }
+}
+
+fn keyspace_reports(state: &ClusterState, view: &View) -> Vec<KeyspaceReport> {
+    let Ok(topology) = &view.topology else { return Vec::new() };
+    let mut reports = Vec::new();
+    for (name, config) in &topology.keyspaces {
+        let ranges = topology.slots.get(name).map_or(&[][..], |owners| owners.ranges());
+        let serving = ranges.iter().filter(|range| {
+            topology.groups.get(&range.group).is_some_and(|r| view.serves(&range.group, r))
+        });
+        let mut endpoints: Vec<String> = ranges
+            .iter()
+            .filter_map(|range| topology.groups.get(&range.group)?.master.as_ref())
+            .filter_map(|id| Some(state.node(id.as_str()).ok()?.address(Port::Client)))
+            .collect();
+        endpoints.sort();
+        endpoints.dedup();
+        reports.push(KeyspaceReport {
+            name: name.clone(),
+            groups: config.groups,
+            slots_served: serving.map(|range| range.len()).sum(),
+            endpoints,
+        });
+    }
+    reports
+}
+
+impl KeyspaceReport {
+    fn row(&self) -> [String; 4] {
+        [
+            self.name.clone(),
+            self.groups.to_string(),
+            self.slots_served.to_string(),
+            self.endpoints.join(","),
+        ]
+    }
+}
+
+/// A node's position in a log, in a word.
+pub fn position(log: &pb::LogStatus) -> &'static str {
+    match log.position.unwrap_or_default().kind() {
+        pb::PositionKind::Follower => "follower",
+        pb::PositionKind::Learner => "learner",
+        pb::PositionKind::Elect => "elect",
+        pb::PositionKind::Master => "master",
+    }
+}
+
+/// Rows under headings, columns aligned.
+pub fn table<const N: usize>(headings: &[&str; N], rows: &[[String; N]]) -> String {
+    let mut widths = headings.map(str::len);
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    let headings = headings.map(str::to_owned);
+    for row in std::iter::once(&headings).chain(rows) {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["a".to_owned(), "12345".to_owned()], ["bcd".to_owned(), String::new()]];
+        assert_eq!(table(&["X", "NUM"], &rows), "X    NUM\na    12345\nbcd\n");
+    }
+}

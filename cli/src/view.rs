@@ -1,0 +1,175 @@
+//! What is known of a cluster at a moment: directory, nodes' own words, processes.
+
+use crate::folder::{ClusterState, Folder, LocalNode};
+use crate::plane::Plane;
+use crate::supervise::control::{self, Reply, Request};
+use crate::supervise::{Process, Processes};
+use anyhow::Result;
+use cairn_logic::ids::{GroupId, NodeId};
+use cairn_logic::record::Record;
+use cairn_settings::directory_keys as keys;
+use cairn_settings::directory_keys::{KeyspaceConfig, NodeInfo, SlotOwners};
+use cairn_wire::peer::pb;
+use std::collections::BTreeMap;
+use tokio::task::JoinSet;
+
+/// The directory's topology.
+#[derive(Clone, Debug, Default)]
+pub struct Topology {
+    /// Keyspaces by name.
+    pub keyspaces: BTreeMap<String, KeyspaceConfig>,
+    /// Records of groups.
+    pub groups: BTreeMap<GroupId, Record>,
+    /// Owners of slots by keyspace.
+    pub slots: BTreeMap<String, SlotOwners>,
+    /// Registered nodes.
+    pub nodes: BTreeMap<NodeId, NodeInfo>,
+}
+
+impl Topology {
+    /// Reads it from the global master.
+    pub async fn read(plane: &Plane) -> Result<Self> {
+        let mut topology = Self::default();
+        for entry in plane.prefix(keys::PREFIX).await? {
+            let (key, value) = (entry.key.as_slice(), entry.value.as_slice());
+            if let Some(name) = keys::keyspace_of_key(key) {
+                topology.keyspaces.insert(name.to_owned(), KeyspaceConfig::decode(value)?);
+            } else if let Some(id) = keys::group_of_key(key) {
+                topology.groups.insert(id, keys::decode_group(value)?);
+            } else if let Some(name) = keys::slots_of_key(key) {
+                topology.slots.insert(name.to_owned(), SlotOwners::decode(value)?);
+            } else if let Some(id) = keys::node_of_key(key) {
+                topology.nodes.insert(id, NodeInfo::decode(value)?);
+            }
+        }
+        Ok(topology)
+    }
+
+    /// How many slots `group` owns.
+    pub fn slots_of(&self, group: &GroupId) -> usize {
+        self.slots.values().map(|owners| owners.owned_by(group)).sum()
+    }
+}
+
+/// A moment of a cluster.
+pub struct View {
+    /// What the supervisor said, if it is there.
+    pub processes: Option<Processes>,
+    /// What nodes said; absent for those that did not answer.
+    pub nodes: BTreeMap<NodeId, pb::StatusReply>,
+    /// The directory, or why it could not be read.
+    pub topology: Result<Topology>,
+}
+
+impl View {
+    /// Asks everybody, at once.
+    pub async fn take(folder: &Folder, plane: &std::sync::Arc<Plane>) -> Result<Self> {
+        let processes = match control::ask(folder, &Request::Status).await? {
+            Some(Reply::Status(processes)) => Some(processes),
+            _ => None,
+        };
+        let mut calls = JoinSet::new();
+        for node in plane.nodes().to_vec() {
+            let plane = plane.clone();
+            calls.spawn(async move {
+                let status = plane.status(&node).await;
+                (node.id, status)
+            });
+        }
+        let topology = Topology::read(plane).await;
+        let mut nodes = BTreeMap::new();
+        while let Some(answer) = calls.join_next().await {
+            if let Ok((id, Ok(status))) = answer {
+                nodes.insert(id, status);
+            }
+        }
+        Ok(Self { processes, nodes, topology })
+    }
+
+    /// The process of `node`.
+    pub fn process(&self, node: &NodeId) -> Option<&Process> {
+        self.processes.as_ref()?.nodes.get(node)
+    }
+
+    /// What `node` says of its log of `group`.
+    pub fn log(&self, node: &NodeId, group: &str) -> Option<&pb::LogStatus> {
+        self.nodes.get(node)?.logs.iter().find(|l| l.group == group)
+    }
+
+    /// Whether `group`'s master, as the record names it, says so itself.
+    pub fn serves(&self, group: &GroupId, record: &Record) -> bool {
+        let Some(master) = &record.master else { return false };
+        self.log(master, group.as_str()).is_some_and(|log| {
+            let position = log.position.unwrap_or_default();
+            position.kind() == pb::PositionKind::Master && position.epoch == record.epoch.0
+        })
+    }
+
+    /// The greatest epoch in which a node says that it masters `group`, and that node.
+    pub fn master_of(&self, group: &str) -> Option<(u64, String)> {
+        let masters = self.nodes.iter().filter_map(|(id, _)| {
+            let position = self.log(id, group)?.position?;
+            let is_master = position.kind() == pb::PositionKind::Master;
+            is_master.then(|| (position.epoch, id.to_string()))
+        });
+        masters.max()
+    }
+
+    /// Whether the directory counts `node` among `group`'s members.
+    pub fn belongs(&self, node: &NodeId, group: &str) -> bool {
+        let topology = self.topology.as_ref().ok();
+        let record = topology.and_then(|t| t.groups.get(&GroupId::new(group)));
+        record.is_some_and(|record| record.member(node).is_some())
+    }
+
+    /// What is still missing until every slot of `state`'s keyspaces is served; empty when nothing.
+    pub fn missing(&self, state: &ClusterState) -> Vec<String> {
+        let topology = match &self.topology {
+            Ok(topology) => topology,
+            Err(error) => return vec![format!("the global plane does not serve: {error:#}")],
+        };
+        let mut missing = Vec::new();
+        for name in &state.keyspaces {
+            let owned = topology.slots.get(name).map_or(0, SlotOwners::owned);
+            if owned != usize::from(cairn_logic::ids::SLOTS) {
+                missing.push(format!("keyspace {name}: {owned} of 16384 slots have an owner"));
+            }
+            let ranges = topology.slots.get(name).map_or(&[][..], SlotOwners::ranges);
+            for range in ranges {
+                let record = topology.groups.get(&range.group);
+                if !record.is_some_and(|record| self.serves(&range.group, record)) {
+                    let line = format!("group {}: {}", range.group, self.waits(&range.group));
+                    if !missing.contains(&line) {
+                        missing.push(line);
+                    }
+                }
+            }
+        }
+        missing
+    }
+
+    fn waits(&self, group: &GroupId) -> String {
+        let logs = self.nodes.values().flat_map(|n| &n.logs);
+        let lines: Vec<&str> = logs
+            .filter(|l| l.group == group.as_str())
+            .flat_map(|l| l.waiting.iter().map(String::as_str))
+            .collect();
+        if lines.is_empty() { "no master serves it".to_owned() } else { lines.join("; ") }
+    }
+}
+
+/// Whether the RESP port of `node` answers a ping.
+pub async fn answers_clients(node: &LocalNode) -> bool {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let ping = async {
+        let address = node.address(cairn_settings::Port::Client);
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream.write_all(b"*1\r\n$4\r\nPING\r\n").await?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).await?;
+        // A keyspace with a password refuses the ping and serves all the same.
+        std::io::Result::Ok(answer.starts_with(b"+PONG") || answer.starts_with(b"-NOAU"))
+    };
+    let answered = tokio::time::timeout(std::time::Duration::from_secs(1), ping).await;
+    matches!(answered, Ok(Ok(true)))
+}
