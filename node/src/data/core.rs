@@ -5,7 +5,7 @@ use crate::data::outgoing::Outgoing;
 use crate::data::routes::Routes;
 use crate::data::routing::View;
 use bytes::Bytes;
-use cairn_keyspace::{Ctx, EffectLog, Keyspace};
+use cairn_keyspace::{At, Ctx, EffectLog, Keyspace};
 use cairn_logic::batch::{Batch, BatchHead};
 use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::replication::Admission;
@@ -21,6 +21,8 @@ pub struct Core {
     pub seed: u64,
     /// The effects of the turn.
     pub log: EffectLog,
+    /// Where the keys of the turn's commands belong.
+    pub wanted: Vec<At>,
     /// Routes and what follows from them.
     pub view: View,
     /// Set while this node is master.

@@ -56,16 +56,32 @@ pub(super) enum Refused {
 }
 
 impl Core {
-    /// Finds a request's command and its first key, and begins to load what it will read.
+    /// Finds a request's command and where its first key belongs; all its keys will be loaded.
     #[inline]
-    pub fn look_up(&self, args: Args<'_>) -> Item {
-        let command = lookup(args.name());
-        let at = command.and_then(|command| command.first_key(args)).map(|key| {
-            let at = self.keyspace.locate(key);
-            self.keyspace.prefetch_line(at);
-            at
-        });
-        Item { command, at }
+    pub fn look_up(&mut self, args: Args<'_>) -> Item {
+        let Some(command) = lookup(args.name()) else { return Item { command: None, at: None } };
+        let Some(key) = command.first_key(args) else {
+            return Item { command: Some(command), at: None };
+        };
+        let at = self.keyspace.locate(key);
+        self.wanted.push(at);
+        if command.keys.first as i8 != command.keys.last {
+            for key in command.keys_of(args).skip(1) {
+                let at = self.keyspace.locate(key);
+                self.wanted.push(at);
+            }
+        }
+        Item { command: Some(command), at: Some(at) }
+    }
+
+    /// Loads what the turn's commands will read, step by step for all: each step needs what the
+    /// one before has loaded, and many loads are under way at a time.
+    pub fn prefetch(&mut self) {
+        let slots = self.wanted.iter().map(|at| self.keyspace.slot_last_write(at.slot).0);
+        std::hint::black_box(slots.fold(0, u64::wrapping_add));
+        self.wanted.iter().for_each(|at| self.keyspace.prefetch_line(*at));
+        self.wanted.iter().for_each(|at| self.keyspace.prefetch_entry(*at));
+        self.wanted.clear();
     }
 
     /// Whether a data command may be executed here and now.

@@ -375,7 +375,7 @@ impl DataLink {
     }
 
     fn wake_waiting(&self) {
-        // Pairs with the fence in `Shared::sleep`: either we see that it waits, or it sees the store.
+        // Pairs with the one in `Shared::sleep`: either we see that it waits, or it sees the store.
         fence(Ordering::SeqCst);
         if self.shared.waiting.load(Ordering::SeqCst) {
             self.wake();

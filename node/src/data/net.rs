@@ -35,6 +35,7 @@ pub struct Net {
     pub ready: VecDeque<usize>,
     /// Connections with held replies.
     pub held: Vec<usize>,
+    #[expect(clippy::vec_box, reason = "they are lent to connections, which hold boxes")]
     feeds: Vec<Box<Feed>>,
     /// Watched keys of connections that were closed, for the server to forget.
     pub unwatched: Vec<(Vec<u8>, Watcher)>,

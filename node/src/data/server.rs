@@ -119,9 +119,7 @@ impl Server {
             }
         }
         let touched = std::mem::take(&mut self.touched);
-        for &index in &touched {
-            self.prefetch_entries(index);
-        }
+        self.core.prefetch();
         for &index in &touched {
             self.serve(index);
         }
@@ -181,15 +179,6 @@ impl Server {
         self.core.stats.input_bytes += count as u64;
     }
 
-    fn prefetch_entries(&mut self, index: usize) {
-        let Some(feed) = self.net.conn(index).and_then(|conn| conn.feed.as_deref()) else { return };
-        for item in feed.items.iter().skip(feed.next) {
-            if let Some(at) = item.at {
-                self.core.keyspace.prefetch_entry(at);
-            }
-        }
-    }
-
     /// Executes what a connection has asked, in order.
     fn serve(&mut self, index: usize) {
         let Some(conn) = self.net.conn(index) else { return };
@@ -205,13 +194,12 @@ impl Server {
             }
         }
         let conn = self.conn(index);
-        if let (Some(error), true) = (feed.error, feed.next >= feed.items.len()) {
-            if conn.pause == Pause::None {
-                let from = conn.replies.buf.len();
-                conn.replies.buf.error(&format!("ERR {error}"));
-                conn.replies.free(from);
-                conn.pause = Pause::Closing;
-            }
+        let at_error = feed.next >= feed.items.len() && conn.pause == Pause::None;
+        if let Some(error) = feed.error.filter(|_| at_error) {
+            let from = conn.replies.buf.len();
+            conn.replies.buf.error(&format!("ERR {error}"));
+            conn.replies.free(from);
+            conn.pause = Pause::Closing;
         }
         feed.consume();
         if conn.hung_up && feed.items.is_empty() {
@@ -270,10 +258,11 @@ impl Server {
         let held = conn.replies.is_held();
         let slow = after > output_max;
         if slow {
-            tracing::warn!(client = %conn.peer, bytes = after, "closing a client that does not read");
+            let client = conn.peer;
+            tracing::warn!(%client, bytes = after, "closing a client that does not read");
             self.core.stats.refused += 1;
         }
-        let done = !alive || slow || (conn.is_done());
+        let done = !alive || slow || conn.is_done();
         self.core.stats.output_bytes += (before - after) as u64;
         if done {
             self.net.close(index);

@@ -99,6 +99,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
         keyspace: Keyspace::new(options.seed),
         seed: options.seed,
         log: EffectLog::new(Offset(1)),
+        wanted: Vec::new(),
         view: View::new(routes, false),
         mastership: None,
         admission: Admission::TooFewHeard,
@@ -145,11 +146,12 @@ fn run(mut poll: Poll, mut server: Server) {
                 patience = Duration::ZERO;
             }
         }
-        if let Err(error) = poll.poll(&mut events, Some(patience)) {
-            if error.kind() != std::io::ErrorKind::Interrupted {
+        match poll.poll(&mut events, Some(patience)) {
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                 tracing::error!(%error, "epoll failed");
                 return;
             }
+            Ok(()) | Err(_) => {}
         }
         shared.awake();
         server.core.begin_turn();
