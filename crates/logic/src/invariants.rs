@@ -43,6 +43,8 @@ pub struct Copy {
     pub last: EntryId,
     /// A digest of its content and of everything before it.
     pub chain: u64,
+    /// Whether copies of it count only when flushed.
+    pub authority: bool,
 }
 
 /// Remembers the truth about one log and compares what happens with it.
@@ -301,7 +303,7 @@ impl Witness {
     fn copies(&self, copy: &Copy, record: &Record) -> usize {
         // A copy counts only when flushed if the mode says so, or if it is the only one.
         let alone = Counts::of(self.plane, record).copies == 1;
-        let flushed = record.durability.flushed || alone;
+        let flushed = record.durability.flushed || alone || copy.authority;
         let held = if flushed { &self.flushed } else { &self.holders };
         let held = held.get(&copy.last);
         let named = |folder: &&Folder| record.names(&folder.0, folder.1);

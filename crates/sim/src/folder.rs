@@ -95,7 +95,7 @@ impl Folder {
                 self.last().offset.next(),
                 "a batch follows the log it is written to"
             );
-            let copy = Copy { last: batch.head.last(), chain: chain(self.log.last(), &batch) };
+            let copy = copy_of(self.log.last().map(|stored| stored.copy), &batch);
             copies.push(copy);
             self.marked = self.durable_last().offset;
             self.log.push(Stored { batch, copy });
@@ -178,15 +178,16 @@ impl Folder {
     }
 }
 
-/// A digest of a batch and of all that precedes it.
-fn chain(before: Option<&Stored>, batch: &Batch) -> u64 {
-    let mut digest = Digest::new(before.map_or(0, |stored| stored.copy.chain));
+/// A batch as it follows `before`: digests cover the whole past.
+fn copy_of(before: Option<Copy>, batch: &Batch) -> Copy {
+    let mut digest = Digest::new(before.map_or(0, |copy| copy.chain));
     let head = &batch.head;
     for number in [head.epoch.0, head.first.0, u64::from(head.count), head.time_ms] {
         digest.add(number);
     }
     digest.add_bytes(&batch.body);
-    digest.0
+    let authority = head.authority || head.opens_epoch;
+    Copy { last: head.last(), chain: digest.0, authority }
 }
 
 /// FNV-1a over numbers and bytes.
@@ -216,13 +217,7 @@ pub(crate) struct Applied(pub Option<Copy>);
 impl Applied {
     /// Applies `batch`.
     pub(crate) fn apply(&mut self, batch: &Batch) -> Copy {
-        let mut digest = Digest::new(self.0.map_or(0, |copy| copy.chain));
-        let head = &batch.head;
-        for number in [head.epoch.0, head.first.0, u64::from(head.count), head.time_ms] {
-            digest.add(number);
-        }
-        digest.add_bytes(&batch.body);
-        let copy = Copy { last: head.last(), chain: digest.0 };
+        let copy = copy_of(self.0, batch);
         self.0 = Some(copy);
         copy
     }

@@ -28,7 +28,8 @@ fn record(members: u64) -> Record {
 }
 
 fn copy(epoch: u64, offset: u64) -> Copy {
-    Copy { last: EntryId::new(Epoch(epoch), Offset(offset)), chain: epoch * 1000 + offset }
+    let last = EntryId::new(Epoch(epoch), Offset(offset));
+    Copy { last, chain: epoch * 1000 + offset, authority: false }
 }
 
 /// Three members, n1 masters epoch 1, its record is on n1 and n2 and committed.
@@ -87,6 +88,20 @@ fn a_copy_of_another_incarnation_does_not_count() {
     witness.written(&(folder(2).0, Incarnation(9)), copy(1, 2)).expect("new");
     let held = witness.commits(&folder(1), Epoch(1), &[copy(1, 1), copy(1, 2)]);
     assert_eq!(rule(held), "I4 HonestAck");
+}
+
+#[test]
+fn authority_counts_only_when_flushed() {
+    let mut witness = witness();
+    let grant = Copy { authority: true, ..copy(1, 2) };
+    let log = [copy(1, 1), grant];
+    for number in [1, 2] {
+        witness.written(&folder(number), grant).expect("new");
+    }
+    assert_eq!(rule(witness.clone().commits(&folder(1), Epoch(1), &log)), "I4 HonestAck");
+    witness.flushed(&folder(1), grant);
+    witness.flushed(&folder(2), grant);
+    witness.commits(&folder(1), Epoch(1), &log).expect("both flushed it");
 }
 
 #[test]

@@ -131,7 +131,7 @@ pub fn cause_to_open(facts: &Facts<'_>) -> Option<Cause> {
             return Some(Cause::NewLife);
         }
         let relief = heard.report.relief.filter(|relief| *relief != Relief::Stopping);
-        if relief.is_some() && facts.others_could_go_on(master) {
+        if relief.is_some_and(|relief| facts.relief_helps(master, relief)) {
             return Some(Cause::Relief);
         }
     }
@@ -147,12 +147,13 @@ impl Facts<'_> {
         self.reports.iter().filter(|(_, heard)| self.is_fresh(heard))
     }
 
-    /// Relief without a successor would only stop what still goes on.
-    fn others_could_go_on(&self, master: &NodeId) -> bool {
+    /// A sick master needs a successor, or its end would only stop what still goes on. One that
+    /// is stuck may follow itself: alone, when the others of its set will never answer.
+    fn relief_helps(&self, master: &NodeId, relief: Relief) -> bool {
         let seals = Counts::of(self.plane, self.record).seals;
-        let intact = self.fresh().filter(|(_, heard)| heard.report.intact).count();
-        let others = self.fresh().filter(|(id, heard)| *id != master && heard.report.intact);
-        intact >= seals && others.count() >= 1
+        let intact = || self.fresh().filter(|(_, heard)| heard.report.intact);
+        let successor = intact().any(|(id, _)| id != master);
+        intact().count() >= seals && (successor || relief == Relief::Stuck)
     }
 
     /// Members' ages decide, never the judge's own ear: the judge may be the one cut off.

@@ -183,10 +183,17 @@ fn a_master_that_asks_for_relief_is_replaced() {
 }
 
 #[test]
-fn relief_waits_for_a_successor() {
-    let mut group = group(3, Rule::One);
-    group.master_says(|said| said.relief = Some(Relief::Stuck));
+fn relief_of_a_sick_master_waits_for_a_successor() {
+    let mut group = group(2, Rule::One);
+    group.master_says(|said| said.relief = Some(Relief::Disk));
     assert!(!group.opens());
+}
+
+#[test]
+fn a_stuck_master_whose_only_other_member_is_lost_may_follow_itself() {
+    let mut group = group(2, Rule::One);
+    group.master_says(|said| said.relief = Some(Relief::Stuck));
+    assert!(group.opens());
 }
 
 #[test]
