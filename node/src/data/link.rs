@@ -143,8 +143,8 @@ pub enum FromData {
 /// Limits and password; all of them can change while the thread runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// AUTH's password; `None`: nobody needs one.
-    pub requirepass: Option<String>,
+    /// The SHA-256 of AUTH's password, in hexadecimal; `None`: nobody needs one.
+    pub password_sha256: Option<String>,
     /// How long a write may wait for its copies before NOACK.
     pub ack_timeout: Duration,
     /// Connections served at once.
@@ -166,7 +166,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            requirepass: None,
+            password_sha256: None,
             ack_timeout: Duration::from_secs(1),
             clients_max: 10_000,
             query_buffer_max_bytes: 1 << 30,

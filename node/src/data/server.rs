@@ -134,7 +134,7 @@ impl Server {
         Limits {
             bulk_bytes_max: bytes,
             request_bytes_max: u64::from(bytes),
-            unauthenticated: !authenticated && self.core.config.requirepass.is_some(),
+            unauthenticated: !authenticated && self.core.config.password_sha256.is_some(),
             ..Limits::default()
         }
     }

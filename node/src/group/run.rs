@@ -29,7 +29,7 @@ const STOP_MAX: (Duration, Duration) = (Duration::from_secs(3), Duration::from_s
 
 /// The data thread's limits, from settings and from the keyspace.
 pub(super) fn config(settings: &NodeSettings, limits: Limits, keyspace: &KeyspaceConfig) -> Config {
-    Config { requirepass: keyspace.password_sha256.clone(), ..plain_config(settings, limits) }
+    Config { password_sha256: keyspace.password_sha256.clone(), ..plain_config(settings, limits) }
 }
 
 fn plain_config(settings: &NodeSettings, limits: Limits) -> Config {

@@ -57,7 +57,7 @@ impl Server {
 
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let config = &self.core.config;
-        let pass = if config.requirepass.is_some() { "(set)" } else { "" };
+        let pass = if config.password_sha256.is_some() { "(set)" } else { "" };
         let mut all: Vec<_> = FIXED.iter().map(|(name, value)| (*name, (*value).into())).collect();
         all.extend([
             ("maxmemory", config.memory_max_bytes.to_string()),

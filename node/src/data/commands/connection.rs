@@ -5,6 +5,7 @@ use crate::data::conn::Pause;
 use crate::data::server::Server;
 use crate::data::session::{ReplyMode, Session};
 use cairn_resp::{Args, Version, number};
+use sha2::{Digest, Sha256};
 
 /// What tools are told this node is compatible with.
 pub const REDIS_VERSION: &str = "7.2.4";
@@ -32,8 +33,11 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 
 impl Server {
     fn password_fits(&self, user: &[u8], password: &[u8]) -> bool {
-        let known = self.core.config.requirepass.as_deref();
-        user == b"default" && known.is_none_or(|known| same(known.as_bytes(), password))
+        let known = self.core.config.password_sha256.as_deref();
+        let digest = || -> String {
+            Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        user == b"default" && known.is_none_or(|known| same(known.as_bytes(), digest().as_bytes()))
     }
 
     /// `HELLO [protover [AUTH user password] [SETNAME name]]`
@@ -76,7 +80,7 @@ impl Server {
                 }
             }
         }
-        if !authenticated && self.core.config.requirepass.is_some() {
+        if !authenticated && self.core.config.password_sha256.is_some() {
             return self.out(index).error(NOAUTH_HELLO);
         }
         let session = self.session(index);
@@ -117,7 +121,7 @@ impl Server {
             4.. => return self.out(index).error("ERR syntax error"),
             _ => return wrong_arity(self, index, "auth"),
         };
-        if args.len() == 2 && self.core.config.requirepass.is_none() {
+        if args.len() == 2 && self.core.config.password_sha256.is_none() {
             return self.out(index).error(NO_PASSWORD);
         }
         if !self.password_fits(user, password) {
@@ -144,7 +148,7 @@ impl Server {
 
     /// `RESET`
     pub fn reset(&mut self, index: usize) {
-        let authenticated = self.core.config.requirepass.is_none();
+        let authenticated = self.core.config.password_sha256.is_none();
         self.forget_watched(index);
         self.session(index).reset(authenticated);
         let out = self.out(index);

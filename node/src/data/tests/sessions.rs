@@ -28,8 +28,10 @@ fn the_usual_first_commands_work() {
 
 #[test]
 fn nothing_is_answered_without_the_password() {
-    let requirepass = Some("secret".to_owned());
-    let rig = Committing::with(Config { requirepass, ..Config::default() });
+    // The SHA-256 of "secret".
+    let digest = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+    let password_sha256 = Some(digest.to_owned());
+    let rig = Committing::with(Config { password_sha256, ..Config::default() });
     let mut client = rig.client();
     assert_eq!(client.say("GET b"), "-NOAUTH Authentication required.");
     assert!(client.say("HELLO 3").starts_with("-NOAUTH HELLO must be called"));
