@@ -5,8 +5,10 @@
 //! clients of the directory: they read committed revisions and change it by transactions.
 
 mod arbiter;
+mod arrivals;
 mod courts;
 mod lines;
+mod own;
 mod planning;
 mod role;
 mod run;

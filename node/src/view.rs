@@ -1,4 +1,6 @@
-//! What is under `/cairn/`, as one process last read it: fed by a watch, or by the directory itself.
+//! What is under `/cairn/`, as one process last read it.
+//!
+//! Fed by a watch over the network, or by the directory itself.
 
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::Record;

@@ -54,11 +54,6 @@ impl Arbiter {
         Self { proposer, identity, local, addresses, channels, replies, next: 0, effects }
     }
 
-    /// Whether nothing is under way.
-    pub fn is_idle(&self) -> bool {
-        self.proposer.is_idle()
-    }
-
     /// Begins an operation; its outcome comes from one of the next calls under the number given.
     pub fn ask(&mut self, operation: Operation) -> (Token, Vec<(Token, Outcome)>) {
         self.next += 1;

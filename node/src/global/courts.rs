@@ -6,7 +6,7 @@ use crate::view::View;
 use cairn_logic::counting::Plane;
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::judge::{CasOutcome, Decision, Judge, JudgeEffect, JudgeInput, Waiting};
-use cairn_logic::message::{Answer, Order, Report, Sender};
+use cairn_logic::message::{Order, Sender};
 use cairn_logic::timing::Timing;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -52,7 +52,8 @@ impl Court {
                     self.conditions.push(format!("DataLossPossible in attempt {attempt}"));
                 }
                 JudgeEffect::DirectoryBehind { member, sealed, attempt } => {
-                    tracing::error!(%group, %member, %sealed, %attempt, "the record was rolled back");
+                    let what = "the record was rolled back";
+                    tracing::error!(%group, %member, %sealed, %attempt, what);
                     self.conditions.push(format!("DirectoryBehind: {member} sealed {sealed}"));
                 }
                 JudgeEffect::Cas { .. } | JudgeEffect::ReadRecord | JudgeEffect::Order { .. } => {
@@ -161,16 +162,6 @@ impl Courts {
             effects.extend(self.tell(group, JudgeInput::Record(record.clone())));
         }
         effects
-    }
-
-    /// A report that came up a line.
-    pub fn report(&mut self, group: &GroupId, from: Sender, report: Report) -> Effects {
-        self.tell(group, JudgeInput::Report { from, report })
-    }
-
-    /// An answer that came up a line.
-    pub fn answer(&mut self, group: &GroupId, from: Sender, answer: Answer) -> Effects {
-        self.tell(group, JudgeInput::Answer { from, answer })
     }
 }
 

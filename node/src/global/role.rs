@@ -1,15 +1,14 @@
 //! The control loop's state and what it does with each thing that happens.
 
-use super::arbiter::{Arbiter, Replied};
+use super::arbiter::Arbiter;
 use super::courts::{self, Court, Courts, Effects};
-use super::lines::{LineTo, Ordered};
+use super::lines::LineTo;
 use super::planning::{self, Planning};
 use super::world::GlobalWorld;
 use crate::acceptor::AcceptorHandle;
 use crate::boot::Boot;
 use crate::clock;
 use crate::etcd;
-use crate::peer::Inbound;
 use crate::status;
 use crate::view::{Changed, View};
 use bytes::Bytes;
@@ -17,17 +16,16 @@ use cairn_directory::core::{Reply, Request, Response};
 use cairn_directory::watch::{Notice, StreamId, Wish};
 use cairn_directory::{Answer as DirectoryAnswer, EventKind, KeyRange, Op};
 use cairn_host::{Event, Host};
-use cairn_logic::arbiter::{Operation, Outcome, Token};
+use cairn_logic::arbiter::{Operation, Token};
 use cairn_logic::batch::{Batch, BatchHead};
-use cairn_logic::ids::{Epoch, GroupId, NodeId, Offset};
+use cairn_logic::ids::{GroupId, NodeId, Offset};
 use cairn_logic::judge::{JudgeEffect, JudgeInput};
-use cairn_logic::message::{Answer, Order, Position, Relief, Sender};
-use cairn_logic::record::{EpochRecord, Member, Record, Role as MemberRole};
-use cairn_logic::replication::Change;
+use cairn_logic::message::{Position, Relief, Sender};
+use cairn_logic::record::{EpochRecord, Record};
 use cairn_logic::time::{Duration, Instant};
 use cairn_settings::directory_keys::{self as keys, ClusterInfo};
 use cairn_wire::hello::Caller;
-use cairn_wire::peer::control::{self, Instruction};
+use cairn_wire::peer::control::{self};
 use cairn_wire::peer::pb;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -64,7 +62,7 @@ pub enum Why {
 
 /// What an operation on the arbiter was for.
 #[derive(Debug)]
-enum ArbiterWish {
+pub(super) enum ArbiterWish {
     Read,
     /// Asked by this plane's judge.
     Judge(cairn_logic::ids::Version),
@@ -96,11 +94,11 @@ pub struct Role {
     pub(super) loaded: bool,
     pub(super) planner_busy: bool,
     pub(super) watches: i64,
-    wishes: BTreeMap<Token, ArbiterWish>,
-    plans: BTreeMap<GroupId, control::Plan>,
-    read_at: Instant,
-    planned_at: Instant,
-    reported: Instant,
+    pub(super) wishes: BTreeMap<Token, ArbiterWish>,
+    pub(super) plans: BTreeMap<GroupId, control::Plan>,
+    pub(super) read_at: Instant,
+    pub(super) planned_at: Instant,
+    pub(super) reported: Instant,
 }
 
 /// What [`Role::new`] is given.
@@ -148,7 +146,7 @@ impl Role {
         }
     }
 
-    fn me(&self) -> Sender {
+    pub(super) fn me(&self) -> Sender {
         self.boot.identity.me.clone()
     }
 
@@ -195,7 +193,7 @@ impl Role {
     }
 
     /// Hands the directory's batches to the log.
-    fn append(&mut self) {
+    pub(super) fn append(&mut self) {
         while self.host.world.desk.core.is_master() {
             let first = self.host.replica().last().offset.next();
             let Some(proposed) = self.host.world.desk.core.take_batch(first) else { break };
@@ -211,7 +209,7 @@ impl Role {
         }
     }
 
-    fn open_epoch(&mut self, record: &EpochRecord) {
+    pub(super) fn open_epoch(&mut self, record: &EpochRecord) {
         self.append();
         let first = self.host.replica().last().offset.next();
         let head = BatchHead {
@@ -229,7 +227,7 @@ impl Role {
     }
 
     /// This node is global master now.
-    fn began(&mut self) {
+    pub(super) fn began(&mut self) {
         self.serving = true;
         self.courts = Courts::new(self.me(), self.timing());
         self.loads.clear();
@@ -248,7 +246,7 @@ impl Role {
     }
 
     /// This node is not global master any more: data nodes look for another.
-    fn ended(&mut self) {
+    pub(super) fn ended(&mut self) {
         self.serving = false;
         let others = &self.others;
         self.lines.retain(|id, _| others.contains_key(id));
@@ -256,7 +254,7 @@ impl Role {
     }
 
     /// Reads all of `/cairn/` as committed, and watches it from there on.
-    fn read_view(&mut self) {
+    pub(super) fn read_view(&mut self) {
         let desk = &mut self.host.world.desk;
         let at = desk.core.committed_revision();
         let range = KeyRange::prefix(keys::PREFIX);
@@ -308,7 +306,7 @@ impl Role {
     }
 
     /// A request of the system to the directory; its outcome comes back through the loop.
-    fn propose(&mut self, why: Why, op: Op) {
+    pub(super) fn propose(&mut self, why: Why, op: Op) {
         let (reply, outcome) = oneshot::channel();
         let request = Request::Propose { op, system: true };
         let desk = &mut self.host.world.desk;
@@ -364,14 +362,14 @@ impl Role {
         }
     }
 
-    fn send_down(&self, to: &NodeId, down: pb::Down) {
+    pub(super) fn send_down(&self, to: &NodeId, down: pb::Down) {
         if let Some((_, line)) = self.lines.get(to) {
             line.try_send(down).ok();
         }
     }
 
     /// Lets the planner take its next step, and masters know what is planned for them.
-    fn plan(&mut self) {
+    pub(super) fn plan(&mut self) {
         if !self.serving || !self.host.world.desk.core.is_master() {
             return;
         }
@@ -396,259 +394,6 @@ impl Role {
             }
             self.send_down(master, control::plan_out(group.as_str(), &plan));
             self.plans.insert(group.clone(), plan);
-        }
-    }
-
-    // ---- this plane's own replica, judge and arbiter ----
-
-    fn timing(&self) -> cairn_logic::timing::Timing {
-        let settings = &self.boot.settings;
-        settings.timing.for_logic(&settings.lag)
-    }
-
-    /// An answer of our replica goes to every judge; each knows its own attempts.
-    fn answer(&mut self, answer: &Answer) {
-        let body = pb::up::Body::Answer(control::answer_out(answer));
-        let group = GroupId::global().as_str().to_owned();
-        let up = pb::Up { group, body: Some(body) };
-        self.others.values().for_each(|line| line.send(up.clone()));
-        let (from, answer) = (self.me(), answer.clone());
-        self.judge(JudgeInput::Answer { from, answer });
-    }
-
-    /// Tells this plane's judge on this node.
-    fn judge(&mut self, input: JudgeInput) {
-        let mut effects = Vec::new();
-        self.court.judge.step(clock::now(), input, &mut effects);
-        for effect in self.court.note(&GroupId::global(), effects) {
-            match effect {
-                JudgeEffect::Cas { expected, record } => {
-                    let swap = Operation::Swap { expected, record: Box::new(record) };
-                    self.ask_arbiter(swap, ArbiterWish::Judge(expected));
-                }
-                JudgeEffect::ReadRecord => self.read_record(),
-                effect => {
-                    let Some((to, order)) = courts::order(effect) else { continue };
-                    if to == self.boot.identity.me.id {
-                        self.host.handle(Event::Order(order));
-                    } else {
-                        let group = GroupId::global();
-                        self.send_down(&to, control::order_out(group.as_str(), &order));
-                    }
-                }
-            }
-        }
-    }
-
-    fn ask_arbiter(&mut self, operation: Operation, wish: ArbiterWish) {
-        let (token, done) = self.arbiter.ask(operation);
-        self.wishes.insert(token, wish);
-        self.arbitrated(done);
-    }
-
-    fn read_record(&mut self) {
-        let reading = self.wishes.values().any(|wish| matches!(wish, ArbiterWish::Read));
-        if !reading {
-            self.read_at = clock::now();
-            self.ask_arbiter(Operation::Read, ArbiterWish::Read);
-        }
-    }
-
-    /// An acceptor answered.
-    pub(super) fn replied(&mut self, replied: Replied) {
-        let done = self.arbiter.replied(replied);
-        self.arbitrated(done);
-        self.settle();
-    }
-
-    fn arbitrated(&mut self, done: Vec<(Token, Outcome)>) {
-        for (token, outcome) in done {
-            let Some(wish) = self.wishes.remove(&token) else { continue };
-            tracing::debug!(?wish, ?outcome, "arbiter");
-            if let Outcome::Is(value) | Outcome::Changed(value) | Outcome::Refused(value) = &outcome
-            {
-                self.saw_record(value.record.clone());
-            }
-            match wish {
-                ArbiterWish::Judge(expected) => {
-                    use cairn_logic::judge::CasOutcome;
-                    let outcome = match outcome {
-                        Outcome::Changed(_) => CasOutcome::Won,
-                        Outcome::Refused(_) | Outcome::Busy => CasOutcome::Lost,
-                        Outcome::Is(_) | Outcome::Missing | Outcome::Unknown { .. } => {
-                            CasOutcome::Unknown
-                        }
-                    };
-                    self.judge(JudgeInput::CasDone { expected, outcome });
-                }
-                ArbiterWish::Found(reply) => super::wishes::founded(reply, outcome),
-                ArbiterWish::Read | ArbiterWish::Master => {
-                    if matches!(outcome, Outcome::Missing) && self.record.is_some() {
-                        tracing::error!("the arbiter's record is missing: a person must look");
-                    }
-                }
-            }
-        }
-    }
-
-    /// The record as the arbiter has it; others learn of it from us, too.
-    fn saw_record(&mut self, record: Record) {
-        if self.record.as_ref().is_some_and(|known| known.version >= record.version) {
-            return;
-        }
-        self.record = Some(record.clone());
-        let group = GroupId::global();
-        let down = control::order_out(group.as_str(), &Order::Record(Box::new(record.clone())));
-        for id in self.others.keys() {
-            self.send_down(id, down.clone());
-        }
-        self.judge(JudgeInput::Record(record.clone()));
-        self.host.handle(Event::Record(record));
-        self.publish_plane();
-    }
-
-    /// What another global node's judge orders.
-    pub(super) fn ordered(&mut self, ordered: &Ordered) {
-        match control::instruction_in(&ordered.down) {
-            // A record that came by word of mouth is a hint to read it.
-            Ok(Instruction::Order(Order::Record(record))) => {
-                if self.record.as_ref().is_none_or(|known| known.version < record.version) {
-                    self.read_record();
-                }
-            }
-            Ok(Instruction::Order(order)) => self.host.handle(Event::Order(order)),
-            Ok(Instruction::Plan(_)) => {}
-            Err(error) => tracing::error!(%error, judge = %ordered.judge, "unreadable order"),
-        }
-        self.settle();
-    }
-
-    pub(super) fn found(
-        &mut self,
-        request: pb::FoundRequest,
-        reply: crate::peer::Reply<pb::FoundReply>,
-    ) {
-        let members = match self.founders(&request) {
-            Ok(members) => members,
-            Err(status) => return drop(reply.send(Err(status))),
-        };
-        let founding = super::wishes::founding(&self.boot, &request, members);
-        self.ask_arbiter(Operation::Found(Box::new(founding)), ArbiterWish::Found(reply));
-        self.settle();
-    }
-
-    /// The folders behind the names of the first members, as their Hello proved them.
-    fn founders(&self, request: &pb::FoundRequest) -> Result<Vec<Member>, tonic::Status> {
-        let me = self.me();
-        let folder = |name: &String| {
-            let id = NodeId::new(name);
-            let incarnation = match self.lines.get(&id) {
-                _ if id == me.id => me.incarnation,
-                Some((caller, _)) => caller.sender.incarnation,
-                None => return Err(tonic::Status::unavailable(format!("waiting for {id}"))),
-            };
-            Ok(Member { id, incarnation, role: MemberRole::Replica })
-        };
-        let mut members = request.members.iter().map(folder).collect::<Result<Vec<_>, _>>()?;
-        members.sort();
-        Ok(members)
-    }
-
-    /// Global nodes that follow without counting, and the wish that they count again.
-    fn tend_members(&mut self) {
-        let Some(record) = self.record.clone() else { return };
-        let callers = self.others.keys().filter_map(|id| self.lines.get(id));
-        let outside: Vec<Member> = callers
-            .filter(|(caller, _)| !record.names(&caller.sender.id, caller.sender.incarnation))
-            .map(|(caller, _)| Member {
-                id: caller.sender.id.clone(),
-                incarnation: caller.sender.incarnation,
-                role: MemberRole::Replica,
-            })
-            .collect();
-        let free = outside.iter().find(|member| record.member(&member.id).is_none());
-        let wish = free.filter(|_| !record.open).cloned().map(Change::Join);
-        self.host.handle(Event::Learners(outside));
-        self.host.handle(Event::Wish(wish));
-    }
-
-    // ---- what arrives ----
-
-    pub(super) fn inbound(&mut self, inbound: Inbound) {
-        match inbound {
-            Inbound::Frame { from, frame, beat, back } => {
-                if frame.group == GroupId::global() {
-                    self.host.world.links.came(&from.id, beat, back);
-                    let (body, bodies) = (frame.message, frame.bodies);
-                    self.host.handle(Event::Message { from, body, bodies });
-                }
-            }
-            Inbound::Line { caller, down } => self.line(caller, down),
-            Inbound::Up { caller, up } => self.up(caller, &up),
-            Inbound::LineClosed { caller } => self.line_closed(&caller),
-            Inbound::Where(reply) => drop(reply.send(Ok(self.r#where()))),
-            Inbound::Found(request, reply) => self.found(request, reply),
-            Inbound::Accept(request, reply) => match &self.acceptor {
-                Some(acceptor) => acceptor.call(request, reply),
-                None => {
-                    let text = "no acceptor on this node";
-                    reply.send(Err(tonic::Status::failed_precondition(text))).ok();
-                }
-            },
-            Inbound::Status(reply) => drop(reply.send(Ok(self.status()))),
-            Inbound::Wish(request, reply) => {
-                let answer = self.wish(request);
-                reply.send(answer).ok();
-            }
-        }
-        self.settle();
-    }
-
-    fn line(&mut self, caller: Caller, down: mpsc::Sender<pb::Down>) {
-        let id = caller.sender.id.clone();
-        if !self.serving && !self.others.contains_key(&id) {
-            // Dropping our end closes the line: the node looks for the master again.
-            return;
-        }
-        tracing::info!(node = %id, incarnation = %caller.sender.incarnation, "line opened");
-        self.lines.insert(id, (caller, down));
-    }
-
-    fn line_closed(&mut self, caller: &Caller) {
-        let id = &caller.sender.id;
-        let same = self.lines.get(id).is_some_and(|(c, down)| c == caller && down.is_closed());
-        if same {
-            self.lines.remove(id);
-            let gone = JudgeInput::Gone(id.clone());
-            let effects = self.courts.tell_all(&gone);
-            self.perform(effects);
-            if self.others.contains_key(id) {
-                self.judge(gone);
-            }
-        }
-    }
-
-    fn up(&mut self, caller: Caller, up: &pb::Up) {
-        let from = caller.sender;
-        let group = GroupId::new(&up.group);
-        let input = match &up.body {
-            Some(pb::up::Body::Report(report)) => {
-                if let Some(load) = report.load {
-                    self.loads.insert(from.id.clone(), load);
-                }
-                JudgeInput::Report { from, report: control::report_in(report) }
-            }
-            Some(pb::up::Body::Answer(answer)) => match control::answer_in(answer) {
-                Ok(answer) => JudgeInput::Answer { from, answer },
-                Err(error) => return tracing::error!(%error, "unreadable answer"),
-            },
-            None => return,
-        };
-        if group == GroupId::global() {
-            self.judge(input);
-        } else if self.serving {
-            let effects = self.courts.tell(&group, input);
-            self.perform(effects);
         }
     }
 
@@ -678,7 +423,7 @@ impl Role {
     }
 
     /// Requests are answered once everything that is known to be committed is in the directory.
-    fn end_loading(&mut self) {
+    pub(super) fn end_loading(&mut self) {
         let committed = self.host.replica().committed();
         if committed > Offset::ZERO && self.host.applied() >= committed && !self.serving {
             let desk = &mut self.host.world.desk;
@@ -688,7 +433,7 @@ impl Role {
     }
 
     /// Keeps the flushed bound above every revision in use.
-    fn reserve(&mut self) {
+    pub(super) fn reserve(&mut self) {
         const AHEAD: u64 = 1 << 20;
         let used = self.host.world.desk.core.directory().revision().0;
         if used + AHEAD / 2 > self.host.replica().vote().reserved {
@@ -696,7 +441,7 @@ impl Role {
         }
     }
 
-    fn report(&mut self) {
+    pub(super) fn report(&mut self) {
         let now = clock::now();
         let report = self.host.replica().report(now);
         let due = status::interval(report.master_silence, self.boot.settings.timing.silence_max);
@@ -710,45 +455,6 @@ impl Role {
     }
 
     /// Whom the others may take for master, and what etcd's clients are told.
-    fn publish_plane(&self) {
-        let seeds = &self.boot.settings.seeds;
-        let number = |id: &NodeId| etcd::Plane::number_of(id.as_str());
-        let record = self.record.as_ref();
-        let master = record.and_then(|record| record.master.clone());
-        let etcd_of = |id: &NodeId| seeds.get(id).map(|seed| seed.etcd.clone()).unwrap_or_default();
-        let global = seeds.iter().filter(|(_, s)| s.role == cairn_settings::NodeRole::Global);
-        let members = global.map(|(id, seed)| etcd::MemberAt {
-            member_id: number(id),
-            name: id.as_str().to_owned(),
-            peer: seed.peer.clone(),
-            etcd: etcd_of(id),
-            learner: record.is_some_and(|record| record.member(id).is_none()),
-        });
-        let me = &self.boot.identity.me.id;
-        let known = master.filter(|master| master != me || self.serving);
-        let plane = etcd::Plane {
-            cluster_id: etcd::Plane::number_of(&self.boot.settings.cluster_uid),
-            member_id: number(me),
-            master: known.map(|id| etcd::MasterAt { member_id: number(&id), etcd: etcd_of(&id) }),
-            epoch: record.map_or(Epoch::ZERO, |record| record.epoch),
-            members: members.collect(),
-        };
-        self.plane.send_replace(Arc::new(plane));
-    }
-
-    fn r#where(&self) -> pb::WhereReply {
-        let Some(record) = &self.record else { return pb::WhereReply::default() };
-        let master = record.master.clone();
-        let seed = master.as_ref().and_then(|id| self.boot.settings.seeds.get(id));
-        let me = &self.boot.identity.me.id;
-        pb::WhereReply {
-            epoch: record.epoch.0,
-            peer: seed.map(|seed| seed.peer.clone()).unwrap_or_default(),
-            serving: self.serving && master.as_ref() == Some(me),
-            master: master.map(|id| id.as_str().to_owned()).unwrap_or_default(),
-        }
-    }
-
     /// Asks to be relieved of mastership; true once there is none, or nobody could follow.
     pub(super) fn is_relieved(&mut self) -> bool {
         let alone = self.record.as_ref().is_none_or(|record| record.members.len() < 2);

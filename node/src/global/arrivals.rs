@@ -1,0 +1,132 @@
+//! What arrives on the peer port, and what others are told of the plane.
+
+use super::role::Role;
+use crate::etcd;
+use crate::peer::Inbound;
+use cairn_host::Event;
+use cairn_logic::ids::{Epoch, GroupId, NodeId};
+use cairn_logic::judge::JudgeInput;
+use cairn_wire::hello::Caller;
+use cairn_wire::peer::control::{self};
+use cairn_wire::peer::pb;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+impl Role {
+    pub(super) fn inbound(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Frame { from, frame, beat, back } => {
+                if frame.group == GroupId::global() {
+                    self.host.world.links.came(&from.id, beat, back);
+                    let (body, bodies) = (frame.message, frame.bodies);
+                    self.host.handle(Event::Message { from, body, bodies });
+                }
+            }
+            Inbound::Line { caller, down } => self.line(caller, down),
+            Inbound::Up { caller, up } => self.up(caller, &up),
+            Inbound::LineClosed { caller } => self.line_closed(&caller),
+            Inbound::Where(reply) => drop(reply.send(Ok(self.r#where()))),
+            Inbound::Found(request, reply) => self.found(request, reply),
+            Inbound::Accept(request, reply) => match &self.acceptor {
+                Some(acceptor) => acceptor.call(request, reply),
+                None => {
+                    let text = "no acceptor on this node";
+                    reply.send(Err(tonic::Status::failed_precondition(text))).ok();
+                }
+            },
+            Inbound::Status(reply) => drop(reply.send(Ok(self.status()))),
+            Inbound::Wish(request, reply) => {
+                let answer = self.wish(request);
+                reply.send(answer).ok();
+            }
+        }
+        self.settle();
+    }
+
+    pub(super) fn line(&mut self, caller: Caller, down: mpsc::Sender<pb::Down>) {
+        let id = caller.sender.id.clone();
+        if !self.serving && !self.others.contains_key(&id) {
+            // Dropping our end closes the line: the node looks for the master again.
+            return;
+        }
+        tracing::info!(node = %id, incarnation = %caller.sender.incarnation, "line opened");
+        self.lines.insert(id, (caller, down));
+    }
+
+    pub(super) fn line_closed(&mut self, caller: &Caller) {
+        let id = &caller.sender.id;
+        let same = self.lines.get(id).is_some_and(|(c, down)| c == caller && down.is_closed());
+        if same {
+            self.lines.remove(id);
+            let gone = JudgeInput::Gone(id.clone());
+            let effects = self.courts.tell_all(&gone);
+            self.perform(effects);
+            if self.others.contains_key(id) {
+                self.judge(gone);
+            }
+        }
+    }
+
+    pub(super) fn up(&mut self, caller: Caller, up: &pb::Up) {
+        let from = caller.sender;
+        let group = GroupId::new(&up.group);
+        let input = match &up.body {
+            Some(pb::up::Body::Report(report)) => {
+                if let Some(load) = report.load {
+                    self.loads.insert(from.id.clone(), load);
+                }
+                JudgeInput::Report { from, report: control::report_in(report) }
+            }
+            Some(pb::up::Body::Answer(answer)) => match control::answer_in(answer) {
+                Ok(answer) => JudgeInput::Answer { from, answer },
+                Err(error) => return tracing::error!(%error, "unreadable answer"),
+            },
+            None => return,
+        };
+        if group == GroupId::global() {
+            self.judge(input);
+        } else if self.serving {
+            let effects = self.courts.tell(&group, input);
+            self.perform(effects);
+        }
+    }
+
+    pub(super) fn publish_plane(&self) {
+        let seeds = &self.boot.settings.seeds;
+        let number = |id: &NodeId| etcd::Plane::number_of(id.as_str());
+        let record = self.record.as_ref();
+        let master = record.and_then(|record| record.master.clone());
+        let etcd_of = |id: &NodeId| seeds.get(id).map(|seed| seed.etcd.clone()).unwrap_or_default();
+        let global = seeds.iter().filter(|(_, s)| s.role == cairn_settings::NodeRole::Global);
+        let members = global.map(|(id, seed)| etcd::MemberAt {
+            member_id: number(id),
+            name: id.as_str().to_owned(),
+            peer: seed.peer.clone(),
+            etcd: etcd_of(id),
+            learner: record.is_some_and(|record| record.member(id).is_none()),
+        });
+        let me = &self.boot.identity.me.id;
+        let known = master.filter(|master| master != me || self.serving);
+        let plane = etcd::Plane {
+            cluster_id: etcd::Plane::number_of(&self.boot.settings.cluster_uid),
+            member_id: number(me),
+            master: known.map(|id| etcd::MasterAt { member_id: number(&id), etcd: etcd_of(&id) }),
+            epoch: record.map_or(Epoch::ZERO, |record| record.epoch),
+            members: members.collect(),
+        };
+        self.plane.send_replace(Arc::new(plane));
+    }
+
+    pub(super) fn r#where(&self) -> pb::WhereReply {
+        let Some(record) = &self.record else { return pb::WhereReply::default() };
+        let master = record.master.clone();
+        let seed = master.as_ref().and_then(|id| self.boot.settings.seeds.get(id));
+        let me = &self.boot.identity.me.id;
+        pb::WhereReply {
+            epoch: record.epoch.0,
+            peer: seed.map(|seed| seed.peer.clone()).unwrap_or_default(),
+            serving: self.serving && master.as_ref() == Some(me),
+            master: master.map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! This plane's own replica, its judge on this node, and the arbiter.
+
+use super::arbiter::Replied;
+use super::courts::{self};
+use super::lines::Ordered;
+use super::role::{ArbiterWish, Role};
+use crate::clock;
+use cairn_host::Event;
+use cairn_logic::arbiter::{Operation, Outcome, Token};
+use cairn_logic::ids::{GroupId, NodeId};
+use cairn_logic::judge::{JudgeEffect, JudgeInput};
+use cairn_logic::message::{Answer, Order};
+use cairn_logic::record::{Member, Record, Role as MemberRole};
+use cairn_logic::replication::Change;
+use cairn_wire::peer::control::{self, Instruction};
+use cairn_wire::peer::pb;
+
+impl Role {
+    pub(super) fn timing(&self) -> cairn_logic::timing::Timing {
+        let settings = &self.boot.settings;
+        settings.timing.for_logic(&settings.lag)
+    }
+
+    /// An answer of our replica goes to every judge; each knows its own attempts.
+    pub(super) fn answer(&mut self, answer: &Answer) {
+        let body = pb::up::Body::Answer(control::answer_out(answer));
+        let group = GroupId::global().as_str().to_owned();
+        let up = pb::Up { group, body: Some(body) };
+        self.others.values().for_each(|line| line.send(up.clone()));
+        let (from, answer) = (self.me(), answer.clone());
+        self.judge(JudgeInput::Answer { from, answer });
+    }
+
+    /// Tells this plane's judge on this node.
+    pub(super) fn judge(&mut self, input: JudgeInput) {
+        let mut effects = Vec::new();
+        self.court.judge.step(clock::now(), input, &mut effects);
+        for effect in self.court.note(&GroupId::global(), effects) {
+            match effect {
+                JudgeEffect::Cas { expected, record } => {
+                    let swap = Operation::Swap { expected, record: Box::new(record) };
+                    self.ask_arbiter(swap, ArbiterWish::Judge(expected));
+                }
+                JudgeEffect::ReadRecord => self.read_record(),
+                effect => {
+                    let Some((to, order)) = courts::order(effect) else { continue };
+                    if to == self.boot.identity.me.id {
+                        self.host.handle(Event::Order(order));
+                    } else {
+                        let group = GroupId::global();
+                        self.send_down(&to, control::order_out(group.as_str(), &order));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn ask_arbiter(&mut self, operation: Operation, wish: ArbiterWish) {
+        let (token, done) = self.arbiter.ask(operation);
+        self.wishes.insert(token, wish);
+        self.arbitrated(done);
+    }
+
+    pub(super) fn read_record(&mut self) {
+        let reading = self.wishes.values().any(|wish| matches!(wish, ArbiterWish::Read));
+        if !reading {
+            self.read_at = clock::now();
+            self.ask_arbiter(Operation::Read, ArbiterWish::Read);
+        }
+    }
+
+    /// An acceptor answered.
+    pub(super) fn replied(&mut self, replied: Replied) {
+        let done = self.arbiter.replied(replied);
+        self.arbitrated(done);
+        self.settle();
+    }
+
+    pub(super) fn arbitrated(&mut self, done: Vec<(Token, Outcome)>) {
+        for (token, outcome) in done {
+            let Some(wish) = self.wishes.remove(&token) else { continue };
+            tracing::debug!(?wish, ?outcome, "arbiter");
+            if let Outcome::Is(value) | Outcome::Changed(value) | Outcome::Refused(value) = &outcome
+            {
+                self.saw_record(value.record.clone());
+            }
+            match wish {
+                ArbiterWish::Judge(expected) => {
+                    use cairn_logic::judge::CasOutcome;
+                    let outcome = match outcome {
+                        Outcome::Changed(_) => CasOutcome::Won,
+                        Outcome::Refused(_) | Outcome::Busy => CasOutcome::Lost,
+                        Outcome::Is(_) | Outcome::Missing | Outcome::Unknown { .. } => {
+                            CasOutcome::Unknown
+                        }
+                    };
+                    self.judge(JudgeInput::CasDone { expected, outcome });
+                }
+                ArbiterWish::Found(reply) => super::wishes::founded(reply, outcome),
+                ArbiterWish::Read | ArbiterWish::Master => {
+                    if matches!(outcome, Outcome::Missing) && self.record.is_some() {
+                        tracing::error!("the arbiter's record is missing: a person must look");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The record as the arbiter has it; others learn of it from us, too.
+    pub(super) fn saw_record(&mut self, record: Record) {
+        if self.record.as_ref().is_some_and(|known| known.version >= record.version) {
+            return;
+        }
+        self.record = Some(record.clone());
+        let group = GroupId::global();
+        let down = control::order_out(group.as_str(), &Order::Record(Box::new(record.clone())));
+        for id in self.others.keys() {
+            self.send_down(id, down.clone());
+        }
+        self.judge(JudgeInput::Record(record.clone()));
+        self.host.handle(Event::Record(record));
+        self.publish_plane();
+    }
+
+    /// What another global node's judge orders.
+    pub(super) fn ordered(&mut self, ordered: &Ordered) {
+        match control::instruction_in(&ordered.down) {
+            // A record that came by word of mouth is a hint to read it.
+            Ok(Instruction::Order(Order::Record(record))) => {
+                if self.record.as_ref().is_none_or(|known| known.version < record.version) {
+                    self.read_record();
+                }
+            }
+            Ok(Instruction::Order(order)) => self.host.handle(Event::Order(order)),
+            Ok(Instruction::Plan(_)) => {}
+            Err(error) => tracing::error!(%error, judge = %ordered.judge, "unreadable order"),
+        }
+        self.settle();
+    }
+
+    pub(super) fn found(
+        &mut self,
+        request: pb::FoundRequest,
+        reply: crate::peer::Reply<pb::FoundReply>,
+    ) {
+        let members = match self.founders(&request) {
+            Ok(members) => members,
+            Err(status) => return drop(reply.send(Err(status))),
+        };
+        let founding = super::wishes::founding(&self.boot, &request, members);
+        self.ask_arbiter(Operation::Found(Box::new(founding)), ArbiterWish::Found(reply));
+        self.settle();
+    }
+
+    /// The folders behind the names of the first members, as their Hello proved them.
+    pub(super) fn founders(
+        &self,
+        request: &pb::FoundRequest,
+    ) -> Result<Vec<Member>, tonic::Status> {
+        let me = self.me();
+        let folder = |name: &String| {
+            let id = NodeId::new(name);
+            let incarnation = match self.lines.get(&id) {
+                _ if id == me.id => me.incarnation,
+                Some((caller, _)) => caller.sender.incarnation,
+                None => return Err(tonic::Status::unavailable(format!("waiting for {id}"))),
+            };
+            Ok(Member { id, incarnation, role: MemberRole::Replica })
+        };
+        let mut members = request.members.iter().map(folder).collect::<Result<Vec<_>, _>>()?;
+        members.sort();
+        Ok(members)
+    }
+
+    /// Global nodes that follow without counting, and the wish that they count again.
+    pub(super) fn tend_members(&mut self) {
+        let Some(record) = self.record.clone() else { return };
+        let callers = self.others.keys().filter_map(|id| self.lines.get(id));
+        let outside: Vec<Member> = callers
+            .filter(|(caller, _)| !record.names(&caller.sender.id, caller.sender.incarnation))
+            .map(|(caller, _)| Member {
+                id: caller.sender.id.clone(),
+                incarnation: caller.sender.incarnation,
+                role: MemberRole::Replica,
+            })
+            .collect();
+        let free = outside.iter().find(|member| record.member(&member.id).is_none());
+        let wish = free.filter(|_| !record.open).cloned().map(Change::Join);
+        self.host.handle(Event::Learners(outside));
+        self.host.handle(Event::Wish(wish));
+    }
+}
