@@ -223,6 +223,8 @@ pub struct Shared {
     read_until: AtomicU64,
     /// `copies[k]`: the greatest offset that k + 1 other members have acknowledged.
     copies: [AtomicU64; COPIES_MAX],
+    /// How many other members have a copy of whatever is committed.
+    committed_others: AtomicU64,
     /// Bytes of [`ToData::Apply`] sent and not yet applied.
     apply_bytes: AtomicU64,
     /// Told when `apply_bytes` has fallen.
@@ -266,6 +268,7 @@ pub fn pair(waker: Arc<mio::Waker>) -> (DataLink, DataEnd) {
         committed: AtomicU64::new(0),
         read_until: AtomicU64::new(0),
         copies: std::array::from_fn(|_| AtomicU64::new(0)),
+        committed_others: AtomicU64::new(0),
         apply_bytes: AtomicU64::new(0),
         apply_room: Notify::new(),
         sleeping: AtomicBool::new(false),
@@ -336,6 +339,12 @@ impl DataLink {
             cell.store(acked.get(k).map_or(0, |offset| offset.0), Ordering::Release);
         }
         self.wake_waiting();
+    }
+
+    /// While master: whatever is committed has a copy at so many other members at least (one less
+    /// than the copies that commit an entry). WAIT counts them when [`DataLink::copies`] says less.
+    pub fn committed_means(&self, others: u64) {
+        self.shared.committed_others.store(others, Ordering::Release);
     }
 
     /// Whether the thread has much left to apply: send no more batches, wait for room.
@@ -415,7 +424,11 @@ impl Shared {
     /// How many other members have acknowledged `offset`.
     pub(super) fn copies_of(&self, term: Epoch, offset: Offset) -> usize {
         let has = |cell: &&AtomicU64| cell.load(Ordering::Acquire) >= offset.0.max(1);
-        let count = self.copies.iter().take_while(has).count();
+        let mut count = self.copies.iter().take_while(has).count();
+        if self.committed.load(Ordering::Acquire) >= offset.0 {
+            let others = self.committed_others.load(Ordering::Acquire);
+            count = count.max(usize::try_from(others).unwrap_or(0));
+        }
         if self.term.load(Ordering::Acquire) == term.0 { count } else { 0 }
     }
 

@@ -185,7 +185,7 @@ impl Replies {
         if self.sent == self.buf.len() {
             self.buf.clear();
             (self.sent, self.free, self.end) = (0, 0, 0);
-        } else if self.sent > 1 << 20 {
+        } else if self.sent > 1 << 20 && self.sent > self.buf.len() / 2 {
             self.buf.buffer_mut().drain(..self.sent);
             self.free -= self.sent;
             self.end -= self.sent;

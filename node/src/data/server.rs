@@ -126,6 +126,7 @@ impl Server {
         self.core.append();
         self.ask_confirmation();
         self.answer(&touched);
+        self.look_at_waits();
         self.touched = touched;
     }
 
@@ -152,7 +153,11 @@ impl Server {
         let authenticated = conn.session.authenticated;
         let limits = self.limits(authenticated);
         let mut feed = match self.conn(index).feed.take() {
-            Some(feed) => feed,
+            Some(mut feed) => {
+                // It may have authenticated since.
+                feed.parser.set_limits(limits);
+                feed
+            }
             None => self.net.lend_feed(limits),
         };
         let now = self.core.now;
@@ -226,14 +231,17 @@ impl Server {
     /// Releases and writes replies: of the turn, and the held ones if anything has changed.
     fn answer(&mut self, touched: &[usize]) {
         let released = self.core.look();
+        let confirmed = self.core.confirm.confirmed;
+        let seen = (released.committed, released.read_until, confirmed);
+        if touched.is_empty() && seen == self.seen {
+            return;
+        }
         // Read after the commands were executed and after the deadline.
         let now = (self.core.clock.now)();
-        let confirmed = self.core.confirm.confirmed;
         let gate = Gate::new(released, now, confirmed as u32);
         for &index in touched {
             self.send(index, &gate);
         }
-        let seen = (released.committed, released.read_until, confirmed);
         if seen != self.seen && !self.net.held.is_empty() {
             let mut held = std::mem::take(&mut self.net.held);
             held.retain(|&index| {
@@ -244,7 +252,6 @@ impl Server {
             });
         }
         self.seen = seen;
-        self.look_at_waits();
     }
 
     /// Releases what `gate` lets through, writes it, and closes what is done or cannot go on.

@@ -202,6 +202,40 @@ fn wait_says_how_many_others_have_a_copy() {
     rig.link.copies(&mut [Offset(1), Offset(1)]);
     assert_eq!(super::show(&client.reply()), "2");
     assert_eq!(client.say("WAIT 0 0"), "2");
+    rig.link.committed_means(3);
+    assert_eq!(client.say("WAIT 3 0"), "3");
+}
+
+#[test]
+fn a_waiting_client_that_goes_away_is_forgotten() {
+    let rig = Rig::master();
+    let mut client = rig.client();
+    client.send("WAIT 5 0");
+    assert!(client.is_quiet());
+    drop(client);
+    let mut other = rig.client();
+    for _ in 0..300 {
+        if other.say("INFO clients").contains("connected_clients:1\r\n") {
+            return;
+        }
+        pause(10);
+    }
+    panic!("it is still there");
+}
+
+#[test]
+fn expired_keys_are_deleted_by_the_master_in_the_log() {
+    let mut rig = Rig::master();
+    let mut client = rig.client();
+    client.send("SET b 1 PX 30");
+    rig.commit_next();
+    assert_eq!(super::show(&client.reply()), "OK");
+    let deleted = rig.batch().head;
+    assert_eq!((deleted.first, deleted.count), (Offset(2), 1));
+    client.send("GET b");
+    assert!(client.is_quiet());
+    rig.link.commit(Offset(2));
+    assert_eq!(super::show(&client.reply()), "(nil)");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Master, replica, backup, and what happens when that changes.
 
 use super::{FOREVER, Rig, routes, show};
-use crate::data::link::{Answers, FromData, Query, Reads, ToData};
+use crate::data::link::{Answers, Config, FromData, Query, Reads, ToData};
 use bytes::Bytes;
 use cairn_logic::batch::{Batch, BatchHead};
 use cairn_logic::ids::{Epoch, Offset};
@@ -132,6 +132,34 @@ fn stepping_down_answers_writes_with_noack_and_redirects_held_reads() {
     assert_eq!(show(&reader.reply()), "-MOVED 3300 10.0.0.1:2");
     let Some(FromData::SteppedDown { last }) = rig.next() else { panic!("not told") };
     assert_eq!(last.offset, Offset(1));
+}
+
+#[test]
+fn a_command_after_stepping_down_waits_for_the_new_master_but_not_for_ever() {
+    let ack_timeout = std::time::Duration::from_millis(150);
+    let config = Config { ack_timeout, ..Config::default() };
+    let mut rig = Rig::master_with(config, Reads::Lease, Answers::AtCommit);
+    rig.link.send(ToData::StepDown { epoch: Epoch(1) });
+    let mut client = rig.client();
+    client.send("GET b");
+    assert!(client.is_quiet());
+    assert_eq!(show(&client.reply()), "-CLUSTERDOWN The cluster is down");
+    assert_eq!(client.say("SET b 1"), "-CLUSTERDOWN The cluster is down");
+}
+
+#[test]
+fn an_early_deadline_and_admission_belong_to_the_mastership_that_follows() {
+    let mut rig = Rig::replica(Role::Replica);
+    rig.link.read_until(Some(FOREVER));
+    rig.link.send(ToData::Admission(Admission::Open));
+    let (epoch, next) = (Epoch(3), Offset(1));
+    let answers = Answers::AtCommit;
+    rig.link.send(ToData::BecomeMaster { epoch, next, reads: Reads::Lease, answers });
+    let mut client = rig.client();
+    assert_eq!(client.say("GET b"), "(nil)");
+    client.send("SET b 1");
+    rig.commit_next();
+    assert_eq!(show(&client.reply()), "OK");
 }
 
 #[test]
