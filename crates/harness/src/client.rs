@@ -173,7 +173,17 @@ impl Client {
                     }
                     (target, asking) = (Some(to), ask);
                 }
-                None => return (number, self.judge(frames)),
+                None => {
+                    let early = frames.split_last().map_or(&frames[..], |(_, before)| before);
+                    let refused = early.iter().find_map(|frame| match frame {
+                        Frame::Error(error) => Some(error.clone()),
+                        _ => None,
+                    });
+                    return match refused {
+                        Some(error) => (number, Answer::Failed(error)),
+                        None => (number, self.judge(frames)),
+                    };
+                }
             }
         }
         (0, Answer::Failed("sent from node to node".into()))
@@ -190,6 +200,7 @@ impl Client {
         let slot = slot_of(key);
         let (watch, read): (&[&[u8]], &[&[u8]]) = (&[b"WATCH", key], &[b"GET", key]);
         let (number, answer) = self.call_all(&name, &[watch, read]);
+        // Without its watch the transaction below would overwrite what it never saw.
         let Some(value) = next(&answer) else {
             self.disconnect();
             return Answer::Failed("nothing to write".into());

@@ -295,7 +295,7 @@ impl Server {
             Some(Session::Exec) => return self.exec(index),
             Some(Session::Discard) => self.discard(index),
             Some(Session::Multi) => self.multi(index),
-            Some(Session::Watch) => self.watch(index, command, args, item.at),
+            Some(Session::Watch) => return self.watch(index, command, args, item.at),
             Some(Session::Reset) => self.reset(index),
             Some(Session::Quit) => self.quit(index),
             _ if in_multi => return self.queue(index, command, args, item.at),

@@ -42,19 +42,33 @@ impl Server {
     }
 
     /// `WATCH key …`; says OK only where the keys can be read.
-    pub fn watch(&mut self, index: usize, command: &Command, args: Args<'_>, at: Option<At>) {
+    pub fn watch(
+        &mut self,
+        index: usize,
+        command: &Command,
+        args: Args<'_>,
+        at: Option<At>,
+    ) -> Flow {
         let session = self.session(index);
         if session.multi.is_some() {
-            return self.out(index).error("ERR WATCH inside MULTI is not allowed");
+            self.out(index).error("ERR WATCH inside MULTI is not allowed");
+            return Flow::Next;
         }
         let readonly = session.readonly;
         match self.core.admit(command, args, at, readonly) {
-            Ok(()) => {}
-            Err(Refused::Error(text)) => return self.out(index).error(&text),
+            Ok(()) => self.begin_watch(index, command, args),
+            Err(Refused::Error(text)) => self.out(index).error(&text),
+            // A read behind it would stall, too, and must not run without its watch.
             Err(Refused::Stalled) => {
-                return self.out(index).error("CLUSTERDOWN The cluster is down");
+                self.stall(index);
+                return Flow::Again;
             }
         }
+        self.core.stats.commands += 1;
+        Flow::Next
+    }
+
+    fn begin_watch(&mut self, index: usize, command: &Command, args: Args<'_>) {
         let now_ms = self.core.unix_ms;
         let watcher = (index, self.conn(index).id);
         let mut watched = self.session(index).watched.take().unwrap_or_default();
