@@ -61,6 +61,8 @@ pub struct Witness {
     /// Who ever had a batch flushed.
     flushed: BTreeMap<EntryId, BTreeSet<Folder>>,
     masters: BTreeMap<Epoch, (NodeId, Life)>,
+    /// Whom the record named master of each epoch.
+    named: BTreeMap<Epoch, NodeId>,
     /// The greatest number each folder told a judge it had sealed.
     sealed: BTreeMap<Folder, Epoch>,
     /// Attempts whose choice may have lost something, as was reported.
@@ -81,6 +83,7 @@ impl Witness {
             holders: BTreeMap::new(),
             flushed: BTreeMap::new(),
             masters: BTreeMap::new(),
+            named: BTreeMap::new(),
             sealed: BTreeMap::new(),
             lossy: BTreeSet::new(),
             answered: Offset::ZERO,
@@ -105,6 +108,12 @@ impl Witness {
         !self.lossy.is_empty()
     }
 
+    /// Whom the record named master of `epoch`.
+    #[must_use]
+    pub fn named_master(&self, epoch: Epoch) -> Option<&NodeId> {
+        self.named.get(&epoch)
+    }
+
     /// A judge said that the choice of this attempt may lose committed entries.
     pub fn loss_reported(&mut self, attempt: Epoch) {
         self.lossy.insert(attempt);
@@ -126,6 +135,7 @@ impl Witness {
         }
         let moved = new.epoch != old.epoch;
         self.record = new.clone();
+        self.named.extend(new.master.clone().map(|master| (new.epoch, master)));
         if moved && !self.lossy.contains(&new.epoch) {
             let counts = Counts::of(self.plane, new);
             for copy in self.committed.iter().rev().take(8) {

@@ -1,6 +1,6 @@
 //! Breaks every rule in turn: `mutants [--seeds-max N] [--from S] [--only NAME]`.
 
-use cairn_sim::mutants::{all, hunt};
+use cairn_sim::mutants::{Report, all, hunt, hunt_all};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -19,16 +19,23 @@ fn main() -> ExitCode {
         }
     }
     std::panic::set_hook(Box::new(|_| ()));
-    let (mut caught, mut tried) = (0, 0);
-    for mutant in all() {
-        if only.as_ref().is_some_and(|name| *name != format!("{mutant:?}")) {
-            continue;
+    let named = |name: &String| all().iter().find(|mutant| format!("{mutant:?}") == *name);
+    let report = match only.as_ref().map(named) {
+        None => hunt_all(from, most, |caught| println!("{caught}")),
+        Some(None) => {
+            println!("no such rule: {only:?}");
+            return ExitCode::FAILURE;
         }
-        let found = hunt(*mutant, from, most);
-        println!("{found}");
-        tried += 1;
-        caught += u64::from(found.by.is_some());
-    }
-    println!("mutants: tried={tried} caught={caught} seeds_max={most}");
-    if caught >= tried.min(15) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        Some(Some(mutant)) => {
+            let caught = hunt(*mutant, from, most);
+            println!("{caught}");
+            for line in caught.by.iter().flat_map(|outcome| &outcome.trace) {
+                println!("{line}");
+            }
+            Report { hunts: vec![caught], seeds_max: most }
+        }
+    };
+    println!("{report}");
+    let enough = report.caught() >= report.hunts.len().min(15);
+    if enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

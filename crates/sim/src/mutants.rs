@@ -75,3 +75,39 @@ pub fn hunt(mutant: Mutant, first: u64, seeds_max: u64) -> Caught {
     }
     Caught { mutant, seeds: seeds_max, by: None }
 }
+
+/// What became of all rules.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Each rule, in the order of [`all`].
+    pub hunts: Vec<Caught>,
+    /// Seeds per rule, at most.
+    pub seeds_max: u64,
+}
+
+impl Report {
+    /// How many were caught.
+    #[must_use]
+    pub fn caught(&self) -> usize {
+        self.hunts.iter().filter(|hunt| hunt.by.is_some()).count()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (tried, caught) = (self.hunts.len(), self.caught());
+        write!(f, "mutants: tried={tried} caught={caught} seeds_max={}", self.seeds_max)
+    }
+}
+
+/// Breaks every rule in turn; `said` hears of each as soon as it is known.
+#[must_use]
+pub fn hunt_all(first: u64, seeds_max: u64, mut said: impl FnMut(&Caught)) -> Report {
+    let mut report = Report { hunts: Vec::new(), seeds_max };
+    for mutant in all() {
+        let caught = hunt(*mutant, first, seeds_max);
+        said(&caught);
+        report.hunts.push(caught);
+    }
+    report
+}

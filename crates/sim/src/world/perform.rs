@@ -94,6 +94,13 @@ impl World {
                 let up_to = process.host.replica().committed();
                 self.witness.commits(&name, epoch, &folder.copies_to(up_to))?;
             }
+            (DataCommand::Apply(batch), _)
+                if self.witness.named_master(batch.head.epoch) == Some(&name.0) =>
+            {
+                // It was master for a moment, and has left again before it could perform that.
+                let log = folder.copies_to(batch.head.last_offset());
+                self.witness.commits(&name, batch.head.epoch, &log)?;
+            }
             (DataCommand::BecomeMaster { epoch, .. }, _) => {
                 self.witness.becomes_master(&name, life, *epoch, &folder.copies())?;
             }

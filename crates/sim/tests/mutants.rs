@@ -1,0 +1,34 @@
+//! The world notices broken rules (needs the feature `mutants`).
+#![cfg(feature = "mutants")]
+
+use cairn_logic::mutant::Mutant;
+use cairn_sim::mutants::hunt;
+
+#[test]
+fn broken_rules_are_noticed_within_forty_seeds() {
+    let quick = [
+        Mutant::NoTransfer,
+        Mutant::NoJoint,
+        Mutant::NoJointCondition,
+        Mutant::ShrinkBeforeRecord,
+        Mutant::VoteNotDurable,
+        Mutant::MasterSurvivesRestart,
+        Mutant::AckLogEnd,
+        Mutant::CommitUnverified,
+        Mutant::LearnerCounts,
+        Mutant::SealIgnoresPromise,
+        Mutant::NoEpochCheck,
+        Mutant::ReadBeforeActive,
+        Mutant::FollowerAppliesAll,
+        Mutant::AloneUnflushed,
+        Mutant::ActBeforeRecord,
+        Mutant::NoRebuild,
+        Mutant::ReleasedLie,
+        Mutant::AnswerAtAppend,
+        Mutant::DirtyRead,
+    ];
+    for mutant in quick {
+        let found = hunt(mutant, 1, 40);
+        assert!(found.by.is_some(), "{found}");
+    }
+}
