@@ -76,12 +76,12 @@ pub fn run(args: &Args) -> Result<bool> {
     print_violations(&report);
     println!("{} operations, of which {} reads", report.operations, report.reads);
     let pauses = Spread::of(events.iter().map(|event| event.pause_us).collect());
-    let takeovers: u64 = events.iter().map(|event| event.takeovers).sum();
+    let takeovers = events.iter().filter(|event| event.taken_over).count();
     let lost = report.violations.len() + different + unwritten + unread;
     Verdict::new("demo")
         .count("acked", report.acknowledged + count - unwritten)
         .count("lost", lost)
-        .count("takeovers", usize::try_from(takeovers)?)
+        .count("takeovers", takeovers)
         .figure("pause_ms_p50", (pauses.p50_us as f64 / 1000.0).round())
         .figure("pause_ms_max", (pauses.max_us as f64 / 1000.0).round())
         .judge()

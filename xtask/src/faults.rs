@@ -85,11 +85,11 @@ pub fn run(args: &Args) -> Result<bool> {
 
 fn print(event: &Event) {
     println!(
-        "{:?} of {}: writes paused {} ms, {} takeovers",
+        "{:?} of {}: writes paused {} ms, {} epochs until whole",
         event.fault,
         event.victim,
         event.pause_us / 1000,
-        event.takeovers
+        event.epochs
     );
 }
 
@@ -108,13 +108,13 @@ fn judge(
         .filter(|op| op.action.is_read() && op.reply().is_some() && op.called_us > last_us)
         .count();
     let pauses = Spread::of(events.iter().map(|event| event.pause_us).collect());
-    let takeovers: u64 = events.iter().map(|event| event.takeovers).sum();
-    let missed = events.iter().filter(|event| event.takeovers == 0).count();
+    let takeovers = events.iter().filter(|event| event.taken_over).count();
+    let missed = events.len() - takeovers;
     println!("all gaps between acknowledgements: {gaps}");
     let ms = |us: u64| us as f64 / 1000.0;
     Verdict::new(name)
         .count("faults", events.len())
-        .count("takeovers", usize::try_from(takeovers)?)
+        .count("takeovers", takeovers)
         .count("missed_takeovers", missed)
         .count("operations", report.operations)
         .count("acked", report.acknowledged)

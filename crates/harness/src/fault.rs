@@ -90,8 +90,11 @@ pub struct Event {
     /// The longest pause of writes around it; of the slot range, or of all ranges if the global
     /// master was the victim.
     pub pause_us: u64,
-    /// How many takeovers it led to, by the epochs that the cluster tells.
-    pub takeovers: u64,
+    /// Whether a master of a newer epoch has taken over.
+    pub taken_over: bool,
+    /// How many epochs began until the cluster was whole again: the takeover, and one for each
+    /// change of the members.
+    pub epochs: u64,
 }
 
 /// Who is hit, and where the cluster was before.
@@ -149,8 +152,8 @@ pub fn inject(cluster: &mut Cluster, traffic: &Traffic, fault: Fault) -> Result<
         .iter()
         .filter_map(|range| traffic.pauses().longest(*range, at_us, at_us + PAUSE_BEGINS_US));
     let pause_us = pauses.max().unwrap_or(u64::MAX);
-    let takeovers = after.saturating_sub(target.epoch);
-    Ok(Event { fault, victim: target.victim, at_us, pause_us, takeovers })
+    let epochs = after.saturating_sub(target.epoch);
+    Ok(Event { fault, victim: target.victim, at_us, pause_us, taken_over: epochs > 0, epochs })
 }
 
 fn aim(cluster: &Cluster, fault: Fault) -> Result<Target, Error> {

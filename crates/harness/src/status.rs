@@ -53,8 +53,10 @@ pub struct LogStatus {
     pub group: String,
     /// `master`, `follower`, `elect` or `learner`.
     pub position: String,
-    /// In which epoch.
+    /// In which epoch it is master or elect; 0 otherwise.
     pub epoch: u64,
+    /// The epoch of its last entry.
+    pub last_epoch: u64,
 }
 
 /// A group's record at a moment.
@@ -130,7 +132,7 @@ impl Status {
         }
         let node = self.nodes.iter().find(|node| node.id == member.id);
         let log = node.and_then(|node| node.logs.iter().find(|log| log.group == group.id));
-        if !log.is_some_and(|log| log.position == "follower" && log.epoch == group.epoch) {
+        if !log.is_some_and(|log| log.position == "follower" && log.last_epoch == group.epoch) {
             faults.push(format!("{name} does not follow epoch {}", group.epoch));
         }
     }
@@ -142,8 +144,9 @@ impl Status {
         };
         for node in self.nodes.iter().filter(|node| node.role == Role::Global) {
             let log = node.logs.iter().find(|log| log.group == GLOBAL);
-            let follows = log.is_some_and(|log| {
-                log.epoch == epoch && ["master", "follower"].contains(&log.position.as_str())
+            let follows = log.is_some_and(|log| match log.position.as_str() {
+                "master" => log.epoch == epoch,
+                position => position == "follower" && log.last_epoch == epoch,
             });
             if !follows {
                 faults.push(format!("node {} does not follow global epoch {epoch}", node.id));
@@ -160,11 +163,11 @@ mod tests {
         "globalMaster": "global-0",
         "nodes": [
             {"id": "global-0", "role": "global", "process": "running", "pid": 7, "answers": true,
-             "rssBytes": 9, "logs": [{"group": "global", "position": "master", "epoch": 3}]},
+             "rssBytes": 9, "logs": [{"group": "global", "position": "master", "epoch": 3, "lastEpoch": 3}]},
             {"id": "t-0-0", "role": "data", "process": "running", "pid": 8, "answers": true,
-             "rssBytes": 9, "logs": [{"group": "t-0", "position": "master", "epoch": 5}]},
+             "rssBytes": 9, "logs": [{"group": "t-0", "position": "master", "epoch": 5, "lastEpoch": 5}]},
             {"id": "t-0-1", "role": "data", "process": "running", "pid": 9, "answers": true,
-             "rssBytes": 9, "logs": [{"group": "t-0", "position": "follower", "epoch": 5}]}],
+             "rssBytes": 9, "logs": [{"group": "t-0", "position": "follower", "epoch": 0, "lastEpoch": 5}]}],
         "groups": [{"id": "t-0", "epoch": 5, "open": false, "master": "t-0-0", "serving": true,
             "members": [{"id": "t-0-0", "role": "replica", "lagEntries": null},
                         {"id": "t-0-1", "role": "backup", "lagEntries": 3}], "wanted": 2}]}"#;
@@ -183,7 +186,7 @@ mod tests {
         let cases = [
             ("\"lagEntries\": 3", "\"lagEntries\": null", "is not followed by its master"),
             ("\"lagEntries\": 3", "\"lagEntries\": 30000", "lags 30000 entries"),
-            ("follower\", \"epoch\": 5", "follower\", \"epoch\": 4", "does not follow epoch 5"),
+            ("0, \"lastEpoch\": 5", "0, \"lastEpoch\": 4", "does not follow epoch 5"),
             ("follower", "learner", "does not follow epoch 5"),
             ("\"wanted\": 2", "\"wanted\": 3", "has 2 of 3 members"),
             ("\"serving\": true", "\"serving\": false", "is not served"),
