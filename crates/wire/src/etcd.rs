@@ -1,4 +1,9 @@
-//! The etcd v3 API: generated messages and services.
+//! The etcd v3 API: generated messages and services, and what they mean to the directory.
+
+pub mod convert;
+pub mod refuse;
+
+pub use prost::Message;
 
 /// Stored keys and events (`mvccpb`).
 #[allow(missing_docs, clippy::all, clippy::pedantic)]

@@ -1,0 +1,68 @@
+//! Passing a request on to the master, one hop at most.
+
+use super::handle::Handle;
+use cairn_directory::core::Refusal;
+use cairn_logic::time::Duration;
+use cairn_wire::etcd::refuse;
+use std::sync::{Arc, Mutex, PoisonError};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+/// Marks a request that was passed on once.
+const FORWARDED: &str = "cairn-forwarded";
+/// How long the connection to the master may take to be made.
+const CONNECT_MAX: Duration = Duration::from_secs(1);
+/// The largest answer that is passed back.
+pub(super) const ANSWER_BYTES_MAX: usize = cairn_directory::answer::ANSWER_BYTES_MAX * 2;
+
+/// The connection to the master that was used last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Forward {
+    last: Arc<Mutex<Option<(String, Channel)>>>,
+}
+
+impl Forward {
+    fn channel(&self, address: &str) -> Result<Channel, Status> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, channel)) = &*last
+            && known == address
+        {
+            return Ok(channel.clone());
+        }
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|_| refuse::refusal(Refusal::NotReady))?;
+        let channel = endpoint.connect_timeout(CONNECT_MAX).tcp_nodelay(true).connect_lazy();
+        *last = Some((address.to_owned(), channel.clone()));
+        Ok(channel)
+    }
+}
+
+impl Handle {
+    /// Where to pass the request on to; `None` if this node answers itself.
+    ///
+    /// # Errors
+    /// `Unavailable` if no master is known, or if the request was passed on before.
+    pub(super) fn elsewhere<T>(&self, request: &Request<T>) -> Result<Option<Channel>, Status> {
+        let plane = self.plane();
+        // The loop refuses what it may not answer, also if it is not the master any more.
+        if plane.is_master() || self.is_system() {
+            return Ok(None);
+        }
+        let Some(master) = &plane.master else {
+            return Err(refuse::refusal(Refusal::NotReady));
+        };
+        if request.metadata().contains_key(FORWARDED) {
+            return Err(refuse::refusal(Refusal::MasterChanged));
+        }
+        self.forward.channel(&master.etcd).map(Some)
+    }
+}
+
+/// The same message, marked as passed on.
+pub(super) fn forwarded<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let once: MetadataValue<Ascii> = MetadataValue::from_static("1");
+    request.metadata_mut().insert(FORWARDED, once);
+    request
+}
