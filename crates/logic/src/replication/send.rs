@@ -1,5 +1,6 @@
 //! What an elect or master sends, and what its peers answer.
 
+use super::progress::Progress;
 use super::{Alarm, Effect, Replica};
 use crate::ids::{EntryId, Epoch, NodeId};
 use crate::message::{Ack, Heartbeat, Message, Refuse, Sender};
@@ -12,27 +13,41 @@ const READ_AGAIN: Duration = Duration::from_millis(100);
 impl Replica {
     /// Sends entries to every peer that is heard and has room.
     pub(super) fn pump_all(&mut self) {
-        let Some(lead) = &self.lead else { return };
-        let ids: Vec<NodeId> = lead.peers.keys().cloned().collect();
-        for id in ids {
-            self.pump(&id);
+        let Some(lead) = &mut self.lead else { return };
+        let mut peers = std::mem::take(&mut lead.peers);
+        for (to, peer) in &mut peers {
+            self.pump_to(to, peer);
+        }
+        if let Some(lead) = &mut self.lead {
+            lead.peers = peers;
+        }
+    }
+
+    /// Sends entries to one peer if it is heard and has room.
+    fn pump(&mut self, to: &NodeId) {
+        let Some(lead) = &mut self.lead else { return };
+        let Some((to, mut peer)) = lead.peers.remove_entry(to) else { return };
+        self.pump_to(&to, &mut peer);
+        if let Some(lead) = &mut self.lead {
+            lead.peers.insert(to, peer);
         }
     }
 
     /// Asks for the next frame to one peer.
-    pub(super) fn pump(&mut self, to: &NodeId) {
-        let (now, written) = (self.now, self.written);
-        let Some(lead) = &mut self.lead else { return };
-        let epoch = lead.epoch;
-        let Some(peer) = lead.peers.get_mut(to) else { return };
-        if !peer.heard_within(self.timing.silence_max, now) {
+    fn pump_to(&mut self, to: &NodeId, peer: &mut Progress) {
+        let Some(lead) = &self.lead else { return };
+        if !peer.heard_within(self.timing.silence_max, self.now) {
             return;
         }
-        let Some(prev) = peer.ready(written, now) else { return };
-        let flush = lead.needs_flush(prev, written);
-        let committed = self.committed;
-        let to = to.clone();
-        self.out.push(Effect::Replicate { to, epoch, prev, up_to: written, committed, flush });
+        let Some(prev) = peer.ready(self.written, self.now) else { return };
+        self.out.push(Effect::Replicate {
+            to: to.clone(),
+            epoch: lead.epoch,
+            prev,
+            up_to: self.written,
+            committed: self.committed,
+            flush: lead.needs_flush(prev, self.written),
+        });
     }
 
     /// One frame left.
