@@ -25,7 +25,8 @@ pub struct DoubleWriteFile<D: Disk> {
 }
 
 impl<D: Disk> DoubleWriteFile<D> {
-    /// Makes the file, and its folder, with a first payload; it exists whole and durable or not at all.
+    /// Makes the file, and its folder, with a first payload; it exists whole and durable or not at
+    /// all.
     ///
     /// # Errors
     /// [`Error::Size`], [`Error::Full`], [`Error::Io`] (also if it exists already).

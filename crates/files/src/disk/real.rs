@@ -80,7 +80,11 @@ impl Disk for RealDisk {
         let mut listed = Vec::new();
         for entry in fs::read_dir(path)? {
             let entry = entry?;
-            let facts = entry.metadata()?;
+            let facts = match entry.metadata() {
+                // Gone meanwhile: lists are also made beside a running node.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
             // A name that is not UTF-8 is none of ours.
             if let (true, Ok(name)) = (facts.is_file(), entry.file_name().into_string()) {
                 listed.push(Listed { name, bytes: facts.len() });

@@ -43,10 +43,10 @@ impl<D: Disk> LogWriter<D> {
         if after.next() < first {
             return Err(Error::Truncated { from: after.next(), first });
         }
-        let boundary = self.boundary(after)?;
+        let boundary = self.boundary(after).map_err(|error| shared.fail_if_fatal(error))?;
         tails::check_room(&shared.disk, &shared.dir, &shared.options)?;
         self.drop_clean_mark()?;
-        let tail = self.keep(&boundary)?;
+        let tail = self.keep(&boundary).map_err(|error| shared.fail_if_fatal(error))?;
         mark.lower(after).map_err(|error| shared.fail(error))?;
         let later = self.forget(&boundary);
         self.take_away(&boundary, later).map_err(|error| shared.fail(error))?;

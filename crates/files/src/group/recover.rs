@@ -42,6 +42,13 @@ pub(crate) struct Found {
 }
 
 pub(crate) fn open<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Result<Opened<D>> {
+    let group_bytes = options.group.as_str().len();
+    if !(1..=segment::GROUP_BYTES_MAX).contains(&group_bytes) {
+        let limit_bytes = segment::GROUP_BYTES_MAX as u64;
+        return Err(Error::Size { what: "group id", bytes: group_bytes as u64, limit_bytes });
+    }
+    let segment_bytes = options.segment_bytes.max(segment::BYTES_MIN);
+    let options = &LogOptions { segment_bytes, ..options.clone() };
     let site = &Site { disk, dir, options };
     for folder in [dir.to_owned(), tails::folder(dir)] {
         disk.create_dir(&folder).map_err(Error::io("make folder", &folder))?;

@@ -16,7 +16,10 @@ pub(crate) const RECORDS_AT: u64 = 4096;
 const FORMAT: u32 = 1;
 const MAGIC: [u8; 8] = *b"CairnLog";
 const FIXED_BYTES: usize = 80;
-const GROUP_BYTES_MAX: usize = 1024;
+/// The longest group id, in bytes.
+pub(crate) const GROUP_BYTES_MAX: usize = 1024;
+/// Room for the first page and the smallest record.
+pub(crate) const BYTES_MIN: u64 = 2 * RECORDS_AT;
 
 /// Whose log it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

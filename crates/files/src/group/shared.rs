@@ -179,6 +179,11 @@ impl<D: Disk> Shared<D> {
         error
     }
 
+    /// Ends trust if the process must end because of this error.
+    pub fn fail_if_fatal(&self, error: Error) -> Error {
+        if error.is_fatal() { self.fail(error) } else { error }
+    }
+
     /// The flusher's work; `mark` is what `flushing` holds.
     pub fn flush_held(&self, mark: &mut FlushMark<D>) -> Result<EntryId> {
         let (target, dirty, names_changed) = {

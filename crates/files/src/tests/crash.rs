@@ -197,8 +197,8 @@ fn walk(seed: u64) -> u64 {
 
 #[test]
 fn no_crash_loses_what_was_flushed_or_brings_back_what_was_cut() {
-    let restarts: u64 = (1..=250).map(walk).sum();
-    assert!(restarts > 2000, "only {restarts} restarts");
+    let restarts: u64 = (1..=150).map(walk).sum();
+    assert!(restarts > 1500, "only {restarts} restarts");
 }
 
 #[test]

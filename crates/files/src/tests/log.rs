@@ -246,3 +246,19 @@ fn a_log_of_another_cluster_group_or_folder_is_refused() {
     let names = disk.list(Path::new(DIR)).unwrap();
     assert_eq!(names.iter().filter(|file| file.name.starts_with("spare-")).count(), 1);
 }
+
+#[test]
+fn odd_options_are_refused_or_made_good() {
+    let named = |name: &str| {
+        let group = cairn_logic::ids::GroupId::new(name);
+        open_with(&MemDisk::new(), &crate::LogOptions { group, ..options() }).map(drop)
+    };
+    for name in ["", &"g".repeat(1025)] {
+        assert!(matches!(named(name), Err(Error::Size { what: "group id", .. })));
+    }
+    named(&"g".repeat(1024)).unwrap();
+    let tiny = crate::LogOptions { segment_bytes: 0, ..options() };
+    let mut log = open_with(&MemDisk::new(), &tiny).unwrap();
+    let put: Vec<_> = (0..9).map(|bytes| log.put(1, 1, bytes * 900)).collect();
+    assert_eq!(log.all(), put);
+}
