@@ -18,6 +18,8 @@ use std::fmt::Write as _;
 
 struct Play {
     cluster: Cluster,
+    /// Letters that wait until they are released.
+    held: Vec<Letter>,
 }
 
 /// `n3` is node 2.
@@ -52,7 +54,7 @@ impl Play {
         let (count, members) = (number(words[1]) as usize, number(words[2]) as usize);
         let flushed = words.get(4) == Some(&"flushed");
         let cluster = Cluster::new(plane, count, members, rule, flushed, Timing::default());
-        Self { cluster }
+        Self { cluster, held: Vec::new() }
     }
 
     fn command(&mut self, line: &str) {
@@ -75,6 +77,9 @@ impl Play {
             "deliver" => self.deliver(words[1], words[2], true),
             "drop" => self.deliver(words[1], words[2], false),
             "keep" => self.keep(words[1], words[2]),
+            "hold" => self.hold(words[1], words[2]),
+            "release" => self.cluster.net.extend(self.held.drain(..)),
+            "frame" => self.cluster.frame = number(words[1]) as usize,
             "settle" => self.settle(words.get(2).map_or(Vec::new(), |w| nodes(w))),
             // Processes.
             "crash" => self.cluster.crash(node(words[1]), has("machine").then_some(0)),
@@ -154,6 +159,15 @@ impl Play {
         let again: Vec<Letter> =
             self.cluster.net.iter().filter(|l| l.from == from && l.to == to).cloned().collect();
         self.cluster.net.extend(again);
+    }
+
+    /// Keeps back what is under way, to arrive after what comes later.
+    fn hold(&mut self, from: &str, to: &str) {
+        let (from, to) = (node(from), node(to));
+        let (held, rest): (Vec<Letter>, Vec<Letter>) =
+            self.cluster.net.drain(..).partition(|l| l.from == from && l.to == to);
+        self.cluster.net = rest.into();
+        self.held.extend(held);
     }
 
     /// Everything arrives and is flushed until nothing moves, but nothing to or from `without`.
@@ -306,16 +320,21 @@ fn play(script: &str) -> String {
     out
 }
 
-#[test]
-fn every_scenario_goes_as_it_is_written() {
+fn scenarios() -> Vec<std::path::PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata");
-    let update = std::env::var("UPDATE_EXPECT").is_ok();
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .expect("testdata is part of the crate")
         .map(|entry| entry.expect("a readable folder").path())
         .filter(|path| path.extension().is_some_and(|e| e == "txt"))
         .collect();
     files.sort();
+    files
+}
+
+#[test]
+fn every_scenario_goes_as_it_is_written() {
+    let update = std::env::var("UPDATE_EXPECT").is_ok();
+    let files = scenarios();
     assert!(files.len() >= 8, "scenarios are missing");
     let mut wrong = Vec::new();
     for path in files {
@@ -333,4 +352,41 @@ fn every_scenario_goes_as_it_is_written() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Rules of the judge, the keeper and the shell, which no scenario of a replica touches.
+#[cfg(feature = "mutants")]
+const ELSEWHERE: &[cairn_logic::mutant::Mutant] = {
+    use cairn_logic::mutant::Mutant;
+    &[
+        Mutant::CountUnintact,
+        Mutant::SealMinusOne,
+        Mutant::ChooseByOffset,
+        Mutant::SealedEpochChoice,
+        Mutant::ReleasedLie,
+        Mutant::CasIgnoresVersion,
+        Mutant::AnswerAtAppend,
+        Mutant::DirtyRead,
+    ]
+};
+
+#[cfg(feature = "mutants")]
+#[test]
+fn a_broken_rule_changes_a_scenario() {
+    use cairn_logic::mutant::{Mutant, set_broken};
+    let mut missed = Vec::new();
+    for mutant in Mutant::ALL.iter().copied().filter(|m| !ELSEWHERE.contains(m)) {
+        set_broken(Some(mutant));
+        let changes = |path: &std::path::PathBuf| {
+            let text = std::fs::read_to_string(path).expect("a readable scenario");
+            let (script, expected) = text.split_once("\n----\n").expect("a trace");
+            std::panic::catch_unwind(|| play(script)).map_or(true, |got| got != expected)
+        };
+        match scenarios().iter().find(|path| changes(path)) {
+            Some(path) => println!("{mutant:?}: {}", path.display()),
+            None => missed.push(mutant),
+        }
+    }
+    set_broken(None);
+    assert_eq!(missed, [], "rules without a scenario");
 }
