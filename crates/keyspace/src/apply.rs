@@ -1,8 +1,8 @@
 //! Replays a batch: on replicas, on learners and at a restart.
 
 use crate::effects::{Op, Reader};
-use crate::keyspace::{At, Keyspace};
 use crate::hash::Hasher;
+use crate::keyspace::{At, Keyspace};
 use crate::table::Place;
 use crate::value::Collection;
 use crate::value::hash::Hash;
@@ -225,7 +225,12 @@ impl Items {
         Ok(())
     }
 
-    fn hash(&self, hash: &mut Hash, hasher: &Hasher, effects: &mut Reader<'_>) -> Result<(), Fault> {
+    fn hash(
+        &self,
+        hash: &mut Hash,
+        hasher: &Hasher,
+        effects: &mut Reader<'_>,
+    ) -> Result<(), Fault> {
         self.each(effects, |effects| {
             let field = effects.text()?;
             if self.op == Op::HashDelete {

@@ -1,7 +1,10 @@
 //! What commands there are: one static table for all that a node knows.
 
+mod describe;
+mod docs;
 mod table;
 
+pub use describe::{categories, describe};
 pub use table::COMMANDS;
 
 use crate::exec::Call;

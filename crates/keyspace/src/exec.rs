@@ -131,11 +131,7 @@ impl<'a> Call<'a> {
 
     /// Finds a live collection.
     #[inline]
-    pub fn find_as<C: Collection>(
-        &mut self,
-        at: At,
-        key: &[u8],
-    ) -> Result<Option<Place>, Refusal> {
+    pub fn find_as<C: Collection>(&mut self, at: At, key: &[u8]) -> Result<Option<Place>, Refusal> {
         match self.find(at, key) {
             Some(place) if self.ks.collection::<C>(at, place).is_none() => Err(Refusal::WrongType),
             found => Ok(found),

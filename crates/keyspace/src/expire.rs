@@ -59,13 +59,12 @@ impl Keyspace {
             0 => u64::MAX,
             _ => self.expiries[usize::from(slot.get())].earliest_ms,
         };
-        let (seen, next) = self.table(slot).scan_expiring(position, budget, |entry| {
-            match entry.expiry() {
+        let (seen, next) =
+            self.table(slot).scan_expiring(position, budget, |entry| match entry.expiry() {
                 Some(expiry) if expiry <= now_ms => due.push(entry.key().to_vec()),
                 Some(expiry) => earliest = earliest.min(expiry),
                 None => {}
-            }
-        });
+            });
         self.expiries[usize::from(slot.get())].earliest_ms = earliest;
         for key in &due {
             let at = At { slot, hash: self.hasher().hash(key) };

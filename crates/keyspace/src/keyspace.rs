@@ -240,9 +240,7 @@ impl Keyspace {
         let before = place.and_then(|place| self.expiry(at, place));
         let (place, old) = self.change(at.slot, |table, hasher| match place {
             Some(place) => (place, table.set_bytes(place, text, expiry)),
-            None => {
-                (table.insert(hasher, at.hash, key, Payload::Bytes(text), expiry), None)
-            }
+            None => (table.insert(hasher, at.hash, key, Payload::Bytes(text), expiry), None),
         });
         self.dropped(old);
         if before.is_some() || expiry.is_some() {
@@ -265,9 +263,7 @@ impl Keyspace {
         let value = Box::new(value);
         let (place, old) = self.change(at.slot, |table, hasher| match place {
             Some(place) => (place, table.set_object(place, value, expiry)),
-            None => {
-                (table.insert(hasher, at.hash, key, Payload::Object(value), expiry), None)
-            }
+            None => (table.insert(hasher, at.hash, key, Payload::Object(value), expiry), None),
         });
         self.dropped(old);
         self.count_expiry(at.slot, before, expiry);

@@ -19,7 +19,7 @@ pub use sorted::SortedTable;
 
 use crate::hash::Hasher;
 use entry::{Raw, prefetch};
-use segment::{CAP_MAX, EXPIRES, Segment, address, tag, tag_of, word};
+use segment::{EXPIRES, Segment, address, tag, tag_of, word};
 use std::marker::PhantomData;
 
 /// Hash bits that segments may share; with the tag's 16 the limit of a scan position.
@@ -135,6 +135,12 @@ impl<T> Table<T> {
         if self.directory.is_empty() { &self.root } else { &self.directory[index] }
     }
 
+    /// A step before the others, if there is time: loads what leads to the line.
+    #[inline]
+    pub fn prefetch_list(&self, hash: u64) {
+        prefetch(self.segment(self.segment_of(hash)).list_line());
+    }
+
     /// First step of two: loads the line a look-up of `hash` will read.
     #[inline]
     pub fn prefetch_line(&self, hash: u64) {
@@ -147,7 +153,8 @@ impl<T> Table<T> {
     pub fn prefetch_entry(&self, hash: u64) {
         let segment = self.segment(self.segment_of(hash));
         if let Ok(at) = segment.find(tag_of(hash, segment.depth), |_| true) {
-            let entry = std::ptr::without_provenance::<u8>(address(segment.words()[at]) as usize);
+            let word = segment.word(at).unwrap_or(0);
+            let entry = std::ptr::without_provenance::<u8>(address(word) as usize);
             prefetch(entry);
             prefetch(entry.wrapping_add(64));
         }
@@ -166,9 +173,8 @@ impl<T> Table<T> {
     }
 
     fn word_at(&self, place: Place) -> u64 {
-        let word = self.segment(place.segment as usize).words()[place.at as usize];
-        assert!(word != 0, "a place is used after the table has changed");
-        word
+        let word = self.segment(place.segment as usize).word(place.at as usize);
+        word.filter(|word| *word != 0).expect("a place is not used after the table has changed")
     }
 
     fn raw(&self, place: Place) -> Raw<T> {
@@ -321,7 +327,7 @@ impl<T> Table<T> {
     /// Removes everything.
     pub fn clear(&mut self) {
         for segment in self.segments_once() {
-            for &word in segment.words().iter().filter(|w| **w != 0) {
+            for word in segment.words_from(0) {
                 // SAFETY: every word is the address of a live entry, and is forgotten here.
                 unsafe { drop(Raw::<T>::from_exposed(address(word)).free()) }
             }
@@ -368,7 +374,7 @@ impl<T> Table<T> {
     /// Enlarges or splits a full segment.
     fn make_room(&mut self, hasher: &Hasher, index: usize) {
         let segment = *self.segment(index);
-        if segment.bytes() < usize::from(CAP_MAX) * 8 || segment.depth >= DEPTH_MAX {
+        if !segment.is_full_size() || segment.depth >= DEPTH_MAX {
             self.change(index, Segment::grow);
             self.bytes = self.bytes - segment.bytes() + self.segment(index).bytes();
             return;
@@ -383,7 +389,7 @@ impl<T> Table<T> {
             index
         };
         let mut halves = [Segment::empty(segment.depth + 1), Segment::empty(segment.depth + 1)];
-        for &old in segment.words().iter().filter(|w| **w != 0) {
+        for old in segment.words_from(0) {
             // SAFETY: every word is the address of a live entry.
             let key = unsafe { Raw::<T>::from_exposed(address(old)).key() };
             let half = &mut halves[usize::from(tag(old) >> 15)];
@@ -413,12 +419,7 @@ impl<T> Table<T> {
         self.scan_words(from, count, |word| visit(self.entry_of(word)))
     }
 
-    fn scan_words(
-        &self,
-        from: u64,
-        count: usize,
-        mut visit: impl FnMut(u64),
-    ) -> Option<u64> {
+    fn scan_words(&self, from: u64, count: usize, mut visit: impl FnMut(u64)) -> Option<u64> {
         let mut left = count;
         let mut stop_after: Option<u64> = None;
         let mut index = self.segment_of(from << (64 - SCAN_BITS));
@@ -431,7 +432,7 @@ impl<T> Table<T> {
             let unit = SCAN_BITS - u32::from(segment.depth) - 16;
             let wanted = from.saturating_sub(base) >> unit;
             let start = segment.ideal(u16::try_from(wanted).unwrap_or(u16::MAX));
-            for &word in segment.words().iter().skip(start).filter(|w| **w != 0) {
+            for word in segment.words_from(start) {
                 let position = base + (u64::from(tag(word)) << unit);
                 if u64::from(tag(word)) < wanted {
                     continue;
@@ -458,10 +459,8 @@ impl<T> Table<T> {
     /// Every entry, in the order of hashes.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_, T>> {
         self.segments_once().into_iter().flat_map(move |segment| {
-            (0..segment.words().len()).filter_map(move |at| {
-                let word = segment.words()[at];
-                (word != 0).then(|| self.entry_of(word))
-            })
+            let words = (0..).map_while(move |at| segment.word(at));
+            words.filter(|word| *word != 0).map(move |word| self.entry_of(word))
         })
     }
 

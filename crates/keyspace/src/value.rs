@@ -87,7 +87,6 @@ impl Value {
 
 /// A collection: what a key holds as long as it has items.
 pub(crate) trait Collection: Default {
-
     /// How many items it has.
     fn len(&self) -> usize;
 

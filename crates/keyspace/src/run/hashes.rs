@@ -195,9 +195,7 @@ pub(crate) fn hincrby(call: &mut Call<'_>) -> Outcome {
     let hash = place.and_then(|place| call.ks.collection::<Hash>(at, place));
     let old = match hash.and_then(|hash| hash.get(call.ks.hasher(), call.args.get(2))) {
         None => 0,
-        Some(text) => {
-            parse_i64(text).ok_or(Refusal::text("ERR hash value is not an integer"))?
-        }
+        Some(text) => parse_i64(text).ok_or(Refusal::text("ERR hash value is not an integer"))?,
     };
     let new = old.checked_add(delta).ok_or(Refusal::Overflow)?;
     let mut room = [0; I64_TEXT_MAX];

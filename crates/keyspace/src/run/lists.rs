@@ -66,7 +66,11 @@ fn pop(call: &mut Call<'_>, side: Side) -> Outcome {
     };
     let (at, key) = (call.at_first(), call.arg(1));
     let Some(place) = call.find_as::<List>(at, key)? else {
-        if counted { call.reply.null_array() } else { call.reply.null() }
+        if counted {
+            call.reply.null_array()
+        } else {
+            call.reply.null()
+        }
         return Ok(());
     };
     let reply = &mut *call.reply;

@@ -55,9 +55,7 @@ fn add_options(call: &Call<'_>) -> Result<(AddOptions, usize), Refusal> {
         return Err(Refusal::Syntax);
     }
     if options.absent && options.present {
-        return Err(Refusal::text(
-            "ERR XX and NX options at the same time are not compatible",
-        ));
+        return Err(Refusal::text("ERR XX and NX options at the same time are not compatible"));
     }
     let one_of = [options.absent, options.greater, options.less];
     if one_of.into_iter().filter(|given| *given).count() > 1 {
@@ -75,8 +73,7 @@ fn add_options(call: &Call<'_>) -> Result<(AddOptions, usize), Refusal> {
 pub(crate) fn zadd(call: &mut Call<'_>) -> Outcome {
     // Most calls have no options, and then nothing to look for.
     let plain = call.argc() == 4;
-    let (options, first) =
-        if plain { (AddOptions::default(), 2) } else { add_options(call)? };
+    let (options, first) = if plain { (AddOptions::default(), 2) } else { add_options(call)? };
     for index in (first..call.argc()).step_by(2) {
         parse_f64(call.arg(index)).ok_or(Refusal::NotFloat)?;
     }
@@ -101,7 +98,11 @@ fn add(call: &mut Call<'_>, options: &AddOptions, first: usize) -> Outcome {
     let place = match call.find_as::<Sorted>(at, key)? {
         Some(place) => place,
         None if options.present => {
-            if options.increment { call.reply.null() } else { call.reply.integer(0) }
+            if options.increment {
+                call.reply.null()
+            } else {
+                call.reply.integer(0)
+            }
             return Ok(());
         }
         None => call.ks.put_collection::<Sorted>(at, key),

@@ -1,10 +1,14 @@
-//! One segment of a table: an array of tagged words, ordered by tag, with gaps.
+//! One segment of a table: a row of tagged words, ordered by tag, with gaps.
 //!
 //! A word is the 48-bit address of an entry, 16 bits of its hash (the *tag*) above, and one flag
 //! in the lowest bit. Words lie at or behind the place their tag asks for, in the order of tags,
 //! with no gap between that place and theirs (linear probing, ordered). So a look-up reads one
 //! cache line, rarely two, touches no entry but the one it wants, and ends early if there is none;
 //! growing moves words without looking at entries.
+//!
+//! The row is cut into pieces of one size, and grows by a few pieces at a time. All slots of a
+//! keyspace grow at the same pace: arrays of growing sizes would leave holes behind that no array
+//! fits into any more.
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
@@ -14,11 +18,8 @@ pub const EXPIRES: u64 = 1;
 const ADDRESS: u64 = ((1 << 48) - 1) & !7;
 /// More words than this are split into two segments.
 pub const CAP_MAX: u16 = 1024;
-/// Sizes of segments in words: lines of 8, then four steps per doubling as allocators have them.
-const CAPS: [u16; 24] = [
-    8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640,
-    768, 896, CAP_MAX,
-];
+/// Words of a piece: four cache lines.
+const PIECE: usize = 32;
 
 /// The tag of a hash in a segment that shares the first `depth` bits of it.
 #[inline]
@@ -48,10 +49,11 @@ pub fn word(tag: u16, address: u64, flags: u64) -> u64 {
     u64::from(tag) << 48 | address | flags
 }
 
-/// An array of words. Plain data: who holds the last copy calls [`Segment::free`].
+/// A row of words. Plain data: who holds the last copy calls [`Segment::free`].
 #[derive(Clone, Copy)]
 pub struct Segment {
-    words: *mut u64,
+    /// The addresses of the pieces. A row of less than a piece has one shorter piece.
+    pieces: *mut *mut u64,
     cap: u16,
     /// Words in use.
     pub len: u16,
@@ -59,62 +61,124 @@ pub struct Segment {
     pub depth: u8,
 }
 
+fn pieces_of(cap: u16) -> usize {
+    usize::from(cap).div_ceil(PIECE)
+}
+
+fn piece_layout(cap: u16) -> Layout {
+    let words = PIECE.min(usize::from(cap));
+    Layout::from_size_align(words * 8, 8).expect("a piece is small")
+}
+
+fn list_layout(cap: u16) -> Layout {
+    let len = pieces_of(cap).next_multiple_of(4);
+    Layout::array::<*mut u64>(len).expect("a list of pieces is small")
+}
+
+fn allocate<T>(layout: Layout) -> *mut T {
+    // SAFETY: no layout here has the size 0.
+    let block = unsafe { alloc_zeroed(layout) }.cast::<T>();
+    if block.is_null() {
+        handle_alloc_error(layout);
+    }
+    block
+}
+
 impl Segment {
     /// No words, no memory.
     pub const fn empty(depth: u8) -> Self {
-        Self { words: std::ptr::null_mut(), cap: 0, len: 0, depth }
-    }
-
-    fn layout(cap: u16) -> Layout {
-        Layout::from_size_align(usize::from(cap) * 8, 64).expect("a segment is small")
+        Self { pieces: std::ptr::null_mut(), cap: 0, len: 0, depth }
     }
 
     fn with_cap(cap: u16, depth: u8) -> Self {
-        let layout = Self::layout(cap);
-        // SAFETY: `cap` is never 0 here, so the layout has a size.
-        let words = unsafe { alloc_zeroed(layout) }.cast::<u64>();
-        if words.is_null() {
-            handle_alloc_error(layout);
+        let pieces = allocate::<*mut u64>(list_layout(cap));
+        for index in 0..pieces_of(cap) {
+            // SAFETY: the list has room for as many addresses as there are pieces.
+            unsafe { pieces.add(index).write(allocate(piece_layout(cap))) }
         }
-        Self { words, cap, len: 0, depth }
+        Self { pieces, cap, len: 0, depth }
     }
 
-    /// Gives back the array (not the entries).
+    /// Gives back the row (not the entries).
     pub fn free(self) {
-        if self.cap > 0 {
-            // SAFETY: allocated by `with_cap` with the same layout; the last copy ends here.
-            unsafe { dealloc(self.words.cast(), Self::layout(self.cap)) }
+        if self.cap == 0 {
+            return;
+        }
+        // SAFETY: everything was allocated with the same layouts; the last copy ends here.
+        unsafe {
+            for index in 0..pieces_of(self.cap) {
+                dealloc(self.pieces.add(index).read().cast(), piece_layout(self.cap));
+            }
+            dealloc(self.pieces.cast(), list_layout(self.cap));
         }
     }
 
-    /// What the array takes, in bytes.
+    /// What the row takes, in bytes.
     pub fn bytes(&self) -> usize {
-        usize::from(self.cap) * 8
+        match self.cap {
+            0 => 0,
+            cap => pieces_of(cap) * piece_layout(cap).size() + list_layout(cap).size(),
+        }
     }
 
-    /// All words, unused ones are 0.
+    /// Whether it has grown as large as a segment should be.
+    pub fn is_full_size(&self) -> bool {
+        self.cap >= CAP_MAX
+    }
+
+    /// The words of a piece; none behind the last.
     #[inline]
-    pub fn words(&self) -> &[u64] {
-        if self.cap == 0 {
+    fn piece(&self, index: usize) -> &[u64] {
+        if index * PIECE >= usize::from(self.cap) {
             return &[];
         }
-        // SAFETY: the array has `cap` initialised words and lives as long as a copy of `self`
-        // is reachable through its table.
-        unsafe { std::slice::from_raw_parts(self.words, usize::from(self.cap)) }
+        // SAFETY: the row has this piece, of so many initialised words, and it lives as long as a
+        // copy of `self` is reachable through its table.
+        unsafe {
+            let words = PIECE.min(usize::from(self.cap));
+            std::slice::from_raw_parts(self.pieces.add(index).read(), words)
+        }
     }
 
-    fn words_mut(&mut self) -> &mut [u64] {
-        if self.cap == 0 {
+    #[inline]
+    fn piece_mut(&mut self, index: usize) -> &mut [u64] {
+        if index * PIECE >= usize::from(self.cap) {
             return &mut [];
         }
         // SAFETY: as above; only one copy is used to write, through `&mut` of the table.
-        unsafe { std::slice::from_raw_parts_mut(self.words, usize::from(self.cap)) }
+        unsafe {
+            let words = PIECE.min(usize::from(self.cap));
+            std::slice::from_raw_parts_mut(self.pieces.add(index).read(), words)
+        }
+    }
+
+    /// The word at `at`, 0 if it is unused; none behind the end.
+    #[inline]
+    pub fn word(&self, at: usize) -> Option<u64> {
+        self.piece(at / PIECE).get(at % PIECE).copied()
+    }
+
+    /// Replaces the word at `at`.
+    pub fn replace(&mut self, at: usize, word: u64) {
+        self.piece_mut(at / PIECE)[at % PIECE] = word;
+    }
+
+    /// The words in use from `at` on.
+    pub fn words_from(&self, at: usize) -> impl Iterator<Item = u64> + '_ {
+        (at..usize::from(self.cap)).filter_map(|at| self.word(at)).filter(|word| *word != 0)
+    }
+
+    /// The line that leads to the pieces.
+    #[inline]
+    pub fn list_line(&self) -> *const u8 {
+        self.pieces.cast()
     }
 
     /// The line where a look-up of `tag` begins.
     #[inline]
     pub fn line(&self, tag: u16) -> *const u8 {
-        self.words.wrapping_add(self.ideal(tag)).cast()
+        let at = self.ideal(tag);
+        self.piece(at / PIECE).as_ptr().wrapping_add(at % PIECE).cast()
     }
 
     /// How many places tags are spread over: a few less than there are words, so that the last
@@ -127,7 +191,7 @@ impl Segment {
     /// Where the words of `tag` begin to be looked for.
     #[inline]
     pub fn ideal(&self, tag: u16) -> usize {
-        ((u32::from(tag) * Self::range(self.cap)) >> 16) as usize
+        ideal(tag, self.cap)
     }
 
     /// Up to how many words it may hold.
@@ -136,21 +200,30 @@ impl Segment {
     }
 
     /// The first place whose word has `tag` and pleases `is_it`; or the place where a word with
-    /// that tag belongs (which may be the end of the array).
+    /// that tag belongs (which may be the end of the row).
     #[inline]
     pub fn find(&self, wanted: u16, mut is_it: impl FnMut(u64) -> bool) -> Result<usize, usize> {
-        let words = self.words();
         let mut at = self.ideal(wanted);
-        while let Some(&word) = words.get(at) {
-            if word == 0 || tag(word) > wanted {
+        let mut from = at % PIECE;
+        loop {
+            let piece = self.piece(at / PIECE);
+            if piece.is_empty() {
                 return Err(at);
             }
-            if tag(word) == wanted && is_it(word) {
-                return Ok(at);
+            for &word in &piece[from..] {
+                if word == 0 || tag(word) > wanted {
+                    return Err(at);
+                }
+                if tag(word) == wanted && is_it(word) {
+                    return Ok(at);
+                }
+                at += 1;
             }
-            at += 1;
+            if !at.is_multiple_of(PIECE) {
+                return Err(at);
+            }
+            from = 0;
         }
-        Err(at)
     }
 
     /// Whether one more word fits by count.
@@ -160,30 +233,35 @@ impl Segment {
 
     /// Puts `word` where [`Segment::find`] said, moving others behind; false if the end is reached.
     pub fn insert(&mut self, at: usize, word: u64) -> bool {
-        let words = self.words_mut();
-        let Some(gap) = words.get(at..).and_then(|rest| rest.iter().position(|w| *w == 0)) else {
-            return false;
-        };
-        words.copy_within(at..at + gap, at + 1);
-        words[at] = word;
+        let mut gap = at;
+        loop {
+            match self.word(gap) {
+                None => return false,
+                Some(0) => break,
+                Some(_) => gap += 1,
+            }
+        }
+        let mut carried = word;
+        for place in at..=gap {
+            let next = self.word(place).unwrap_or(0);
+            self.replace(place, carried);
+            carried = next;
+        }
         self.len += 1;
         true
     }
 
-    /// Replaces the word at `at`.
-    pub fn replace(&mut self, at: usize, word: u64) {
-        self.words_mut()[at] = word;
-    }
-
     /// Takes the word at `at` out and closes the gap.
     pub fn remove(&mut self, at: usize) {
-        let mut end = at + 1;
-        while self.words().get(end).is_some_and(|w| *w != 0 && self.ideal(tag(*w)) < end) {
-            end += 1;
+        let mut gap = at;
+        while let Some(next) = self.word(gap + 1) {
+            if next == 0 || self.ideal(tag(next)) > gap {
+                break;
+            }
+            self.replace(gap, next);
+            gap += 1;
         }
-        let words = self.words_mut();
-        words.copy_within(at + 1..end, at);
-        words[end - 1] = 0;
+        self.replace(gap, 0);
         self.len -= 1;
     }
 
@@ -198,16 +276,20 @@ impl Segment {
         }
     }
 
-    /// Moves to a larger array.
+    /// Moves to a longer row.
     ///
     /// # Panics
-    /// If it is beyond every size: 30,000 entries whose hashes share 34 bits.
+    /// If it is beyond every size: 30,000 entries whose hashes share 32 bits.
     pub fn grow(&mut self) {
         let mut cap = self.cap;
         loop {
-            cap = match CAPS.iter().find(|c| **c > cap) {
-                Some(next) => *next,
-                None => cap.checked_mul(2).expect("a segment's hashes are spread"),
+            cap = match cap {
+                0 => 8,
+                8 => 16,
+                16 => 32,
+                32..512 => cap + 32,
+                512..CAP_MAX => cap + 64,
+                _ => cap.checked_mul(2).expect("a segment's hashes are spread"),
             };
             if self.rebuild(cap) {
                 return;
@@ -215,12 +297,12 @@ impl Segment {
         }
     }
 
-    /// Whether so few words are in use that a smaller array is in order.
+    /// Whether so few words are in use that a shorter row is in order.
     pub fn is_sparse(&self) -> bool {
         self.len == 0 || (self.cap > 8 && self.len < self.cap / 3)
     }
 
-    /// Moves to a smaller array, or to none.
+    /// Moves to a shorter row, or to none.
     pub fn shrink(&mut self) {
         if self.len == 0 {
             self.free();
@@ -228,28 +310,63 @@ impl Segment {
             return;
         }
         let wanted = self.len + self.len / 2;
-        for cap in CAPS {
-            if cap >= wanted && cap < self.cap && self.rebuild(cap) {
-                return;
-            }
-        }
+        let cap = match wanted {
+            ..=8 => 8,
+            9..=16 => 16,
+            wanted => wanted.next_multiple_of(PIECE as u16),
+        };
+        // A longer row always holds what a shorter one cannot; so staying is right if it fails.
+        let _ = cap < self.cap && self.rebuild(cap);
     }
 
+    /// Lays the words out anew on `cap` places; false if they do not fit.
     fn rebuild(&mut self, cap: u16) -> bool {
-        let mut new = Self::with_cap(cap, self.depth);
+        let words: Vec<u64> = self.words_from(0).collect();
         let mut next = 0;
-        for &word in self.words().iter().filter(|w| **w != 0) {
-            let at = new.ideal(tag(word)).max(next);
-            if at >= usize::from(cap) {
-                new.free();
-                return false;
-            }
-            new.words_mut()[at] = word;
+        let fits = words.iter().all(|word| {
+            next = ideal(tag(*word), cap).max(next) + 1;
+            next <= usize::from(cap)
+        });
+        if !fits {
+            return false;
+        }
+        self.resize(cap);
+        next = 0;
+        for &word in &words {
+            let at = self.ideal(tag(word)).max(next);
+            self.replace(at, word);
             next = at + 1;
         }
-        new.len = self.len;
-        self.free();
-        *self = new;
         true
     }
+
+    /// Makes the row `cap` words long and empties it; whole pieces are kept.
+    fn resize(&mut self, cap: u16) {
+        if usize::from(self.cap.min(cap)) < PIECE {
+            self.free();
+            *self = Self { len: self.len, ..Self::with_cap(cap, self.depth) };
+            return;
+        }
+        let (old, new) = (pieces_of(self.cap), pieces_of(cap));
+        let pieces = allocate::<*mut u64>(list_layout(cap));
+        // SAFETY: both lists have room for their pieces; kept ones are copied to the new list,
+        // missing ones made, surplus ones given back, and the old list is not used any more.
+        unsafe {
+            pieces.copy_from_nonoverlapping(self.pieces, old.min(new));
+            for index in old..new {
+                pieces.add(index).write(allocate(piece_layout(cap)));
+            }
+            for index in new..old {
+                dealloc(self.pieces.add(index).read().cast(), piece_layout(self.cap));
+            }
+            dealloc(self.pieces.cast(), list_layout(self.cap));
+        }
+        (self.pieces, self.cap) = (pieces, cap);
+        (0..old.min(new)).for_each(|index| self.piece_mut(index).fill(0));
+    }
+}
+
+#[inline]
+fn ideal(tag: u16, cap: u16) -> usize {
+    ((u32::from(tag) * Segment::range(cap)) >> 16) as usize
 }

@@ -41,8 +41,7 @@ fn write_mark(out: &mut [u8], len: usize, reversed: bool) {
         _ => {
             let number = (len as u32).to_le_bytes();
             // The tell-tale byte stands on the outside.
-            let (tell, rest) =
-                if reversed { (4, &mut out[..4]) } else { (0, &mut out[1..]) };
+            let (tell, rest) = if reversed { (4, &mut out[..4]) } else { (0, &mut out[1..]) };
             rest.copy_from_slice(&number);
             out[tell] = 255;
         }

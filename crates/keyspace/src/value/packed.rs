@@ -53,12 +53,7 @@ impl Packed {
 
     /// Finds an item among every `stride`th, beginning with the one at `offset`: its place and
     /// that of the one behind it.
-    pub fn find(
-        &self,
-        wanted: &[u8],
-        offset: usize,
-        stride: usize,
-    ) -> Option<(usize, Item)> {
+    pub fn find(&self, wanted: &[u8], offset: usize, stride: usize) -> Option<(usize, Item)> {
         let mut places = self.places().enumerate().skip(offset).step_by(stride);
         places.find(|(_, place)| self.get(*place) == wanted)
     }

@@ -1,0 +1,224 @@
+//! The COMMAND command: what commands there are, where their keys stand, what they are for.
+
+use super::docs::{Doc, doc};
+use super::{COMMANDS, Command, Flags, Group, Keys, lookup};
+use cairn_resp::{Args, ReplyBuf};
+
+/// Executes COMMAND [COUNT | LIST | INFO | DOCS | GETKEYS] with all its arguments.
+pub fn describe(args: Args<'_>, reply: &mut ReplyBuf) {
+    if args.len() < 2 {
+        reply.array(COMMANDS.len());
+        COMMANDS.iter().for_each(|command| entry(command, reply));
+        return;
+    }
+    let subcommand = args.get(1).to_ascii_lowercase();
+    match (subcommand.as_slice(), args.len()) {
+        (b"count", 2) => reply.count(COMMANDS.len()),
+        (b"list", 2) => {
+            reply.array(COMMANDS.len());
+            COMMANDS.iter().for_each(|command| reply.bulk(command.name.as_bytes()));
+        }
+        (b"info", 2) => {
+            reply.array(COMMANDS.len());
+            COMMANDS.iter().for_each(|command| entry(command, reply));
+        }
+        (b"info", _) => {
+            reply.array(args.len() - 2);
+            for name in args.from(2).iter() {
+                match lookup(name) {
+                    Some(command) => entry(command, reply),
+                    None => reply.null_array(),
+                }
+            }
+        }
+        (b"docs", 2) => docs(COMMANDS.iter(), COMMANDS.len(), reply),
+        (b"docs", _) => {
+            let found: Vec<_> = args.from(2).iter().filter_map(lookup).collect();
+            docs(found.iter().copied(), found.len(), reply);
+        }
+        (b"getkeys", 3..) => get_keys(args.from(2), reply),
+        (b"count" | b"list" | b"getkeys", _) => {
+            let name = String::from_utf8_lossy(&subcommand).into_owned();
+            crate::wrong_arity(&format!("command|{name}"), reply);
+        }
+        _ => {
+            let given = String::from_utf8_lossy(args.get(1)).into_owned();
+            reply.error(&format!("ERR unknown subcommand '{given}'. Try COMMAND HELP."));
+        }
+    }
+}
+
+fn get_keys(args: Args<'_>, reply: &mut ReplyBuf) {
+    let Some(command) = lookup(args.name()) else {
+        return reply.error("ERR Invalid command specified");
+    };
+    if command.keys == Keys::NONE {
+        return reply.error("ERR The command has no key arguments");
+    }
+    if !command.takes(args.len()) {
+        return reply.error("ERR Invalid number of arguments specified for command");
+    }
+    let keys: Vec<_> = command.keys_of(args).collect();
+    reply.array(keys.len());
+    keys.iter().for_each(|key| reply.bulk(key));
+}
+
+/// The entry of a command: ten parts.
+fn entry(command: &Command, reply: &mut ReplyBuf) {
+    let Keys { first, last, step } = command.keys;
+    reply.array(10);
+    reply.bulk(command.name.as_bytes());
+    reply.integer(i64::from(command.arity));
+    words(&flags(command.flags), reply);
+    reply.integer(i64::from(first));
+    reply.integer(i64::from(last));
+    reply.integer(i64::from(step));
+    words(&categories(command), reply);
+    reply.array(0);
+    key_specs(command, reply);
+    reply.array(0);
+}
+
+fn words(words: &[&str], reply: &mut ReplyBuf) {
+    reply.set(words.len());
+    words.iter().for_each(|word| reply.simple(word));
+}
+
+fn flags(flags: Flags) -> Vec<&'static str> {
+    [
+        (Flags::WRITE, "write"),
+        (Flags::READONLY, "readonly"),
+        (Flags::DENY_OOM, "denyoom"),
+        (Flags::ADMIN, "admin"),
+        (Flags::NO_SCRIPT, "noscript"),
+        (Flags::LOADING, "loading"),
+        (Flags::STALE, "stale"),
+        (Flags::FAST, "fast"),
+        (Flags::NO_AUTH, "no_auth"),
+        (Flags::NO_MULTI, "no_multi"),
+        (Flags::BLOCKING, "blocking"),
+        (Flags::MOVABLE_KEYS, "movablekeys"),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| flags.has(*flag))
+    .map(|(_, name)| name)
+    .collect()
+}
+
+/// The ACL categories of a command, each with its `@`.
+#[must_use]
+pub fn categories(command: &Command) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    if command.flags.has(Flags::WRITE) {
+        found.push("@write");
+    }
+    if command.flags.has(Flags::READONLY) {
+        found.push("@read");
+    }
+    match command.group {
+        Group::Generic => found.push("@keyspace"),
+        Group::String => found.push("@string"),
+        Group::Hash => found.push("@hash"),
+        Group::List => found.push("@list"),
+        Group::Set => found.push("@set"),
+        Group::SortedSet => found.push("@sortedset"),
+        Group::Connection => found.push("@connection"),
+        Group::Transactions => found.push("@transaction"),
+        Group::Server | Group::Cluster => {}
+    }
+    if matches!(command.name, "flushall" | "flushdb" | "dbsize") {
+        found.push("@keyspace");
+    }
+    if command.flags.has(Flags::ADMIN) {
+        found.push("@admin");
+    }
+    let dangerous = matches!(command.name, "flushall" | "flushdb" | "keys" | "info");
+    if dangerous || command.flags.has(Flags::ADMIN) {
+        found.push("@dangerous");
+    }
+    if command.flags.has(Flags::BLOCKING) {
+        found.push("@blocking");
+    }
+    found.push(if command.flags.has(Flags::FAST) { "@fast" } else { "@slow" });
+    found
+}
+
+fn key_specs(command: &Command, reply: &mut ReplyBuf) {
+    let Keys { first, last, step } = command.keys;
+    if first == 0 {
+        return reply.array(0);
+    }
+    reply.array(1);
+    reply.map(3);
+    reply.bulk(b"flags");
+    words(key_flags(command), reply);
+    reply.bulk(b"begin_search");
+    reply.map(2);
+    reply.bulk(b"type");
+    reply.bulk(b"index");
+    reply.bulk(b"spec");
+    reply.map(1);
+    reply.bulk(b"index");
+    reply.integer(i64::from(first));
+    reply.bulk(b"find_keys");
+    reply.map(2);
+    reply.bulk(b"type");
+    reply.bulk(b"range");
+    reply.bulk(b"spec");
+    reply.map(3);
+    reply.bulk(b"lastkey");
+    // Counted from the first key; negative ones from the last argument.
+    reply.integer(if last < 0 { i64::from(last) } else { i64::from(last) - i64::from(first) });
+    reply.bulk(b"keystep");
+    reply.integer(i64::from(step));
+    reply.bulk(b"limit");
+    reply.integer(0);
+}
+
+/// What a command does to its keys: RO, RW, OW (overwrites) or RM (removes), then how.
+fn key_flags(command: &Command) -> &'static [&'static str] {
+    match command.name {
+        "set" => &["RW", "access", "update", "variable_flags"],
+        "mset" | "msetnx" | "setex" | "psetex" | "setnx" => &["OW", "update"],
+        "del" | "unlink" => &["RM", "delete"],
+        "exists" | "touch" | "type" | "strlen" | "hlen" | "llen" | "scard" | "zcard"
+        | "hexists" | "sismember" | "smismember" | "watch" => &["RO"],
+        "getdel" | "lpop" | "rpop" => &["RW", "access", "delete"],
+        "hdel" | "srem" | "zrem" => &["RW", "delete"],
+        "lpush" | "rpush" | "lpushx" | "rpushx" | "sadd" | "append" | "hsetnx" => &["RW", "insert"],
+        "hset" | "hmset" | "zadd" | "setrange" | "expire" | "pexpire" | "expireat"
+        | "pexpireat" | "persist" => &["RW", "update"],
+        _ if command.flags.has(Flags::WRITE) => &["RW", "access", "update"],
+        _ => &["RO", "access"],
+    }
+}
+
+fn docs<'a>(commands: impl Iterator<Item = &'a Command>, count: usize, reply: &mut ReplyBuf) {
+    reply.map(count);
+    for command in commands {
+        let Doc { since, summary } = doc(command.name);
+        reply.bulk(command.name.as_bytes());
+        reply.map(3);
+        reply.bulk(b"summary");
+        reply.bulk(summary.as_bytes());
+        reply.bulk(b"since");
+        reply.bulk(since.as_bytes());
+        reply.bulk(b"group");
+        reply.bulk(group_name(command.group).as_bytes());
+    }
+}
+
+fn group_name(group: Group) -> &'static str {
+    match group {
+        Group::Generic => "generic",
+        Group::String => "string",
+        Group::Hash => "hash",
+        Group::List => "list",
+        Group::Set => "set",
+        Group::SortedSet => "sorted-set",
+        Group::Connection => "connection",
+        Group::Server => "server",
+        Group::Cluster => "cluster",
+        Group::Transactions => "transactions",
+    }
+}
