@@ -100,7 +100,7 @@ impl Server {
                 }
                 Kind::Read | Kind::Limbo => Some(DOWN.to_owned()),
             });
-            self.net.list_ready(index);
+            self.net.flush.push(index);
         }
         self.core.stats.noacks += noacks;
     }

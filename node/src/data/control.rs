@@ -160,7 +160,7 @@ impl Server {
                 })
             });
             conn.replies.reads_to_limbo();
-            self.net.list_ready(index);
+            self.net.flush.push(index);
         }
         let core = &mut self.core;
         core.stats.noacks += noacks;
@@ -227,7 +227,7 @@ impl Server {
                 })
             });
             if redirected {
-                self.net.list_ready(index);
+                self.net.flush.push(index);
             }
         }
     }
@@ -237,7 +237,7 @@ impl Server {
         for index in self.net.held.clone() {
             let Some(conn) = self.net.conn(index) else { continue };
             conn.replies.replace(|mark| (mark.kind == Kind::Limbo).then(|| error.to_owned()));
-            self.net.list_ready(index);
+            self.net.flush.push(index);
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Net {
     next_id: u64,
     /// Sockets that may have something to read, or requests not executed yet.
     pub ready: VecDeque<usize>,
+    /// Connections that may have something to write, whether or not requests are read.
+    pub flush: Vec<usize>,
     /// Connections with held replies.
     pub held: Vec<usize>,
     #[expect(clippy::vec_box, reason = "they are lent to connections, which hold boxes")]
@@ -69,6 +71,7 @@ impl Net {
             open: 0,
             next_id: 1,
             ready: VecDeque::new(),
+            flush: Vec::new(),
             held: Vec::new(),
             feeds: Vec::new(),
             unwatched: Vec::new(),
@@ -86,8 +89,10 @@ impl Net {
         }
         let Some(conn) = self.conns.get_mut(token.0).and_then(Option::as_mut) else { return };
         conn.hung_up |= closed;
-        // A choked one is flushed with the others of its turn.
-        if readable || closed || (writable && conn.choked) {
+        if writable && conn.choked {
+            self.flush.push(token.0);
+        }
+        if readable || closed {
             self.list_ready(token.0);
         }
     }

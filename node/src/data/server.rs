@@ -15,6 +15,9 @@ use std::sync::mpsc;
 /// Connections looked at in one turn; the others come in the next.
 const TURN_CONNS_MAX: usize = 256;
 
+/// Bytes read in one turn after which the rest waits for the next: about a millisecond's work.
+const TURN_BYTES_MAX: u64 = 1 << 20;
+
 /// Sockets, state, and who waits for what.
 pub struct Server {
     /// The sockets.
@@ -105,17 +108,23 @@ impl Server {
         if self.next_message.is_none() {
             self.next_message = self.inbox.try_recv().ok();
         }
-        (committed, released.read_until, confirmed) != self.seen || self.next_message.is_some()
+        (committed, released.read_until, confirmed) != self.seen
+            || self.next_message.is_some()
+            || self.has_wait_done()
     }
 
     /// One turn over the sockets that are ready.
     pub fn turn(&mut self) {
         self.touched.clear();
+        let before = self.core.stats.input_bytes;
         if !self.is_full() && self.stopping.is_none() {
             for _ in 0..self.net.ready.len().min(TURN_CONNS_MAX) {
                 let Some(index) = self.net.ready.pop_front() else { break };
                 self.receive(index);
                 self.touched.push(index);
+                if self.core.stats.input_bytes - before > TURN_BYTES_MAX {
+                    break;
+                }
             }
         }
         let touched = std::mem::take(&mut self.touched);
@@ -125,6 +134,8 @@ impl Server {
         }
         self.core.append();
         self.ask_confirmation();
+        let mut touched = touched;
+        touched.append(&mut self.net.flush);
         self.answer(&touched);
         self.look_at_waits();
         self.touched = touched;

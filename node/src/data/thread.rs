@@ -187,7 +187,7 @@ impl Server {
     /// Whether there is something to do without waiting.
     fn has_work(&self) -> bool {
         let reading = self.stopping.is_none() && !self.is_full() && !self.net.ready.is_empty();
-        reading || self.net.accepting
+        reading || self.net.accepting || !self.net.flush.is_empty()
     }
 
     /// Whether a commit, a deadline or a confirmation changes what this thread may do.

@@ -60,7 +60,18 @@ impl Server {
                 );
             }
             conn.replies.free(from);
+            self.net.flush.push(index);
             self.net.list_ready(index);
         }
+    }
+
+    /// Whether a WAIT has what it wanted.
+    #[must_use]
+    pub fn has_wait_done(&mut self) -> bool {
+        let (term, shared) = (self.core.term(), &self.core.shared);
+        self.waits.iter().any(|&index| match self.net.conn(index).map(|conn| conn.pause) {
+            Some(Pause::Copies { offset, wanted, .. }) => shared.copies_of(term, offset) >= wanted,
+            _ => false,
+        })
     }
 }
