@@ -79,6 +79,11 @@ impl Data {
         }
     }
 
+    /// Whether it believes that it serves.
+    pub(crate) fn is_master(&self) -> bool {
+        self.epoch.is_some()
+    }
+
     /// Hears from the control loop, and answers.
     pub(crate) fn hear(
         &mut self,

@@ -45,6 +45,7 @@ pub(crate) struct Faults {
     pub wish: u64,
     pub switchover: u64,
     pub hint: u64,
+    pub storm: u64,
     /// Messages lost, per mille.
     pub loss: u64,
     /// Messages repeated, per mille.
@@ -108,7 +109,8 @@ fn faults(rng: &mut Rng) -> Faults {
         judge_crash: maybe(40),
         wish: maybe(60),
         switchover: maybe(30),
-        hint: maybe(10),
+        hint: maybe(20),
+        storm: maybe(60),
         loss: maybe(60),
         repeat: maybe(60),
         delay: maybe(40),

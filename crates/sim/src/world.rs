@@ -41,6 +41,8 @@ pub(crate) enum Ev {
     Keeper(keeper::Ask),
     /// Something may go wrong.
     Fault,
+    /// Whoever is master now is hit.
+    Strike,
     /// The planner looks around.
     Plan,
     /// A client does something.
@@ -244,6 +246,7 @@ impl World {
             }
             Ev::Keeper(ask) => self.keeper(ask),
             Ev::Fault => self.go_wrong(),
+            Ev::Strike => self.strike(),
             Ev::Plan => self.plan(),
             Ev::Client => {
                 self.client();
@@ -262,24 +265,30 @@ impl World {
         }
     }
 
-    /// A client goes to some node, more often to one it believes to be master.
+    /// A client goes to some node, more often to one that is, or believes it is, master.
     fn client(&mut self) {
         let gap = self.scenario.client_gap_us;
         let wait = self.rng.between(gap / 4, gap * 2) * US;
         self.push(wait, Ev::Client);
-        let master = self.witness.record().master.clone();
-        let known = self.places.iter().position(|p| Some(&p.id) == master.as_ref());
-        let place = match known {
-            Some(place) if self.rng.chance(700) => place,
-            _ => self.rng.index(self.scenario.nodes),
-        };
         let op = match self.rng.below(10) {
             0..=4 => ClientOp::Write,
             5..=8 => ClientOp::Read { began: self.witness.read_begins() },
             _ => ClientOp::Stale,
         };
+        let place = self.some_server();
         let late = self.rng.between(50, 400) * US;
         self.push(late, Ev::Local { place, generation: None, what: Local::Client(op) });
+    }
+
+    fn some_server(&mut self) -> usize {
+        let nodes = self.scenario.nodes;
+        let believes =
+            |at: &usize| self.places[*at].process.as_ref().is_some_and(|p| p.data.is_master());
+        let masters: Vec<usize> = (0..nodes).filter(believes).collect();
+        match self.rng.pick(&masters).copied() {
+            Some(place) if self.rng.chance(750) => place,
+            _ => self.rng.index(nodes),
+        }
     }
 }
 

@@ -147,18 +147,24 @@ impl World {
         }
         if machine && (self.rng.chance(200) || self.others_are_well(node)) {
             self.crash(node, End::Machine, 2000)?;
+            if self.rng.chance(500) {
+                let wait = self.rng.between(1, 800) * MS;
+                self.push(wait, Ev::Strike);
+            }
         }
         if clean {
             self.stop(node);
         }
         if pause {
-            self.pause();
+            let place = self.rng.index(self.places.len());
+            self.pause(place);
         }
         if cut {
             self.cut_a_link();
         }
         if isolate {
-            self.isolate();
+            let place = self.some_node();
+            self.isolate(place);
         }
         if disk && self.others_are_well(node) {
             self.places[node].disk_fails = true;
@@ -191,9 +197,48 @@ impl World {
 
     fn crash(&mut self, place: usize, end: End, most_ms: u64) -> Held {
         self.end_process(place, end)?;
-        let wait = self.rng.between(5, most_ms) * MS;
+        // Often so soon that nobody has noticed.
+        let most_ms = if self.rng.chance(300) { 20 } else { most_ms };
+        let wait = self.rng.between(1, most_ms) * MS;
         self.push(wait, Ev::Restart(place));
         Ok(())
+    }
+
+    /// The master of the moment ends, pauses or is cut off.
+    pub(super) fn strike(&mut self) -> Held {
+        let master = self.witness.record().master.clone();
+        let at = self.places.iter().position(|there| Some(&there.id) == master.as_ref());
+        let Some(at) = at.filter(|_| self.calm.is_none()) else { return Ok(()) };
+        match self.rng.below(4) {
+            0 => self.crash(at, End::Process, 600)?,
+            1 => self.pause(at),
+            2 => self.isolate(at),
+            _ => {
+                self.crash(at, End::Process, 600)?;
+                let other = self.rng.index(self.scenario.nodes);
+                self.pause(other);
+            }
+        }
+        Ok(())
+    }
+
+    /// The master does not reach some members for a while; then it is hit itself.
+    fn storm(&mut self) {
+        let master = self.witness.record().master.clone();
+        let at = self.places.iter().position(|there| Some(&there.id) == master.as_ref());
+        let Some(at) = at else { return };
+        let mut reached = self.rng.index(2);
+        for other in (0..self.scenario.nodes).filter(|other| *other != at) {
+            if reached > 0 && self.rng.chance(500) {
+                reached -= 1;
+            } else {
+                self.cut(at, other);
+            }
+        }
+        let id = self.places[at].id.clone();
+        self.note(|| format!("a storm around {id}"));
+        let wait = self.rng.between(10, 250) * MS;
+        self.push(wait, Ev::Strike);
     }
 
     /// A stop as the node's own: it asks for relief, and a little later it ends cleanly.
@@ -210,8 +255,7 @@ impl World {
         self.crash(place, if idle { End::Clean } else { End::Process }, 500)
     }
 
-    fn pause(&mut self) {
-        let place = self.rng.index(self.places.len());
+    fn pause(&mut self, place: usize) {
         if self.places[place].up && self.places[place].paused.is_none() {
             self.places[place].paused = Some(Default::default());
             let id = self.places[place].id.clone();
@@ -242,8 +286,7 @@ impl World {
     }
 
     /// One node loses all links to the others, one way or both; perhaps not to judges.
-    fn isolate(&mut self) {
-        let place = self.some_node();
+    fn isolate(&mut self, place: usize) {
         let (out, into) = [(true, true), (true, false), (false, true)][self.rng.index(3)];
         let all = if self.rng.chance(500) { self.places.len() } else { self.scenario.nodes };
         let id = self.places[place].id.clone();
