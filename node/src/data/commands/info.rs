@@ -116,7 +116,6 @@ impl Server {
         put("maxmemory_human", &human(self.core.config.memory_max_bytes));
         put("maxmemory_policy", &"noeviction");
         put("mem_not_committed", &self.core.outgoing.outstanding_bytes());
-        put("mem_allocator", &"mimalloc");
     }
 
     fn info_stats(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {
