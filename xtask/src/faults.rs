@@ -91,6 +91,9 @@ fn print(event: &Event) {
         event.pause_us / 1000,
         event.epochs
     );
+    if let Some(why) = &event.why {
+        println!("it was not replaced while it stood still:\n{why}");
+    }
 }
 
 fn judge(

@@ -65,7 +65,8 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { connect: Duration::from_millis(300), answer: Duration::from_secs(3) }
+        // A server answers NOACK after a second; who says nothing for longer stands still.
+        Self { connect: Duration::from_millis(300), answer: Duration::from_millis(1300) }
     }
 }
 
@@ -102,7 +103,10 @@ impl Client {
     /// Asks nodes, those known first, until one tells the routes; whether one did.
     pub fn refresh(&mut self) -> bool {
         let known: Vec<String> = self.masters.keys().chain(&self.seeds).cloned().collect();
-        for address in known {
+        // Each time another one is asked first, so that one who stands still holds up nobody twice.
+        self.turn += 1;
+        let first = self.turn % known.len().max(1);
+        for address in known[first..].iter().chain(&known[..first]).cloned().collect::<Vec<_>>() {
             let asked = Connection::open(&address, self.patience.connect, self.patience.connect);
             let Ok(mut connection) = asked else { continue };
             let Ok(frame) = connection.call(&[b"CLUSTER", b"SLOTS"]) else { continue };
@@ -163,6 +167,8 @@ impl Client {
                     continue;
                 }
                 Err(Trouble::Broken(why)) => {
+                    // Whoever fell silent may have been replaced; do not go there again unasked.
+                    self.refresh();
                     return (0, Answer::Unknown(format!("{address}: {why}")));
                 }
             };
@@ -221,6 +227,7 @@ impl Client {
             Ok(frames) => self.judge(frames),
             Err(trouble) => {
                 self.disconnect();
+                self.refresh();
                 Answer::Unknown(trouble.to_string())
             }
         }

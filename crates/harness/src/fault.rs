@@ -92,6 +92,8 @@ pub struct Event {
     pub pause_us: u64,
     /// Whether a master of a newer epoch has taken over.
     pub taken_over: bool,
+    /// What `cairn why` said while a frozen master had not been replaced.
+    pub why: Option<String>,
     /// How many epochs began until the cluster was whole again: the takeover, and one for each
     /// change of the members.
     pub epochs: u64,
@@ -116,6 +118,7 @@ pub fn inject(cluster: &mut Cluster, traffic: &Traffic, fault: Fault) -> Result<
     let victim = target.victim.as_str();
     let trouble = |what: String| Error::Node { node: victim.to_owned(), what };
     let at_us = traffic.now_us();
+    let mut why = None;
     match fault {
         Fault::KillMaster { .. } | Fault::KillGlobal => cluster.kill(victim, false)?,
         Fault::LoseMaster { .. } | Fault::LoseGlobal => {
@@ -125,6 +128,10 @@ pub fn inject(cluster: &mut Cluster, traffic: &Traffic, fault: Fault) -> Result<
         Fault::FreezeMaster { time, .. } => {
             cluster.freeze(victim)?;
             wait(time);
+            let group = target.group.as_deref();
+            if epoch(cluster, group).is_none_or(|now| now <= target.epoch) {
+                why = cluster.cairn(["why", group.unwrap_or("global")]).ok();
+            }
             cluster.thaw(victim)?;
         }
     }
@@ -153,7 +160,8 @@ pub fn inject(cluster: &mut Cluster, traffic: &Traffic, fault: Fault) -> Result<
         .filter_map(|range| traffic.pauses().longest(*range, at_us, at_us + PAUSE_BEGINS_US));
     let pause_us = pauses.max().unwrap_or(u64::MAX);
     let epochs = after.saturating_sub(target.epoch);
-    Ok(Event { fault, victim: target.victim, at_us, pause_us, taken_over: epochs > 0, epochs })
+    let taken_over = epochs > 0;
+    Ok(Event { fault, victim: target.victim, at_us, pause_us, taken_over, why, epochs })
 }
 
 fn aim(cluster: &Cluster, fault: Fault) -> Result<Target, Error> {
