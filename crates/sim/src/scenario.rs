@@ -109,7 +109,7 @@ fn faults(rng: &mut Rng) -> Faults {
         judge_crash: maybe(40),
         wish: maybe(60),
         switchover: maybe(30),
-        hint: maybe(20),
+        hint: maybe(60),
         storm: maybe(60),
         loss: maybe(60),
         repeat: maybe(60),

@@ -43,6 +43,8 @@ pub(crate) enum Ev {
     Fault,
     /// Whoever is master now is hit.
     Strike,
+    /// A place is cut off.
+    Isolate(usize),
     /// The planner looks around.
     Plan,
     /// A client does something.
@@ -71,6 +73,8 @@ pub(crate) struct World {
     witness: Witness,
     faults: Faults,
     asked: Asked,
+    /// Many messages linger until this time.
+    slow_until: u64,
     /// A chaotic wish, until this time.
     odd_wish: Option<(cairn_logic::replication::Change, u64)>,
     serial: u64,
@@ -102,6 +106,7 @@ impl World {
             witness: Witness::new(scenario.plane, record),
             faults: scenario.faults,
             asked,
+            slow_until: 0,
             odd_wish: None,
             serial: 0,
             incarnations: 100,
@@ -247,6 +252,12 @@ impl World {
             Ev::Keeper(ask) => self.keeper(ask),
             Ev::Fault => self.go_wrong(),
             Ev::Strike => self.strike(),
+            Ev::Isolate(place) => {
+                if self.calm.is_none() {
+                    self.isolate(place);
+                }
+                Ok(())
+            }
             Ev::Plan => self.plan(),
             Ev::Client => {
                 self.client();

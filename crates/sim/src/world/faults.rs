@@ -227,6 +227,12 @@ impl World {
         let master = self.witness.record().master.clone();
         let at = self.places.iter().position(|there| Some(&there.id) == master.as_ref());
         let Some(at) = at else { return };
+        if self.rng.chance(300) {
+            // Acknowledgements linger on the way, and then nothing gets through.
+            self.slow_until = self.now + self.rng.between(50, 200) * MS;
+            self.push(self.slow_until - self.now, Ev::Isolate(at));
+            return;
+        }
         let mut reached = self.rng.index(2);
         for other in (0..self.scenario.nodes).filter(|other| *other != at) {
             if reached > 0 && self.rng.chance(500) {
@@ -286,7 +292,7 @@ impl World {
     }
 
     /// One node loses all links to the others, one way or both; perhaps not to judges.
-    fn isolate(&mut self, place: usize) {
+    pub(super) fn isolate(&mut self, place: usize) {
         let (out, into) = [(true, true), (true, false), (false, true)][self.rng.index(3)];
         let all = if self.rng.chance(500) { self.places.len() } else { self.scenario.nodes };
         let id = self.places[place].id.clone();
@@ -384,10 +390,18 @@ impl World {
             false => JudgeInput::Hint(Hint::Gone(id)),
         };
         self.note(|| format!("judges hear {input:?}"));
-        for judge in self.judges() {
+        // What a hint says may be wrong; and the judges may not reach the master at all.
+        let deaf = !switch && self.rng.chance(600);
+        for judge in self.judges().into_iter().filter(|judge| *judge != node) {
+            if deaf {
+                self.cut(judge, node);
+            }
             let what = Local::Judge(Box::new(input.clone()));
             let after = self.latency();
             self.push(after, Ev::Local { place: judge, generation: None, what });
+        }
+        if deaf {
+            self.cut(KEEPER, node);
         }
     }
 }

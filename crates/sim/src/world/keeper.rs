@@ -1,7 +1,7 @@
 //! The keeper of a group's record: linearizable and durable, as the directory is.
 
 use super::network::KEEPER;
-use super::{Ev, MS, World};
+use super::{Ev, MS, US, World};
 use crate::place::{Local, Purpose};
 use cairn_host::Event;
 use cairn_logic::arbiter::{Founding, Operation};
@@ -37,7 +37,8 @@ impl World {
     /// Sends a compare-and-swap to the keeper; it may be lost on the way.
     pub(super) fn swap(&mut self, place: usize, by_judge: bool, expected: Version, record: Record) {
         if self.links.works(place, KEEPER) && !self.rng.chance(self.faults.loss) {
-            let after = self.latency();
+            // A change of the directory is flushed on every machine of the global plane.
+            let after = self.latency() + self.rng.between(300, 12_000) * US;
             let record = Box::new(record);
             self.push(after, Ev::Keeper(Ask::Swap { place, by_judge, expected, record }));
         } else if by_judge {

@@ -34,7 +34,8 @@ impl Links {
 impl World {
     /// How long a message takes now.
     pub(crate) fn latency(&mut self) -> u64 {
-        if self.rng.chance(self.faults.delay) {
+        let slow = if self.now < self.slow_until { 300 } else { 0 };
+        if self.rng.chance(self.faults.delay.max(slow)) {
             return self.rng.between(1, 400) * MS;
         }
         self.rng.between(40, 700) * US
