@@ -162,7 +162,8 @@ impl Data {
         if self.admission != Some(Admission::Open) || self.waiting.len() >= WAITING_MAX {
             return Ok(None);
         }
-        let (count, authority) = (1 + u32::from(serial % 3 == 0), serial % 11 == 0);
+        let (count, authority) =
+            (1 + u32::from(serial.is_multiple_of(3)), serial.is_multiple_of(11));
         let batch = self.append(epoch, count, authority, false, unique_body(serial), unix_ms);
         if let Some(copy) = self.applied.0 {
             if broken(Mutant::AnswerAtAppend) {

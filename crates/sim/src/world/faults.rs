@@ -124,6 +124,9 @@ impl World {
         }
         self.push(20 * MS, Ev::Fault);
         let f = self.faults;
+        if self.rng.below(5000) < f.storm {
+            self.storm();
+        }
         let mut due = |rate: u64| self.rng.below(5000) < rate;
         let [process, machine, clean, pause, cut, isolate, disk, wipe, judge, wish, switch, hint] =
             [

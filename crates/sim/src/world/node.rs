@@ -28,7 +28,7 @@ impl World {
                 let Some(process) = &mut self.places[place].process else { return Ok(()) };
                 let made = process.data.hear(command, unix_ms, &self.witness, &folder)?;
                 if let Some(word) = made {
-                    self.to_control(place, word);
+                    self.tell_control(place, word);
                 }
                 self.release(place)
             }
@@ -181,7 +181,7 @@ impl World {
     }
 
     /// The control loop hears from the data thread a little later, in order.
-    fn to_control(&mut self, place: usize, word: ToControl) {
+    fn tell_control(&mut self, place: usize, word: ToControl) {
         let wait = self.rng.between(5, 300) * US;
         let now = self.now;
         let Some(process) = &mut self.places[place].process else { return };
@@ -198,7 +198,7 @@ impl World {
             ClientOp::Write => {
                 let made = process.data.write(self.serial, unix_ms, &mut self.witness)?;
                 if let Some(batch) = made {
-                    self.to_control(place, ToControl::Appended(batch));
+                    self.tell_control(place, ToControl::Appended(batch));
                 }
             }
             ClientOp::Read { began } => {
