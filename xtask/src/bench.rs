@@ -6,7 +6,7 @@ mod data_plane;
 mod global_plane;
 mod load;
 mod report;
-mod server;
+pub mod server;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -4,13 +4,17 @@
 //! only if its bars (`xtask/bars.toml`) hold.
 
 pub mod bench;
+pub mod codegen;
 pub mod demo;
 pub mod faults;
+pub mod idle;
+pub mod interop;
 pub mod packages;
 pub mod product;
 pub mod real_data;
 pub mod run;
 pub mod setup;
+pub mod simulate;
 pub mod test;
 pub mod tidy;
 pub mod traffic;
@@ -45,6 +49,16 @@ enum Task {
     Faults(faults::Args),
     /// Measure ours against the best peer
     Bench(bench::Args),
+    /// Use a cluster with stock clients of Redis and etcd
+    Interop,
+    /// Measure what an unused cluster costs
+    Idle(idle::Args),
+    /// Write what is generated from the code, or check that it is fresh
+    Codegen(codegen::Args),
+    /// Run simulated clusters by seed: --seeds N, --from S, --seed S, --trace
+    Sim(simulate::Args),
+    /// Break each rule of the decision code and see that the simulator notices
+    Mutants(simulate::Args),
     /// Put clients to work against any cluster and judge what they saw
     Traffic(traffic::Args),
 }
@@ -71,6 +85,11 @@ fn perform(task: Task) -> Result<bool> {
         Task::RealData(args) => real_data::run(&args),
         Task::Faults(args) => faults::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Interop => interop::run(),
+        Task::Idle(args) => idle::run(&args),
+        Task::Codegen(args) => codegen::run(&args),
+        Task::Sim(args) => simulate::run("sim", &args),
+        Task::Mutants(args) => simulate::run("mutants", &args),
         Task::Traffic(args) => traffic::run(&args),
     }
 }

@@ -46,11 +46,15 @@ const fn tests(name: &'static str, arguments: &'static [&'static str]) -> Stage 
     Stage { name, counted: true, program: "cargo", arguments }
 }
 
-const STAGES: [Stage; 4] = [
+const STAGES: [Stage; 8] = [
     stage("fmt", &["fmt", "--all", "--check"]),
     stage("tidy", &["xtask", "tidy"]),
+    stage("codegen", &["xtask", "codegen", "--check"]),
     stage("clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
     tests("tests", &["test", "--workspace", "--no-fail-fast"]),
+    stage("sim", &["xtask", "sim", "--seeds", "100"]),
+    stage("interop", &["xtask", "interop"]),
+    stage("faults", &["xtask", "faults", "--quick"]),
 ];
 
 /// Runs the chosen stages; whether all of them passed.

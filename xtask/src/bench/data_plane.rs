@@ -7,7 +7,7 @@ use cairn_harness::cluster::Cluster;
 
 use super::load::{Load, Mix};
 use super::report::{Row, finish};
-use super::server::{Measured, Peer, Server};
+use super::server::{Measured, Peer, Server, rss_bytes};
 use super::{Pace, scratch};
 use crate::product;
 use crate::run::{command, read};
@@ -192,9 +192,9 @@ fn measure(server: &Server, mix: Mix, pipeline: usize, pace: Pace) -> Result<Mea
 fn memory(pace: Pace, peer: &Server, ours: &Server) -> Result<Vec<Row>> {
     let mut row = Row::new("p6", "P6 memory: RSS bytes per key of 16+64 B", false);
     let cost = |server: &Server| -> Result<f64> {
-        let before = server.rss_bytes()?;
+        let before = rss_bytes(server.pid)?;
         server.fill(pace.memory_keys, VALUE_BYTES)?;
-        let grown = server.rss_bytes()?.saturating_sub(before);
+        let grown = rss_bytes(server.pid)?.saturating_sub(before);
         server.ask(&[b"FLUSHALL"])?;
         Ok(grown as f64 / pace.memory_keys as f64)
     };

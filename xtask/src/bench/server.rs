@@ -109,18 +109,6 @@ impl Server {
         field(&stats, "total_commands_processed:").context("INFO counts no commands")
     }
 
-    /// Bytes of memory that the process holds.
-    ///
-    /// # Errors
-    /// If the process is gone.
-    pub fn rss_bytes(&self) -> Result<u64> {
-        let path = format!("/proc/{}/status", self.pid);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let kib = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = kib.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        Ok(kib.context("no VmRSS")? * 1024)
-    }
-
     /// One section of `INFO`.
     ///
     /// # Errors
@@ -166,6 +154,18 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     let (_, rest) = text.rsplit_once(')').context("no name in /proc/pid/stat")?;
     let fields: Vec<f64> = rest.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
     Ok(fields.iter().sum::<f64>() / TICKS_PER_SECOND)
+}
+
+/// Bytes of memory that a process holds.
+///
+/// # Errors
+/// If the process is gone.
+pub fn rss_bytes(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = kib.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kib.context("no VmRSS")? * 1024)
 }
 
 /// A process of a peer, ended when this is dropped.
