@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cairn_logic::arbiter::{
     Operation, Outcome, Patience, Proposer, ProposerEffect, Reply, Request, Seat, Token,
 };
-use cairn_logic::ids::{Life, NodeId};
+use cairn_logic::ids::{Incarnation, Life, NodeId};
 use cairn_logic::time::Duration;
 use cairn_wire::peer::pb;
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ pub struct Arbiter {
     addresses: BTreeMap<NodeId, String>,
     channels: BTreeMap<NodeId, tonic::transport::Channel>,
     replies: mpsc::Sender<Replied>,
+    /// The folder behind each acceptor's name, as it last proved itself.
+    seen: BTreeMap<NodeId, Incarnation>,
     next: Token,
     effects: Vec<ProposerEffect>,
 }
@@ -50,8 +52,8 @@ impl Arbiter {
         let seeds = addresses.keys().cloned().collect();
         let me = identity.me.id.clone();
         let proposer = Proposer::new(me, life, seeds, Patience::default());
-        let (channels, effects) = (BTreeMap::new(), Vec::new());
-        Self { proposer, identity, local, addresses, channels, replies, next: 0, effects }
+        let (channels, seen, effects) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Self { proposer, identity, local, addresses, channels, replies, seen, next: 0, effects }
     }
 
     /// Begins an operation; its outcome comes from one of the next calls under the number given.
@@ -72,9 +74,21 @@ impl Arbiter {
         if let Some(channel) = replied.channel {
             self.channels.insert(replied.from.id.clone(), channel);
         }
+        self.seen.insert(replied.from.id.clone(), replied.from.incarnation);
         let now = clock::now();
         self.proposer.reply(now, &replied.from, replied.reply, &mut self.effects);
         self.perform()
+    }
+
+    /// An acceptor that answers with another folder than the one that counts: it lost its own and
+    /// is to be replaced by the new one. Nothing while another replacement is unsettled.
+    pub fn lost_seat(&self) -> Option<(NodeId, Seat)> {
+        let roster = self.proposer.roster().filter(|roster| roster.former.is_none())?;
+        roster.seats.iter().find_map(|seat| {
+            let incarnation = *self.seen.get(&seat.id)?;
+            let new = Seat { id: seat.id.clone(), incarnation };
+            (incarnation != seat.incarnation).then(|| (seat.id.clone(), new))
+        })
     }
 
     fn perform(&mut self) -> Vec<(Token, Outcome)> {

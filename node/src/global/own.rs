@@ -1,7 +1,7 @@
 //! This plane's own replica, its judge on this node, and the arbiter.
 
 use super::arbiter::Replied;
-use super::courts::{self};
+use super::courts;
 use super::lines::Ordered;
 use super::role::{ArbiterWish, Role};
 use crate::clock;
@@ -12,8 +12,12 @@ use cairn_logic::judge::{JudgeEffect, JudgeInput};
 use cairn_logic::message::{Answer, Order};
 use cairn_logic::record::{Member, Record, Role as MemberRole};
 use cairn_logic::replication::Change;
+use cairn_logic::time::Duration;
 use cairn_wire::peer::control::{self, Instruction};
 use cairn_wire::peer::pb;
+
+/// How often a sitting master looks at the acceptors.
+const SEATS_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Role {
     pub(super) fn timing(&self) -> cairn_logic::timing::Timing {
@@ -66,6 +70,18 @@ impl Role {
         if !reading {
             self.read_at = clock::now();
             self.ask_arbiter(Operation::Read, ArbiterWish::Read);
+        }
+    }
+
+    /// Puts the new folder of an acceptor that lost its old one in that one's place; only the
+    /// sitting master may, and one at a time.
+    pub(super) fn tend_acceptors(&mut self) {
+        let idle = self.wishes.is_empty();
+        if let Some((out, seat)) = self.arbiter.lost_seat().filter(|_| idle) {
+            tracing::warn!(acceptor = %out, incarnation = %seat.incarnation, "replacing an acceptor");
+            self.ask_arbiter(Operation::Replace { out, seat }, ArbiterWish::Master);
+        } else if clock::now().since(self.read_at) >= SEATS_INTERVAL {
+            self.read_record();
         }
     }
 

@@ -416,6 +416,7 @@ impl Role {
                 self.planned_at = now;
                 self.plan();
                 self.tend_members();
+                self.tend_acceptors();
             }
             self.reserve();
         }
@@ -455,12 +456,17 @@ impl Role {
     }
 
     /// Whom the others may take for master, and what etcd's clients are told.
-    /// Asks to be relieved of mastership; true once there is none, or nobody could follow.
+    /// Asks to be relieved of mastership; true once another node masters, or nobody could follow.
+    /// Until then this node stays: its copy may be needed for the handing over.
     pub(super) fn is_relieved(&mut self) -> bool {
-        let alone = self.record.as_ref().is_none_or(|record| record.members.len() < 2);
         self.event(Event::Relief(Some(Relief::Stopping)));
         self.reported = Instant::ZERO;
         self.tick();
-        alone || !matches!(self.host.replica().position(), Position::Master(_))
+        self.read_record();
+        let me = &self.boot.identity.me.id;
+        self.record.as_ref().is_none_or(|record| {
+            let alone = record.members.len() < 2;
+            alone || (!record.open && record.master.as_ref() != Some(me))
+        })
     }
 }

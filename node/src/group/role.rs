@@ -352,12 +352,17 @@ impl Role {
         });
     }
 
-    /// Asks to be relieved of mastership; true once there is none.
+    /// Asks to be relieved of mastership; true once another node masters, or nobody could follow.
+    /// Until then this node stays: its copy may be needed for the handing over.
     pub(super) fn is_relieved(&mut self) -> bool {
         self.event(Event::Relief(Some(Relief::Stopping)));
         self.report(clock::now());
-        let position = self.host.as_ref().map(|host| host.replica().position());
-        !matches!(position, Some(Position::Master(_)))
+        let me = &self.boot.identity.me.id;
+        let record = self.host.as_ref().and_then(|host| host.replica().record());
+        record.is_none_or(|record| {
+            let alone = record.members.len() < 2;
+            alone || (!record.open && record.master.as_ref() != Some(me))
+        })
     }
 }
 
