@@ -6,6 +6,7 @@ use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::Record;
 use cairn_settings::directory_keys as keys;
 use keys::{Alive, Claim, ClusterInfo, KeyspaceConfig, NodeInfo, SlotOwners};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// One changed key; no value: it was deleted.
@@ -34,28 +35,36 @@ pub struct View {
     pub groups: BTreeMap<GroupId, Record>,
     /// Slots by keyspace.
     pub slots: BTreeMap<String, SlotOwners>,
-    versions: BTreeMap<Vec<u8>, u64>,
+    /// Everything as it was read: values and versions.
+    raw: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
+}
+
+/// The view on disk.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    revision: u64,
+    keys: Vec<(String, String, u64)>,
 }
 
 impl View {
     /// The version of a key, 0 if it is absent: what a Txn compares.
     #[must_use]
     pub fn version(&self, key: &str) -> u64 {
-        self.versions.get(key.as_bytes()).copied().unwrap_or(0)
+        self.raw.get(key.as_bytes()).map_or(0, |(_, version)| *version)
     }
 
     /// Takes one change. A value that cannot be read is logged and treated as absent.
     pub fn change(&mut self, changed: &Changed) {
         match &changed.value {
             Some((value, version)) => {
-                self.versions.insert(changed.key.clone(), *version);
+                self.raw.insert(changed.key.clone(), (value.clone(), *version));
                 if let Err(error) = self.put(&changed.key, value) {
                     let key = String::from_utf8_lossy(&changed.key).into_owned();
                     tracing::error!(%error, key, "unreadable value in the directory");
                 }
             }
             None => {
-                self.versions.remove(&changed.key);
+                self.raw.remove(&changed.key);
                 self.delete(&changed.key);
             }
         }
@@ -92,6 +101,31 @@ impl View {
         }
     }
 
+    /// The view as bytes, for a file: a restarted node knows its routes while the directory is
+    /// away. Signs of life are left out: they say nothing later.
+    #[must_use]
+    pub fn store(&self) -> Vec<u8> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let lasting = self.raw.iter().filter(|(key, _)| !key.starts_with(keys::ALIVE.as_bytes()));
+        let keys = lasting.map(|(key, (value, version))| (text(key), text(value), *version));
+        let stored = Stored { revision: self.revision, keys: keys.collect() };
+        serde_json::to_vec(&stored).expect("a view is plain data")
+    }
+
+    /// The view that [`View::store`] wrote; an empty one if the bytes are not that.
+    #[must_use]
+    pub fn restore(bytes: &[u8]) -> Self {
+        let mut view = Self::default();
+        if let Ok(stored) = serde_json::from_slice::<Stored>(bytes) {
+            for (key, value, version) in stored.keys {
+                let value = Some((value.into_bytes(), version));
+                view.change(&Changed { key: key.into_bytes(), value });
+            }
+            view.revision = stored.revision;
+        }
+        view
+    }
+
     /// Whether the registered folder of `id` is the one whose lease lives.
     #[must_use]
     pub fn is_alive(&self, id: &NodeId) -> bool {
@@ -113,5 +147,35 @@ impl View {
     #[must_use]
     pub fn keyspace_of(group: &GroupId) -> Option<&str> {
         group.as_str().rsplit_once('-').map(|(keyspace, _)| keyspace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(view: &mut View, key: &str, value: &[u8]) {
+        let value = Some((value.to_vec(), 3));
+        view.change(&Changed { key: key.as_bytes().to_vec(), value });
+    }
+
+    #[test]
+    fn a_stored_view_comes_back_without_signs_of_life() {
+        let mut view = View { revision: 9, ..View::default() };
+        put(&mut view, "/cairn/cluster", br#"{"uid":"c0ffee00","format":1}"#);
+        put(&mut view, "/cairn/alive/a", br#"{"incarnation":1,"life":1}"#);
+        assert_eq!(view.alive.len(), 1);
+        let back = View::restore(&view.store());
+        assert_eq!(back.cluster, view.cluster);
+        assert_eq!((back.revision, back.version("/cairn/cluster")), (9, 3));
+        assert!(back.alive.is_empty());
+    }
+
+    #[test]
+    fn torn_bytes_are_an_empty_view_and_an_unreadable_value_is_absent() {
+        assert_eq!(View::restore(b"{\"revision\":").revision, 0);
+        let mut view = View::default();
+        put(&mut view, "/cairn/cluster", b"{}");
+        assert!(view.cluster.is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! The control loop's state and what it does with each thing that happens.
 
+use super::cache::Cache;
 use super::world::{GroupWorld, answers_of};
 use super::{claim, routes};
 use crate::boot::Boot;
@@ -38,6 +39,7 @@ pub struct Role {
     pub(super) host: Option<Host<GroupWorld>>,
     pub(super) group: Option<GroupId>,
     pub(super) view: View,
+    pub(super) cache: Cache,
     pub(super) events: mpsc::UnboundedSender<Event>,
     pub(super) inbox: mpsc::Sender<Inbound>,
     pub(super) asks: mpsc::Sender<Ask>,
@@ -56,6 +58,8 @@ impl Role {
     pub(super) fn resume(&mut self) -> Result<()> {
         if let Some(group) = claim::read(&self.boot.folder)? {
             self.join(group)?;
+            // As the directory was when it was last seen: enough to serve what may be old.
+            self.use_view()?;
         } else {
             self.data.borrow_mut().send(ToData::Loading(false));
             self.loading = false;
@@ -215,6 +219,11 @@ impl Role {
             self.view.change(key);
         }
         self.view.revision = revision;
+        self.cache.changed();
+        self.use_view()
+    }
+
+    fn use_view(&mut self) -> Result<()> {
         for (id, info) in &self.view.nodes {
             let addresses = &info.addresses;
             let (peer, heartbeat) = (addresses.peer.clone(), addresses.heartbeat.clone());
@@ -280,6 +289,7 @@ impl Role {
     pub(super) fn tick(&mut self) {
         self.event(Event::Tick);
         let now = clock::now();
+        self.cache.tick(&self.view);
         self.end_loading();
         let Some(host) = &self.host else { return };
         let silence = host.replica().report(now).master_silence;

@@ -1,5 +1,6 @@
 //! Starts the data thread, the ports and the line to the global plane; then the control loop.
 
+use super::cache::Cache;
 use super::role::Role;
 use crate::boot::{self, Boot};
 use crate::clock;
@@ -8,7 +9,6 @@ use crate::data::{Options, start};
 use crate::follow::{self, Follow, Heard};
 use crate::peer::links::AddressBook;
 use crate::peer::{self, Inbound};
-use crate::view::View;
 use anyhow::{Context, Result};
 use cairn_host::Event;
 use cairn_logic::ids::Version;
@@ -90,11 +90,13 @@ pub async fn run(boot: Boot) -> Result<()> {
         let routes = peer::peer_routes(&boot.identity, inbox.clone());
         peer::spawn(&boot.identity, listener, routes);
     }
+    let (cache, view) = Cache::open(&boot.folder)?;
     let mut role = Role {
         data: Rc::new(RefCell::new(data.link)),
         host: None,
         group: None,
-        view: View::default(),
+        view,
+        cache,
         events,
         inbox,
         asks,
