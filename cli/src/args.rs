@@ -53,7 +53,7 @@ pub enum Command {
     },
     /// Hand the mastership of a group to another member, without losing anything.
     #[command(after_help = "Examples:\n  cairn failover tweets-0\n  \
-        cairn failover tweets-0 --to tweets-0-2\n  cairn failover global")]
+        cairn failover tweets-0 --to tweets-0-2")]
     Failover {
         /// The group, or `global` for the global plane.
         group: String,

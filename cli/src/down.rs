@@ -1,6 +1,7 @@
 //! `cairn down`: stops a cluster; its data stays unless a person says otherwise.
 
 use crate::folder::Folder;
+use crate::print;
 use crate::process::Identity;
 use crate::supervise::control::{self, Reply, Request};
 use crate::supervise::{GRACE, Processes};
@@ -21,18 +22,21 @@ pub async fn down(folder: &Folder, purge: bool, yes: bool) -> Result<()> {
             for line in &killed {
                 eprintln!("{line}");
             }
-            println!("cluster {} is stopped", state.name);
+            print::line(format_args!("cluster {} is stopped", state.name));
         }
         Some(other) => bail!("the supervisor gave an unexpected answer: {other:?}"),
         None => without_supervisor(folder, &state.name).await?,
     }
+    wait_for_lock(folder).await?;
     if purge {
-        wait_for_lock(folder).await?;
         let path = folder.path();
         std::fs::remove_dir_all(path).with_context(|| format!("cannot remove {path:?}"))?;
-        println!("{path:?} is deleted");
+        print::line(format_args!("{path:?} is deleted"));
     } else {
-        println!("the data stays in {:?}; `cairn up` starts it again", folder.path());
+        print::line(format_args!(
+            "the data stays in {:?}; `cairn up` starts it again",
+            folder.path()
+        ));
     }
     Ok(())
 }
@@ -40,7 +44,7 @@ pub async fn down(folder: &Folder, purge: bool, yes: bool) -> Result<()> {
 /// Stops nodes that an earlier supervisor left behind, if any.
 async fn without_supervisor(folder: &Folder, name: &str) -> Result<()> {
     let Some(processes) = Processes::load(folder)? else {
-        println!("cluster {name} was not up");
+        print::line(format_args!("cluster {name} was not up"));
         return Ok(());
     };
     if processes.supervisor.is_alive() {
@@ -51,7 +55,7 @@ async fn without_supervisor(folder: &Folder, name: &str) -> Result<()> {
     }
     let left: Vec<Identity> = processes.alive().map(|(_, identity)| identity.clone()).collect();
     if left.is_empty() {
-        println!("cluster {name} was not up");
+        print::line(format_args!("cluster {name} was not up"));
         return Ok(());
     }
     for node in &left {
@@ -66,7 +70,7 @@ async fn without_supervisor(folder: &Folder, name: &str) -> Result<()> {
         eprintln!("process {} did not stop and is killed", node.pid);
         node.signal(Signal::KILL)?;
     }
-    println!("{} nodes that had no supervisor are stopped", left.len());
+    print::line(format_args!("{} nodes that had no supervisor are stopped", left.len()));
     Ok(())
 }
 

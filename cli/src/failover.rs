@@ -2,6 +2,7 @@
 
 use crate::folder::Folder;
 use crate::plane::Plane;
+use crate::print;
 use crate::view::View;
 use anyhow::{Result, bail};
 use cairn_logic::ids::GroupId;
@@ -28,20 +29,23 @@ pub async fn failover(
         bail!("group {group} has no master to hand over from; see `cairn why {group}`");
     };
     if to == Some(before.1.as_str()) {
-        println!("{group}: {} is master already (epoch {})", before.1, before.0);
+        print::line(format_args!("{group}: {} is master already (epoch {})", before.1, before.0));
         return Ok(());
     }
     let wish = Switchover { group: group.to_owned(), target: to.unwrap_or_default().to_owned() };
     let began = Instant::now();
     for line in plane.wish(Body::Switchover(wish)).await? {
-        println!("{line}");
+        print::line(format_args!("{line}"));
     }
     let until = began + Duration::from_secs(timeout_sec);
     loop {
         if let Ok(Some((epoch, master))) = mastership(folder, &plane, group).await {
             if epoch > before.0 && master != before.1 {
                 let ms = began.elapsed().as_millis();
-                println!("{group}: {} → {master}, epoch {} → {epoch}, {ms} ms", before.1, before.0);
+                print::line(format_args!(
+                    "{group}: {} → {master}, epoch {} → {epoch}, {ms} ms",
+                    before.1, before.0
+                ));
                 return match to {
                     Some(to) if to != master => bail!("{master} became master, not {to}"),
                     _ => Ok(()),
@@ -79,22 +83,24 @@ pub async fn why(folder: &Folder, group: &str) -> Result<()> {
     let plane = Arc::new(Plane::of(folder, &state)?);
     let view = View::take(folder, &plane).await?;
     match view.master_of(group) {
-        Some((epoch, master)) => println!("{group}: {master} is master in epoch {epoch}"),
-        None => println!("{group}: no master says that it serves"),
+        Some((epoch, master)) => {
+            print::line(format_args!("{group}: {master} is master in epoch {epoch}"))
+        }
+        None => print::line(format_args!("{group}: no master says that it serves")),
     }
     match plane.wish(Body::Why(Why { group: group.to_owned() })).await {
-        Ok(lines) => lines.iter().for_each(|line| println!("judge: {line}")),
-        Err(error) => println!("judge: not reached: {error:#}"),
+        Ok(lines) => lines.iter().for_each(|line| print::line(format_args!("judge: {line}"))),
+        Err(error) => print::line(format_args!("judge: not reached: {error:#}")),
     }
     for node in &state.nodes {
         let Some(log) = view.log(&node.id, group) else {
             if !view.nodes.contains_key(&node.id) && view.belongs(&node.id, group) {
-                println!("{}: does not answer", node.id);
+                print::line(format_args!("{}: does not answer", node.id));
             }
             continue;
         };
         let (last, sealed) = (log.last.unwrap_or_default(), log.sealed);
-        println!(
+        print::line(format_args!(
             "{}: {}, last {}/{}, committed {}, sealed {sealed}{}, silence {} ms",
             node.id,
             crate::status::position(log),
@@ -103,9 +109,9 @@ pub async fn why(folder: &Folder, group: &str) -> Result<()> {
             log.committed,
             if log.intact { "" } else { ", not intact" },
             log.master_silence_ms,
-        );
+        ));
         for line in &log.waiting {
-            println!("{}: waits: {line}", node.id);
+            print::line(format_args!("{}: waits: {line}", node.id));
         }
     }
     Ok(())

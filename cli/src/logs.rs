@@ -39,9 +39,11 @@ pub async fn print(path: &Path, count: usize, follow: bool) -> Result<()> {
     if !lines.is_empty() {
         writeln!(out, "{lines}").context("cannot print")?;
     }
+    let stop = crate::signals::stop();
+    tokio::pin!(stop);
     while follow {
         tokio::select! {
-            () = crate::signals::stop() => return Ok(()),
+            () = &mut stop => return Ok(()),
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         at = print_new(path, at, &mut out).with_context(|| format!("cannot read log {path:?}"))?;

@@ -1,7 +1,8 @@
 //! The cairn command: run a cluster of local processes, look at it, move it.
 //!
-//! Under the name `kubectl-cairn` the same program is `kubectl cairn`. Each sub-command is a module;
-//! [`folder`] is what they share on disk, [`plane`] how they call nodes, [`view`] what they see.
+//! Under the name `kubectl-cairn` the same program is `kubectl cairn`. Each sub-command is a
+//! module; [`folder`] is what they share on disk, [`plane`] how they call nodes, [`view`] what they
+//! see.
 
 mod args;
 mod down;
@@ -12,6 +13,7 @@ mod logs;
 mod manifest;
 mod plane;
 mod ports;
+mod print;
 mod process;
 mod signals;
 mod status;
@@ -84,7 +86,7 @@ async fn run(cli: Cli) -> Result<()> {
 async fn tell(folder: &Folder, node: &str, request: impl Fn(String) -> Request) -> Result<()> {
     folder.state()?.node(node)?;
     let done = order(folder, &request(node.to_owned())).await?;
-    println!("{node}: {done}");
+    print::line(format_args!("{node}: {done}"));
     Ok(())
 }
 

@@ -57,7 +57,7 @@ impl Plane {
             .with_context(|| format!("{address} is no address"))?
             .connect_timeout(CONNECT_TIMEOUT);
         let channel = endpoint.connect().await;
-        channel.with_context(|| format!("cannot reach {address}"))
+        channel.map_err(|error| anyhow::anyhow!("cannot reach {address}: {}", root(&error)))
     }
 
     /// A request with proof of the secret, for the node `target` or for whoever answers (empty).
@@ -182,6 +182,15 @@ impl Plane {
         }
         bail!("{key} is changed by others all the time")
     }
+}
+
+/// The last cause: each one above it says the same in other words.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
 }
 
 fn rank(reply: &pb::WhereReply) -> (u64, bool) {

@@ -3,6 +3,7 @@
 use crate::args::Output;
 use crate::folder::{ClusterState, Folder, LocalNode};
 use crate::plane::Plane;
+use crate::print;
 use crate::supervise::Run;
 use crate::view::View;
 use anyhow::{Context, Result};
@@ -21,9 +22,9 @@ pub async fn status(folder: &Folder, output: Output) -> Result<()> {
     match output {
         Output::Json => {
             let text = serde_json::to_string_pretty(&report).context("cannot encode")?;
-            println!("{text}");
+            print::line(format_args!("{text}"));
         }
-        Output::Table => print!("{}", report.tables()),
+        Output::Table => print::text(&report.tables()),
     }
     Ok(())
 }
@@ -218,7 +219,7 @@ impl LogReport {
         Self {
             group: log.group.clone(),
             position: position(log),
-            epoch: log.position.unwrap_or_default().epoch,
+            epoch: epoch(log),
             last_epoch: last.epoch,
             last_offset: last.offset,
             committed: log.committed,
@@ -324,6 +325,15 @@ pub fn position(log: &pb::LogStatus) -> &'static str {
         pb::PositionKind::Learner => "learner",
         pb::PositionKind::Elect => "elect",
         pb::PositionKind::Master => "master",
+    }
+}
+
+/// The epoch a node is in: its own as master or elect, else that of the last entry it follows.
+fn epoch(log: &pb::LogStatus) -> u64 {
+    let own = log.position.unwrap_or_default();
+    match own.kind() {
+        pb::PositionKind::Master | pb::PositionKind::Elect => own.epoch,
+        _ => log.last.unwrap_or_default().epoch,
     }
 }
 

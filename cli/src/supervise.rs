@@ -142,24 +142,23 @@ impl Supervisor {
             let task = node::Task::new(&self.folder, &self.state, node, self.table.clone());
             tasks.spawn(task.run(receiver));
         }
+        let (arrived, mut requests) = mpsc::channel(16);
+        let doors = control::serve(self.listener, arrived);
         let logs = logs::watch(self.folder.clone(), &self.state);
-        tokio::pin!(stop, logs);
+        tokio::pin!(stop, logs, doors);
         let asked = loop {
             tokio::select! {
                 () = &mut stop => break None,
                 () = &mut logs => {}
-                accepted = self.listener.accept() => {
-                    let Ok((stream, _)) = accepted else { continue };
-                    match control::receive(stream).await {
-                        Ok((Request::Down, answer)) => break Some(answer),
-                        Ok((request, answer)) => {
-                            let (orders, table) = (orders.clone(), self.table.clone());
-                            tokio::spawn(async move {
-                                answer.send(&perform(request, &orders, &table).await).await;
-                            });
-                        }
-                        Err(error) => eprintln!("cairn supervisor: {error:#}"),
+                () = &mut doors => {}
+                Some((request, answer)) = requests.recv() => {
+                    if request == Request::Down {
+                        break Some(answer);
                     }
+                    let (orders, table) = (orders.clone(), self.table.clone());
+                    tokio::spawn(async move {
+                        answer.send(&perform(request, &orders, &table).await).await;
+                    });
                 }
             }
         };

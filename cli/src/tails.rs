@@ -1,6 +1,7 @@
 //! `cairn tails`: what was cut from logs and kept aside until a person removes it.
 
 use crate::folder::Folder;
+use crate::print;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
@@ -21,11 +22,14 @@ pub fn tails(folder: &Folder) -> Result<()> {
         }
     }
     if found.is_empty() {
-        println!("no tails: nothing was cut from any log");
+        print::line(format_args!("no tails: nothing was cut from any log"));
         return Ok(());
     }
-    print!("{}", crate::status::table(&["NODE", "GROUP", "BYTES", "FILE"], &found));
-    println!("under {:?}; remove a file when you need it no more", folder.path().join("data"));
+    print::text(&crate::status::table(&["NODE", "GROUP", "BYTES", "FILE"], &found));
+    print::line(format_args!(
+        "under {:?}; remove a file when you need it no more",
+        folder.path().join("data")
+    ));
     Ok(())
 }
 

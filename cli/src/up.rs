@@ -7,6 +7,7 @@ use crate::folder::{ClusterState, Folder};
 use crate::founding::found;
 use crate::logs::last_lines;
 use crate::plane::Plane;
+use crate::print;
 use crate::supervise::control::{self, Reply, Request};
 use crate::supervise::{Process, Run, Supervisor};
 use crate::view::{View, answers_clients};
@@ -53,7 +54,9 @@ async fn in_foreground(
     }));
     let work = async {
         bring_up(folder, state, plan, until).await?;
-        println!("\nRunning in the foreground: Ctrl-C stops the cluster gracefully.");
+        print::line(format_args!(
+            "\nRunning in the foreground: Ctrl-C stops the cluster gracefully."
+        ));
         std::future::pending::<Result<()>>().await
     };
     let outcome = tokio::select! {
@@ -72,7 +75,7 @@ fn report(killed: Result<Vec<String>>) -> Result<()> {
     for line in &killed {
         eprintln!("{line}");
     }
-    println!("stopped; the data stays.");
+    print::line(format_args!("stopped; the data stays."));
     Ok(())
 }
 
@@ -124,7 +127,11 @@ async fn bring_up(
         view = served(folder, &state, &plane, until) => view?,
         error = crashes(folder) => return Err(error),
     };
-    println!("cluster {} is up after {:.1} s", state.name, began.elapsed().as_secs_f64());
+    print::line(format_args!(
+        "cluster {} is up after {:.1} s",
+        state.name,
+        began.elapsed().as_secs_f64()
+    ));
     print_endpoints(&state, &view);
     Ok(())
 }
@@ -221,9 +228,9 @@ fn print_endpoints(state: &ClusterState, view: &View) {
                 .filter_map(|id| state.node(id.as_str()).ok())
                 .collect();
             let list = addresses(masters, Port::Client);
-            println!("redis  {name}  {list}  ({owned} slots served)");
+            print::line(format_args!("redis  {name}  {list}  ({owned} slots served)"));
         }
     }
     let global = state.nodes.iter().filter(|n| n.role == NodeRole::Global).collect();
-    println!("etcd   {}", addresses(global, Port::Etcd));
+    print::line(format_args!("etcd   {}", addresses(global, Port::Etcd)));
 }

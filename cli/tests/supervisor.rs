@@ -137,12 +137,12 @@ fn a_killed_node_comes_back_and_a_stopped_one_does_not() {
     pause(Duration::from_millis(600));
     assert_eq!(local.process("t-0-0")["run"], "stopped");
     assert!(local.done(&["start", "t-0-0"]).contains("started"));
-    eventually("it runs", || local.pid("t-0-0").is_some());
+    let log = || fs::read_to_string(local.log("t-0-0")).unwrap_or_default();
+    eventually("it ran three times", || log() == "started data\n".repeat(3));
     local.done(&["kill", "t-0-0", "--stay-down"]);
     pause(Duration::from_millis(600));
     assert_eq!(local.process("t-0-0")["run"], "stopped");
-    let log = fs::read_to_string(local.log("t-0-0")).unwrap();
-    assert_eq!(log, "started data\n".repeat(3));
+    assert_eq!(log(), "started data\n".repeat(3));
 }
 
 #[test]

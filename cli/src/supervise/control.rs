@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 
 /// The longest line, in bytes.
 const LINE_BYTES_MAX: u64 = 4 << 20;
@@ -95,8 +96,29 @@ impl Answer {
     }
 }
 
+/// Takes requests, each on its own so that a silent caller holds up nobody, for ever.
+pub async fn serve(listener: UnixListener, requests: mpsc::Sender<(Request, Answer)>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, most likely: let some be closed.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let requests = requests.clone();
+        tokio::spawn(async move {
+            match receive(stream).await {
+                Ok(request) => {
+                    // The supervisor ends: nobody is there to answer.
+                    let _ = requests.send(request).await;
+                }
+                Err(error) => eprintln!("cairn supervisor: {error:#}"),
+            }
+        });
+    }
+}
+
 /// Reads a request.
-pub async fn receive(mut stream: UnixStream) -> Result<(Request, Answer)> {
+async fn receive(mut stream: UnixStream) -> Result<(Request, Answer)> {
     let mut line = String::new();
     let mut reader = BufReader::new(&mut stream).take(LINE_BYTES_MAX);
     let read = tokio::time::timeout(REQUEST_TIMEOUT, reader.read_line(&mut line)).await;
