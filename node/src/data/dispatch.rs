@@ -151,8 +151,8 @@ impl Core {
     #[inline]
     pub(super) fn mark(&mut self, wrote: bool, depends_on: Offset, slot: u16) -> Option<Mark> {
         let mastership = self.mastership.as_ref()?;
-        let early = mastership.answers == Answers::AtAppend;
-        if wrote && early {
+        let early = mastership.answers == Answers::AtAppend || cfg!(feature = "without-ack-wait");
+        if (wrote && early) || (!wrote && cfg!(feature = "without-read-wait")) {
             return None;
         }
         let dirty = depends_on > self.committed && !early;
