@@ -183,6 +183,29 @@ fn a_body_full_of_record_headers_does_not_hold_up_a_start() {
 }
 
 #[test]
+fn a_record_of_another_history_does_not_continue_this_one() {
+    let disk = MemDisk::new();
+    drop(open(&disk));
+    let (ours, theirs) = (disk.fork(), disk.fork());
+    let put = open(&ours).put(1, 1, 40);
+    let mut other = open(&theirs);
+    let mut differs = put.clone();
+    differs.head.time_ms += 1;
+    other.writer.append(&[differs]).unwrap();
+    other.put(1, 1, 40);
+    drop(other);
+    // Their second entry, whole and with the right number, behind our first.
+    let mut record = vec![0; 96];
+    theirs.open(&first_segment()).unwrap().read_at(&mut record, 4096 + 96).unwrap();
+    let file = ours.open(&first_segment()).unwrap();
+    file.write_at(&mut [std::io::IoSlice::new(&record)], 4096 + 96).unwrap();
+    drop(file);
+    let log = reopened(&ours).unwrap();
+    assert_eq!(log.all(), [put]);
+    assert_eq!(log.recovered.torn.unwrap().records_behind, 1);
+}
+
+#[test]
 fn every_byte_of_a_segment_header_counts() {
     let (disk, segments, _) = long();
     assert!(segments.len() >= 3);
