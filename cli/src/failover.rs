@@ -39,18 +39,19 @@ pub async fn failover(
     }
     let until = began + Duration::from_secs(timeout_sec);
     loop {
-        if let Ok(Some((epoch, master))) = mastership(folder, &plane, group).await {
-            if epoch > before.0 && master != before.1 {
-                let ms = began.elapsed().as_millis();
-                print::line(format_args!(
-                    "{group}: {} → {master}, epoch {} → {epoch}, {ms} ms",
-                    before.1, before.0
-                ));
-                return match to {
-                    Some(to) if to != master => bail!("{master} became master, not {to}"),
-                    _ => Ok(()),
-                };
-            }
+        if let Ok(Some((epoch, master))) = mastership(folder, &plane, group).await
+            && epoch > before.0
+            && master != before.1
+        {
+            let ms = began.elapsed().as_millis();
+            print::line(format_args!(
+                "{group}: {} → {master}, epoch {} → {epoch}, {ms} ms",
+                before.1, before.0
+            ));
+            return match to {
+                Some(to) if to != master => bail!("{master} became master, not {to}"),
+                _ => Ok(()),
+            };
         }
         if Instant::now() >= until {
             bail!("{group} is still mastered by {}; see `cairn why {group}`", before.1);
@@ -66,13 +67,13 @@ async fn mastership(
     group: &str,
 ) -> Result<Option<(u64, String)>> {
     let view = View::take(folder, plane).await?;
-    if group != GroupId::global().as_str() {
-        if let Ok(topology) = &view.topology {
-            if !topology.groups.contains_key(&GroupId::new(group)) {
-                let known: Vec<_> = topology.groups.keys().map(GroupId::as_str).collect();
-                bail!("there is no group {group:?}; there are global, {}", known.join(", "));
-            }
-        }
+    let id = GroupId::new(group);
+    if let Ok(topology) = &view.topology
+        && id != GroupId::global()
+        && !topology.groups.contains_key(&id)
+    {
+        let known: Vec<_> = topology.groups.keys().map(GroupId::as_str).collect();
+        bail!("there is no group {group:?}; there are global, {}", known.join(", "));
     }
     Ok(view.master_of(group))
 }

@@ -37,18 +37,20 @@ pub async fn print(path: &Path, count: usize, follow: bool) -> Result<()> {
     let (lines, mut at) = end(path, count).with_context(|| format!("cannot read log {path:?}"))?;
     let mut out = std::io::stdout();
     if !lines.is_empty() {
-        writeln!(out, "{lines}").context("cannot print")?;
+        crate::print::line(lines);
+    }
+    if !follow {
+        return Ok(());
     }
     let stop = crate::signals::stop();
     tokio::pin!(stop);
-    while follow {
+    loop {
         tokio::select! {
             () = &mut stop => return Ok(()),
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
         at = print_new(path, at, &mut out).with_context(|| format!("cannot read log {path:?}"))?;
     }
-    Ok(())
 }
 
 /// Prints what was added after `at`; begins anew if the log was emptied.

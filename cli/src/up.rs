@@ -186,10 +186,10 @@ async fn deaf_masters(state: &ClusterState, view: &View) -> Vec<String> {
     let mut deaf = Vec::new();
     let Ok(topology) = &view.topology else { return deaf };
     for master in topology.groups.values().filter_map(|r| r.master.as_ref()) {
-        if let Ok(node) = state.node(master.as_str()) {
-            if !answers_clients(node).await {
-                deaf.push(format!("{master} does not answer clients"));
-            }
+        if let Ok(node) = state.node(master.as_str())
+            && !answers_clients(node).await
+        {
+            deaf.push(format!("{master} does not answer clients"));
         }
     }
     deaf

@@ -107,7 +107,7 @@ impl View {
 
     /// The greatest epoch in which a node says that it masters `group`, and that node.
     pub fn master_of(&self, group: &str) -> Option<(u64, String)> {
-        let masters = self.nodes.iter().filter_map(|(id, _)| {
+        let masters = self.nodes.keys().filter_map(|id| {
             let position = self.log(id, group)?.position?;
             let is_master = position.kind() == pb::PositionKind::Master;
             is_master.then(|| (position.epoch, id.to_string()))

@@ -1,5 +1,7 @@
 //! `Cluster`: a global plane and what all its keyspaces share.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns share types and paths")]
+
 use crate::problem::Problem;
 use crate::rules;
 use crate::shared::{Condition, Storage};

@@ -1,5 +1,7 @@
 //! `Group`: one part of a keyspace; made by the operator, read by people.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns share types and paths")]
+
 use crate::problem::Problem;
 use crate::rules;
 use crate::shared::{Condition, Lag};

@@ -1,5 +1,7 @@
 //! `Keyspace`: the data of one business.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns share types and paths")]
+
 use crate::problem::Problem;
 use crate::rules;
 use crate::shared::{Condition, Durability, Storage};

@@ -13,12 +13,17 @@ pub use cluster::cluster;
 pub use group::group;
 pub use keyspace::keyspace;
 
+/// Judges a resource by itself.
+type Alone<T> = Box<dyn Fn(&T) -> bool>;
+/// Judges a resource (first) as a change of an old one.
+type Change<T> = Box<dyn Fn(&T, &T) -> bool>;
+
 /// What must hold of a resource.
 pub enum Check<T> {
     /// Of each one by itself.
-    Alone(Box<dyn Fn(&T) -> bool>),
+    Alone(Alone<T>),
     /// Of the new one (first) as a change of the old one.
-    Change(Box<dyn Fn(&T, &T) -> bool>),
+    Change(Change<T>),
 }
 
 /// One rule, in both languages.

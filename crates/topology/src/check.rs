@@ -51,14 +51,14 @@ pub fn check(resources: &Resources) -> Result<(), Faults> {
                 .push(problem("spec.cluster", format!("must be the Cluster's name, {cluster}")));
         }
         let reference = keyspace.spec.auth.as_ref().and_then(|a| a.password_secret_ref.as_ref());
-        if let Some(secret) = reference {
-            if !resources.secrets.contains_key(&(secret.name.clone(), secret.key.clone())) {
-                let message = format!(
-                    "must name a Secret that exists and has the key {}: {} was not found",
-                    secret.key, secret.name
-                );
-                problems.push(problem("spec.auth.passwordSecretRef", message));
-            }
+        if let Some(secret) = reference
+            && !resources.secrets.contains_key(&(secret.name.clone(), secret.key.clone()))
+        {
+            let message = format!(
+                "must name a Secret that exists and has the key {}: {} was not found",
+                secret.key, secret.name
+            );
+            problems.push(problem("spec.auth.passwordSecretRef", message));
         }
         add("Keyspace", name, problems);
     }
