@@ -1,6 +1,7 @@
 //! The product's programs, built, and scratch clusters made with them.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cairn_harness::cluster::Cluster;
@@ -64,5 +65,8 @@ pub fn cluster(programs: &Path, name: &str, resources: &str) -> Result<Cluster> 
     println!("starting a cluster from {} in {}", resources.display(), folder.display());
     let cluster = Cluster::up(&program, &folder, &resources)?;
     println!("{} nodes are up", cluster.nodes().len());
+    // `up` returns when every slot is served; members that still learn are waited for here.
+    let faults = cluster.wait_whole(Duration::from_secs(60));
+    ensure!(faults.is_empty(), "the cluster is not whole: {}", faults.join("; "));
     Ok(cluster)
 }

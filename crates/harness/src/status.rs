@@ -163,11 +163,14 @@ mod tests {
         "globalMaster": "global-0",
         "nodes": [
             {"id": "global-0", "role": "global", "process": "running", "pid": 7, "answers": true,
-             "rssBytes": 9, "logs": [{"group": "global", "position": "master", "epoch": 3, "lastEpoch": 3}]},
+             "rssBytes": 9, "logs": [
+                {"group": "global", "position": "master", "epoch": 3, "lastEpoch": 3}]},
             {"id": "t-0-0", "role": "data", "process": "running", "pid": 8, "answers": true,
-             "rssBytes": 9, "logs": [{"group": "t-0", "position": "master", "epoch": 5, "lastEpoch": 5}]},
+             "rssBytes": 9, "logs": [
+                {"group": "t-0", "position": "master", "epoch": 5, "lastEpoch": 5}]},
             {"id": "t-0-1", "role": "data", "process": "running", "pid": 9, "answers": true,
-             "rssBytes": 9, "logs": [{"group": "t-0", "position": "follower", "epoch": 0, "lastEpoch": 5}]}],
+             "rssBytes": 9, "logs": [
+                {"group": "t-0", "position": "follower", "epoch": 0, "lastEpoch": 5}]}],
         "groups": [{"id": "t-0", "epoch": 5, "open": false, "master": "t-0-0", "serving": true,
             "members": [{"id": "t-0-0", "role": "replica", "lagEntries": null},
                         {"id": "t-0-1", "role": "backup", "lagEntries": 3}], "wanted": 2}]}"#;
