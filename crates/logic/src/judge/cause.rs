@@ -156,13 +156,20 @@ impl Facts<'_> {
         intact().count() >= seals && (successor || relief == Relief::Stuck)
     }
 
+    /// How long the master of the present epoch was silent to a member: what came before the
+    /// record changed says nothing of it.
+    fn silence(&self, heard: &Heard) -> Duration {
+        let since = self.record_since.map_or(Duration::MAX, |since| heard.at.since(since));
+        heard.report.master_silence.min(since)
+    }
+
     /// Members' ages decide, never the judge's own ear: the judge may be the one cut off.
     fn is_silent(&self, master: &NodeId) -> bool {
         let silence_max = self.timing.silence_max;
         let silent: Vec<&Heard> = self
             .fresh()
             .filter(|(id, heard)| {
-                *id != master && heard.report.intact && heard.report.master_silence >= silence_max
+                *id != master && heard.report.intact && self.silence(heard) >= silence_max
             })
             .map(|(_, heard)| heard)
             .collect();
@@ -172,7 +179,7 @@ impl Facts<'_> {
         }
         // A master that was heard after it fell silent to them is healthy, only apart from them:
         // it goes only if those who are left can do more without it than it can without them.
-        let shortest = silent.iter().map(|heard| heard.report.master_silence).min();
+        let shortest = silent.iter().map(|heard| self.silence(heard)).min();
         let begun = self.now - shortest.unwrap_or_default() + self.timing.heartbeat * 2;
         let healthy = self.reports.get(master).filter(|heard| heard.at > begun);
         let healthy = healthy.filter(|heard| masters(&heard.report, self.record.epoch));

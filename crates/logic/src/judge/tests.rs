@@ -152,6 +152,27 @@ fn two_silences_of_three_depose_a_master() {
 }
 
 #[test]
+fn silence_from_before_an_epoch_does_not_depose_its_master() {
+    let mut group = group(3, Rule::One);
+    group.reports(2, report(ms(300)));
+    let next =
+        Record { version: Version(3), epoch: Epoch(2), attempt: Epoch(2), ..group.record.clone() };
+    group.input(JudgeInput::Record(next));
+    // These members have not heard a master for long, but this one is new.
+    assert!(!group.silent(2).silent(3).opens());
+}
+
+#[test]
+fn a_new_master_that_never_speaks_is_deposed() {
+    let mut group = group(3, Rule::One);
+    let next =
+        Record { version: Version(3), epoch: Epoch(2), attempt: Epoch(2), ..group.record.clone() };
+    group.input(JudgeInput::Record(next));
+    group.later(650);
+    assert!(group.silent(2).silent(3).opens());
+}
+
+#[test]
 fn a_member_that_may_have_lost_its_tail_does_not_count_as_silent() {
     let mut group = group(3, Rule::One).silent(2);
     group.reports(3, Report { intact: false, ..report(ms(700)) });
