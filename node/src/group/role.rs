@@ -15,9 +15,10 @@ use crate::storage::{Notify, Storage, StorageOptions};
 use crate::view::{Changed, View};
 use anyhow::{Context, Result};
 use cairn_host::{Event, Host};
-use cairn_logic::counting::Plane;
+use cairn_logic::counting::{Counts, Plane};
 use cairn_logic::ids::{GroupId, Offset, Version};
 use cairn_logic::message::{Message, Position, Relief};
+use cairn_logic::record::Record;
 use cairn_logic::replication::Replica;
 use cairn_logic::time::Instant;
 use cairn_settings::Reads as ReadsSetting;
@@ -174,7 +175,11 @@ impl Role {
             let peers = host.replica().status(clock::now()).peers;
             let mut acked: Vec<Offset> =
                 peers.iter().filter(|p| p.member).map(|p| p.written).collect();
-            self.data.borrow().copies(&mut acked);
+            let record = host.replica().record();
+            let copies = record.map_or(1, |record| Counts::of(Plane::Group, record).copies);
+            let data = self.data.borrow();
+            data.committed_means(copies as u64 - 1);
+            data.copies(&mut acked);
         }
     }
 
@@ -187,8 +192,7 @@ impl Role {
             Heard::Changes { revision, keys } => self.changed(revision, &keys),
             Heard::Record(group, record) => {
                 if self.group.as_ref() == Some(&group) {
-                    self.record = self.record.max(record.version);
-                    self.event(Event::Record(record));
+                    self.saw_record(record);
                 }
                 Ok(())
             }
@@ -258,9 +262,16 @@ impl Role {
     fn read_record(&mut self) {
         let record = self.group.as_ref().and_then(|group| self.view.groups.get(group));
         if let Some(record) = record.filter(|record| record.version > self.record).cloned() {
-            self.record = record.version;
-            self.event(Event::Record(record));
+            self.saw_record(record);
         }
+    }
+
+    fn saw_record(&mut self, record: Record) {
+        self.record = self.record.max(record.version);
+        if let Some(host) = &mut self.host {
+            host.world.answers = answers_of(record.rule);
+        }
+        self.event(Event::Record(record));
     }
 
     fn tell_routes(&mut self) {
