@@ -24,7 +24,9 @@ impl Local {
         let binary = dir.path().join("node.sh");
         fs::write(&binary, format!("#!/bin/sh\n{program}\n")).expect("writable");
         fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("ours");
-        let node = |id: &str, role: &str| serde_json::json!({"id": id, "role": role, "ports": [1, 2, 3, 4, 5]});
+        let ports = [1, 2, 3, 4, 5];
+        let node =
+            |id: &str, role: &str| serde_json::json!({"id": id, "role": role, "ports": ports});
         let state = serde_json::json!({
             "format": 1, "uid": "ab".repeat(16), "name": "demo", "founded": false,
             "nodeBinary": binary, "keyspaces": [],
