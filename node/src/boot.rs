@@ -57,7 +57,7 @@ impl Boot {
 /// The cluster's uid as a number: the first half of its SHA-256.
 fn uid_of(uid: &str) -> u128 {
     let digest = Sha256::digest(uid.as_bytes());
-    digest[..16].iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
+    digest[..16].iter().fold(0, |number, byte| (number << 8) | u128::from(*byte))
 }
 
 /// A listener on `address`.

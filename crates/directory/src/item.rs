@@ -102,7 +102,7 @@ impl<'a> Item<'a> {
         push_varint(out, self.key.len() as u64);
         out.extend_from_slice(self.key);
         let leased = if self.lease == LeaseId::NONE { 0 } else { LEASED };
-        out.push(u8::from(self.tombstone) * TOMBSTONE | leased);
+        out.push((u8::from(self.tombstone) * TOMBSTONE) | leased);
         push_varint(out, self.modified);
         push_varint(out, self.modified - self.created);
         push_varint(out, self.version);
