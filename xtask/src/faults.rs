@@ -9,6 +9,7 @@ use cairn_harness::fault::{Counts, Event, inject, schedule};
 use cairn_harness::history::{Operation, Recorder};
 use cairn_harness::pauses::Spread;
 use cairn_harness::traffic::{Plan, Traffic};
+use clap::ValueEnum;
 
 use crate::product;
 use crate::traffic::print_violations;
@@ -32,9 +33,30 @@ pub struct Args {
     /// A few faults only, with bars of their own
     #[arg(long)]
     quick: bool,
+    /// Run nodes that break a rule on purpose; succeeds only if the clients notice
+    #[arg(long, value_enum)]
+    without: Option<Rule>,
     /// Leave the cluster running at the end
     #[arg(long)]
     keep: bool,
+}
+
+/// A rule that a node built with the feature `mutants` breaks, told by `CAIRN_WITHOUT`.
+#[derive(Clone, Copy, ValueEnum)]
+enum Rule {
+    /// Writes are answered when they are appended, not when they are committed
+    AckWait,
+    /// Reads are answered at once, also if they saw what is not committed
+    ReadWait,
+}
+
+impl Rule {
+    fn name(self) -> &'static str {
+        match self {
+            Self::AckWait => "ack-wait",
+            Self::ReadWait => "read-wait",
+        }
+    }
 }
 
 /// Runs the faults and judges the clients' histories; whether all bars hold.
@@ -42,8 +64,13 @@ pub struct Args {
 /// # Errors
 /// If the cluster cannot be built or started, or does not recover from a fault in time.
 pub fn run(args: &Args) -> Result<bool> {
-    let programs = product::build()?;
-    let mut cluster = product::cluster(&programs, "faults", "xtask/clusters/faults.yaml")?;
+    let programs = match args.without {
+        Some(_) => product::build_mutants()?,
+        None => product::build()?,
+    };
+    let broken = args.without.map(|rule| ("CAIRN_WITHOUT", rule.name()));
+    let resources = "xtask/clusters/faults.yaml";
+    let mut cluster = product::cluster_with(&programs, "faults", resources, broken)?;
     if args.keep {
         cluster.keep();
     }
@@ -54,7 +81,12 @@ pub fn run(args: &Args) -> Result<bool> {
     };
     let history = cluster.folder().join("history.jsonl");
     let recorder = Recorder::to_file(&history)?;
-    let mut traffic = Traffic::start(Plan::new(&cluster.seeds(), args.seed), recorder);
+    let mut plan = Plan::new(&cluster.seeds(), args.seed);
+    if args.without.is_some() {
+        // What a broken rule loses was under way at the moment of a kill: keep much under way.
+        plan.rest = Duration::ZERO;
+    }
+    let mut traffic = Traffic::start(plan, recorder);
     wait(Duration::from_secs(2));
     let mut events = Vec::new();
     let mut failure = None;
@@ -74,6 +106,16 @@ pub fn run(args: &Args) -> Result<bool> {
     }
     wait(Duration::from_secs(2));
     let (history, unread) = traffic.finish(Duration::from_secs(60));
+    if let Some(rule) = args.without {
+        let report = check(&history);
+        print_violations(&report);
+        return Verdict::new("faults-without")
+            .count("faults", events.len())
+            .count("acked", report.acknowledged)
+            .count(&format!("found_without_{}", rule.name()), report.violations.len())
+            .count("found", report.violations.len())
+            .judge();
+    }
     let name = if args.quick { "faults-quick" } else { "faults" };
     let holds = judge(name, &events, &history, unread, traffic.pauses().all_gaps())?;
     if failure.is_some() {
@@ -92,7 +134,7 @@ fn print(event: &Event) {
         event.epochs
     );
     if let Some(why) = &event.why {
-        println!("it was not replaced while it stood still:\n{why}");
+        println!("cairn why says:\n{why}");
     }
 }
 

@@ -32,6 +32,19 @@ pub fn build_for_bench() -> Result<PathBuf> {
     build_with("release")
 }
 
+/// Builds programs whose nodes can break rules on purpose; the folder they are in, which is none
+/// that products are taken from.
+///
+/// # Errors
+/// If they do not compile.
+pub fn build_mutants() -> Result<PathBuf> {
+    let folder = target_folder().join("mutants");
+    let packages = ["-p", "cairn-node", "-p", "cairn-cli", "--features", "cairn-node/mutants"];
+    let mut cargo = command("cargo", ["build", "--quiet", "--profile", "fast"]);
+    check(cargo.args(packages).env("CARGO_TARGET_DIR", &folder))?;
+    Ok(folder.join("fast"))
+}
+
 fn build_with(profile: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("CAIRN_PROGRAMS") {
         return Ok(PathBuf::from(folder));
@@ -50,6 +63,19 @@ fn build_with(profile: &str) -> Result<PathBuf> {
 /// # Errors
 /// If it does not start; a cluster left over from an earlier run is taken down first.
 pub fn cluster(programs: &Path, name: &str, resources: &str) -> Result<Cluster> {
+    cluster_with(programs, name, resources, None)
+}
+
+/// The same, with a variable in the environment of all its processes.
+///
+/// # Errors
+/// As [`cluster`].
+pub fn cluster_with(
+    programs: &Path,
+    name: &str,
+    resources: &str,
+    variable: Option<(&str, &str)>,
+) -> Result<Cluster> {
     let folder = target_folder().join("clusters").join(name);
     let program = programs.join("cairn");
     if folder.exists() {
@@ -63,7 +89,7 @@ pub fn cluster(programs: &Path, name: &str, resources: &str) -> Result<Cluster> 
     }
     let resources = crate::root().join(resources);
     println!("starting a cluster from {} in {}", resources.display(), folder.display());
-    let cluster = Cluster::up(&program, &folder, &resources)?;
+    let cluster = Cluster::up(&program, &folder, &resources, variable)?;
     println!("{} nodes are up", cluster.nodes().len());
     // `up` returns when every slot is served; members that still learn are waited for here.
     let faults = cluster.wait_whole(Duration::from_secs(60));

@@ -95,6 +95,7 @@ pub struct Cluster {
     program: PathBuf,
     folder: PathBuf,
     nodes: Vec<Node>,
+    variable: Option<(String, String)>,
     emptied: u32,
     kept: bool,
 }
@@ -107,15 +108,22 @@ struct ClusterFile {
 impl Cluster {
     /// Starts the cluster that `resources` asks for, in `folder`, and returns when it is ready.
     ///
-    /// `program` is the `cairn` command; the node program is the one beside it.
+    /// `program` is the `cairn` command; the node program is the one beside it. `variable` is set in
+    /// the environment of all processes.
     ///
     /// # Errors
     /// If the command fails; its own words are in the error.
-    pub fn up(program: &Path, folder: &Path, resources: &Path) -> Result<Self, Error> {
+    pub fn up(
+        program: &Path,
+        folder: &Path,
+        resources: &Path,
+        variable: Option<(&str, &str)>,
+    ) -> Result<Self, Error> {
         let mut cluster = Self {
             program: program.to_owned(),
             folder: folder.to_owned(),
             nodes: Vec::new(),
+            variable: variable.map(|(name, value)| (name.to_owned(), value.to_owned())),
             emptied: 0,
             kept: false,
         };
@@ -164,6 +172,7 @@ impl Cluster {
     {
         let mut command = Command::new(&self.program);
         command.args(arguments).arg("--dir").arg(&self.folder);
+        command.envs(self.variable.clone());
         let Output { status, stdout, stderr } = command
             .output()
             .map_err(|source| Error::Start { program: self.program.clone(), source })?;

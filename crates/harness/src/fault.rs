@@ -11,6 +11,8 @@ use crate::traffic::Traffic;
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// How long a cluster may take until nothing is missing.
 const WHOLE_LIMIT: Duration = Duration::from_secs(90);
+/// A pause that needs an explanation.
+const PAUSE_LONG_US: u64 = 2_500_000;
 /// How long after a fault a pause may begin and still be its doing.
 const PAUSE_BEGINS_US: u64 = 3_000_000;
 
@@ -92,7 +94,7 @@ pub struct Event {
     pub pause_us: u64,
     /// Whether a master of a newer epoch has taken over.
     pub taken_over: bool,
-    /// What `cairn why` said while a frozen master had not been replaced.
+    /// What `cairn why` said while a frozen master had not been replaced, or after a long pause.
     pub why: Option<String>,
     /// How many epochs began until the cluster was whole again: the takeover, and one for each
     /// change of the members.
@@ -161,6 +163,9 @@ pub fn inject(cluster: &mut Cluster, traffic: &Traffic, fault: Fault) -> Result<
     let pause_us = pauses.max().unwrap_or(u64::MAX);
     let epochs = after.saturating_sub(target.epoch);
     let taken_over = epochs > 0;
+    if pause_us > PAUSE_LONG_US && why.is_none() {
+        why = cluster.cairn(["why", target.group.as_deref().unwrap_or("global")]).ok();
+    }
     Ok(Event { fault, victim: target.victim, at_us, pause_us, taken_over, why, epochs })
 }
 

@@ -6,6 +6,9 @@ use crate::history::Reply;
 
 const CLIENTS: u32 = 8;
 
+/// Falsifies an operation; whether it could.
+type Lie = fn(&mut Operation) -> bool;
+
 /// One copy of three objects.
 #[derive(Default)]
 struct Store {
@@ -116,7 +119,7 @@ fn honest_histories_pass() {
 
 #[test]
 fn one_lie_in_a_long_history_is_found() {
-    let lies: [(&str, fn(&mut Operation) -> bool); 5] = [
+    let lies: [(&str, Lie); 5] = [
         ("a write that is told as refused", |operation| {
             let lies = matches!(operation.action, Action::Append { .. })
                 && operation.is_acknowledged_write();
