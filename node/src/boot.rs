@@ -7,7 +7,6 @@ use cairn_logic::ids::Incarnation;
 use cairn_logic::message::Sender;
 use cairn_settings::{NodeRole, NodeSettings};
 use cairn_wire::hello::Secret;
-use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
 use std::path::Path;
 use tokio::net::TcpListener;
@@ -39,7 +38,7 @@ impl Boot {
         let text = std::fs::read(file).with_context(|| format!("cannot read secret {file:?}"))?;
         let secret = Secret::new(&settings.cluster_uid, &text)
             .with_context(|| format!("secret file {file:?}"))?;
-        let uid = uid_of(&settings.cluster_uid);
+        let uid = settings.uid();
         let blank = Incarnation(rand::random());
         let path = &settings.folder;
         let folder = Folder::open_or_create(&RealDisk, path, uid, &settings.node, blank)
@@ -52,12 +51,6 @@ impl Boot {
         let identity = Identity::new(me, secret);
         Ok(Self { settings, folder, identity, uid })
     }
-}
-
-/// The cluster's uid as a number: the first half of its SHA-256.
-fn uid_of(uid: &str) -> u128 {
-    let digest = Sha256::digest(uid.as_bytes());
-    digest[..16].iter().fold(0, |number, byte| (number << 8) | u128::from(*byte))
 }
 
 /// A listener on `address`.

@@ -20,7 +20,7 @@ use cairn_logic::arbiter::{Operation, Token};
 use cairn_logic::batch::{Batch, BatchHead};
 use cairn_logic::ids::{GroupId, NodeId, Offset};
 use cairn_logic::judge::{JudgeEffect, JudgeInput};
-use cairn_logic::message::{Position, Relief, Sender};
+use cairn_logic::message::{Relief, Sender};
 use cairn_logic::record::{EpochRecord, Record};
 use cairn_logic::time::{Duration, Instant};
 use cairn_settings::directory_keys::{self as keys, ClusterInfo};

@@ -76,7 +76,8 @@ impl Role {
 
     fn switchover(&mut self, wish: &pb::Switchover) -> Result<pb::WishReply, Status> {
         let group = GroupId::new(&wish.group);
-        let record = self.view.groups.get(&group);
+        let own = group == GroupId::global();
+        let record = if own { self.record.as_ref() } else { self.view.groups.get(&group) };
         let record = record.ok_or_else(|| Status::not_found(format!("no group {group}")))?;
         let target = (!wish.target.is_empty()).then(|| NodeId::new(&wish.target));
         if let Some(target) = &target
@@ -87,8 +88,12 @@ impl Role {
                 format!("{target} is no member of {group}; those are {}", members.join(", "));
             return Err(Status::invalid_argument(text));
         }
-        let effects = self.courts.tell(&group, JudgeInput::Wish { target });
-        self.perform(effects);
+        if own {
+            self.judge(JudgeInput::Wish { target });
+        } else {
+            let effects = self.courts.tell(&group, JudgeInput::Wish { target });
+            self.perform(effects);
+        }
         Ok(pb::WishReply { lines: vec![format!("switchover of {group} begun")] })
     }
 

@@ -131,7 +131,7 @@ impl Role {
         }
     }
 
-    pub(super) fn from_data(&mut self, from: FromData) {
+    pub(super) fn hear_data(&mut self, from: FromData) {
         match from {
             FromData::Appended(batch) => self.event(Event::Appended(batch)),
             FromData::NeedConfirm { token } => self.event(Event::ConfirmReads { token }),

@@ -178,7 +178,7 @@ impl Inputs {
             inbound = self.inbox.recv() => role.inbound(inbound.context("ports ended")?),
             heard = self.heard.recv() => role.heard(heard.context("the line ended")?)?,
             from = self.from_data.recv() => match from {
-                Some(from) => role.from_data(from),
+                Some(from) => role.hear_data(from),
                 None if role.stopped => tokio::task::yield_now().await,
                 None => anyhow::bail!("the data thread ended"),
             },
