@@ -210,7 +210,8 @@ async fn stop_all(
     orders: &BTreeMap<NodeId, mpsc::Sender<Order>>,
 ) -> Vec<String> {
     let mut killed = Vec::new();
-    for role in [NodeRole::Data, NodeRole::Global, NodeRole::Acceptor] {
+    // Without the global plane no group changes while its members leave one after another.
+    for role in [NodeRole::Global, NodeRole::Data, NodeRole::Acceptor] {
         let mut stops = JoinSet::new();
         for node in nodes.iter().filter(|n| n.role == role).rev() {
             let sender = orders[&node.id].clone();

@@ -464,8 +464,8 @@ impl Role {
         self.tick();
         self.read_record();
         let me = &self.boot.identity.me.id;
+        let alone = !self.others.keys().any(|id| self.lines.contains_key(id));
         self.record.as_ref().is_none_or(|record| {
-            let alone = record.members.len() < 2;
             alone || (!record.open && record.master.as_ref() != Some(me))
         })
     }

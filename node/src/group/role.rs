@@ -52,6 +52,8 @@ pub struct Role {
     pub(super) reported: Instant,
     pub(super) counted: (Instant, u64),
     pub(super) stopped: bool,
+    /// Whether the line to the global master is up; without it nobody relieves anybody.
+    pub(super) online: bool,
 }
 
 impl Role {
@@ -187,6 +189,7 @@ impl Role {
         match heard {
             Heard::All { revision, keys } => {
                 self.view = View::default();
+                self.online = true;
                 self.changed(revision, &keys)
             }
             Heard::Changes { revision, keys } => self.changed(revision, &keys),
@@ -200,7 +203,10 @@ impl Role {
                 self.down(&down);
                 Ok(())
             }
-            Heard::Lost => Ok(()),
+            Heard::Lost => {
+                self.online = false;
+                Ok(())
+            }
         }
     }
 
@@ -383,7 +389,7 @@ impl Role {
         record.is_none_or(|record| {
             let alone = record.members.len() < 2;
             alone || (!record.open && record.master.as_ref() != Some(me))
-        })
+        }) || !self.online
     }
 }
 

@@ -108,6 +108,7 @@ pub async fn run(boot: Boot) -> Result<()> {
         reported: Instant::ZERO,
         counted: (clock::now(), 0),
         stopped: false,
+        online: false,
         boot,
     };
     role.resume()?;
