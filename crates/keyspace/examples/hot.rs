@@ -134,10 +134,11 @@ fn main() {
     let begin = cpu_nanos();
     let ks = fill(memory_keys);
     let per_second = memory_keys as f64 * 1e9 / (cpu_nanos() - begin) as f64;
+    let rss = (rss_bytes() - before) as f64 / memory_keys as f64;
+    let estimate = ks.used_bytes() as f64 / memory_keys as f64;
     println!(
-        "hot: keys={memory_keys} rss_per_key={:.1} estimate_per_key={:.1} fill_per_s={per_second:.0}",
-        (rss_bytes() - before) as f64 / memory_keys as f64,
-        ks.used_bytes() as f64 / memory_keys as f64,
+        "hot: keys={memory_keys} rss_per_key={rss:.1} estimate_per_key={estimate:.1} \
+         fill_per_s={per_second:.0}",
     );
     drop(ks);
 

@@ -7,10 +7,12 @@ use crate::value::Value;
 use cairn_logic::ids::{SLOTS, Slot};
 
 /// Mixes parts in their order into one number.
-fn chain(parts: &[u64]) -> u64 {
-    let mut bytes = Vec::with_capacity(parts.len() * 8);
-    parts.iter().for_each(|part| bytes.extend_from_slice(&part.to_le_bytes()));
-    fixed(&bytes)
+fn chain<const N: usize>(parts: [u64; N]) -> u64 {
+    let mut bytes = [[0_u8; 8]; N];
+    for (room, part) in bytes.iter_mut().zip(parts) {
+        *room = part.to_le_bytes();
+    }
+    fixed(bytes.as_flattened())
 }
 
 impl Keyspace {
@@ -23,7 +25,7 @@ impl Keyspace {
                 View::Bytes(bytes) => [1, fixed(bytes)],
                 View::Object(value) => value_digest(value),
             };
-            chain(&[fixed(entry.key()), value[0], value[1], entry.expiry().unwrap_or(0)])
+            chain([fixed(entry.key()), value[0], value[1], entry.expiry().unwrap_or(0)])
         });
         entries.fold(0, u64::wrapping_add)
     }
@@ -36,7 +38,7 @@ impl Keyspace {
             let slot = Slot::try_from(number).expect("a number below 16384 is a slot");
             match self.slot_len(slot) {
                 0 => sum,
-                _ => sum.wrapping_add(chain(&[u64::from(number), self.slot_digest(slot)])),
+                _ => sum.wrapping_add(chain([u64::from(number), self.slot_digest(slot)])),
             }
         })
     }
@@ -48,21 +50,21 @@ fn value_digest(value: &Value) -> [u64; 2] {
         Value::Text(text) => [1, fixed(text)],
         Value::Hash(hash) => {
             hash.for_each(|field, value| {
-                sum = sum.wrapping_add(chain(&[fixed(field), fixed(value)]));
+                sum = sum.wrapping_add(chain([fixed(field), fixed(value)]));
             });
             [2, sum]
         }
         Value::List(list) => {
-            list.iter_from(0).for_each(|item| sum = chain(&[sum, fixed(item)]));
+            list.iter_from(0).for_each(|item| sum = chain([sum, fixed(item)]));
             [3, sum]
         }
         Value::Set(set) => {
-            set.for_each(|member| sum = sum.wrapping_add(chain(&[fixed(member)])));
+            set.for_each(|member| sum = sum.wrapping_add(chain([fixed(member)])));
             [4, sum]
         }
         Value::Sorted(sorted) => {
             sorted.for_each(0, sorted.len(), |score, member| {
-                sum = sum.wrapping_add(chain(&[score.to_bits(), fixed(member)]));
+                sum = sum.wrapping_add(chain([score.to_bits(), fixed(member)]));
             });
             [5, sum]
         }

@@ -19,6 +19,9 @@ impl Keyspace {
     /// due. Slots in which nothing can have expired are passed over at a glance.
     pub fn expire_some(&mut self, now_ms: u64, budget: usize, log: &mut EffectLog) -> Expired {
         let mut done = Expired { deleted: 0, finished: true };
+        if self.expiring == 0 {
+            return done;
+        }
         let mut left = budget;
         for _ in 0..SLOTS {
             let (number, position) = self.expiry_cursor;

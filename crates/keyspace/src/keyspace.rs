@@ -59,6 +59,8 @@ pub struct Keyspace {
     hasher: Hasher,
     keys: usize,
     used: usize,
+    /// How many keys have an expiry.
+    pub(crate) expiring: usize,
     /// Where the expiry cycle goes on: a slot, and a position in it.
     pub(crate) expiry_cursor: (u16, u64),
     /// What RANDOMKEY draws from.
@@ -78,6 +80,7 @@ impl Keyspace {
             hasher: Hasher::new(seed),
             keys: 0,
             used: 0,
+            expiring: 0,
             expiry_cursor: (0, 0),
             dice: seed | 1,
         }
@@ -88,6 +91,12 @@ impl Keyspace {
     #[inline]
     pub fn locate(&self, key: &[u8]) -> At {
         At { slot: slot_of(key), hash: self.hasher.hash(key) }
+    }
+
+    /// A step before the two below, worth it for large turns: loads what leads to the line.
+    #[inline]
+    pub fn prefetch_list(&self, at: At) {
+        self.table(at.slot).prefetch_list(at.hash);
     }
 
     /// First of two steps: loads the line of the table that a look-up will read. Call it for all
@@ -146,7 +155,8 @@ impl Keyspace {
 
     /// A fingerprint of a key for WATCH: it changes when the key is written, deleted or expires.
     ///
-    /// It is the slot's last write and whether the key is there at `now_ms`: a write to another
+    /// Its lowest bit says whether the key is there at `now_ms`, the others are the slot's last
+    /// write: a write to another
     /// key of the slot changes it too, so an EXEC may be refused that need not have been.
     #[must_use]
     pub fn key_version(&self, key: &[u8], now_ms: u64) -> u64 {
@@ -212,10 +222,12 @@ impl Keyspace {
     fn count_expiry(&mut self, slot: Slot, before: Option<u64>, after: Option<u64>) {
         let counts = &mut self.expiries[usize::from(slot.get())];
         counts.keys -= u32::from(before.is_some());
+        self.expiring -= usize::from(before.is_some());
         if let Some(after) = after {
             counts.earliest_ms =
                 if counts.keys == 0 { after } else { counts.earliest_ms.min(after) };
             counts.keys += 1;
+            self.expiring += 1;
         }
     }
 
@@ -409,6 +421,7 @@ impl Keyspace {
             slot.last_write = offset;
         }
         self.expiries.fill(SlotExpiry::default());
+        self.expiring = 0;
         self.keys = 0;
         self.used = 0;
     }

@@ -8,10 +8,18 @@
 //! * [`Keyspace::digest`] compares copies.
 //!
 //! A turn of a caller: [`command::lookup`] and [`Keyspace::locate`] for every command that has
-//! arrived, [`Keyspace::prefetch_line`] for all, [`Keyspace::prefetch_entry`] for all,
-//! [`Keyspace::execute`] one by one, then [`EffectLog::take`] once.
+//! arrived; then, for all of them each time, [`Keyspace::prefetch_list`] (for large turns),
+//! [`Keyspace::prefetch_line`], [`Keyspace::prefetch_entry`]; then [`Keyspace::execute`] one by
+//! one, and [`EffectLog::take`] once.
 //!
-//! Allocator: the node binary should set mimalloc; see `examples/hot.rs` for the figures.
+//! Allocator: entries are rounded to classes of 16 bytes up to 128, then of four per doubling. The
+//! binary should use one that has the same classes and takes nothing more for an alignment of 8:
+//! mimalloc 2 (the crate's feature `v2`; version 3 takes the next class for every aligned block
+//! that is no power of two) or jemalloc. glibc adds 16 bytes to a 96-byte entry.
+//! `examples/hot.rs` measures it.
+//!
+//! Large values are dropped where they are deleted. They are boxes that share nothing, so they can
+//! be handed to another thread instead when that is needed.
 
 pub mod command;
 

@@ -86,11 +86,6 @@ impl<'a, T> Entry<'a, T> {
     pub fn expiry(&self) -> Option<u64> {
         self.raw.expiry()
     }
-
-    /// What it takes, in bytes, without an object's own.
-    pub fn memory_bytes(&self) -> usize {
-        self.raw.bytes()
-    }
 }
 
 impl<T> Default for Table<T> {
@@ -110,11 +105,6 @@ impl<T> Table<T> {
     #[inline]
     pub fn len(&self) -> usize {
         self.len
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// What entries and arrays take, in bytes, without objects' own.

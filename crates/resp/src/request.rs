@@ -125,7 +125,9 @@ impl Parser {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        match self.run(input) {
+        // Spans hold 32 bits; what lies beyond is read when the front has been consumed.
+        let readable = input.len().min(u32::MAX as usize);
+        match self.run(&mut input[..readable]) {
             Ok(()) => Ok(self.requests.len()),
             Err(error) => {
                 self.failed = Some(error);

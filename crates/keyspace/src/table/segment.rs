@@ -67,7 +67,7 @@ fn pieces_of(cap: u16) -> usize {
 
 fn piece_layout(cap: u16) -> Layout {
     let words = PIECE.min(usize::from(cap));
-    Layout::from_size_align(words * 8, 8).expect("a piece is small")
+    Layout::from_size_align(words * 8, 64).expect("a piece is small")
 }
 
 fn list_layout(cap: u16) -> Layout {

@@ -1,0 +1,197 @@
+//! What holds for any stream of commands and any bytes.
+
+use cairn_keyspace::command::{COMMANDS, Kind};
+use cairn_keyspace::{Ctx, EffectLog, Keyspace};
+use cairn_logic::ids::Offset;
+use cairn_resp::{ArgsBuf, Reply, ReplyBuf, Version};
+use proptest::prelude::*;
+
+/// A step of a history.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A command by its place in the table, and its arguments.
+    Command(usize, Vec<String>),
+    /// The clock goes on by so many milliseconds, and the cycle of expiry does a piece.
+    Wait(u64),
+    /// The next commands up to this many are one unit.
+    Unit(usize),
+}
+
+fn argument() -> impl Strategy<Value = String> {
+    prop_oneof![
+        5 => prop::sample::select(vec!["a", "b", "{a}1", "{a}2", "c"]).prop_map(str::to_owned),
+        3 => (-3_i64..9).prop_map(|number| number.to_string()),
+        1 => prop::sample::select(vec![
+            "NX", "XX", "GT", "LT", "CH", "INCR", "EX", "PX", "PXAT", "KEEPTTL", "GET", "BYSCORE",
+            "BYLEX", "REV", "LIMIT", "WITHSCORES", "-", "+", "[a", "(1", "inf", "1.5", "PERSIST",
+        ]).prop_map(str::to_owned),
+        1 => (0_usize..200).prop_map(|len| "x".repeat(len)),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        30 => (0..COMMANDS.len(), prop::collection::vec(argument(), 0..6))
+            .prop_map(|(command, args)| Step::Command(command, args)),
+        1 => (0_u64..4000).prop_map(Step::Wait),
+        1 => (1_usize..6).prop_map(Step::Unit),
+    ]
+}
+
+struct World {
+    master: Keyspace,
+    copy: Keyspace,
+    log: EffectLog,
+    now_ms: u64,
+    unit_left: usize,
+}
+
+impl World {
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Wait(ms) => {
+                self.now_ms += ms;
+                if self.unit_left == 0 {
+                    self.master.expire_some(self.now_ms, 10, &mut self.log);
+                }
+            }
+            Step::Unit(commands) if self.unit_left == 0 => {
+                self.log.begin_unit();
+                self.unit_left = *commands;
+            }
+            Step::Unit(_) => {}
+            Step::Command(number, args) => self.command(*number, args),
+        }
+    }
+
+    fn command(&mut self, number: usize, args: &[String]) {
+        let command = &COMMANDS[number];
+        let wanted = usize::from(command.arity.unsigned_abs()) - 1;
+        let filler = ["a".to_owned(), "1".to_owned()];
+        let mut args: Vec<&String> = args.iter().collect();
+        // Mostly the right number of arguments, or nothing would ever be executed.
+        while args.len() < wanted {
+            args.push(&filler[args.len() % 2]);
+        }
+        if command.arity > 0 {
+            args.truncate(wanted);
+        }
+        let owned: ArgsBuf = [command.name.as_bytes()]
+            .into_iter()
+            .chain(args.iter().map(|a| a.as_bytes()))
+            .collect();
+        let ctx = Ctx { now_ms: self.now_ms, may_write: true, value_bytes_max: 10_000 };
+        let mut reply = ReplyBuf::new(Version::Resp3);
+        if !matches!(command.kind, Kind::Data(_)) {
+            return;
+        }
+        let before = self.log.next_offset();
+        let done =
+            self.master.execute(&ctx, command, owned.as_args(), None, &mut reply, &mut self.log);
+        let whole = Reply::parse(reply.as_bytes()).expect("well-formed").expect("whole");
+        assert_eq!(whole.1, reply.len(), "{} gives exactly one reply", command.name);
+        assert!(done.depends_on <= before, "nothing depends on what is not written");
+        if self.unit_left > 0 {
+            self.unit_left -= 1;
+            if self.unit_left == 0 {
+                self.log.end_unit();
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_replayed_log_gives_the_same_data(steps in prop::collection::vec(step(), 0..300)) {
+        let mut world = World {
+            master: Keyspace::new(1),
+            copy: Keyspace::new(2),
+            log: EffectLog::new(Offset(1)),
+            now_ms: 1_700_000_000_000,
+            unit_left: 0,
+        };
+        let mut next = 1;
+        for (number, step) in steps.iter().enumerate() {
+            world.step(step);
+            if world.unit_left > 0 || number % 20 != 0 {
+                continue;
+            }
+            if let Some(entries) = world.log.take() {
+                prop_assert_eq!(entries.first, Offset(next));
+                next += u64::from(entries.count);
+                prop_assert_eq!(world.copy.apply(&entries.body, entries.first), Ok(entries.count));
+            }
+        }
+        if world.unit_left > 0 {
+            world.log.end_unit();
+        }
+        if let Some(entries) = world.log.take() {
+            prop_assert_eq!(world.copy.apply(&entries.body, entries.first), Ok(entries.count));
+        }
+        prop_assert_eq!(world.master.digest(), world.copy.digest());
+        prop_assert_eq!(world.master.len(), world.copy.len());
+        prop_assert_eq!(world.master.used_bytes() == 0, world.master.is_empty());
+    }
+
+    #[test]
+    fn any_bytes_are_applied_or_refused(
+        bodies in prop::collection::vec(prop::collection::vec(0_u8..30, 0..60), 0..20),
+    ) {
+        let mut keyspace = Keyspace::new(1);
+        for body in &bodies {
+            let _ = keyspace.apply(body, Offset(1));
+        }
+        let _ = keyspace.digest();
+    }
+
+    #[test]
+    fn a_damaged_batch_is_applied_or_refused(at in any::<prop::sample::Index>(), flip in 1_u8..) {
+        let mut body = sample_body();
+        let at = at.index(body.len());
+        body[at] ^= flip;
+        let _ = Keyspace::new(1).apply(&body, Offset(1));
+    }
+
+    #[test]
+    fn a_cut_batch_is_refused(at in any::<prop::sample::Index>()) {
+        let body = sample_body();
+        let at = at.index(body.len());
+        let whole = Keyspace::new(1).apply(&body, Offset(1)).expect("a good body");
+        let cut = Keyspace::new(1).apply(&body[..at], Offset(1));
+        prop_assert!(cut.is_err() || cut.is_ok_and(|count| count < whole));
+    }
+}
+
+fn sample_body() -> Vec<u8> {
+    let mut keyspace = Keyspace::new(1);
+    let mut log = EffectLog::new(Offset(1));
+    let ctx = Ctx { now_ms: 5, may_write: true, value_bytes_max: 1000 };
+    for line in [
+        "SET a 1",
+        "SET b 2 PX 100",
+        "APPEND a xyz",
+        "SETRANGE a 8 q",
+        "HSET h f v g w",
+        "HDEL h f",
+        "RPUSH l 1 2 3",
+        "LPOP l",
+        "SADD s a b",
+        "SREM s a",
+        "ZADD z 1 a 2 b",
+        "ZREM z a",
+        "DEL a",
+        "EXPIRE h 100",
+        "PERSIST h",
+        "FLUSHALL",
+    ] {
+        let args: ArgsBuf = line.split(' ').collect();
+        let args = args.as_args();
+        let command = cairn_keyspace::command::lookup(args.name()).expect("a command");
+        let mut reply = ReplyBuf::new(Version::Resp2);
+        let done = keyspace.execute(&ctx, command, args, None, &mut reply, &mut log);
+        assert!(done.wrote, "{line}");
+    }
+    log.take().expect("entries").body
+}
