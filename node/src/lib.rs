@@ -1,14 +1,14 @@
 //! The parts of a node of a Cairn cluster; `main.rs` wires them into roles.
 
+pub mod acceptor;
+pub mod boot;
 pub mod clock;
 pub mod data;
 pub mod etcd;
 pub mod follow;
+pub mod global;
+pub mod group;
 pub mod peer;
+pub mod status;
 pub mod storage;
 pub mod view;
-pub mod boot;
-pub mod group;
-pub mod acceptor;
-pub mod global;
-pub mod status;

@@ -149,12 +149,8 @@ async fn watches_of_one_stream_are_told_apart() {
     let past = pb::WatchCreateRequest { start_revision: 2, ..prefix("a", "b") };
     assert_eq!(watching.create(past).await.watch_id, 0);
     assert_eq!(&watching.next().await.events[0].kv.as_ref().unwrap().value[..], b"old");
-    let deletions = pb::WatchCreateRequest {
-        filters: vec![0],
-        prev_kv: true,
-        watch_id: 9,
-        ..prefix("a", "b")
-    };
+    let deletions =
+        pb::WatchCreateRequest { filters: vec![0], prev_kv: true, watch_id: 9, ..prefix("a", "b") };
     assert_eq!(watching.create(deletions).await.watch_id, 9);
     kv.put(put("a2", "new")).await.unwrap();
     let told = watching.next().await;

@@ -70,9 +70,9 @@ impl Plane {
     #[must_use]
     pub fn number_of(name: &str) -> u64 {
         let start = 0xcbf2_9ce4_8422_2325_u64;
-        let mixed = name.bytes().fold(start, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let mixed = name
+            .bytes()
+            .fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         mixed.max(1)
     }
 
@@ -95,10 +95,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub(super) fn new(
-        asked: mpsc::Sender<Asked>,
-        plane: watch::Receiver<Arc<Plane>>,
-    ) -> Self {
+    pub(super) fn new(asked: mpsc::Sender<Asked>, plane: watch::Receiver<Arc<Plane>>) -> Self {
         Self {
             asked,
             plane,

@@ -78,7 +78,8 @@ impl Role {
     pub(super) fn tend_acceptors(&mut self) {
         let idle = self.wishes.is_empty();
         if let Some((out, seat)) = self.arbiter.lost_seat().filter(|_| idle) {
-            tracing::warn!(acceptor = %out, incarnation = %seat.incarnation, "replacing an acceptor");
+            let folder = seat.incarnation;
+            tracing::warn!(acceptor = %out, incarnation = %folder, "replacing an acceptor");
             self.ask_arbiter(Operation::Replace { out, seat }, ArbiterWish::Master);
         } else if clock::now().since(self.read_at) >= SEATS_INTERVAL {
             self.read_record();

@@ -465,8 +465,8 @@ impl Role {
         self.read_record();
         let me = &self.boot.identity.me.id;
         let alone = !self.others.keys().any(|id| self.lines.contains_key(id));
-        self.record.as_ref().is_none_or(|record| {
-            alone || (!record.open && record.master.as_ref() != Some(me))
-        })
+        self.record
+            .as_ref()
+            .is_none_or(|record| alone || (!record.open && record.master.as_ref() != Some(me)))
     }
 }

@@ -323,7 +323,7 @@ impl Judge {
         let heard = heard.filter(|heard| now.since(heard.at) <= FRESH);
         let gone = heard.is_some_and(|heard| heard.report.life > chosen.life);
         let at_work = heard.is_some_and(|h| h.report.position == Position::Elect(number));
-        // A member that was lost after its seal keeps the elect waiting for a copy that never comes.
+        // A member lost after its seal keeps the elect waiting for a copy that never comes.
         let heard = |id: &NodeId| self.reports.get(id).is_some_and(|h| now.since(h.at) <= FRESH);
         let whole = chosen.members.iter().all(|member| heard(&member.id));
         let patience =
