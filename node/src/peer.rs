@@ -89,6 +89,9 @@ pub enum Inbound {
     LineClosed {
         /// Whose.
         caller: Caller,
+        /// Which: the node may have opened another one meanwhile. Weak, because the line is closed
+        /// by dropping the other end.
+        down: mpsc::WeakSender<pb::Down>,
     },
     /// Which global node is master?
     Where(Reply<pb::WhereReply>),

@@ -24,7 +24,7 @@ impl Role {
             }
             Inbound::Line { caller, down } => self.line(caller, down),
             Inbound::Up { caller, up } => self.up(caller, &up),
-            Inbound::LineClosed { caller } => self.line_closed(&caller),
+            Inbound::LineClosed { caller, down } => self.line_closed(&caller, &down),
             Inbound::Where(reply) => drop(reply.send(Ok(self.r#where()))),
             Inbound::Found(request, reply) => self.found(request, reply),
             Inbound::Accept(request, reply) => match &self.acceptor {
@@ -53,9 +53,11 @@ impl Role {
         self.lines.insert(id, (caller, down));
     }
 
-    pub(super) fn line_closed(&mut self, caller: &Caller) {
+    pub(super) fn line_closed(&mut self, caller: &Caller, down: &mpsc::WeakSender<pb::Down>) {
         let id = &caller.sender.id;
-        let same = self.lines.get(id).is_some_and(|(c, down)| c == caller && down.is_closed());
+        let closed = down.upgrade();
+        let is_it = |known: &mpsc::Sender<_>| closed.is_some_and(|c| c.same_channel(known));
+        let same = self.lines.get(id).is_some_and(|(_, known)| is_it(known));
         if same {
             self.lines.remove(id);
             let gone = JudgeInput::Gone(id.clone());

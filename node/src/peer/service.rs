@@ -164,6 +164,7 @@ impl Peer for PeerService {
     ) -> Result<Response<Downs>, Status> {
         let caller = caller(&request)?;
         let (down, downs) = mpsc::channel(LINK_QUEUE);
+        let weak = down.downgrade();
         let line = Inbound::Line { caller: caller.clone(), down };
         self.inbox.send(line).await.map_err(|_| gone())?;
         let inbox = self.inbox.clone();
@@ -174,7 +175,7 @@ impl Peer for PeerService {
                     return;
                 }
             }
-            inbox.send(Inbound::LineClosed { caller }).await.ok();
+            inbox.send(Inbound::LineClosed { caller, down: weak }).await.ok();
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(downs).map(Ok))))
     }
