@@ -27,6 +27,9 @@ pub struct Args {
     /// How many group masters are stopped in their tracks for 1 to 10 seconds
     #[arg(long, default_value_t = 0)]
     freezes: usize,
+    /// Quiet between two faults, in milliseconds
+    #[arg(long, default_value_t = 300)]
+    gap_ms: u64,
     /// What order and targets follow from
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -102,7 +105,7 @@ pub fn run(args: &Args) -> Result<bool> {
                 break;
             }
         }
-        wait(Duration::from_millis(300));
+        wait(Duration::from_millis(args.gap_ms));
     }
     wait(Duration::from_secs(2));
     let (history, unread) = traffic.finish(Duration::from_secs(60));

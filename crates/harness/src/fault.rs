@@ -11,6 +11,8 @@ use crate::traffic::Traffic;
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// How long a cluster may take until nothing is missing.
 const WHOLE_LIMIT: Duration = Duration::from_secs(90);
+/// Longer than a member must keep up before it is in sync again.
+const SETTLING: Duration = Duration::from_secs(5);
 /// A pause that needs an explanation.
 const PAUSE_LONG_US: u64 = 2_500_000;
 /// How long after a fault a pause may begin and still be its doing.
@@ -151,7 +153,12 @@ pub fn inject(cluster: &mut Cluster, traffic: &Traffic, fault: Fault) -> Result<
     if !written {
         return Err(trouble(format!("{fault:?}: no write succeeded in time")));
     }
-    let faults = cluster.wait_whole(WHOLE_LIMIT);
+    let mut faults = cluster.wait_whole(WHOLE_LIMIT);
+    if target.group.is_none() && faults.is_empty() {
+        // A global replica is counted again only when it has kept up for a while.
+        wait(SETTLING);
+        faults = cluster.wait_whole(WHOLE_LIMIT);
+    }
     if !faults.is_empty() {
         return Err(trouble(format!("{fault:?}: not whole in time: {}", faults.join("; "))));
     }
