@@ -102,11 +102,21 @@ impl Replica {
         }
     }
 
-    /// Once the record asks for flushed copies and all is flushed, a power cut costs nothing.
+    /// Once nothing that is not flushed can have been counted, a power cut costs nothing. For a
+    /// master that counts flushed copies only (alone, it always does) that is when the record of
+    /// its epoch is flushed.
     pub(super) fn forget_unflushed(&mut self) {
-        let flushes = self.mode().is_some_and(|m| m.durability.flushed);
-        let all = self.flushed == self.index.last().offset;
-        if flushes && all && self.vote.unflushed && self.lead.is_none() {
+        let grounded = match &self.lead {
+            Some(lead) => {
+                let opened = lead.opened.filter(|_| lead.stage == Stage::Master);
+                lead.config.flush && opened.is_some_and(|opened| self.flushed >= opened)
+            }
+            None => {
+                let flushes = self.mode().is_some_and(|m| m.durability.flushed);
+                flushes && self.flushed == self.index.last().offset
+            }
+        };
+        if grounded && self.vote.unflushed {
             self.vote.unflushed = false;
             self.persist();
         }
