@@ -134,7 +134,7 @@ impl Folder {
                     written = self.write(batches.into_iter().take(some).collect());
                 }
                 Some(DiskOp::Flush) => self.durable = self.log.len(),
-                Some(DiskOp::Vote(vote)) => self.vote = vote,
+                Some(DiskOp::Vote(vote)) => self.voted(vote),
                 // A cut that nobody waited for is made anew by whoever needs it.
                 Some(DiskOp::Cut(_)) | None => {}
             }
@@ -155,7 +155,7 @@ impl Folder {
     }
 
     /// What a new process finds.
-    pub(crate) fn recover(&mut self) -> Recovered {
+    pub(crate) fn recover(&self) -> Recovered {
         let mut epochs: Vec<(Epoch, Offset)> = Vec::new();
         for stored in &self.log {
             let head = stored.batch.head;
@@ -163,7 +163,7 @@ impl Folder {
                 epochs.push((head.epoch, head.first));
             }
         }
-        let recovered = Recovered {
+        Recovered {
             vote: self.vote.clone(),
             epochs,
             last: self.last(),
@@ -172,9 +172,14 @@ impl Folder {
             same_boot: self.same_boot,
             failed_disk: self.failed,
             torn: !self.same_boot,
-        };
-        self.same_boot = true;
-        recovered
+        }
+    }
+
+    /// The vote is flushed, and with it the boot it was written in and what was found at start.
+    pub(crate) fn voted(&mut self, vote: Vote) {
+        self.vote = vote;
+        self.clean = None;
+        (self.same_boot, self.failed) = (true, false);
     }
 }
 

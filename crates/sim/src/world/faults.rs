@@ -47,7 +47,7 @@ impl World {
         }
         self.push_own(place, MS, Local::Tick);
         let me = self.places[place].sender();
-        let Some(folder) = &mut self.places[place].folder else { return Ok(()) };
+        let Some(folder) = &self.places[place].folder else { return Ok(()) };
         let recovered = folder.recover();
         let (plane, timing) = (self.scenario.plane, self.scenario.timing);
         let (reads, tail, unix_ms) =
@@ -98,7 +98,7 @@ impl World {
             End::Machine => folder.machine_ends(&mut self.rng),
             End::DiskFailed => {
                 folder.machine_ends(&mut self.rng);
-                (folder.failed, folder.same_boot) = (true, true);
+                folder.failed = true;
             }
             End::Clean => {
                 folder.durable = folder.log.len();

@@ -162,8 +162,7 @@ impl World {
                 Event::Flushed(folder.last())
             }
             DiskOp::Vote(vote) => {
-                folder.clean = None;
-                folder.vote = vote;
+                folder.voted(vote);
                 self.witness.votes(&name, folder.vote.sealed)?;
                 Event::VotePersisted
             }
