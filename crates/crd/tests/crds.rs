@@ -28,7 +28,7 @@ fn people_find_short_names_columns_and_the_scale_of_a_keyspace() {
     for kind in &kinds {
         assert_eq!(kind["spec"]["names"]["categories"][0], "cairn");
         let version = &kind["spec"]["versions"][0];
-        assert_eq!(version["additionalPrinterColumns"][0]["jsonPath"].is_string(), true);
+        assert!(version["additionalPrinterColumns"][0]["jsonPath"].is_string());
         assert!(version["subresources"]["status"].is_object());
     }
     let scale = &kinds[2]["spec"]["versions"][0]["subresources"]["scale"];

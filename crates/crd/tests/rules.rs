@@ -205,7 +205,7 @@ fn keyspace_cases() -> Vec<Case> {
             None,
         ),
         k(&[("/spec/auth/password", json!("p"))], None),
-        k(&[secret.clone()], None),
+        k(std::slice::from_ref(&secret), None),
         k(&[("/spec/auth", json!({}))], Some(("spec.auth", "exactly one"))),
         k(&[secret, ("/spec/auth/password", json!("p"))], Some(("spec.auth", "exactly one"))),
         k(&[("/spec/auth/password", json!(""))], Some(("spec.auth.password", "must not be empty"))),

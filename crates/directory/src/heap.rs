@@ -231,7 +231,7 @@ mod tests {
                 assert_eq!(heap.get(handle)[..run.len()], run[..]);
                 heap.remove(handle, run.len());
             }
-            let longest = if next(&mut random) % 500 == 0 { 70_000 } else { 900 };
+            let longest = if next(&mut random).is_multiple_of(500) { 70_000 } else { 900 };
             let run = vec![u8::try_from(round % 251).unwrap(); next(&mut random) % longest];
             kept.insert(slot, (heap.insert(&run), run));
         }

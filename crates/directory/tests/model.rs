@@ -1,5 +1,7 @@
 //! The directory against a naive one that keeps a whole map for every revision.
 
+#![allow(clippy::unwrap_used)]
+
 mod model {
     pub mod naive;
     pub mod strategy;
