@@ -1,5 +1,6 @@
 //! Keys in order, each with the handle of its newest version: leaves of handles under a map of
-//! their lower bounds. The keys themselves lie in the items.
+//! their lower bounds. The keys themselves lie in the items, each a cache miss away: a byte of each
+//! key's hash stands beside its handle, so that a known key is found without a search.
 
 use crate::heap::{Handle, Heap};
 use crate::item;
@@ -11,16 +12,24 @@ const LEAF_MAX: usize = 256;
 /// How many places a full leaf grows by; doubling would waste half of them.
 const LEAF_STEP: usize = 32;
 
+#[derive(Debug, Default)]
+struct Leaf {
+    /// In the order of keys.
+    handles: Vec<Handle>,
+    /// One byte of the hash of each key.
+    tags: Vec<u8>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Index {
     /// By lower bound; the first leaf's is empty. Only the first leaf may be empty itself.
-    leaves: BTreeMap<Box<[u8]>, Vec<Handle>>,
+    leaves: BTreeMap<Box<[u8]>, Leaf>,
     len: usize,
 }
 
 impl Index {
     pub fn new() -> Self {
-        Self { leaves: BTreeMap::from([(Box::default(), Vec::new())]), len: 0 }
+        Self { leaves: BTreeMap::from([(Box::default(), Leaf::default())]), len: 0 }
     }
 
     /// Keys in it, those whose newest version is a deletion included.
@@ -31,7 +40,7 @@ impl Index {
     pub fn get(&self, heap: &Heap, key: &[u8]) -> Option<Handle> {
         let upto = (Bound::Unbounded, Bound::Included(key));
         let (_, leaf) = self.leaves.range::<[u8], _>(upto).next_back()?;
-        search(heap, leaf, key).ok().map(|place| leaf[place])
+        leaf.find(heap, key).map(|place| leaf.handles[place])
     }
 
     /// Gives `key` the version that `make` returns; `make` gets the version before or none.
@@ -44,34 +53,27 @@ impl Index {
         let upto = (Bound::Unbounded, Bound::Included(key));
         let leaf = self.leaves.range_mut::<[u8], _>(upto).next_back();
         let (_, leaf) = leaf.expect("the first leaf's bound is the empty key");
-        let place = match search(heap, leaf, key) {
-            Ok(found) => {
-                leaf[found] = make(heap, leaf[found]);
-                return leaf[found];
-            }
-            Err(place) => place,
-        };
+        if let Some(found) = leaf.find(heap, key) {
+            leaf.handles[found] = make(heap, leaf.handles[found]);
+            return leaf.handles[found];
+        }
+        let place = leaf.place_of(heap, key);
         let handle = make(heap, Handle::NONE);
         self.len += 1;
-        if leaf.len() == LEAF_MAX {
-            // Keys that come in order fill their leaves; others split them in the middle.
-            let cut = if place == LEAF_MAX { LEAF_MAX } else { LEAF_MAX / 2 };
-            let mut upper = leaf.split_off(cut);
-            leaf.shrink_to_fit();
-            let bound: Box<[u8]> = if let Some(first) = upper.first() {
-                item::key(heap, *first).into()
-            } else {
-                key.into()
-            };
-            if place > cut || cut == LEAF_MAX {
-                insert(&mut upper, place - cut, handle);
-            } else {
-                insert(leaf, place, handle);
-            }
-            self.leaves.insert(bound, upper);
-        } else {
-            insert(leaf, place, handle);
+        if leaf.handles.len() < LEAF_MAX {
+            leaf.insert(place, handle, key);
+            return handle;
         }
+        // Keys that come in order fill their leaves; others split them in the middle.
+        let cut = if place == LEAF_MAX { LEAF_MAX } else { LEAF_MAX / 2 };
+        let mut upper = leaf.split_off(cut);
+        if place > cut || cut == LEAF_MAX {
+            upper.insert(place - cut, handle, key);
+        } else {
+            leaf.insert(place, handle, key);
+        }
+        let bound = item::key(heap, upper.handles[0]).into();
+        self.leaves.insert(bound, upper);
         handle
     }
 
@@ -79,10 +81,11 @@ impl Index {
     pub fn remove(&mut self, heap: &Heap, key: &[u8]) -> Option<Handle> {
         let upto = (Bound::Unbounded, Bound::Included(key));
         let (bound, leaf) = self.leaves.range_mut::<[u8], _>(upto).next_back()?;
-        let place = search(heap, leaf, key).ok()?;
-        let handle = leaf.remove(place);
+        let place = leaf.find(heap, key)?;
+        let handle = leaf.handles.remove(place);
+        leaf.tags.remove(place);
         self.len -= 1;
-        if leaf.is_empty() && !bound.is_empty() {
+        if leaf.handles.is_empty() && !bound.is_empty() {
             let bound = bound.clone();
             self.leaves.remove(&bound);
         }
@@ -97,21 +100,43 @@ impl Index {
     ) -> impl Iterator<Item = Handle> + 'a {
         let upto = (Bound::Unbounded, Bound::Included(start));
         let first = self.leaves.range::<[u8], _>(upto).next_back();
-        let skipped = first.map_or(0, |(_, leaf)| search(heap, leaf, start).unwrap_or_else(|p| p));
-        let head = first.map_or(&[][..], |(_, leaf)| &leaf[skipped..]);
+        let head = first.map_or(&[][..], |(_, leaf)| &leaf.handles[leaf.place_of(heap, start)..]);
         let after = (Bound::Excluded(start), Bound::Unbounded);
-        let rest = self.leaves.range::<[u8], _>(after).flat_map(|(_, leaf)| leaf);
+        let rest = self.leaves.range::<[u8], _>(after).flat_map(|(_, leaf)| &leaf.handles);
         head.iter().chain(rest).copied()
     }
 }
 
-fn insert(leaf: &mut Vec<Handle>, place: usize, handle: Handle) {
-    if leaf.len() == leaf.capacity() {
-        leaf.reserve_exact(LEAF_STEP);
-    }
-    leaf.insert(place, handle);
+fn tag(key: &[u8]) -> u8 {
+    crc32c::crc32c(key).to_le_bytes()[0]
 }
 
-fn search(heap: &Heap, leaf: &[Handle], key: &[u8]) -> Result<usize, usize> {
-    leaf.binary_search_by(|handle| item::key(heap, *handle).cmp(key))
+impl Leaf {
+    fn find(&self, heap: &Heap, key: &[u8]) -> Option<usize> {
+        let wanted = tag(key);
+        let alike = self.tags.iter().enumerate().filter(|(_, tag)| **tag == wanted);
+        let mut places = alike.map(|(place, _)| place);
+        places.find(|place| item::key(heap, self.handles[*place]) == key)
+    }
+
+    /// Where `key` is or would be.
+    fn place_of(&self, heap: &Heap, key: &[u8]) -> usize {
+        self.handles.partition_point(|handle| item::key(heap, *handle) < key)
+    }
+
+    fn insert(&mut self, place: usize, handle: Handle, key: &[u8]) {
+        if self.handles.len() == self.handles.capacity() {
+            self.handles.reserve_exact(LEAF_STEP);
+            self.tags.reserve_exact(LEAF_STEP);
+        }
+        self.handles.insert(place, handle);
+        self.tags.insert(place, tag(key));
+    }
+
+    fn split_off(&mut self, cut: usize) -> Self {
+        let upper = Self { handles: self.handles.split_off(cut), tags: self.tags.split_off(cut) };
+        self.handles.shrink_to_fit();
+        self.tags.shrink_to_fit();
+        upper
+    }
 }

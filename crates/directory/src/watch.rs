@@ -186,7 +186,8 @@ impl Watches {
             return Err(Refused::TooMany);
         }
         let next = start.map_or(self.told + 1, |start| start.0);
-        if next < directory.compacted().0 {
+        // What was told last is no past, also below a jump that is not committed yet.
+        if next < directory.compacted().0.min(self.told + 1) {
             return Err(Refused::Compacted(directory.compacted()));
         }
         let place = match next.cmp(&(self.told + 1)) {

@@ -192,12 +192,8 @@ fn a_deposed_master_answers_no_pending_request_with_ok_and_reads_its_log_again()
     let mut node = Node::master(1);
     node.put("kept");
     node.commit();
-    let watch = Wish {
-        range: KeyRange::prefix(""),
-        no_put: false,
-        no_delete: false,
-        prev_kv: false,
-    };
+    let watch =
+        Wish { range: KeyRange::prefix(""), no_put: false, no_delete: false, prev_kv: false };
     let (stream, id, start, progress) = (StreamId(1), 0, None, false);
     node.ask(Request::Watch { stream, id, wish: watch, start, progress });
     let lost = node.put("lost");
@@ -359,6 +355,24 @@ fn revisions_that_may_have_been_lost_are_never_given_out_again() {
     let query = RangeQuery { at: Some(Revision(400)), ..RangeQuery::all(KeyRange::prefix("")) };
     let old = node.ask(Request::Range { query, serializable: true });
     assert_eq!(node.result(old), Some(Err(Error::Compacted.into())));
+}
+
+#[test]
+fn what_is_committed_can_be_read_and_watched_before_a_jump_is() {
+    let mut node = Node::master(1);
+    node.put("a");
+    node.commit();
+    node.core.jump_revision(node.now, Revision(500));
+    assert_eq!(node.count(false), 1);
+    let wish =
+        Wish { range: KeyRange::prefix(""), no_put: false, no_delete: false, prev_kv: false };
+    let (stream, id, start, progress) = (StreamId(1), 0, Some(Revision(3)), false);
+    let watch = node.ask(Request::Watch { stream, id, wish, start, progress });
+    assert_eq!(node.result(watch), Some(Ok(&Response::Watching)));
+    node.commit();
+    node.pass(100);
+    let compacted = Revision(500);
+    assert_eq!(node.told.notices, [Notice::Cancelled { watch: 0, compacted }]);
 }
 
 #[test]

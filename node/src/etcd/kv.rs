@@ -100,16 +100,14 @@ impl pb::kv_server::Kv for Handle {
         request: Request<pb::TxnRequest>,
     ) -> Result<Response<pb::TxnResponse>, Status> {
         check_size(request.get_ref())?;
-        let elsewhere = self.elsewhere(&request);
         let message = request.get_ref();
-        let serializable = is_serializable(&message.success) && is_serializable(&message.failure);
-        let txn = convert::txn(message.clone()).map_err(refuse::error)?;
-        let reads = txn.is_read_only();
         // As in etcd: a transaction that only reads, and only what may be old, is answered here.
-        let here = reads && serializable;
-        if !here && let Some(channel) = elsewhere? {
+        let serializable = is_serializable(&message.success) && is_serializable(&message.failure);
+        if !serializable && let Some(channel) = self.elsewhere(&request)? {
             return master(channel).txn(forwarded(request.into_inner())).await;
         }
+        let txn = convert::txn(request.into_inner()).map_err(refuse::error)?;
+        let reads = txn.is_read_only();
         let (reply, answer) = if reads {
             let mut reply = self.ask(Ask::ReadTxn { txn, serializable }).await?;
             match std::mem::replace(&mut reply.response, Told::Done(true)) {
@@ -142,7 +140,7 @@ impl pb::kv_server::Kv for Handle {
     }
 }
 
-/// Whether every operation is a range that may be old; false for none.
+/// Whether every operation is a range that may be old.
 fn is_serializable(ops: &[pb::RequestOp]) -> bool {
     use pb::request_op::Request as One;
     ops.iter().all(|op| match &op.request {

@@ -6,14 +6,16 @@ use cairn_directory::core::{Request as Ask, Response as Told};
 use cairn_directory::op::Op;
 use cairn_directory::{Answer, LeaseId};
 use cairn_wire::etcd::etcdserverpb as pb;
+use futures::StreamExt;
+use futures::future::ready;
+use futures::stream::BoxStream;
 use pb::lease_client::LeaseClient;
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// Answers that may wait for a client to read them.
-const ANSWERS: usize = 16;
+/// Keep-alives of one stream that are under way at once: clients send all their leases' on one.
+const AT_ONCE: usize = 256;
 
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
@@ -32,21 +34,13 @@ impl Handle {
             other => Err(unexpected(&other)),
         }
     }
+}
 
-    /// Answers a client's keep-alives until it or this node ends the stream.
-    async fn keep_alive(
-        self,
-        mut requests: Streaming<pb::LeaseKeepAliveRequest>,
-        answers: mpsc::Sender<KeptAlive>,
-    ) {
-        while let Ok(Some(request)) = requests.message().await {
-            let answer = self.keep_one_alive(request.id).await;
-            let failed = answer.is_err();
-            if answers.send(answer).await.is_err() || failed {
-                return;
-            }
-        }
-    }
+/// The requests of a stream up to its end or its first error.
+fn whole(
+    requests: Streaming<pb::LeaseKeepAliveRequest>,
+) -> impl futures::Stream<Item = pb::LeaseKeepAliveRequest> {
+    requests.take_while(|request| ready(request.is_ok())).filter_map(|request| ready(request.ok()))
 }
 
 /// Passes keep-alives on to the master, and its answers back.
@@ -55,7 +49,7 @@ async fn pass_on(
     requests: Streaming<pb::LeaseKeepAliveRequest>,
     answers: mpsc::Sender<KeptAlive>,
 ) {
-    let onward = requests.map_while(Result::ok);
+    let onward = whole(requests);
     let mut back = match client.lease_keep_alive(forwarded(onward)).await {
         Ok(back) => back.into_inner(),
         Err(status) => return drop(answers.send(Err(status)).await),
@@ -75,7 +69,7 @@ async fn pass_on(
 
 #[tonic::async_trait]
 impl pb::lease_server::Lease for Handle {
-    type LeaseKeepAliveStream = ReceiverStream<KeptAlive>;
+    type LeaseKeepAliveStream = BoxStream<'static, KeptAlive>;
 
     async fn lease_grant(
         &self,
@@ -116,17 +110,23 @@ impl pb::lease_server::Lease for Handle {
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         let permit = self.admit_stream()?;
         let elsewhere = self.elsewhere(&request)?;
-        let (answers, stream) = mpsc::channel(ANSWERS);
+        let requests = request.into_inner();
+        if let Some(channel) = elsewhere {
+            let (answers, stream) = mpsc::channel(AT_ONCE);
+            tokio::spawn(async move {
+                pass_on(LeaseClient::new(channel), requests, answers).await;
+                drop(permit);
+            });
+            return Ok(Response::new(ReceiverStream::new(stream).boxed()));
+        }
         let handle = self.clone();
-        tokio::spawn(async move {
-            let requests = request.into_inner();
-            match elsewhere {
-                Some(channel) => pass_on(LeaseClient::new(channel), requests, answers).await,
-                None => handle.keep_alive(requests, answers).await,
-            }
-            drop(permit);
-        });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let answers = whole(requests)
+            .map(move |request| {
+                let (handle, _counted) = (handle.clone(), &permit);
+                async move { handle.keep_one_alive(request.id).await }
+            })
+            .buffered(AT_ONCE);
+        Ok(Response::new(answers.boxed()))
     }
 
     async fn lease_time_to_live(

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// Notices that may wait for one stream; beyond them its watches lag.
-const NOTICES: usize = 32;
+/// Notices that may wait for one stream, their bytes are bounded too; beyond them its watches lag.
+const NOTICES: usize = 256;
 /// Responses that may wait for one client.
 const RESPONSES: usize = 32;
 /// Events of one response are divided above so many bytes, where the client allows it.

@@ -102,6 +102,7 @@ impl<T> Core<T> {
     /// follower learns of commits by [`Core::apply_batch`].
     pub fn committed(&mut self, offset: Offset, outbox: &mut impl Outbox<Token = T>) {
         self.committed_offset = self.committed_offset.max(offset);
+        let before = self.waiting.len();
         while let Some(front) = self.waiting.front() {
             if front.offset.is_none_or(|at| at > offset) {
                 break;
@@ -117,6 +118,7 @@ impl<T> Core<T> {
             self.unproven.extend(self.dirty.pop_front());
         }
         self.watches.advance(&self.directory, self.committed, outbox);
+        self.sweep_after(before - self.waiting.len());
     }
 
     /// Applies a committed batch that another master made, or that was read from the log.
@@ -149,6 +151,7 @@ impl<T> Core<T> {
         if !matches!(self.role, Role::Loading) {
             self.watches.advance(&self.directory, self.committed, outbox);
         }
+        self.sweep_after(batch.head.count as usize);
         Ok(())
     }
 

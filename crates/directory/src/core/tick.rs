@@ -9,11 +9,17 @@ use cairn_logic::time::{Duration, Instant};
 /// Revocations proposed in one tick.
 const EXPIRED_PER_TICK: usize = 10_000;
 /// Versions removed in one tick.
-const SWEEP_PER_TICK: usize = 5_000;
+const SWEEP_PER_TICK: usize = 2_000;
+/// Versions removed for each change, so that sweeping keeps up with any rate of changes.
+const SWEEP_PER_CHANGE: usize = 2;
+/// Versions removed at a time.
+const SWEEP_MAX: usize = 1_000;
+/// Revisions kept when the quota is nearly used up.
+const HISTORY_MIN: u64 = 1_000;
 /// Pieces of the past told to lagging watches in one tick.
 const CATCH_UPS_PER_TICK: usize = 16;
 /// How often to look whether history should be compacted.
-const COMPACTION_EVERY: Duration = Duration::from_secs(10);
+const COMPACTION_EVERY: Duration = Duration::from_secs(1);
 
 impl<T> Core<T> {
     /// Call it every 10 ms or so, at least every 100 ms on a master; then take batches.
@@ -35,6 +41,14 @@ impl<T> Core<T> {
         if now >= self.next_progress {
             self.next_progress = now + self.limits.progress_every;
             self.watches.tell_progress(outbox);
+        }
+    }
+
+    /// Sweeps a little, for so many changes that were just committed.
+    pub(super) fn sweep_after(&mut self, changes: usize) {
+        if self.sweeping && changes > 0 {
+            let items = changes.saturating_mul(SWEEP_PER_CHANGE).min(SWEEP_MAX);
+            self.sweeping = !self.directory.sweep(items);
         }
     }
 
@@ -81,7 +95,9 @@ impl<T> Core<T> {
             return;
         }
         self.next_compaction = now + COMPACTION_EVERY;
+        let crowded = self.directory.bytes() > self.limits.quota_bytes / 4 * 3;
         let kept = self.limits.history_revisions;
+        let kept = if crowded { kept.min(HISTORY_MIN) } else { kept };
         let oldest = self.directory.compacted().0.max(1);
         if self.committed.0.saturating_sub(oldest) > kept.saturating_mul(2) {
             let revision = Revision(self.committed.0 - kept);

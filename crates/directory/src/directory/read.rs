@@ -41,7 +41,8 @@ impl Directory {
         if at > committed {
             return Err(Error::FutureRevision);
         }
-        if at.0 < self.store.compacted {
+        // What is committed can be read also below a jump that is not yet.
+        if query.at.is_some() && at.0 < self.store.compacted {
             return Err(Error::Compacted);
         }
         self.select_within(query, at.0, bytes_left)
