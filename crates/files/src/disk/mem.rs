@@ -105,6 +105,12 @@ impl MemDisk {
         self.world().stops_in = Some(bytes);
     }
 
+    /// The machine stops before the `nth` change from now (0 is the next): a write, a change of a
+    /// size or name, or a flush; every call fails until [`MemDisk::crash`] or [`MemDisk::kill`].
+    pub fn stop_before(&self, nth: u64) {
+        self.world().stops_before = Some(nth);
+    }
+
     /// Flushes stall until [`MemDisk::release_syncs`].
     pub fn hold_syncs(&self) {
         self.world().syncs_held = true;
@@ -167,26 +173,26 @@ impl Disk for MemDisk {
 
     fn create(&self, path: &Path) -> io::Result<MemFile> {
         let mut world = self.world();
-        world.check_up()?;
+        world.step()?;
         let inode = world.create(path)?;
         Ok(MemFile { disk: self.clone(), inode, run: world.run })
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
-        world.check_up()?;
+        world.step()?;
         world.change(NameChange::Rename(from.to_owned(), to.to_owned()))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
-        world.check_up()?;
+        world.step()?;
         world.change(NameChange::Remove(path.to_owned()))
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
-        world.check_up()?;
+        world.step()?;
         world.sync_names(path)
     }
 
@@ -234,20 +240,27 @@ impl DiskFile for MemFile {
 
     fn write_at(&self, buffers: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {
         let bytes: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
-        self.world()?.write(self.inode, &bytes, position)
+        let mut world = self.world()?;
+        world.step()?;
+        world.write(self.inode, &bytes, position)
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {
-        self.world()?.grow(self.inode, bytes)
+        let mut world = self.world()?;
+        world.step()?;
+        world.grow(self.inode, bytes)
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
-        self.world()?.inode(self.inode)?.truncate(bytes);
+        let mut world = self.world()?;
+        world.step()?;
+        world.inode(self.inode)?.truncate(bytes);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut world = self.world()?;
+        world.step()?;
         world.syncs += 1;
         let begun = world.inode(self.inode)?.begin_sync();
         while world.syncs_held {

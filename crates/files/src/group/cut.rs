@@ -2,7 +2,7 @@
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
-use crate::group::segment::{self, RECORDS_AT, spare_name_of};
+use crate::group::segment::{RECORDS_AT, Spare, spare_name_of};
 use crate::group::shared::{Place, lock};
 use crate::group::tails::{self, CutTail};
 use crate::group::walk::{Step, Tip, Walker};
@@ -204,7 +204,8 @@ impl<D: Disk> LogWriter<D> {
         };
         let to = shared.dir.join(spare_name_of(number));
         shared.disk.rename(path, &to).map_err(Error::io("rename", path))?;
-        let spare = segment::reuse(&shared.disk, to, number, place.segment.bytes)?;
+        let file = shared.disk.open(&to).map_err(Error::io("open", &to))?;
+        let spare = Spare { path: to, number, file, bytes: place.segment.bytes };
         lock(&shared.state).spare = Some(spare);
         Ok(())
     }

@@ -189,21 +189,6 @@ pub(crate) fn make_spare<D: Disk>(
     }
 }
 
-/// Makes a file a spare that was in use before: if its next header is lost in a crash, the old one
-/// must not come back and speak for what is in it then.
-pub(crate) fn reuse<D: Disk>(
-    disk: &D,
-    path: PathBuf,
-    number: u64,
-    bytes: u64,
-) -> Result<Spare<D::File>> {
-    let file = disk.open(&path).map_err(Error::io("open", &path))?;
-    let blank = [0; RECORDS_AT as usize];
-    file.write_at(&mut [IoSlice::new(&blank)], 0).map_err(Error::io("write", &path))?;
-    file.sync().map_err(Error::io("flush", &path))?;
-    Ok(Spare { path, number, file, bytes })
-}
-
 /// Gives a spare its header and its name. Durable only after the file and folder are flushed.
 pub(crate) fn begin<D: Disk>(
     disk: &D,

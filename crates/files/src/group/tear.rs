@@ -48,6 +48,7 @@ pub(crate) fn search<D: Disk>(site: &Site<'_, D>, found: &mut Found) -> Result<(
     for first in &tear.later {
         let path = site.dir.join(name_of(*first));
         let file = site.disk.open(&path).map_err(Error::io("open", &path))?;
+        // A recycled file whose new header was lost still has an older one, of another name.
         let head = read_head(&file, &path)?.filter(|(head, _)| head.first() == *first);
         let Some((head, salt)) = head else { continue };
         head.check_owner(&site.options.owner(), &path)?;

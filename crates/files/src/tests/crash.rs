@@ -1,9 +1,10 @@
 //! Random walks with crashes at any moment: what was flushed is there, what was cut is not.
 
-use super::{Dice, Log, batch, open_with, options};
-use crate::MemDisk;
+use super::{DIR, Dice, Log, batch, open_with, options};
+use crate::{Disk, MemDisk};
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::Offset;
+use std::path::Path;
 
 /// What must be true of a log, whatever happens to the machine.
 struct Walk {
@@ -113,7 +114,10 @@ impl Walk {
         self.log = None;
         for _ in 0..self.dice.below(3) {
             self.end_run(machine);
-            self.disk.stop_after(self.dice.below(60_000));
+            match self.dice.below(2) {
+                0 => self.disk.stop_after(self.dice.below(60_000)),
+                _ => self.disk.stop_before(self.dice.below(30)),
+            }
             if open_with(&self.disk, &options()).is_err() {
                 self.story.push("stopped in open".to_owned());
             }
@@ -159,6 +163,10 @@ impl Walk {
         {
             self.fail("the last entry is not the last");
         }
+        let files = self.disk.list(Path::new(DIR)).unwrap();
+        if files.iter().filter(|file| file.name.starts_with("spare-")).count() != 1 {
+            self.fail("not one segment waits for use");
+        }
         let lost = machine && count < self.batches.len();
         let cut = matches!(unfinished, Unfinished::Cut(_));
         if lost && !cut && recovered.is_intact(false, false) {
@@ -178,7 +186,10 @@ fn walk(seed: u64) -> u64 {
     let mut restarts = 0;
     for _ in 0..80 {
         if walk.dice.below(5) == 0 {
-            walk.disk.stop_after(walk.dice.below(20_000));
+            match walk.dice.below(2) {
+                0 => walk.disk.stop_after(walk.dice.below(20_000)),
+                _ => walk.disk.stop_before(walk.dice.below(40)),
+            }
         }
         let unfinished = walk.act();
         let stopped = walk.log.as_ref().unwrap().writer.space().is_err();

@@ -28,7 +28,10 @@ pub(super) struct World {
     pub capacity: Option<u64>,
     pub write_fails_in: Option<u64>,
     pub sync_fails_in: Option<u64>,
+    /// Bytes until the machine stops.
     pub stops_in: Option<u64>,
+    /// Changes (of content, sizes, names, or their flushes) until the machine stops.
+    pub stops_before: Option<u64>,
     pub syncs_held: bool,
     pub syncs: u64,
     pub writes: u64,
@@ -72,6 +75,13 @@ impl World {
             return Err(io::Error::other("the machine is down"));
         }
         Ok(())
+    }
+
+    /// Before every change.
+    pub fn step(&mut self) -> io::Result<()> {
+        self.check_up()?;
+        self.down = due(&mut self.stops_before);
+        self.check_up()
     }
 
     pub fn inode(&mut self, number: u64) -> io::Result<&mut Inode> {
@@ -215,6 +225,7 @@ impl World {
         self.write_fails_in = None;
         self.sync_fails_in = None;
         self.stops_in = None;
+        self.stops_before = None;
         self.syncs_held = false;
         self.down = false;
         for inode in self.inodes.values_mut() {
