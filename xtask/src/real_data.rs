@@ -16,6 +16,9 @@ use crate::run::{command, line_of, read};
 use crate::verdict::Verdict;
 use crate::{packages, product, setup};
 
+/// Quiet between two kills.
+const KILL_EVERY: Duration = Duration::from_secs(10);
+
 /// Arguments of `cargo xtask real-data`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -52,7 +55,7 @@ pub fn run(args: &Args) -> Result<bool> {
     let mut events = Vec::new();
     let mut range = 0;
     loop {
-        wait(Duration::from_secs(3));
+        wait(KILL_EVERY);
         if let Some(status) = loader.try_wait().context("cannot wait for python")? {
             ensure!(status.success(), "loading failed: {status}");
             break;
