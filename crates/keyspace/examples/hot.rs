@@ -79,6 +79,7 @@ fn turn(
     log: &mut EffectLog,
 ) {
     if prefetch {
+        work.iter().for_each(|(_, _, at)| ks.prefetch_list(*at));
         work.iter().for_each(|(_, _, at)| ks.prefetch_line(*at));
         work.iter().for_each(|(_, _, at)| ks.prefetch_entry(*at));
     }
@@ -119,6 +120,42 @@ fn cpu_nanos() -> u64 {
     stat.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
 }
 
+/// The commands on one large collection each that benchmarks of such servers use.
+fn families(keys: u64) {
+    let mut ks = Keyspace::new(0x5eed);
+    let mut log = EffectLog::new(Offset(1));
+    let mut reply = ReplyBuf::new(Version::Resp2);
+    let mut dice = Dice(3);
+    for name in ["INCR", "LPUSH", "SADD", "HSET", "ZADD"] {
+        let command = lookup(name.as_bytes()).expect("a known command");
+        let mut work = Vec::new();
+        for _ in 0..keys {
+            let member = format!("element:{:012}", dice.below(keys));
+            let score = dice.below(keys).to_string();
+            let parts: Vec<&str> = match name {
+                "INCR" => vec![name, &member],
+                "HSET" => vec![name, "myhash", &member, "value"],
+                "ZADD" => vec![name, "myzset", &score, &member],
+                "SADD" => vec![name, "myset", &member],
+                _ => vec![name, "mylist", &member],
+            };
+            work.push(parts.iter().collect::<ArgsBuf>());
+        }
+        for round in 0..2 {
+            let begin = cpu_nanos();
+            for (number, args) in work.iter().enumerate() {
+                ks.execute(&CTX, command, args.as_args(), None, &mut reply, &mut log);
+                if number % BATCH == 0 {
+                    reply.clear();
+                    drop(log.take());
+                }
+            }
+            let nanos = (cpu_nanos() - begin) as f64 / keys as f64;
+            println!("hot: {name} round={round} ns_per_op={nanos:.0}");
+        }
+    }
+}
+
 fn rss_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
@@ -151,4 +188,6 @@ fn main() {
             measure(&format!("SET round={round}"), &mut ks, input, prefetch);
         }
     }
+    drop(ks);
+    families(keys);
 }

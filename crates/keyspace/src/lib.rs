@@ -24,6 +24,7 @@
 pub mod command;
 
 mod apply;
+mod decimal;
 mod digest;
 mod effects;
 mod exec;

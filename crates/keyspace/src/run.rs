@@ -14,8 +14,8 @@ pub(crate) mod strings;
 /// count from its end.
 pub(crate) fn range(start: i64, end: i64, len: usize) -> (usize, usize) {
     let len = len as i64;
-    let from_end = |at: i64| if at < 0 { (at + len).max(0) } else { at };
-    let below = end < 0 && end + len < 0;
+    let from_end = |at: i64| if at < 0 { at.saturating_add(len).max(0) } else { at };
+    let below = end < 0 && end.saturating_add(len) < 0;
     let (start, end) = (from_end(start), from_end(end).min(len - 1));
     if below || start > end || start >= len {
         return (0, 0);

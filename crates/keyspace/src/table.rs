@@ -242,12 +242,11 @@ impl<T> Table<T> {
         let raw = self.raw(place);
         // SAFETY: `&mut self` says that nobody else looks at the entry.
         unsafe {
-            if raw.object_mut().is_none() && raw.expiry().is_some() == expiry.is_some() {
-                if raw.resize_in_place(value.len()) {
-                    raw.expiry_in_place(expiry);
-                    raw.bytes_mut().copy_from_slice(value);
-                    return None;
-                }
+            let same_shape = raw.expiry().is_some() == expiry.is_some();
+            if same_shape && raw.resize_in_place(value.len()) {
+                raw.expiry_in_place(expiry);
+                raw.bytes_mut().copy_from_slice(value);
+                return None;
             }
         }
         self.remake(place, |key| Raw::new(key, Payload::Bytes(value), expiry))

@@ -114,7 +114,9 @@ fn strings() {
         APPEND new abc => :3
         GETRANGE k 1 -1 => xyz
         GETRANGE k -100 1 => vx
-        GETRANGE k 3 1 => 
+        GETRANGE k 3 1 =>
+        GETRANGE k -9 -9 => v
+        GETRANGE k -1 -2 =>
         SETRANGE k 6 end => :9
         SETRANGE k -1 end => -ERR offset is out of range
         SETRANGE k 9000000 end => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
@@ -152,6 +154,9 @@ fn numbers_in_strings() {
         DECRBY n -9223372036854775808 => -ERR decrement would overflow
         SET n 01 => OK
         INCR n => -ERR value is not an integer or out of range
+        INCRBYFLOAT f 0.1 => 0.1
+        INCRBYFLOAT f 0.2 => 0.3
+        INCRBYFLOAT f x => -ERR value is not a valid float
         SET t 1 EX 100 => OK
         INCR t => :2
         TTL t => :100",
@@ -299,6 +304,8 @@ fn lists() {
         LINDEX l 0 => y
         LINDEX l -1 => c
         LINDEX l 9 => nil
+        LINDEX l x => -ERR value is not an integer or out of range
+        LINDEX none x => nil
         LPOP l => y
         RPOP l => c
         LPOP l 2 => [x a]
@@ -377,7 +384,10 @@ fn sorted_sets() {
         ZREVRANK z c => :1
         ZRANK z c WITHSCORE => [:2 3]
         ZRANK z none => nil
+        ZRANK z c d e => -ERR wrong number of arguments for 'zrank' command
         ZINCRBY z 1.5 a => 2.5
+        ZINCRBY z NX a => -ERR syntax error
+        ZADD z 1e400 a => -ERR value is not a valid float
         ZCARD z => :4
         TYPE z => zset
         ZREM z a b c d => :4

@@ -102,7 +102,7 @@ pub fn push_f64(out: &mut Vec<u8>, value: f64) {
         return out.extend_from_slice(if value.is_sign_negative() { b"-0" } else { b"0" });
     }
     // Whole numbers that a double holds exactly are written as integers.
-    if value.fract() == 0.0 && value.abs() < 4_503_599_627_370_496.0 {
+    if value.fract() == 0.0 && value.abs() < 4_611_686_018_427_387_904.0 {
         return push_i64(out, value as i64);
     }
     push_fraction(out, value);
@@ -145,15 +145,33 @@ fn push_fraction(out: &mut Vec<u8>, value: f64) {
 }
 
 /// Reads a double as clients write one: decimal or exponent form, `inf`, `+inf`, `-inf`,
-/// `infinity`; never `nan`, never with spaces.
+/// `infinity`, `0x1f`; never `nan`, never with spaces.
 #[must_use]
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     if text.is_empty() || text.len() > 256 {
         return None;
     }
-    let value: f64 = text.parse().ok()?;
-    (!value.is_nan()).then_some(value)
+    let value: f64 = match text.parse() {
+        Ok(value) => value,
+        Err(_) => parse_hex(text)?,
+    };
+    // A number too large to be held is no infinity.
+    let overflown = value.is_infinite() && text.bytes().any(|byte| byte.is_ascii_digit());
+    (!value.is_nan() && !overflown).then_some(value)
+}
+
+/// Reads a whole number in hexadecimal.
+fn parse_hex(text: &str) -> Option<f64> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let digits = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"))?;
+    // The standard parser would take a second sign.
+    let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let value = u64::from_str_radix(digits, 16).ok().filter(|_| plain)?;
+    Some(sign * value as f64)
 }
 
 #[cfg(test)]
@@ -205,6 +223,7 @@ mod tests {
             (3.1, "3.1"),
             (-0.5, "-0.5"),
             (1e20, "1e+20"),
+            (1e17, "100000000000000000"),
             (1e22, "1e+22"),
             (1.5e300, "1.5e+300"),
             (1e-7, "1e-7"),

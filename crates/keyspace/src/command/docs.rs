@@ -59,6 +59,7 @@ const DOCS: &[(&str, &str, &str)] = &[
     ("hvals", "2.0.0", "Returns the values of a hash."),
     ("incr", "1.0.0", "Adds one to an integer."),
     ("incrby", "1.0.0", "Adds a number to an integer."),
+    ("incrbyfloat", "2.6.0", "Adds a number to a number."),
     ("info", "1.0.0", "Tells about the node."),
     ("keys", "1.0.0", "Returns the keys that fit to a pattern."),
     ("lindex", "1.0.0", "Returns an item of a list."),

@@ -72,6 +72,7 @@ pub const COMMANDS: &[Command] = &[
     text("getset", 3, FAST_GROW, strings::getset),
     text("incr", 2, FAST_GROW, strings::incr),
     text("incrby", 3, FAST_GROW, strings::incrby),
+    text("incrbyfloat", 3, FAST_GROW, strings::incrbyfloat),
     data("mget", -2, FAST_READ, Keys::ALL, Group::String, strings::mget),
     data("mset", -3, GROW, Keys::PAIRS, Group::String, strings::mset),
     data("msetnx", -3, GROW, Keys::PAIRS, Group::String, strings::msetnx),

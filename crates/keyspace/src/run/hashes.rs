@@ -1,10 +1,11 @@
 //! Commands on hashes.
 
+use crate::decimal::Decimal;
 use crate::effects::Op;
 use crate::exec::Call;
 use crate::refusal::Refusal;
 use crate::value::hash::Hash;
-use cairn_resp::number::{I64_TEXT_MAX, format_i64, parse_f64, parse_i64, push_f64};
+use cairn_resp::number::{I64_TEXT_MAX, format_i64, parse_i64};
 
 type Outcome = Result<(), Refusal>;
 
@@ -206,21 +207,20 @@ pub(crate) fn hincrby(call: &mut Call<'_>) -> Outcome {
 
 /// HINCRBYFLOAT key field increment
 pub(crate) fn hincrbyfloat(call: &mut Call<'_>) -> Outcome {
-    let delta = parse_f64(call.arg(3)).ok_or(Refusal::NotFloat)?;
+    let delta = Decimal::parse(call.arg(3)).ok_or(Refusal::NotFloat)?;
+    if !delta.is_finite() {
+        return Err(Refusal::text("ERR value is NaN or Infinity"));
+    }
     let at = call.at_first();
     let place = call.find_as::<Hash>(at, call.arg(1))?;
     let hash = place.and_then(|place| call.ks.collection::<Hash>(at, place));
     let old = match hash.and_then(|hash| hash.get(call.ks.hasher(), call.args.get(2))) {
-        None => 0.0,
-        Some(text) => parse_f64(text).ok_or(Refusal::text("ERR hash value is not a float"))?,
+        None => Decimal::ZERO,
+        Some(text) => Decimal::parse(text).ok_or(Refusal::text("ERR hash value is not a float"))?,
     };
-    let new = old + delta;
-    if !new.is_finite() {
-        return Err(Refusal::text("ERR increment would produce NaN or Infinity"));
-    }
-    let mut text = Vec::new();
-    push_f64(&mut text, new);
-    set_one(call, &text)?;
-    call.reply.bulk(&text);
+    let sum = old.sum(delta);
+    let text = sum.ok_or(Refusal::text("ERR increment would produce NaN or Infinity"))?;
+    set_one(call, text.as_bytes())?;
+    call.reply.bulk(text.as_bytes());
     Ok(())
 }

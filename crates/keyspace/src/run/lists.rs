@@ -126,11 +126,14 @@ pub(crate) fn lrange(call: &mut Call<'_>) -> Outcome {
 
 /// LINDEX key index
 pub(crate) fn lindex(call: &mut Call<'_>) -> Outcome {
-    let index = call.integer(2)?;
     let at = call.at_first();
     let place = call.find_as::<List>(at, call.arg(1))?;
-    let list = place.and_then(|place| call.ks.collection::<List>(at, place));
-    let item = list.and_then(|list| {
+    let Some(list) = place.and_then(|place| call.ks.collection::<List>(at, place)) else {
+        call.reply.null();
+        return Ok(());
+    };
+    let index = call.integer(2)?;
+    let item = Some(list).and_then(|list| {
         let index = if index < 0 { index + list.len() as i64 } else { index };
         let index = usize::try_from(index).ok().filter(|index| *index < list.len())?;
         list.iter_from(index).next()

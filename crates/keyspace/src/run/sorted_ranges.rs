@@ -40,7 +40,8 @@ fn score_end(text: &[u8]) -> Result<ScoreEnd, Refusal> {
         [b'(', rest @ ..] => (true, rest),
         _ => (false, text),
     };
-    let score = parse_f64(text).ok_or(Refusal::text("ERR min or max is not a float"))?;
+    let score =
+        parse_f64(text.trim_ascii_start()).ok_or(Refusal::text("ERR min or max is not a float"))?;
     Ok(ScoreEnd { score, open })
 }
 

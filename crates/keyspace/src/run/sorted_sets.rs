@@ -35,8 +35,7 @@ impl AddOptions {
 }
 
 /// Reads the options of ZADD; gives them and the index of the first score.
-fn add_options(call: &Call<'_>) -> Result<(AddOptions, usize), Refusal> {
-    let mut options = AddOptions::default();
+fn add_options(call: &Call<'_>, mut options: AddOptions) -> Result<(AddOptions, usize), Refusal> {
     let mut at = 2;
     while at < call.argc() {
         match call.arg(at).to_ascii_uppercase().as_slice() {
@@ -72,8 +71,9 @@ fn add_options(call: &Call<'_>) -> Result<(AddOptions, usize), Refusal> {
 /// ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]
 pub(crate) fn zadd(call: &mut Call<'_>) -> Outcome {
     // Most calls have no options, and then nothing to look for.
-    let plain = call.argc() == 4;
-    let (options, first) = if plain { (AddOptions::default(), 2) } else { add_options(call)? };
+    let plain = call.argc() == 4 && parse_f64(call.arg(2)).is_some();
+    let options = AddOptions::default();
+    let (options, first) = if plain { (options, 2) } else { add_options(call, options)? };
     for index in (first..call.argc()).step_by(2) {
         parse_f64(call.arg(index)).ok_or(Refusal::NotFloat)?;
     }
@@ -82,8 +82,11 @@ pub(crate) fn zadd(call: &mut Call<'_>) -> Outcome {
 
 /// ZINCRBY key increment member
 pub(crate) fn zincrby(call: &mut Call<'_>) -> Outcome {
-    parse_f64(call.arg(2)).ok_or(Refusal::NotFloat)?;
-    add(call, &AddOptions { increment: true, ..AddOptions::default() }, 2)
+    // As in ZADD, what stands before the score may be options.
+    let options = AddOptions { increment: true, ..AddOptions::default() };
+    let (options, first) = add_options(call, options)?;
+    parse_f64(call.arg(first)).ok_or(Refusal::NotFloat)?;
+    add(call, &options, first)
 }
 
 struct Added {
@@ -213,7 +216,8 @@ fn rank(call: &mut Call<'_>, reversed: bool) -> Outcome {
     let with_score = match call.argc() {
         3 => false,
         4 if call.arg(3).eq_ignore_ascii_case(b"WITHSCORE") => true,
-        _ => return Err(Refusal::Syntax),
+        4 => return Err(Refusal::Syntax),
+        _ => return Err(Refusal::Arity),
     };
     let at = call.at_first();
     let place = call.find_as::<Sorted>(at, call.arg(1))?;

@@ -1,6 +1,7 @@
 //! Commands on strings.
 
 use super::expiry::deadline;
+use crate::decimal::Decimal;
 use crate::effects::Op;
 use crate::exec::Call;
 use crate::keyspace::At;
@@ -244,6 +245,25 @@ pub(crate) fn decrby(call: &mut Call<'_>) -> Outcome {
     add(call, delta.checked_neg().ok_or(Refusal::text("ERR decrement would overflow"))?)
 }
 
+/// INCRBYFLOAT key increment
+pub(crate) fn incrbyfloat(call: &mut Call<'_>) -> Outcome {
+    let (at, key) = (call.at_first(), call.arg(1));
+    let place = call.find(at, key);
+    let old = match place {
+        None => Decimal::ZERO,
+        Some(place) => {
+            let text = call.ks.text(at, place).ok_or(Refusal::WrongType)?;
+            Decimal::parse(text).ok_or(Refusal::NotFloat)?
+        }
+    };
+    let delta = Decimal::parse(call.arg(2)).ok_or(Refusal::NotFloat)?;
+    let sum = old.sum(delta);
+    let text = sum.ok_or(Refusal::text("ERR increment would produce NaN or Infinity"))?;
+    store_keeping(call, at, key, place, text.as_bytes());
+    call.reply.bulk(text.as_bytes());
+    Ok(())
+}
+
 /// APPEND key value
 pub(crate) fn append(call: &mut Call<'_>) -> Outcome {
     let (at, key, more) = (call.at_first(), call.arg(1), call.arg(2));
@@ -291,6 +311,18 @@ pub(crate) fn setrange(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
+/// The half-open range of GETRANGE: unlike in lists, an end before the first byte means that byte.
+fn piece(start: i64, end: i64, len: usize) -> (usize, usize) {
+    let len = len as i64;
+    let from_end = |at: i64| if at < 0 { at.saturating_add(len).max(0) } else { at };
+    let backwards = start < 0 && end < 0 && start > end;
+    let (start, end) = (from_end(start), from_end(end).min(len - 1));
+    if backwards || start > end {
+        return (0, 0);
+    }
+    (start as usize, end as usize + 1)
+}
+
 /// GETRANGE key start end
 pub(crate) fn getrange(call: &mut Call<'_>) -> Outcome {
     let (start, end) = (call.integer(2)?, call.integer(3)?);
@@ -299,7 +331,7 @@ pub(crate) fn getrange(call: &mut Call<'_>) -> Outcome {
         None => b"".as_slice(),
         Some(place) => call.ks.text(at, place).ok_or(Refusal::WrongType)?,
     };
-    let (start, end) = super::range(start, end, text.len());
+    let (start, end) = piece(start, end, text.len());
     call.reply.bulk(&text[start..end]);
     Ok(())
 }
