@@ -109,7 +109,7 @@ impl Cluster {
     /// Starts the cluster that `resources` asks for, in `folder`, and returns when it is ready.
     ///
     /// `program` is the `cairn` command; the node program is the one beside it. `variable` is set in
-    /// the environment of all processes.
+    /// in the environment of all processes.
     ///
     /// # Errors
     /// If the command fails; its own words are in the error.
