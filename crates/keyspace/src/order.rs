@@ -4,19 +4,20 @@
 //! leading part of the sequence and false for the rest.
 
 const LEAF_MAX: usize = 64;
-const BRANCH_MAX: usize = 32;
+const BRANCH_MAX: usize = 64;
 
 enum Node<E> {
     Leaf(Vec<E>),
-    Branch(Vec<Child<E>>),
+    Branch(Branch<E>),
 }
 
-struct Child<E> {
-    /// The first element below it.
-    first: E,
-    /// How many elements are below it.
-    count: usize,
-    node: Box<Node<E>>,
+/// Three rows of one length, so that a search reads nothing but what it compares.
+struct Branch<E> {
+    /// The first element below each child.
+    firsts: Vec<E>,
+    /// How many elements are below each child.
+    counts: Vec<usize>,
+    nodes: Vec<Node<E>>,
 }
 
 /// An ordered sequence of small elements.
@@ -31,31 +32,105 @@ impl<E> Default for Order<E> {
     }
 }
 
+impl<E: Copy> Branch<E> {
+    fn of(nodes: [Node<E>; 2]) -> Self {
+        let mut branch = Self { firsts: Vec::new(), counts: Vec::new(), nodes: Vec::new() };
+        nodes.into_iter().for_each(|node| branch.put(branch.nodes.len(), node));
+        branch
+    }
+
+    fn put(&mut self, at: usize, node: Node<E>) {
+        self.firsts.insert(at, node.first().expect("a split leaves no side empty"));
+        self.counts.insert(at, node.count());
+        self.nodes.insert(at, node);
+    }
+
+    fn take(&mut self, at: usize) -> Node<E> {
+        self.firsts.remove(at);
+        self.counts.remove(at);
+        self.nodes.remove(at)
+    }
+
+    fn split_off(&mut self, at: usize) -> Self {
+        Self {
+            firsts: self.firsts.split_off(at),
+            counts: self.counts.split_off(at),
+            nodes: self.nodes.split_off(at),
+        }
+    }
+
+    /// The child in which the leading part for which `before` holds ends.
+    fn child(&self, before: &impl Fn(&E) -> bool) -> usize {
+        self.firsts.partition_point(before).saturating_sub(1)
+    }
+
+    fn remove(&mut self, before: &impl Fn(&E) -> bool) -> Option<E> {
+        let mut at = self.child(before);
+        let mut removed = self.nodes[at].remove(before);
+        if removed.is_none() && at + 1 < self.nodes.len() {
+            // It is the very first of the next one.
+            at += 1;
+            removed = self.nodes[at].remove(before);
+        }
+        removed?;
+        self.counts[at] -= 1;
+        match self.nodes[at].first() {
+            None => drop(self.take(at)),
+            Some(first) => {
+                self.firsts[at] = first;
+                self.merge(at);
+            }
+        }
+        removed
+    }
+
+    /// Joins a thin child with its neighbour if both fit well into one.
+    fn merge(&mut self, at: usize) {
+        let max = match self.nodes[at] {
+            Node::Leaf(_) => LEAF_MAX,
+            Node::Branch(_) => BRANCH_MAX,
+        };
+        if self.nodes[at].width() >= max / 4 || self.nodes.len() < 2 {
+            return;
+        }
+        let left = if at + 1 < self.nodes.len() { at } else { at - 1 };
+        if self.nodes[left].width() + self.nodes[left + 1].width() > max * 3 / 4 {
+            return;
+        }
+        self.counts[left] += self.counts[left + 1];
+        let right = self.take(left + 1);
+        match (&mut self.nodes[left], right) {
+            (Node::Leaf(items), Node::Leaf(more)) => items.extend(more),
+            (Node::Branch(below), Node::Branch(more)) => {
+                below.firsts.extend(more.firsts);
+                below.counts.extend(more.counts);
+                below.nodes.extend(more.nodes);
+            }
+            _ => unreachable!("all leaves are at the same depth"),
+        }
+    }
+}
+
 impl<E: Copy> Node<E> {
     fn first(&self) -> Option<E> {
         match self {
             Node::Leaf(items) => items.first().copied(),
-            Node::Branch(children) => children.first().map(|child| child.first),
+            Node::Branch(branch) => branch.firsts.first().copied(),
         }
     }
 
     fn count(&self) -> usize {
         match self {
             Node::Leaf(items) => items.len(),
-            Node::Branch(children) => children.iter().map(|child| child.count).sum(),
+            Node::Branch(branch) => branch.counts.iter().sum(),
         }
     }
 
     fn width(&self) -> usize {
         match self {
             Node::Leaf(items) => items.len(),
-            Node::Branch(children) => children.len(),
+            Node::Branch(branch) => branch.nodes.len(),
         }
-    }
-
-    fn into_child(self) -> Child<E> {
-        let first = self.first().expect("a split leaves no side empty");
-        Child { first, count: self.count(), node: Box::new(self) }
     }
 
     /// Inserts behind the leading part for which `before` holds; gives the right half of a split.
@@ -70,19 +145,17 @@ impl<E: Copy> Node<E> {
                     Node::Leaf(items.split_off(cut))
                 })
             }
-            Node::Branch(children) => {
-                let at = children.partition_point(|child| before(&child.first)).saturating_sub(1);
-                let child = &mut children[at];
-                let split = child.node.insert(element, before);
-                child.count += 1;
-                child.first = child.node.first().expect("something was inserted");
+            Node::Branch(branch) => {
+                let at = branch.child(before);
+                let split = branch.nodes[at].insert(element, before);
+                branch.counts[at] += 1;
+                branch.firsts[at] = branch.nodes[at].first().expect("something was inserted");
                 if let Some(right) = split {
-                    let right = right.into_child();
-                    child.count -= right.count;
-                    children.insert(at + 1, right);
+                    branch.counts[at] -= right.count();
+                    branch.put(at + 1, right);
                 }
-                (children.len() > BRANCH_MAX)
-                    .then(|| Node::Branch(children.split_off(BRANCH_MAX / 2)))
+                (branch.nodes.len() > BRANCH_MAX)
+                    .then(|| Node::Branch(branch.split_off(BRANCH_MAX / 2)))
             }
         }
     }
@@ -94,48 +167,7 @@ impl<E: Copy> Node<E> {
                 let at = items.partition_point(before);
                 (at < items.len()).then(|| items.remove(at))
             }
-            Node::Branch(children) => {
-                let mut at =
-                    children.partition_point(|child| before(&child.first)).saturating_sub(1);
-                let mut removed = children[at].node.remove(before);
-                if removed.is_none() && at + 1 < children.len() {
-                    // It is the very first of the next one.
-                    at += 1;
-                    removed = children[at].node.remove(before);
-                }
-                removed?;
-                children[at].count -= 1;
-                match children[at].node.first() {
-                    None => drop(children.remove(at)),
-                    Some(first) => {
-                        children[at].first = first;
-                        Self::merge(children, at);
-                    }
-                }
-                removed
-            }
-        }
-    }
-
-    /// Joins a thin child with its neighbour if both fit well into one.
-    fn merge(children: &mut Vec<Child<E>>, at: usize) {
-        let (max, width) = match *children[at].node {
-            Node::Leaf(ref items) => (LEAF_MAX, items.len()),
-            Node::Branch(ref below) => (BRANCH_MAX, below.len()),
-        };
-        if width >= max / 4 || children.len() < 2 {
-            return;
-        }
-        let left = if at + 1 < children.len() { at } else { at - 1 };
-        if children[left].node.width() + children[left + 1].node.width() > max * 3 / 4 {
-            return;
-        }
-        let right = children.remove(left + 1);
-        children[left].count += right.count;
-        match (children[left].node.as_mut(), *right.node) {
-            (Node::Leaf(items), Node::Leaf(more)) => items.extend(more),
-            (Node::Branch(below), Node::Branch(more)) => below.extend(more),
-            _ => unreachable!("all leaves are at the same depth"),
+            Node::Branch(branch) => branch.remove(before),
         }
     }
 
@@ -147,16 +179,16 @@ impl<E: Copy> Node<E> {
                     *left -= 1;
                 }
             }
-            Node::Branch(children) => {
-                for child in children {
+            Node::Branch(branch) => {
+                for (node, count) in branch.nodes.iter().zip(&branch.counts) {
                     if *left == 0 {
                         return;
                     }
-                    if start >= child.count {
-                        start -= child.count;
+                    if start >= *count {
+                        start -= count;
                         continue;
                     }
-                    child.node.for_each(start, left, visit);
+                    node.for_each(start, left, visit);
                     start = 0;
                 }
             }
@@ -171,16 +203,16 @@ impl<E: Copy> Node<E> {
                     *left -= 1;
                 }
             }
-            Node::Branch(children) => {
-                for child in children.iter().rev() {
+            Node::Branch(branch) => {
+                for (node, count) in branch.nodes.iter().zip(&branch.counts).rev() {
                     if *left == 0 {
                         return;
                     }
-                    if skip >= child.count {
-                        skip -= child.count;
+                    if skip >= *count {
+                        skip -= count;
                         continue;
                     }
-                    child.node.for_each_back(skip, left, visit);
+                    node.for_each_back(skip, left, visit);
                     skip = 0;
                 }
             }
@@ -204,7 +236,7 @@ impl<E: Copy> Order<E> {
         self.len += 1;
         if let Some(right) = self.root.insert(element, &before) {
             let left = std::mem::replace(&mut self.root, Node::Leaf(Vec::new()));
-            self.root = Node::Branch(vec![left.into_child(), right.into_child()]);
+            self.root = Node::Branch(Branch::of([left, right]));
         }
     }
 
@@ -214,12 +246,11 @@ impl<E: Copy> Order<E> {
         self.len -= 1;
         loop {
             match &mut self.root {
-                Node::Branch(children) if children.is_empty() => {
+                Node::Branch(branch) if branch.nodes.is_empty() => {
                     self.root = Node::Leaf(Vec::new());
                 }
-                Node::Branch(children) if children.len() == 1 => {
-                    let only = children.pop().expect("there is one");
-                    self.root = *only.node;
+                Node::Branch(branch) if branch.nodes.len() == 1 => {
+                    self.root = branch.take(0);
                 }
                 _ => return Some(removed),
             }
@@ -233,11 +264,10 @@ impl<E: Copy> Order<E> {
         loop {
             match node {
                 Node::Leaf(items) => return rank + items.partition_point(&before),
-                Node::Branch(children) => {
-                    let at =
-                        children.partition_point(|child| before(&child.first)).saturating_sub(1);
-                    rank += children[..at].iter().map(|child| child.count).sum::<usize>();
-                    node = &children[at].node;
+                Node::Branch(branch) => {
+                    let at = branch.child(&before);
+                    rank += branch.counts[..at].iter().sum::<usize>();
+                    node = &branch.nodes[at];
                 }
             }
         }
