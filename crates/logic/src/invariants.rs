@@ -174,7 +174,9 @@ impl Witness {
     /// One of them is committed.
     pub fn cuts(&self, folder: &Folder, committed: Offset, cut: &[Copy]) -> Held {
         for copy in cut {
-            let is_committed = self.committed.binary_search_by_key(&copy.last, |c| c.last).is_ok();
+            // What others committed since counts on those alone that the record names.
+            let found = self.committed.binary_search_by_key(&copy.last, |c| c.last).is_ok();
+            let is_committed = found && self.record.names(&folder.0, folder.1);
             if !self.is_lossy() && (copy.last.offset <= committed || is_committed) {
                 let facts = format_args!("{} cuts {}", folder.0, copy.last);
                 return broken("I8 NoCut", facts);

@@ -77,6 +77,8 @@ pub(crate) enum Purpose {
     Change,
     /// The judge's.
     Attempt(Version),
+    /// Another acceptor for one that lost its folder.
+    Seat,
 }
 
 /// What runs on a node of the world.
@@ -115,6 +117,8 @@ pub(crate) struct Place {
     pub kept: Option<AcceptorState>,
     pub acceptor: Option<Acceptor>,
     pub acceptor_free: u64,
+    /// Counts the folders of its acceptor.
+    pub seat_incarnation: u64,
     /// When it reads the record again, though nothing tells it to.
     pub read_at: u64,
     /// The next write or flush fails.
@@ -137,6 +141,7 @@ impl Place {
             kept: None,
             acceptor: None,
             acceptor_free: 0,
+            seat_incarnation: 1,
             read_at: 0,
             disk_fails: false,
         }
@@ -156,6 +161,7 @@ impl Place {
 
     /// Its acceptor's identity; the acceptor's file survives the log's.
     pub(crate) fn seat(&self) -> Seat {
-        Seat { id: self.id.clone(), incarnation: cairn_logic::ids::Incarnation(1) }
+        let incarnation = cairn_logic::ids::Incarnation(self.seat_incarnation);
+        Seat { id: self.id.clone(), incarnation }
     }
 }

@@ -46,6 +46,7 @@ pub(crate) struct Faults {
     pub switchover: u64,
     pub hint: u64,
     pub storm: u64,
+    pub acceptor_wipe: u64,
     /// Messages lost, per mille.
     pub loss: u64,
     /// Messages repeated, per mille.
@@ -111,6 +112,7 @@ fn faults(rng: &mut Rng) -> Faults {
         switchover: maybe(30),
         hint: maybe(60),
         storm: maybe(60),
+        acceptor_wipe: maybe(40),
         loss: maybe(60),
         repeat: maybe(60),
         delay: maybe(40),

@@ -73,10 +73,12 @@ pub(crate) struct World {
     witness: Witness,
     faults: Faults,
     asked: Asked,
-    /// Many messages linger until this time.
-    slow_until: u64,
+    /// Many messages to this place linger until this time.
+    slow: Option<(usize, u64)>,
     /// A chaotic wish, until this time.
     odd_wish: Option<(cairn_logic::replication::Change, u64)>,
+    /// The acceptor that lost its folder and is not replaced yet.
+    lost_acceptor: Option<usize>,
     serial: u64,
     incarnations: u64,
     /// When faults stopped; writes answered before that.
@@ -106,8 +108,9 @@ impl World {
             witness: Witness::new(scenario.plane, record),
             faults: scenario.faults,
             asked,
-            slow_until: 0,
+            slow: None,
             odd_wish: None,
+            lost_acceptor: None,
             serial: 0,
             incarnations: 100,
             calm: None,

@@ -124,9 +124,7 @@ impl World {
         }
         self.push(20 * MS, Ev::Fault);
         let f = self.faults;
-        if self.rng.below(5000) < f.storm {
-            self.storm();
-        }
+        self.go_rarely_wrong()?;
         let mut due = |rate: u64| self.rng.below(5000) < rate;
         let [process, machine, clean, pause, cut, isolate, disk, wipe, judge, wish, switch, hint] =
             [
@@ -188,6 +186,16 @@ impl World {
         Ok(())
     }
 
+    fn go_rarely_wrong(&mut self) -> Held {
+        if self.rng.below(5000) < self.faults.storm {
+            self.storm();
+        }
+        if self.rng.below(5000) < self.faults.acceptor_wipe {
+            self.wipe_acceptor()?;
+        }
+        Ok(())
+    }
+
     /// A node, the master more often than others.
     fn some_node(&mut self) -> usize {
         let master = self.witness.record().master.clone();
@@ -232,8 +240,9 @@ impl World {
         let Some(at) = at else { return };
         if self.rng.chance(300) {
             // Acknowledgements linger on the way, and then nothing gets through.
-            self.slow_until = self.now + self.rng.between(50, 200) * MS;
-            self.push(self.slow_until - self.now, Ev::Isolate(at));
+            let wait = self.rng.between(50, 200) * MS;
+            self.slow = Some((at, self.now + wait));
+            self.push(wait, Ev::Isolate(at));
             return;
         }
         let mut reached = self.rng.index(2);
@@ -343,6 +352,26 @@ impl World {
         self.crash(place, End::Process, 1000)?;
         self.incarnations += 1;
         self.places[place].folder = Some(Folder::new(self.incarnations));
+        Ok(())
+    }
+
+    /// An acceptor loses its folder, when all of them have a value.
+    fn wipe_acceptor(&mut self) -> Held {
+        let all = self.acceptors();
+        let whole = all.iter().all(|at| {
+            let kept = self.places[*at].kept.as_ref();
+            kept.is_some_and(|state| state.accepted.is_some())
+        });
+        if self.scenario.plane != Plane::Global || self.lost_acceptor.is_some() || !whole {
+            return Ok(());
+        }
+        let lost = all[self.rng.index(all.len())];
+        let id = self.places[lost].id.clone();
+        self.note(|| format!("the acceptor of {id} loses its folder"));
+        self.crash(lost, End::Process, 300)?;
+        self.places[lost].seat_incarnation += 1;
+        self.places[lost].kept = Some(Default::default());
+        self.lost_acceptor = Some(lost);
         Ok(())
     }
 

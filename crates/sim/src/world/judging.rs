@@ -80,6 +80,7 @@ impl World {
     pub(super) fn plan(&mut self) -> Held {
         let wait = self.rng.between(40, 200) * MS;
         self.push(wait, Ev::Plan);
+        self.replace_acceptor();
         let record = self.witness.record().clone();
         let mut learners: Vec<(u64, Node)> = Vec::new();
         let mut heard = BTreeSet::new();

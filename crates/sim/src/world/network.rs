@@ -34,8 +34,7 @@ impl Links {
 impl World {
     /// How long a message takes now.
     pub(crate) fn latency(&mut self) -> u64 {
-        let slow = if self.now < self.slow_until { 300 } else { 0 };
-        if self.rng.chance(self.faults.delay.max(slow)) {
+        if self.rng.chance(self.faults.delay) {
             return self.rng.between(1, 400) * MS;
         }
         self.rng.between(40, 700) * US
@@ -54,7 +53,11 @@ impl World {
             let what = what.clone();
             self.push(after, Ev::Local { place: to, generation: None, what });
         }
-        let after = self.latency();
+        let slow = self.slow.is_some_and(|(place, until)| place == to && self.now < until);
+        let after = match slow && self.rng.chance(600) {
+            true => self.rng.between(100, 500) * MS,
+            false => self.latency(),
+        };
         self.push(after, Ev::Local { place: to, generation: None, what });
     }
 }

@@ -10,6 +10,7 @@ use cairn_logic::arbiter::{
 use cairn_logic::ids::{Life, Version};
 use cairn_logic::invariants::{Broken, Held};
 use cairn_logic::judge::{CasOutcome, JudgeInput};
+use cairn_logic::message::Position;
 use cairn_logic::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -158,11 +159,40 @@ impl World {
         for (ballot, seats) in held {
             let Some(value) = values.get(&ballot) else { continue };
             if value.roster.is_quorum(&seats) {
+                self.look_at_roster(value);
                 let record = value.record.clone();
                 self.decided(&record)?;
             }
         }
         Ok(())
+    }
+
+    fn look_at_roster(&mut self, value: &Value) {
+        let Some(lost) = self.lost_acceptor else { return };
+        let settled = value.roster.former.is_none();
+        if settled && value.roster.seats.contains(&self.places[lost].seat()) {
+            self.lost_acceptor = None;
+            let id = self.places[lost].id.clone();
+            self.note(|| format!("the acceptor of {id} is replaced"));
+        }
+    }
+
+    /// The sitting master replaces an acceptor that lost its folder.
+    pub(super) fn replace_acceptor(&mut self) {
+        let Some(lost) = self.lost_acceptor else { return };
+        let seat = self.places[lost].seat();
+        let epoch = self.witness.record().epoch;
+        let master = self.places.iter().position(|there| {
+            let replica = there.process.as_ref().map(|p| p.host.replica());
+            replica.is_some_and(|r| r.position() == Position::Master(epoch))
+        });
+        let Some(master) = master else { return };
+        let asked = self.places[master].register.as_ref();
+        let busy = asked.is_some_and(|r| r.asked.values().any(|p| matches!(p, Purpose::Seat)));
+        if !busy {
+            let operation = Operation::Replace { out: seat.id.clone(), seat };
+            self.propose(master, Purpose::Seat, operation);
+        }
     }
 
     fn decided(&mut self, record: &cairn_logic::record::Record) -> Held {

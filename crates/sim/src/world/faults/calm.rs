@@ -59,7 +59,7 @@ impl World {
                     r.vote().intact && (!master || serves)
                 })
         });
-        complete && well && !record.open && record.master.is_some()
+        complete && well && self.lost_acceptor.is_none() && !record.open && record.master.is_some()
     }
 
     fn describe(&self) -> String {
