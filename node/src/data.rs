@@ -4,6 +4,7 @@
 //! to it through [`link`] alone. Read `link` and `routes` for the interface, then `thread`,
 //! `server` and `dispatch`.
 
+mod broken;
 mod chores;
 mod commands;
 mod conn;

@@ -1,5 +1,6 @@
 //! One request: who may answer it, who executes it, and what its reply waits for.
 
+use crate::data::broken::{ACK_WAIT, READ_WAIT, without};
 use crate::data::conn::Pause;
 use crate::data::core::Core;
 use crate::data::link::{Answers, Reads};
@@ -151,8 +152,8 @@ impl Core {
     #[inline]
     pub(super) fn mark(&mut self, wrote: bool, depends_on: Offset, slot: u16) -> Option<Mark> {
         let mastership = self.mastership.as_ref()?;
-        let early = mastership.answers == Answers::AtAppend || cfg!(feature = "without-ack-wait");
-        if (wrote && early) || (!wrote && cfg!(feature = "without-read-wait")) {
+        let early = mastership.answers == Answers::AtAppend || without(ACK_WAIT);
+        if (wrote && early) || (!wrote && without(READ_WAIT)) {
             return None;
         }
         let dirty = depends_on > self.committed && !early;
