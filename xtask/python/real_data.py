@@ -14,7 +14,7 @@ import time
 
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
 SECONDS_MAX = 60
@@ -69,7 +69,7 @@ class Patient:
                 if self.client is None:
                     self.client = connect(self.addresses)
                 return getattr(self.client, command[0])(*command[1:])
-            except (RedisError, OSError) as error:
+            except (RedisError, RedisClusterException, OSError) as error:
                 if time.monotonic() > deadline:
                     raise SystemExit(f"{command[:2]} failed for {SECONDS_MAX} s: {error!r}")
                 self.repeated += 1

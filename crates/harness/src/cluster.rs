@@ -108,7 +108,7 @@ struct ClusterFile {
 impl Cluster {
     /// Starts the cluster that `resources` asks for, in `folder`, and returns when it is ready.
     ///
-    /// `program` is the `cairn` command; the node program is the one beside it. `variable` is set in
+    /// `program` is the `cairn` command; the node program is the one beside it. `variable` is set
     /// in the environment of all processes.
     ///
     /// # Errors
