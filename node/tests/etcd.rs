@@ -6,6 +6,8 @@
 mod etcd {
     pub mod server;
 }
+#[path = "etcd/etcdctl.rs"]
+mod etcdctl;
 
 use cairn_wire::etcd::etcdserverpb as pb;
 use etcd::server::Server;

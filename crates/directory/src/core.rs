@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 
 mod append;
 mod requests;
+mod scans;
 mod tick;
 
 pub use append::{ApplyError, Proposed};
@@ -294,6 +295,10 @@ pub struct Core<T> {
     done: u64,
     /// Responses that rest on changes not committed, in the order of those.
     dirty: VecDeque<Read<T>>,
+    /// Ranges too long for one go, the first one under way.
+    scans: VecDeque<scans::LongRead<T>>,
+    /// Long reads whose state is gone; told so at the next tick.
+    abandoned: Vec<T>,
     /// Responses that wait for the proof that this node still is the master.
     unproven: Vec<Read<T>>,
     next_lease: u64,
@@ -341,6 +346,8 @@ impl<T> Core<T> {
             made: 0,
             done: 0,
             dirty: VecDeque::new(),
+            scans: VecDeque::new(),
+            abandoned: Vec::new(),
             unproven: Vec::new(),
             next_lease: 0,
             next_progress: Instant::ZERO,

@@ -15,9 +15,11 @@ use std::ops::Bound;
 
 mod hash;
 mod read;
+mod scan;
 mod write;
 
 pub use hash::StateHash;
+pub use scan::Scan;
 
 /// The multi-version map with its leases.
 #[derive(Debug)]
@@ -174,7 +176,13 @@ impl Directory {
     /// Removes at most `items_max` versions that a compaction made unreadable; whether none is
     /// left. Call it until then, a few thousand at a time, whenever there is time.
     pub fn sweep(&mut self, items_max: usize) -> bool {
-        self.store.sweep(items_max)
+        self.store.sweep(items_max, self.store.compacted)
+    }
+
+    /// The same, but keeps what a scan of revision `reader` has to see.
+    pub fn sweep_behind(&mut self, items_max: usize, reader: Revision) -> bool {
+        let below = self.store.compacted.min(reader.0.saturating_add(1));
+        self.store.sweep(items_max, below)
     }
 
     /// Whether `key` exists now, uncommitted changes included.

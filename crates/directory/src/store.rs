@@ -66,7 +66,7 @@ impl Store {
 
     /// The version of `key` that a reader at `at` sees.
     pub fn get(&self, key: &[u8], at: u64) -> Option<Item<'_>> {
-        self.seen(self.index.get(&self.heap, key)?, at)
+        self.seen(self.index.get(&self.heap, key)?, at).map(|(_, item)| item)
     }
 
     /// What a reader at `at` sees of a range, in the order of keys.
@@ -75,23 +75,43 @@ impl Store {
         range: &'a KeyRange,
         at: u64,
     ) -> impl Iterator<Item = Item<'a>> + 'a {
-        let empty = range.is_empty();
-        self.index
-            .from(&self.heap, &range.start)
-            .take_while(move |newest| !empty && !range.ends_before(item::key(&self.heap, *newest)))
-            .filter_map(move |newest| self.seen(newest, at))
+        let newest = self.newest_from(range, &range.start);
+        newest.filter_map(move |newest| self.seen(newest, at)).map(|(_, item)| item)
     }
 
-    fn seen(&self, newest: Handle, at: u64) -> Option<Item<'_>> {
+    /// The newest versions of the keys of a range, from the key `from` in it on.
+    pub fn newest_from<'a>(
+        &'a self,
+        range: &'a KeyRange,
+        from: &'a [u8],
+    ) -> impl Iterator<Item = Handle> + 'a {
+        let empty = range.is_empty();
+        self.index
+            .from(&self.heap, from)
+            .take_while(move |newest| !empty && !range.ends_before(item::key(&self.heap, *newest)))
+    }
+
+    /// The version that a reader at `at` sees, given the newest one of the key.
+    pub fn seen(&self, newest: Handle, at: u64) -> Option<(Handle, Item<'_>)> {
         let mut handle = newest;
         while !handle.is_none() {
             let item = Item::read(&self.heap, handle);
             if item.modified <= at {
-                return (!item.tombstone).then_some(item);
+                return (!item.tombstone).then_some((handle, item));
             }
             handle = item.prev;
         }
         None
+    }
+
+    /// The version at `handle`.
+    pub fn item(&self, handle: Handle) -> Item<'_> {
+        Item::read(&self.heap, handle)
+    }
+
+    /// The key of the version at `handle`.
+    pub fn key(&self, handle: Handle) -> &[u8] {
+        item::key(&self.heap, handle)
     }
 
     /// Sets `key` at revision `modified`.
@@ -158,13 +178,14 @@ impl Store {
         was
     }
 
-    /// Removes at most `items_max` superseded versions; whether nothing is left to remove.
-    pub fn sweep(&mut self, items_max: usize) -> bool {
+    /// Removes at most `items_max` versions superseded below revision `below`; whether nothing is
+    /// left to remove there.
+    pub fn sweep(&mut self, items_max: usize, below: u64) -> bool {
         for _ in 0..items_max {
             let Some(&oldest) = self.log.front() else { return true };
             let item = Item::read(&self.heap, oldest);
             // A watch may start at the compaction itself, so its events stay.
-            if item.modified >= self.compacted {
+            if item.modified >= below {
                 return true;
             }
             self.log.pop_front();

@@ -36,6 +36,8 @@ const CHUNK_ITEMS: usize = 1000;
 const CHUNK_BYTES: usize = 1 << 20;
 /// Lagging watches that share one look through the change log.
 const LAGGING_AT_ONCE: usize = 512;
+/// Lagging watches looked at to find some whose stream is ready.
+const LAGGING_LOOKED_AT: usize = 4096;
 
 /// What a watch wants.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,6 +129,8 @@ struct Group {
 #[derive(Debug, Default)]
 pub struct Watches {
     all: BTreeMap<WatchKey, Watch>,
+    /// How many watches each stream has.
+    on_stream: BTreeMap<StreamId, usize>,
     groups: BTreeMap<usize, Group>,
     group_of: BTreeMap<Wish, usize>,
     index: RangeIndex,
@@ -181,8 +185,8 @@ impl Watches {
         if self.all.contains_key(&key) {
             return Err(Refused::Duplicate);
         }
-        let on_stream = self.all.range((stream, i64::MIN)..=(stream, i64::MAX));
-        if self.all.len() >= WATCHES_MAX || on_stream.count() >= WATCHES_PER_STREAM_MAX {
+        let on_stream = self.on_stream.get(&stream).copied().unwrap_or(0);
+        if self.all.len() >= WATCHES_MAX || on_stream >= WATCHES_PER_STREAM_MAX {
             return Err(Refused::TooMany);
         }
         let next = start.map_or(self.told + 1, |start| start.0);
@@ -202,6 +206,7 @@ impl Watches {
             }
         };
         self.all.insert(key, Watch { wish, progress, place });
+        *self.on_stream.entry(stream).or_default() += 1;
         Ok(())
     }
 
@@ -209,6 +214,9 @@ impl Watches {
     pub fn cancel(&mut self, stream: StreamId, id: i64) -> bool {
         let key = (stream, id);
         let Some(watch) = self.all.remove(&key) else { return false };
+        if let Some(left) = self.on_stream.get_mut(&stream) {
+            *left -= 1;
+        }
         match watch.place {
             Place::Synced(group) => self.leave(key, group),
             Place::Lagging(_) => {
@@ -229,6 +237,7 @@ impl Watches {
             self.cancel(stream, id);
         }
         self.asked.remove(&stream);
+        self.on_stream.remove(&stream);
     }
 
     /// Tells the stream how far all its watches have come, as soon as none of them lags.
@@ -394,7 +403,9 @@ impl Watches {
         };
         let mut chosen = Vec::new();
         let mut base = 0;
-        for key in rest.chain(again.into_iter().flatten()) {
+        let mut last_looked_at = None;
+        for key in rest.chain(again.into_iter().flatten()).take(LAGGING_LOOKED_AT) {
+            last_looked_at = Some(*key);
             let Some(Watch { place: Place::Lagging(next), .. }) = self.all.get(key) else {
                 continue;
             };
@@ -406,7 +417,7 @@ impl Watches {
                 }
             }
         }
-        self.turn = chosen.first().copied();
+        self.turn = chosen.first().copied().or(last_looked_at);
         chosen
     }
 

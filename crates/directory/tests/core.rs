@@ -376,6 +376,35 @@ fn what_is_committed_can_be_read_and_watched_before_a_jump_is() {
 }
 
 #[test]
+fn a_long_read_is_of_one_revision_and_lets_others_pass() {
+    let mut node = Node::master(1);
+    for n in 0..30_000 {
+        node.put(&format!("k{n:05}"));
+    }
+    node.commit();
+    let began = node.core.committed_revision();
+    let query = RangeQuery::all(KeyRange::prefix("k"));
+    let long = node.ask(Request::Range { query, serializable: true });
+    let hash = node.ask(Request::HashKeys { at: None });
+    assert_eq!(node.result(long), None);
+    // Meanwhile keys change and come, history is compacted and swept.
+    let other = node.put("k00000");
+    node.put("k99999");
+    node.commit();
+    assert!(node.result(other).is_some());
+    let now = node.core.committed_revision();
+    node.propose(Op::Compact { revision: now });
+    node.pass(1000);
+    let reply = node.told.replies[&long].as_ref().unwrap();
+    let Response::Range(range) = &reply.response else { panic!("{reply:?}") };
+    assert_eq!((reply.revision, range.count), (began, 30_000));
+    assert!(range.kvs.iter().all(|kv| kv.modified <= began));
+    assert!(matches!(node.result(hash), Some(Ok(Response::Hash { .. }))));
+    node.pass(1000);
+    assert!(!node.core.is_busy(), "what was kept for the read is swept after it");
+}
+
+#[test]
 fn a_body_that_does_not_match_stops_the_copy() {
     let mut node = Node::master(1);
     node.put("a");

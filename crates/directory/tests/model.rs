@@ -110,7 +110,17 @@ proptest! {
         }
         for query in queries {
             let ours = directory.range(&query, directory.revision());
-            prop_assert_eq!(ours, naive.range(&query, naive.revision()), "{:?}", query);
+            let theirs = naive.range(&query, naive.revision());
+            prop_assert_eq!(&ours, &theirs, "{:?}", query);
+            let mut scan = match directory.begin_scan(&query, directory.revision()) {
+                Ok(scan) => scan,
+                Err(error) => {
+                    prop_assert_eq!(Err(error), theirs);
+                    continue;
+                }
+            };
+            while !directory.scan(&mut scan, 1).unwrap() {}
+            prop_assert_eq!(directory.finish_scan(scan), theirs, "one by one");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The way into the log and back: batches out, commits in, and what happens when a master is made
 //! or unmade.
 
-use super::{Core, Outbox, Read, Refusal, Role, Waiting};
+use super::{Core, Outbox, Read, Refusal, Role, Waiting, scans};
 use crate::body;
 use crate::codec::Malformed;
 use crate::directory::Directory;
@@ -201,6 +201,7 @@ impl<T> Core<T> {
         }
         self.building.clear();
         self.role = Role::Follower;
+        self.drop_scans(must_reload, Refusal::MasterChanged, outbox);
         if must_reload {
             self.reset();
         }
@@ -211,6 +212,7 @@ impl<T> Core<T> {
     pub fn reset(&mut self) {
         self.directory = Directory::new();
         self.role = Role::Loading;
+        self.abandoned.extend(self.scans.drain(..).map(scans::LongRead::into_token));
         self.committed = Revision(1);
         self.committed_offset = Offset::ZERO;
         self.applied_offset = Offset::ZERO;

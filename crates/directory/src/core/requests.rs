@@ -1,5 +1,6 @@
 //! What each request does when it comes.
 
+use super::scans::Purpose;
 use super::{Core, LeaseState, Outbox, Read, Refusal, Request, Response, Role, Status, Waiting};
 use crate::error::Error;
 use crate::leases::{LeaseId, TTL_SECS_MAX};
@@ -29,12 +30,12 @@ impl<T> Core<T> {
             Request::Propose { op, system } => self.propose(now, token, op, system, outbox),
             Request::Grant { id, ttl_secs } => self.grant(now, token, id, ttl_secs, outbox),
             Request::Range { query, serializable } => {
-                let found = self.directory.range(&query, self.committed).map(Response::Range);
-                self.answer_read(now, token, serializable, found, outbox);
+                let scan = self.directory.begin_scan(&query, self.committed);
+                self.read_long(now, token, Purpose::Range { serializable }, scan, outbox);
             }
             Request::ReadTxn { txn, serializable } => {
                 let found = self.directory.read_txn(&txn, self.committed).map(Response::Answer);
-                self.answer_read(now, token, serializable, found, outbox);
+                self.answer_read(now, token, serializable, self.committed, found, outbox);
             }
             Request::KeepAlive { id } => self.keep_alive(now, token, id, outbox),
             Request::TimeToLive { id, keys } => self.time_to_live(now, token, id, keys, outbox),
@@ -44,10 +45,8 @@ impl<T> Core<T> {
             }
             Request::HashKeys { at } => {
                 let at = at.unwrap_or(self.committed);
-                let compacted = self.directory.compacted();
-                let hash = self.directory.hash_keys(at, self.committed);
-                let found = hash.map(|hash| Response::Hash { hash, at, compacted });
-                self.answer_read(now, token, true, found, outbox);
+                let scan = self.directory.begin_hash(at, self.committed);
+                self.read_long(now, token, Purpose::Hash, scan, outbox);
             }
             Request::Status => {
                 self.answer_now(token, Response::Status(self.status()), outbox);
@@ -176,15 +175,15 @@ impl<T> Core<T> {
         }
     }
 
-    fn answer_read(
+    pub(super) fn answer_read(
         &mut self,
         now: Instant,
         token: T,
         serializable: bool,
+        revision: Revision,
         found: Result<Response, Error>,
         outbox: &mut impl Outbox<Token = T>,
     ) {
-        let revision = self.committed;
         let result = found.map(|response| self.reply(revision, response)).map_err(Refusal::from);
         if serializable {
             return outbox.reply(token, result);

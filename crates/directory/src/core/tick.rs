@@ -28,11 +28,15 @@ impl<T> Core<T> {
         self.time_out(now, outbox);
         self.compact(now);
         if self.sweeping {
-            self.sweeping = !self.directory.sweep(SWEEP_PER_TICK);
+            self.sweep(SWEEP_PER_TICK);
+        }
+        for token in std::mem::take(&mut self.abandoned) {
+            outbox.reply(token, Err(Refusal::NotReady));
         }
         if matches!(self.role, Role::Loading) {
             return;
         }
+        self.scan_more(outbox);
         for _ in 0..CATCH_UPS_PER_TICK {
             if !self.watches.is_lagging() || !self.watches.catch_up(&self.directory, outbox) {
                 break;
@@ -48,14 +52,14 @@ impl<T> Core<T> {
     pub(super) fn sweep_after(&mut self, changes: usize) {
         if self.sweeping && changes > 0 {
             let items = changes.saturating_mul(SWEEP_PER_CHANGE).min(SWEEP_MAX);
-            self.sweeping = !self.directory.sweep(items);
+            self.sweep(items);
         }
     }
 
     /// Whether a tick would do something soon: the loop may tick less often otherwise.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.sweeping || self.watches.is_lagging()
+        self.sweeping || self.watches.is_lagging() || !self.scans.is_empty()
     }
 
     fn expire_leases(&mut self, now: Instant) {
@@ -81,6 +85,7 @@ impl<T> Core<T> {
                 outbox.reply(read.token, Err(Refusal::TimedOut));
             }
         }
+        self.time_out_scans(late, outbox);
         if self.unproven.iter().any(|read| late(read.since)) {
             let (late, kept) =
                 std::mem::take(&mut self.unproven).into_iter().partition(|read| late(read.since));

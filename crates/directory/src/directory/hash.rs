@@ -5,10 +5,8 @@
 
 use super::Directory;
 use crate::error::Error;
-use crate::item::{Item, mix};
+use crate::item::mix;
 use crate::leases::LeaseId;
-use crate::range::{End, KeyRange};
-use bytes::Bytes;
 use cairn_logic::ids::Revision;
 use std::collections::VecDeque;
 
@@ -52,16 +50,9 @@ impl Directory {
     /// # Errors
     /// [`Error::Compacted`], [`Error::FutureRevision`] above `committed`.
     pub fn hash_keys(&self, at: Revision, committed: Revision) -> Result<u32, Error> {
-        if at > committed {
-            return Err(Error::FutureRevision);
-        }
-        if at.0 < self.store.compacted {
-            return Err(Error::Compacted);
-        }
-        let all = KeyRange { start: Bytes::new(), end: End::Infinite };
-        let digests = self.store.range(&all, at.0).map(|item: Item<'_>| item.digest());
-        let sum = digests.fold(0_u64, u64::wrapping_add);
-        Ok(u32::try_from(mix(sum) >> 32).expect("the upper half of 64 bits"))
+        let mut scan = self.begin_hash(at, committed)?;
+        self.scan(&mut scan, usize::MAX)?;
+        Ok(Self::finish_hash(&scan))
     }
 
     pub(super) fn note_lease(&mut self, id: LeaseId, ttl_secs: u64, granted: bool) {

@@ -1,11 +1,10 @@
 //! Reads: ranges and comparisons as of a revision.
 
-use super::Directory;
+use super::{Directory, Scan};
 use crate::answer::{ANSWER_BYTES_MAX, Answer, KeyValue, RangeAnswer};
 use crate::error::Error;
 use crate::item::Item;
-use crate::op::{Compare, RangeQuery, Relation, SortOrder, SortTarget, Target, Txn, TxnOp};
-use crate::store::key_value;
+use crate::op::{Compare, RangeQuery, Relation, Target, Txn, TxnOp};
 use cairn_logic::ids::Revision;
 use std::cmp::Ordering;
 
@@ -13,8 +12,8 @@ impl Directory {
     /// Reads a range as of `query.at`, or else of `committed`.
     ///
     /// # Errors
-    /// [`Error::FutureRevision`] above `committed`, [`Error::Compacted`], [`Error::AnswerTooLarge`],
-    /// [`Error::EmptyKey`].
+    /// [`Error::FutureRevision`] above `committed`, [`Error::Compacted`],
+    /// [`Error::AnswerTooLarge`], [`Error::EmptyKey`].
     pub fn range(&self, query: &RangeQuery, committed: Revision) -> Result<RangeAnswer, Error> {
         let mut bytes_left = ANSWER_BYTES_MAX;
         self.range_within(query, committed, &mut bytes_left)
@@ -36,16 +35,8 @@ impl Directory {
         committed: Revision,
         bytes_left: &mut usize,
     ) -> Result<RangeAnswer, Error> {
-        query.validate()?;
-        let at = query.at.unwrap_or(committed);
-        if at > committed {
-            return Err(Error::FutureRevision);
-        }
-        // What is committed can be read also below a jump that is not yet.
-        if query.at.is_some() && at.0 < self.store.compacted {
-            return Err(Error::Compacted);
-        }
-        self.select_within(query, at.0, bytes_left)
+        let mut scan = self.begin_scan(query, committed)?;
+        self.read_whole(&mut scan, bytes_left)
     }
 
     fn read_txn_within(
@@ -76,51 +67,16 @@ impl Directory {
 
     /// A range whose size was checked before.
     pub(super) fn select(&self, query: &RangeQuery, at: u64) -> RangeAnswer {
-        let mut bytes_left = usize::MAX;
-        self.select_within(query, at, &mut bytes_left).unwrap_or_default()
+        let mut scan = Scan::new(query, at, usize::MAX);
+        self.read_whole(&mut scan, &mut { usize::MAX }).unwrap_or_default()
     }
 
-    fn select_within(
-        &self,
-        query: &RangeQuery,
-        at: u64,
-        bytes_left: &mut usize,
-    ) -> Result<RangeAnswer, Error> {
-        let items = self.store.range(&query.range, at);
-        if query.count_only {
-            return Ok(RangeAnswer { count: items.count() as u64, ..RangeAnswer::default() });
-        }
-        let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-        let limit = if limit == 0 { usize::MAX } else { limit };
-        let mut taker = Taker { keys_only: query.keys_only, bytes_left, kvs: Vec::new() };
-        let mut count = 0;
-        let as_kept = query.sort_by == SortTarget::Key && query.order != SortOrder::Descending;
-        if as_kept {
-            let mut passed = 0;
-            for item in items {
-                count += 1;
-                if passed <= limit && passes(query, &item) {
-                    passed += 1;
-                    if passed <= limit {
-                        taker.take(&item)?;
-                    }
-                }
-            }
-            return Ok(RangeAnswer { kvs: taker.kvs, count, more: passed > limit });
-        }
-        let mut found = Vec::new();
-        for item in items {
-            count += 1;
-            if passes(query, &item) {
-                found.push(item);
-            }
-        }
-        found.sort_by(|a, b| by(query.sort_by, a, b));
-        if query.order == SortOrder::Descending {
-            found.reverse();
-        }
-        found.iter().take(limit).try_for_each(|item| taker.take(item))?;
-        Ok(RangeAnswer { kvs: taker.kvs, count, more: found.len() > limit })
+    fn read_whole(&self, scan: &mut Scan, bytes_left: &mut usize) -> Result<RangeAnswer, Error> {
+        self.scan(scan, usize::MAX)?;
+        let answer = self.finish(scan)?;
+        let bytes: usize = answer.kvs.iter().map(KeyValue::bytes).sum();
+        *bytes_left = bytes_left.checked_sub(bytes).ok_or(Error::AnswerTooLarge)?;
+        Ok(answer)
     }
 
     /// Whether all comparisons hold, as of revision `at`.
@@ -134,38 +90,6 @@ impl Directory {
             }
             items.all(|item| relates(compare.relation, against(&item, &compare.target)))
         })
-    }
-}
-
-struct Taker<'a> {
-    keys_only: bool,
-    bytes_left: &'a mut usize,
-    kvs: Vec<KeyValue>,
-}
-
-impl Taker<'_> {
-    fn take(&mut self, item: &Item<'_>) -> Result<(), Error> {
-        let kv = key_value(item, self.keys_only);
-        *self.bytes_left = self.bytes_left.checked_sub(kv.bytes()).ok_or(Error::AnswerTooLarge)?;
-        self.kvs.push(kv);
-        Ok(())
-    }
-}
-
-fn passes(query: &RangeQuery, item: &Item<'_>) -> bool {
-    let within = |number: u64, min: u64, max: u64| number >= min && (max == 0 || number <= max);
-    !query.filters()
-        || within(item.modified, query.modified_min, query.modified_max)
-            && within(item.created, query.created_min, query.created_max)
-}
-
-fn by(target: SortTarget, a: &Item<'_>, b: &Item<'_>) -> Ordering {
-    match target {
-        SortTarget::Key => a.key.cmp(b.key),
-        SortTarget::Version => a.version.cmp(&b.version),
-        SortTarget::Created => a.created.cmp(&b.created),
-        SortTarget::Modified => a.modified.cmp(&b.modified),
-        SortTarget::Value => a.value.cmp(b.value),
     }
 }
 
