@@ -35,9 +35,8 @@ impl VoteFile {
         boot: &str,
     ) -> Result<(Self, StoredVote), OpenError> {
         let files = |source| OpenError::Files { group: group.clone(), source };
-        let path = folder.vote(group);
-        let found = DoubleWriteFile::open_if_made(&RealDisk, &path).map_err(files)?;
-        if let Some((file, payload)) = found {
+        // A log without its vote has forgotten what it promised: that is an error, not a blank.
+        if let Some((file, payload)) = folder.open_vote(&RealDisk, group).map_err(files)? {
             let stored = serde_json::from_slice(&payload).map_err(|_| OpenError::Vote {
                 group: group.clone(),
                 why: "it is not the JSON of a vote",
@@ -52,9 +51,7 @@ impl VoteFile {
             unflushed: false,
             boot: boot.to_owned(),
         };
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(OpenError::Thread)?;
-        }
+        let path = folder.vote(group);
         let file = DoubleWriteFile::create(&RealDisk, &path, &encode(&blank)).map_err(files)?;
         Ok((Self { file, boot: boot.to_owned() }, blank))
     }
@@ -86,9 +83,12 @@ pub(super) fn recovered(
     boot: &str,
     found: &cairn_files::Recovered,
 ) -> Recovered {
+    let same_boot = stored.boot == boot;
+    // Whole records behind a hole: after a power cut that is to be expected; without one, pages
+    // were lost that the kernel still should have had.
     let lost_pages = found.torn.as_ref().is_some_and(|torn| torn.records_behind > 0);
     Recovered {
-        same_boot: stored.boot == boot,
+        same_boot,
         vote: Vote {
             sealed: stored.sealed,
             intact: stored.intact,
@@ -100,7 +100,7 @@ pub(super) fn recovered(
         last: found.last,
         flushed: found.flushed,
         clean: found.clean.filter(|_| found.stopped_cleanly()),
-        failed_disk: found.untrusted || lost_pages,
+        failed_disk: found.untrusted || (lost_pages && same_boot),
         torn: found.torn.is_some(),
     }
 }
