@@ -306,10 +306,12 @@ impl World {
     /// One node loses all links to the others, one way or both; perhaps not to judges.
     pub(super) fn isolate(&mut self, place: usize) {
         let (out, into) = [(true, true), (true, false), (false, true)][self.rng.index(3)];
-        let all = if self.rng.chance(500) { self.places.len() } else { self.scenario.nodes };
+        let whole = self.rng.chance(500);
+        let all = if whole { self.places.len() } else { self.scenario.nodes };
         let id = self.places[place].id.clone();
         self.note(|| format!("{id} is apart, out {out} in {into}"));
-        for other in (0..all).filter(|other| *other != place) {
+        let keeper = whole.then_some(KEEPER);
+        for other in (0..all).filter(|other| *other != place).chain(keeper) {
             if out {
                 self.cut(place, other);
             }
