@@ -59,6 +59,9 @@ pub(crate) struct Data {
     token: u64,
     committed: Offset,
     waiting: VecDeque<Waiting>,
+    /// The last batch that is applied and committed, and those applied since.
+    settled: Option<Copy>,
+    unsettled: VecDeque<Copy>,
     /// Applies nothing until it is rebuilt.
     gap: bool,
 }
@@ -75,6 +78,8 @@ impl Data {
             token: 0,
             committed: Offset::ZERO,
             waiting: VecDeque::new(),
+            settled: None,
+            unsettled: VecDeque::new(),
             gap: false,
         }
     }
@@ -93,7 +98,10 @@ impl Data {
         folder: &cairn_logic::invariants::Folder,
     ) -> Result<Option<ToControl>, cairn_logic::invariants::Broken> {
         match command {
-            DataCommand::Rebuild => (self.applied, self.gap) = (Applied::default(), false),
+            DataCommand::Rebuild => {
+                (self.applied, self.gap) = (Applied::default(), false);
+                (self.settled, self.unsettled) = (None, VecDeque::new());
+            }
             DataCommand::Apply(_) if self.gap => {}
             DataCommand::Apply(batch) => {
                 if self.epoch.is_some() || batch.head.first != self.applied.offset().next() {
@@ -101,9 +109,10 @@ impl Data {
                     return Ok(Some(ToControl::Gap));
                 }
                 let copy = self.applied.apply(&batch);
+                (self.settled, self.unsettled) = (Some(copy), VecDeque::new());
                 witness.applies(folder, &copy)?;
             }
-            DataCommand::Committed(up_to) => self.committed = self.committed.max(up_to),
+            DataCommand::Committed(up_to) => self.settle(up_to),
             DataCommand::BecomeMaster { epoch, last } => {
                 if self.gap || self.applied.offset() != last.offset {
                     self.gap = true;
@@ -129,6 +138,13 @@ impl Data {
         Ok(None)
     }
 
+    fn settle(&mut self, up_to: Offset) {
+        self.committed = self.committed.max(up_to);
+        while self.unsettled.front().is_some_and(|copy| copy.last.offset <= self.committed) {
+            self.settled = self.unsettled.pop_front();
+        }
+    }
+
     fn open_epoch(&mut self, record: &EpochRecord, unix_ms: u64) -> Batch {
         self.epoch = Some(record.epoch);
         let body = Bytes::from(record.encode());
@@ -147,7 +163,8 @@ impl Data {
         let first = self.applied.offset().next();
         let head = BatchHead { epoch, first, count, time_ms, authority, opens_epoch };
         let batch = Batch { head, body };
-        self.applied.apply(&batch);
+        let copy = self.applied.apply(&batch);
+        self.unsettled.push_back(copy);
         batch
     }
 
@@ -175,14 +192,15 @@ impl Data {
     }
 
     /// A client's linearizable read: evaluated now, released when it may be. The round of
-    /// acknowledgements to ask for, if it needs one.
-    pub(crate) fn read(&mut self, began: Offset) -> Option<u64> {
+    /// acknowledgements to ask for, if it needs one. It looks at everything, or at keys that
+    /// nothing uncommitted has touched.
+    pub(crate) fn read(&mut self, began: Offset, all: bool) -> Option<u64> {
         let serves = self.epoch.is_some() || broken(Mutant::ReadBeforeActive);
         if !serves || self.waiting.len() >= WAITING_MAX {
             return None;
         }
         self.token += 1;
-        let (seen, token) = (self.applied.0, self.token);
+        let (seen, token) = (if all { self.applied.0 } else { self.settled }, self.token);
         self.waiting.push_back(Waiting::Read { seen, began, token });
         (self.reads == Reads::Confirm).then_some(token)
     }

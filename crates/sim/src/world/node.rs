@@ -192,6 +192,7 @@ impl World {
     fn serve(&mut self, place: usize, op: ClientOp) -> Held {
         let unix_ms = self.unix_ms();
         self.serial += 1;
+        let all = self.rng.chance(500);
         let Some(process) = &mut self.places[place].process else { return Ok(()) };
         match op {
             ClientOp::Write => {
@@ -201,7 +202,7 @@ impl World {
                 }
             }
             ClientOp::Read { began } => {
-                if let Some(token) = process.data.read(began) {
+                if let Some(token) = process.data.read(began, all) {
                     let wait = self.rng.between(5, 100) * US;
                     let event = Event::ConfirmReads { token };
                     self.push_own(place, wait, Local::Host(Box::new(event)));
