@@ -111,14 +111,14 @@ impl Directory {
         if revision.0 > self.store.revision {
             return Err(Error::FutureRevision);
         }
-        self.store.compacted = revision.0;
+        self.store.compact(revision.0);
         Ok(Answer::Done)
     }
 
     fn jump(&mut self, to: Revision) -> Answer {
         if to.0 > self.store.revision {
             self.store.revision = to.0;
-            self.store.compacted = to.0;
+            self.store.compact(to.0);
         }
         Answer::Done
     }
@@ -176,13 +176,12 @@ impl Directory {
     /// Removes at most `items_max` versions that a compaction made unreadable; whether none is
     /// left. Call it until then, a few thousand at a time, whenever there is time.
     pub fn sweep(&mut self, items_max: usize) -> bool {
-        self.store.sweep(items_max, self.store.compacted)
+        self.store.sweep(items_max, NEWEST)
     }
 
     /// The same, but keeps what a scan of revision `reader` has to see.
     pub fn sweep_behind(&mut self, items_max: usize, reader: Revision) -> bool {
-        let below = self.store.compacted.min(reader.0.saturating_add(1));
-        self.store.sweep(items_max, below)
+        self.store.sweep(items_max, reader.0)
     }
 
     /// Whether `key` exists now, uncommitted changes included.

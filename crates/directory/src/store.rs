@@ -23,6 +23,8 @@ pub(crate) struct Store {
     index: Index,
     /// Every version above the sweep, in the order they were made.
     log: VecDeque<Handle>,
+    /// How many versions at the front of the log are swept but stay, being of the compaction.
+    cut: usize,
     /// The last revision given out; an empty store is at 1.
     pub revision: u64,
     /// Reads below it are refused.
@@ -47,6 +49,7 @@ impl Store {
             heap: Heap::new(),
             index: Index::new(),
             log: VecDeque::new(),
+            cut: 0,
             revision: 1,
             compacted: 0,
             digest: 0,
@@ -178,31 +181,54 @@ impl Store {
         was
     }
 
-    /// Removes at most `items_max` versions superseded below revision `below`; whether nothing is
-    /// left to remove there.
-    pub fn sweep(&mut self, items_max: usize, below: u64) -> bool {
+    /// Removes at most `items_max` versions that no reader at or above `reader` nor above the
+    /// compaction can see; whether nothing is left to remove there.
+    pub fn sweep(&mut self, items_max: usize, reader: u64) -> bool {
+        let upto = self.compacted.min(reader);
         for _ in 0..items_max {
-            let Some(&oldest) = self.log.front() else { return true };
-            let item = Item::read(&self.heap, oldest);
-            // A watch may start at the compaction itself, so its events stay.
-            if item.modified >= below {
+            let Some(&handle) = self.log.get(self.cut) else { return true };
+            let modified = Item::read(&self.heap, handle).modified;
+            if modified > upto {
                 return true;
             }
+            self.cut_prev(handle);
+            // A watch may start at the compaction itself, so its events stay.
+            if modified == self.compacted {
+                self.cut += 1;
+                continue;
+            }
+            debug_assert_eq!(self.cut, 0, "revisions grow along the log");
             self.log.pop_front();
-            let (prev, tombstone, len) = (item.prev, item.tombstone, item.len);
-            let newest = tombstone && self.index.get(&self.heap, item.key) == Some(oldest);
-            let key = newest.then(|| item.key.to_vec());
-            if !prev.is_none() {
-                let prev_len = Item::read(&self.heap, prev).len;
-                item::cut_prev(&mut self.heap, oldest);
-                self.heap.remove(prev, prev_len);
-            }
-            if let Some(key) = key {
-                self.index.remove(&self.heap, &key);
-                self.heap.remove(oldest, len);
-            }
+            self.remove_deletion(handle);
         }
         false
+    }
+
+    /// Frees the version before.
+    fn cut_prev(&mut self, handle: Handle) {
+        let prev = Item::read(&self.heap, handle).prev;
+        if !prev.is_none() {
+            let len = Item::read(&self.heap, prev).len;
+            item::cut_prev(&mut self.heap, handle);
+            self.heap.remove(prev, len);
+        }
+    }
+
+    /// Forgets the key if its deletion is the last that is known of it. A deletion that a newer
+    /// version follows is freed with the sweep of that one.
+    fn remove_deletion(&mut self, handle: Handle) {
+        let item = Item::read(&self.heap, handle);
+        if item.tombstone && self.index.get(&self.heap, item.key) == Some(handle) {
+            let (key, len) = (item.key.to_vec(), item.len);
+            self.index.remove(&self.heap, &key);
+            self.heap.remove(handle, len);
+        }
+    }
+
+    /// Makes `revision` the oldest that can be read.
+    pub fn compact(&mut self, revision: u64) {
+        self.compacted = revision;
+        self.cut = 0;
     }
 
     /// The place in the change log of the first version at or above `revision`.
@@ -217,7 +243,8 @@ impl Store {
 
     /// What a watcher is told about a version.
     pub fn event(&self, item: &Item<'_>, prev_kv: bool) -> Event {
-        let prev = (prev_kv && !item.prev.is_none())
+        let is_kept = item.modified > self.compacted && !item.prev.is_none();
+        let prev = (prev_kv && is_kept)
             .then(|| Item::read(&self.heap, item.prev))
             .filter(|prev| !prev.tombstone)
             .map(|prev| key_value(&prev, false));

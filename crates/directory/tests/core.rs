@@ -163,6 +163,17 @@ fn a_change_is_answered_and_shown_only_when_committed() {
 }
 
 #[test]
+fn a_commit_in_the_middle_of_a_batch_answers_what_lies_before_it() {
+    let mut node = Node::master(1);
+    let puts = [node.put("a"), node.put("b"), node.put("c")];
+    node.append();
+    node.core.committed(Offset(2), &mut node.told);
+    let answered = puts.map(|put| node.result(put).is_some());
+    assert_eq!(answered, [true, true, false]);
+    assert_eq!(node.count(false), 2);
+}
+
+#[test]
 fn a_read_waits_for_the_proof_of_mastership() {
     let mut node = Node::master(1);
     let query = RangeQuery::all(KeyRange::prefix(""));
@@ -376,6 +387,30 @@ fn what_is_committed_can_be_read_and_watched_before_a_jump_is() {
 }
 
 #[test]
+fn a_full_directory_refuses_what_makes_it_larger_but_not_the_system() {
+    let mut node = Node::new();
+    node.core = Core::new(Limits { quota_bytes: 50_000, ..Limits::default() });
+    node.core.loaded(&mut node.told);
+    node.promote(1);
+    let value = vec![0; 60_000];
+    node.propose(Op::Put(Put::new("large", value)));
+    let refused = node.put("a");
+    assert_eq!(node.result(refused), Some(Err(Error::NoSpace.into())));
+    let op = Op::Put(Put::new("/cairn/x", "v"));
+    let system = node.ask(Request::Propose { op, system: true });
+    let range = KeyRange::single("large");
+    node.propose(Op::DeleteRange(cairn_directory::op::DeleteRange { range, prev_kv: false }));
+    node.commit();
+    assert!(matches!(node.result(system), Some(Ok(_))));
+    let now = node.core.committed_revision();
+    node.propose(Op::Compact { revision: now });
+    node.pass(200);
+    let accepted = node.put("b");
+    node.commit();
+    assert!(matches!(node.result(accepted), Some(Ok(_))), "{:?}", node.result(accepted));
+}
+
+#[test]
 fn a_long_read_is_of_one_revision_and_lets_others_pass() {
     let mut node = Node::master(1);
     for n in 0..30_000 {
@@ -383,12 +418,14 @@ fn a_long_read_is_of_one_revision_and_lets_others_pass() {
     }
     node.commit();
     let began = node.core.committed_revision();
+    node.propose(Op::Compact { revision: began });
+    node.pass(2000);
     let query = RangeQuery::all(KeyRange::prefix("k"));
     let long = node.ask(Request::Range { query, serializable: true });
     let hash = node.ask(Request::HashKeys { at: None });
     assert_eq!(node.result(long), None);
     // Meanwhile keys change and come, history is compacted and swept.
-    let other = node.put("k00000");
+    let other = node.put("k29999");
     node.put("k99999");
     node.commit();
     assert!(node.result(other).is_some());

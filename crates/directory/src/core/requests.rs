@@ -11,6 +11,8 @@ use cairn_logic::time::Instant;
 
 /// The shortest time to live that is granted, in seconds.
 const TTL_SECS_MIN: u64 = 1;
+/// The most leases at a time.
+const LEASES_MAX: usize = 1_000_000;
 /// How many low bits of a lease's id count the grants of one epoch.
 const LEASE_ID_BITS: u32 = 32;
 
@@ -108,8 +110,16 @@ impl<T> Core<T> {
         if matches!(op, Op::Compact { revision } if *revision > self.committed) {
             return Err(Error::FutureRevision);
         }
-        let grows = matches!(op, Op::Put(_) | Op::Txn(_) | Op::LeaseGrant { .. });
-        if grows && !system && self.directory.bytes() > self.limits.quota_bytes {
+        let full = match op {
+            Op::Put(_) | Op::Txn(_) => self.directory.bytes() > self.limits.quota_bytes && !system,
+            Op::LeaseGrant { .. } => self.directory.lease_count() >= LEASES_MAX,
+            Op::Noop
+            | Op::DeleteRange(_)
+            | Op::Compact { .. }
+            | Op::LeaseRevoke { .. }
+            | Op::Jump { .. } => false,
+        };
+        if full {
             return Err(Error::NoSpace);
         }
         Ok(())
