@@ -131,6 +131,7 @@ impl Scenario {
                 5..=6 => (3, Rule::Quorum),
                 7 => (5, Rule::Quorum),
                 8 => (rng.between(2, 4), Rule::All),
+                9 if rng.chance(500) => (rng.between(2, 4), Rule::Async),
                 _ => (4, Rule::Quorum),
             },
         };

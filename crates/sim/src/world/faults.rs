@@ -396,12 +396,15 @@ impl World {
         match (member, self.rng.below(3)) {
             (Some(member), 0) => self.odd_wish = Some((Change::Remove(member.id), until)),
             (_, 1) if self.scenario.plane == Plane::Group => {
-                let rules = [Rule::One, Rule::Quorum, Rule::All];
+                let rules = [Rule::One, Rule::Quorum, Rule::All, Rule::Async];
                 let rule = *self.rng.pick(&rules).unwrap_or(&Rule::Quorum);
                 let rule =
                     if asked.mode.wanted > 3 && rule == Rule::One { Rule::Quorum } else { rule };
-                self.asked.mode = Mode { rule, ..asked.mode };
-                self.note(|| format!("asked: {rule:?}"));
+                let mut durability = asked.mode.durability;
+                durability.flushed ^= self.rng.chance(400);
+                self.asked.mode = Mode { rule, durability, ..asked.mode };
+                let flushed = durability.flushed;
+                self.note(|| format!("asked: {rule:?} flushed {flushed}"));
             }
             _ if self.scenario.plane == Plane::Group && self.scenario.nodes > 2 => {
                 let most = u8::try_from(self.scenario.nodes).unwrap_or(2);

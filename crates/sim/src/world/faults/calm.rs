@@ -48,6 +48,7 @@ impl World {
         let record = self.witness.record();
         let complete = record.members.len() == usize::from(self.asked.mode.wanted)
             && record.wanted == self.asked.mode.wanted
+            && record.durability == self.asked.mode.durability
             && record.rule == self.asked.mode.rule;
         let well = record.members.iter().all(|member| {
             let there = self.places.iter().find(|there| there.id == member.id);
