@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
-pub use service::{peer_routes, server, spawn};
+pub use service::{incoming, peer_routes, server, spawn};
 
 /// Frames that may wait for one peer before new ones are dropped (the replica sends them again).
 pub const LINK_QUEUE: usize = 256;

@@ -25,7 +25,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_stream::wrappers::TcpListenerStream;
 
 /// Things that may wait for the control loop, of each kind.
 const QUEUE: usize = 4096;
@@ -82,7 +81,7 @@ pub async fn run(boot: Boot) -> Result<()> {
     peer::spawn(&identity, listener, peer::peer_routes(&identity, inbox));
     let listener = boot::listen("etcd clients", settings.listen.etcd).await?;
     let server = peer::server().add_routes(etcd::routes(&handle));
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    tokio::spawn(server.serve_with_incoming(peer::incoming(listener)));
 
     let timing = settings.timing.for_logic(&settings.lag);
     let role = Role::new(Parts {

@@ -10,9 +10,9 @@ use std::pin::Pin;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::service::{InterceptorLayer, RoutesBuilder};
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 /// The peer service of one process.
@@ -65,14 +65,20 @@ pub fn peer_routes(identity: &Identity, inbox: mpsc::Sender<Inbound>) -> RoutesB
 pub fn spawn(identity: &Identity, listener: TcpListener, routes: RoutesBuilder) {
     let check = InterceptorLayer::new(CheckHello::new(identity.clone()));
     let server = server().layer(check).add_routes(routes.routes());
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    tokio::spawn(server.serve_with_incoming(incoming(listener)));
+}
+
+/// Accepted connections, without Nagle's delay: acknowledgements are small and must not wait for
+/// the peer's delayed ones.
+#[must_use]
+pub fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 /// A server with the limits every gRPC port has.
 #[must_use]
 pub fn server() -> tonic::transport::Server {
     tonic::transport::Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(1)))
         .http2_keepalive_timeout(Some(Duration::from_secs(2)))
         .initial_stream_window_size(8 << 20)
