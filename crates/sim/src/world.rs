@@ -13,13 +13,14 @@ use crate::place::{ClientOp, Clock, Local, Place};
 use crate::rng::Rng;
 use crate::scenario::{Faults, Options, Scenario};
 use crate::{Outcome, Stats, Verdict};
+use cairn_logic::arbiter::{Ballot, Seat};
 use cairn_logic::counting::Plane;
 use cairn_logic::ids::{Epoch, Version};
 use cairn_logic::invariants::{Broken, Held, Witness};
 use cairn_logic::planner::Asked;
 use cairn_logic::record::{Member, Record, Role};
 use network::Links;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 
 /// Nanoseconds of a millisecond and of a microsecond.
@@ -77,6 +78,8 @@ pub(crate) struct World {
     slow: Option<(usize, u64)>,
     /// A chaotic wish, until this time.
     odd_wish: Option<(cairn_logic::replication::Change, u64)>,
+    /// Who ever accepted each of the last rounds of the register.
+    accepted: BTreeMap<Ballot, BTreeSet<Seat>>,
     /// The acceptor that lost its folder and is not replaced yet.
     lost_acceptor: Option<usize>,
     serial: u64,
@@ -110,6 +113,7 @@ impl World {
             asked,
             slow: None,
             odd_wish: None,
+            accepted: BTreeMap::new(),
             lost_acceptor: None,
             serial: 0,
             incarnations: 100,

@@ -12,7 +12,7 @@ use cairn_logic::invariants::{Broken, Held};
 use cairn_logic::judge::{CasOutcome, JudgeInput};
 use cairn_logic::message::Position;
 use cairn_logic::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 impl World {
     pub(super) fn new_register(&self, place: usize, life: Life) -> Register {
@@ -140,29 +140,31 @@ impl World {
         reply: Reply,
     ) -> Held {
         self.places[place].kept = Some(state);
-        self.look_at_register()?;
+        self.look_at_register(place)?;
         let from = self.places[place].seat();
         self.transmit(place, to, Local::Reply { from, reply: Box::new(reply) });
         Ok(())
     }
 
-    /// Whether a value is decided that was not before.
-    fn look_at_register(&mut self) -> Held {
-        let mut held: BTreeMap<_, BTreeSet<Seat>> = BTreeMap::new();
-        let mut values: BTreeMap<_, Value> = BTreeMap::new();
-        for there in &self.places {
-            let accepted = there.kept.as_ref().and_then(|state| state.accepted.as_ref());
-            let Some((ballot, value)) = accepted else { continue };
-            held.entry(ballot.clone()).or_default().insert(there.seat());
-            values.insert(ballot.clone(), value.clone());
+    /// Whether a value is decided that was not before: who ever accepted a round counts, even if
+    /// its folder is lost since.
+    fn look_at_register(&mut self, place: usize) -> Held {
+        let seat = self.places[place].seat();
+        let kept = self.places[place].kept.as_ref();
+        let Some((ballot, value)) = kept.and_then(|state| state.accepted.clone()) else {
+            return Ok(());
+        };
+        let seats = self.accepted.entry(ballot).or_default();
+        if !seats.insert(seat) {
+            return Ok(());
         }
-        for (ballot, seats) in held {
-            let Some(value) = values.get(&ballot) else { continue };
-            if value.roster.is_quorum(&seats) {
-                self.look_at_roster(value);
-                let record = value.record.clone();
-                self.decided(&record)?;
-            }
+        let decided = value.roster.is_quorum(seats);
+        while self.accepted.len() > 64 {
+            self.accepted.pop_first();
+        }
+        if decided {
+            self.look_at_roster(&value);
+            self.decided(&value.record)?;
         }
         Ok(())
     }
