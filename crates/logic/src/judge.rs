@@ -172,8 +172,12 @@ pub struct Decision {
     pub took: Duration,
 }
 
-/// After this much quiet the back-off starts over.
+/// After this much quiet the back-off starts over, whoever masters.
 const QUIET: Duration = Duration::from_secs(60);
+
+/// After this much quiet under a master that was heard the back-off starts over: its attempt
+/// succeeded, and what ends it is another fault (docs/decisions/0008).
+const STEADY: Duration = Duration::from_secs(3);
 
 /// Until a compare-and-swap, or a reading of the record, is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -351,9 +355,7 @@ impl Judge {
             }
             return;
         }
-        if now.since(self.trouble) >= QUIET {
-            self.attempts = 0;
-        }
+        self.calm_down(now);
         self.switch_over(now, &record, effects);
     }
 
@@ -431,6 +433,16 @@ impl Judge {
                 self.back_off(now);
                 effects.push(JudgeEffect::WishDropped { why: "no other member could take over" });
             }
+        }
+    }
+
+    fn calm_down(&mut self, now: Instant) {
+        let mastered = self.record.as_ref().is_some_and(|record| record.master.is_some())
+            && self.master_life.is_some();
+        let enough = if mastered { STEADY } else { QUIET };
+        if now.since(self.trouble.max(self.record_since.unwrap_or(Instant::ZERO))) >= enough {
+            self.attempts = 0;
+            self.not_before = self.not_before.min(now);
         }
     }
 

@@ -377,10 +377,32 @@ fn attempts_back_off_and_start_over_after_a_minute_of_quiet() {
     for _ in 0..20 {
         group.judge.back_off(group.now);
     }
+    group.judge.trouble = group.now;
     let wait = group.judge.not_before.since(group.now);
     assert!(wait >= Duration::from_secs(30) && wait < Duration::from_secs(50), "{wait:?}");
-    group.later(61_000);
+    group.later(59_000);
+    assert_ne!(group.judge.attempts, 0);
+    group.later(2_000);
     assert_eq!(group.judge.attempts, 0);
+}
+
+#[test]
+fn a_master_that_is_heard_for_seconds_ends_the_back_off() {
+    let mut group = group(3, Rule::One);
+    for _ in 0..20 {
+        group.judge.back_off(group.now);
+    }
+    group.judge.trouble = group.now;
+    group.master_says(|_| {});
+    group.reports(2, report(ms(0)));
+    group.reports(3, report(ms(0)));
+    group.later(2_900);
+    assert!(group.judge.not_before > group.now);
+    group.later(200);
+    assert_eq!(group.judge.attempts, 0);
+    group.reports(2, report(ms(600)));
+    group.reports(3, report(ms(600)));
+    assert!(group.judge.attempt.is_some(), "the next fault is answered at once");
 }
 
 #[test]
