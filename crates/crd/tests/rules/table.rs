@@ -1,0 +1,201 @@
+//! Resources and changes that the rules accept or refuse: the rows that every judge is held to.
+//!
+//! Included by the tests of this crate and by those that ask a real API server.
+
+use serde_json::{Value, json};
+
+/// A valid resource with fields set, and what is said of it.
+pub struct Case {
+    /// The plural of the kind.
+    pub kind: &'static str,
+    /// Fields to set in a valid resource, as (JSON pointer, value).
+    pub set: Vec<(&'static str, Value)>,
+    /// The path and a part of the message that must be told; none = accepted.
+    pub refused: Option<(&'static str, &'static str)>,
+}
+
+fn case(
+    kind: &'static str,
+    set: &[(&'static str, Value)],
+    refused: Option<(&'static str, &'static str)>,
+) -> Case {
+    Case { kind, set: set.to_vec(), refused }
+}
+
+/// The resource that a row changes.
+pub fn valid(kind: &str) -> Value {
+    let (name, spec) = match kind {
+        "clusters" => ("demo", json!({})),
+        "keyspaces" => ("tweets", json!({"cluster": "demo"})),
+        "groups" => ("tweets-0", json!({"keyspace": "tweets", "index": 0, "members": 3})),
+        _ => panic!("no kind {kind}"),
+    };
+    json!({"metadata": {"name": name}, "spec": spec})
+}
+
+/// `object` with the fields set.
+pub fn with(mut object: Value, set: &[(&'static str, Value)]) -> Value {
+    for (pointer, value) in set {
+        let mut node = &mut object;
+        for part in pointer.split('/').skip(1) {
+            node = &mut node[part];
+        }
+        *node = value.clone();
+    }
+    object
+}
+
+fn name(text: &str) -> [(&'static str, Value); 1] {
+    [("/metadata/name", json!(text))]
+}
+
+/// Clusters.
+pub fn cluster_cases() -> Vec<Case> {
+    let c = |set: &[(&'static str, Value)], refused| case("clusters", set, refused);
+    let name_rule = Some(("metadata.name", "must be 1 to 40 of"));
+    let mut cases = vec![
+        c(&[], None),
+        c(&[("/spec/timing/preset", json!("noisy"))], None),
+        c(&name(&"a".repeat(40)), None),
+        c(&name(&"a".repeat(41)), name_rule),
+        c(&name("0a"), name_rule),
+        c(&name("a-"), name_rule),
+        c(&[("/spec/globalReplicas", json!(4))], None),
+        c(&[("/spec/globalReplicas", json!(0))], Some(("spec.globalReplicas", "1 to 4"))),
+        c(&[("/spec/globalReplicas", json!(5))], Some(("spec.globalReplicas", "1 to 4"))),
+        c(&[("/spec/acceptor", json!(false))], Some(("spec.acceptor", "three acceptors"))),
+        c(&[("/spec/acceptor", json!(false)), ("/spec/globalReplicas", json!(2))], None),
+        c(&[("/spec/storage/size", json!("10GiB"))], Some(("spec.storage.size", "10Gi"))),
+        c(&[("/spec/storage/size", json!("1Mi"))], Some(("spec.storage.size", "at least 1Gi"))),
+        c(&[("/spec/timing/silenceMax", json!("500ms"))], None),
+    ];
+    for (key, text, words) in [
+        ("heartbeat", "1.5s", "whole number"),
+        ("heartbeat", "5ms", "10ms to 10s"),
+        ("heartbeat", "11s", "10ms to 10s"),
+        ("readLease", "299ms", "three heartbeats"),
+        ("readLease", "90s", "30ms to 1m"),
+        ("silenceMax", "499ms", "timing.readLease"),
+        ("silenceMax", "fast", "whole number"),
+        ("sealWait", "1h", "0s to 10s"),
+        ("stuckMax", "1100ms", "twice timing.silenceMax"),
+        ("ackTimeout", "10ms", "50ms to 1m"),
+        ("nodeLease", "1s", "twice timing.silenceMax"),
+        ("nodeLease", "100h", "1s to 10m"),
+    ] {
+        let pointer: &'static str = format!("/spec/timing/{key}").leak();
+        let path: &'static str = format!("spec.timing.{key}").leak();
+        cases.push(c(&[(pointer, json!(text))], Some((path, words))));
+    }
+    // 1 s would do beside the default preset, not beside the noisy one's read lease of 1.5 s.
+    let noisy = ("/spec/timing/preset", json!("noisy"));
+    cases.push(c(
+        &[noisy, ("/spec/timing/silenceMax", json!("1s"))],
+        Some(("spec.timing.silenceMax", "timing.readLease")),
+    ));
+    cases
+}
+
+/// Keyspaces.
+pub fn keyspace_cases() -> Vec<Case> {
+    let k = |set: &[(&'static str, Value)], refused| case("keyspaces", set, refused);
+    let ack = |ack: &str| ("/spec/durability/ack", json!(ack));
+    let replicas = |n: i32| ("/spec/replicas", json!(n));
+    let backups = |n: i32| ("/spec/backups", json!(n));
+    let secret = ("/spec/auth/passwordSecretRef", json!({"name": "s"}));
+    vec![
+        k(&[], None),
+        k(&name("t1"), None),
+        k(&name("Tweets"), Some(("metadata.name", "must be 1 to 40 of"))),
+        k(&name("global"), Some(("metadata.name", "must not be acceptor"))),
+        k(&name("tweets-1"), Some(("metadata.name", "must not end in"))),
+        k(&[("/spec/cluster", json!("A"))], Some(("spec.cluster", "name of a Cluster"))),
+        k(&[("/spec/groups", json!(0))], Some(("spec.groups", "1 to 1024"))),
+        k(&[("/spec/groups", json!(1025))], Some(("spec.groups", "1 to 1024"))),
+        k(&[replicas(-1)], Some(("spec.replicas", "0 to 6"))),
+        k(&[backups(3)], Some(("spec.backups", "0 to 2"))),
+        k(&[backups(0)], None),
+        k(&[replicas(0), backups(0)], Some(("spec.durability.ack", "`one` needs 2 or 3"))),
+        k(&[replicas(2)], Some(("spec.durability.ack", "`one` needs 2 or 3"))),
+        k(&[replicas(2), ack("quorum")], None),
+        k(&[replicas(0), backups(0), ack("async")], None),
+        k(&[replicas(0), backups(0), ack("quorum")], Some(("spec.durability.ack", "at least 2"))),
+        k(&[replicas(0), backups(0), ack("all")], Some(("spec.durability.ack", "at least 2"))),
+        k(&[replicas(6), ack("quorum")], Some(("spec.replicas", "at most 7 members"))),
+        k(&[("/spec/durability/zones", json!(3))], None),
+        k(&[("/spec/durability/zones", json!(4))], Some(("spec.durability.zones", "1 to 3"))),
+        k(
+            &[("/spec/durability/zones", json!(3)), backups(0)],
+            Some(("spec.durability.zones", "not be more than")),
+        ),
+        k(&[("/spec/limits/maxclients", json!(0))], Some(("spec.limits.maxclients", "1 to"))),
+        k(&[("/spec/limits/maxmemory", json!("1Gi"))], None),
+        k(&[("/spec/limits/maxmemory", json!("1GB"))], Some(("spec.limits.maxmemory", "64Mi"))),
+        k(&[("/spec/limits/maxmemory", json!("1Ki"))], Some(("spec.limits.maxmemory", "1Mi to"))),
+        k(&[("/spec/limits/maxValue", json!("33Mi"))], Some(("spec.limits.maxValue", "1Ki to"))),
+        k(
+            &[("/spec/limits/queryBuffer", json!("32Mi"))],
+            Some(("spec.limits.queryBuffer", "more than limits.maxValue")),
+        ),
+        k(
+            &[("/spec/limits/outputBuffer", json!("1Mi"))],
+            Some(("spec.limits.outputBuffer", "more than limits.maxValue")),
+        ),
+        k(
+            &[("/spec/limits/outputBuffer", json!("2Mi")), ("/spec/limits/maxValue", json!("1Mi"))],
+            None,
+        ),
+        k(&[("/spec/auth/password", json!("p"))], None),
+        k(std::slice::from_ref(&secret), None),
+        k(&[("/spec/auth", json!({}))], Some(("spec.auth", "exactly one"))),
+        k(&[secret, ("/spec/auth/password", json!("p"))], Some(("spec.auth", "exactly one"))),
+        k(&[("/spec/auth/password", json!(""))], Some(("spec.auth.password", "must not be empty"))),
+        k(&[("/spec/storage/size", json!("ten"))], Some(("spec.storage.size", "10Gi"))),
+    ]
+}
+
+/// Groups.
+pub fn group_cases() -> Vec<Case> {
+    let g = |set: &[(&'static str, Value)], refused| case("groups", set, refused);
+    vec![
+        g(&[], None),
+        g(&name("tweets-1"), Some(("metadata.name", "<spec.keyspace>-<spec.index>"))),
+        g(&[("/spec/index", json!(-1))], Some(("spec.index", "0 to 1023"))),
+        g(&[("/spec/members", json!(8))], Some(("spec.members", "1 to 7"))),
+        g(&[("/spec/keyspace", json!("T"))], Some(("spec.keyspace", "name of a Keyspace"))),
+    ]
+}
+
+/// Changes of a valid resource.
+pub fn change_cases() -> Vec<Case> {
+    let fixed = "cannot change";
+    vec![
+        case("clusters", &[("/spec/globalReplicas", json!(2))], None),
+        case("clusters", &[("/spec/storage/size", json!("20Gi"))], None),
+        case(
+            "clusters",
+            &[("/spec/storage/size", json!("9Gi"))],
+            Some(("spec.storage.size", "cannot shrink")),
+        ),
+        case(
+            "clusters",
+            &[("/spec/storage/className", json!("fast"))],
+            Some(("spec.storage.className", fixed)),
+        ),
+        case(
+            "clusters",
+            &[("/spec/acceptor", json!(false)), ("/spec/globalReplicas", json!(2))],
+            Some(("spec.acceptor", fixed)),
+        ),
+        case("keyspaces", &[("/spec/groups", json!(5))], None),
+        case("keyspaces", &[("/spec/cluster", json!("other"))], Some(("spec.cluster", fixed))),
+        case(
+            "keyspaces",
+            &[("/spec/storage/size", json!("1Gi"))],
+            Some(("spec.storage.size", "cannot shrink")),
+        ),
+        case("groups", &[("/spec/members", json!(2))], None),
+        case("groups", &[("/spec/keyspace", json!("other"))], Some(("spec.keyspace", fixed))),
+        case("groups", &[("/spec/index", json!(3))], Some(("spec.index", fixed))),
+    ]
+}
