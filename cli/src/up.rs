@@ -22,8 +22,11 @@ use tokio::time::{Instant, sleep};
 /// How often a new node may end by itself before `up` gives up.
 const RESTARTS_MAX: u32 = 5;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// For how long a cluster that serves is waited for until all its members count.
+const WHOLE_WITHIN: Duration = Duration::from_secs(20);
 
-/// Starts the cluster and returns when every slot is served; with `--foreground`, when it stopped.
+/// Starts the cluster and returns when every slot is served and every member counts; with
+/// `--foreground`, when it stopped.
 pub async fn up(folder: &Folder, args: &UpArgs) -> Result<()> {
     let (state, plan) = prepare::prepare(folder, args).await?;
     let until = Instant::now() + Duration::from_secs(args.timeout_sec);
@@ -133,6 +136,9 @@ async fn bring_up(
         began.elapsed().as_secs_f64()
     ));
     print_endpoints(&state, &view);
+    for line in view.short() {
+        eprintln!("note: {line}; see `cairn status`");
+    }
     Ok(())
 }
 
@@ -159,23 +165,28 @@ async fn founded(
     Ok(())
 }
 
-/// Waits until every slot is served, to the directory's and to the masters' own knowledge.
+/// Waits until every slot is served, to the directory's and to the masters' own knowledge; then,
+/// for a while, until all members count.
 async fn served(
     folder: &Folder,
     state: &ClusterState,
     plane: &Arc<Plane>,
     until: Instant,
 ) -> Result<View> {
+    let mut whole_until = None;
     loop {
         let view = View::take(folder, plane).await?;
         let mut missing = view.missing(state);
         if missing.is_empty() {
             missing = deaf_masters(state, &view).await;
         }
+        let now = Instant::now();
         if missing.is_empty() {
-            return Ok(view);
-        }
-        if Instant::now() >= until {
+            let patience = *whole_until.get_or_insert(until.min(now + WHOLE_WITHIN));
+            if view.short().is_empty() || now >= patience {
+                return Ok(view);
+            }
+        } else if now >= until {
             bail!("still missing after the time given:\n  {}", missing.join("\n  "));
         }
         sleep(LOOK_EVERY).await;

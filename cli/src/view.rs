@@ -148,6 +148,35 @@ impl View {
         missing
     }
 
+    /// Configurations in which fewer members count than are wanted: those are served, but a fault
+    /// may cost them more than it should.
+    pub fn short(&self) -> Vec<String> {
+        let short = |record: &Record| record.members.len() < usize::from(record.wanted);
+        let line = |what: String, record: &Record| {
+            let (count, wanted) = (record.members.len(), record.wanted);
+            format!("{what}: {count} of {wanted} members count so far")
+        };
+        let mut lines = Vec::new();
+        if let Some(record) = self.global_record().filter(short) {
+            lines.push(line("global plane".to_owned(), &record));
+        }
+        let groups = self.topology.as_ref().into_iter().flat_map(|t| &t.groups);
+        lines.extend(
+            groups
+                .filter(|(_, r)| short(r))
+                .map(|(id, record)| line(format!("group {id}"), record)),
+        );
+        lines
+    }
+
+    /// The global plane's record, as its master last read it.
+    fn global_record(&self) -> Option<Record> {
+        let group = GroupId::global();
+        let (_, master) = self.master_of(group.as_str())?;
+        let log = self.log(&NodeId::new(master), group.as_str())?;
+        keys::decode_group(&log.record).ok()
+    }
+
     fn waits(&self, group: &GroupId) -> String {
         let logs = self.nodes.values().flat_map(|n| &n.logs);
         let lines: Vec<&str> = logs
