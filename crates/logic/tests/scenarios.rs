@@ -383,7 +383,10 @@ fn a_broken_rule_changes_a_scenario() {
             std::panic::catch_unwind(|| play(script)).map_or(true, |got| got != expected)
         };
         match scenarios().iter().find(|path| changes(path)) {
-            Some(path) => println!("{mutant:?}: {}", path.display()),
+            Some(path) => {
+                let file = path.file_name().expect("a file has a name");
+                println!("scenario {mutant:?} {}", file.display());
+            }
             None => missed.push(mutant),
         }
     }

@@ -1,16 +1,21 @@
-//! Breaks every rule in turn: `mutants [--seeds-max N] [--from S] [--only NAME]`.
+//! Breaks every rule in turn: `mutants [--seeds-max N] [--from S] [--minutes M] [--jobs J]`, or
+//! one of them, with the end of the trace: `mutants --only NAME`.
 
-use cairn_sim::mutants::{Report, all, hunt, hunt_all};
+use cairn_sim::mutants::{all, hunt, hunt_all};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
-    let (mut most, mut from, mut only) = (2000, 1, None);
+    let jobs = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let (mut most, mut from, mut minutes, mut jobs, mut only) = (300, 1, 9, jobs, None);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let value = args.next().unwrap_or_default();
         match arg.as_str() {
             "--seeds-max" => most = value.parse().unwrap_or(most),
             "--from" => from = value.parse().unwrap_or(from),
+            "--minutes" => minutes = value.parse().unwrap_or(minutes),
+            "--jobs" => jobs = value.parse().unwrap_or(jobs),
             "--only" => only = Some(value),
             other => {
                 println!("unknown argument {other:?}");
@@ -19,23 +24,22 @@ fn main() -> ExitCode {
         }
     }
     std::panic::set_hook(Box::new(|_| ()));
-    let named = |name: &String| all().iter().find(|mutant| format!("{mutant:?}") == *name);
-    let report = match only.as_ref().map(named) {
-        None => hunt_all(from, most, |caught| println!("{caught}")),
-        Some(None) => {
-            println!("no such rule: {only:?}");
-            return ExitCode::FAILURE;
-        }
-        Some(Some(mutant)) => {
-            let caught = hunt(*mutant, from, most);
-            println!("{caught}");
-            for line in caught.by.iter().flat_map(|outcome| &outcome.trace) {
-                println!("{line}");
-            }
-            Report { hunts: vec![caught], seeds_max: most }
-        }
+    let end = Some(Instant::now() + Duration::from_secs(minutes * 60));
+    let Some(name) = only else {
+        let jobs = usize::try_from(jobs).unwrap_or(1);
+        let hunts = hunt_all(from, most, jobs, end, |caught| println!("{caught}"));
+        let caught = hunts.iter().filter(|hunt| hunt.by.is_some()).count();
+        println!("by seed: tried={} caught={caught} seeds_max={most}", hunts.len());
+        return ExitCode::SUCCESS;
     };
-    println!("{report}");
-    let enough = report.caught() >= report.hunts.len().min(15);
-    if enough { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let Some(mutant) = all().iter().find(|mutant| format!("{mutant:?}") == name) else {
+        println!("no such rule: {name:?}");
+        return ExitCode::FAILURE;
+    };
+    let caught = hunt(*mutant, from, most, end);
+    for line in caught.by.iter().flat_map(|outcome| &outcome.trace) {
+        println!("{line}");
+    }
+    println!("{caught}");
+    if caught.by.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,43 +1,91 @@
-//! Runs seeds: `sim [--seeds N] [--from S] [--seed S] [--trace] [--plane group|global]`.
+//! Runs seeds: `sim [--seeds N] [--from S] [--minutes M] [--jobs J] [--plane group|global]`, or
+//! one of them: `sim --seed S [--trace]`.
 
 use cairn_logic::counting::Plane;
-use cairn_sim::{Options, run, run_many};
+use cairn_sim::{Options, campaign, run};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-fn main() -> ExitCode {
-    let mut options = Options::default();
-    let (mut seeds, mut from, mut one) = (200, 1, None);
+/// What the command line asks for.
+struct Asked {
+    options: Options,
+    seeds: u64,
+    from: u64,
+    one: Option<u64>,
+    jobs: usize,
+    minutes: u64,
+}
+
+fn asked() -> Result<Asked, String> {
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = Options::default();
+    let mut asked = Asked { options, seeds: 200, from: 1, one: None, jobs, minutes: 24 * 60 };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
-        let mut number = || args.next().and_then(|text| text.parse().ok()).unwrap_or(1);
+        if arg == "--trace" {
+            asked.options.trace = true;
+            continue;
+        }
+        let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
+        let number = || value.parse::<u64>().map_err(|_| format!("{arg} needs a number"));
         match arg.as_str() {
-            "--seeds" => seeds = number(),
-            "--from" => from = number(),
-            "--seed" => one = Some(number()),
-            "--trace" => options.trace = true,
-            "--plane" => {
-                let global = args.next().is_some_and(|name| name == "global");
-                options.plane = Some(if global { Plane::Global } else { Plane::Group });
-            }
-            other => {
-                println!("unknown argument {other:?}");
-                return ExitCode::FAILURE;
-            }
+            "--seeds" => asked.seeds = number()?,
+            "--from" => asked.from = number()?,
+            "--seed" => asked.one = Some(number()?),
+            "--jobs" => asked.jobs = usize::try_from(number()?).unwrap_or(1),
+            "--minutes" => asked.minutes = number()?,
+            "--plane" if value == "global" => asked.options.plane = Some(Plane::Global),
+            "--plane" if value == "group" => asked.options.plane = Some(Plane::Group),
+            _ => return Err(format!("unknown argument {arg} {value}")),
         }
     }
+    Ok(asked)
+}
+
+fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| ()));
-    if let Some(seed) = one {
-        let outcome = run(seed, &options);
-        for line in &outcome.trace {
-            println!("{line}");
+    let good = match asked() {
+        Err(problem) => {
+            println!("{problem}");
+            false
         }
-        println!("{outcome}\n{:?} digest={:016x}", outcome.stats, outcome.digest);
-        return if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        Ok(Asked { one: Some(seed), options, .. }) => one(seed, &options),
+        Ok(asked) => many(&asked),
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn one(seed: u64, options: &Options) -> bool {
+    let outcome = run(seed, options);
+    for line in &outcome.trace {
+        println!("{line}");
     }
-    let summary = run_many(from, seeds, 10, &options);
-    for outcome in &summary.broken {
-        println!("{outcome}");
-    }
-    println!("{summary}");
-    if summary.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("{outcome}\n{:?} digest={:016x}", outcome.stats, outcome.digest);
+    outcome.is_good()
+}
+
+fn many(asked: &Asked) -> bool {
+    let began = Instant::now();
+    let end = began + Duration::from_secs(asked.minutes * 60);
+    let (mut done, mut said_at, mut bad) = (0_u64, began, 0_u32);
+    let Asked { from, seeds, jobs, options, .. } = asked;
+    let summary = campaign(*from, *seeds, *jobs, options, |outcome| {
+        done += 1;
+        if !outcome.is_good() {
+            bad += 1;
+            println!("{outcome}");
+            println!("  replay: cargo xtask sim --seed {} --trace", outcome.seed);
+            let last = outcome.trace.len().saturating_sub(20);
+            outcome.trace[last..].iter().for_each(|line| println!("  {line}"));
+        }
+        if said_at.elapsed() >= Duration::from_secs(60) {
+            said_at = Instant::now();
+            println!("{done} seeds in {} s, {bad} broken", began.elapsed().as_secs());
+        }
+        bad < 10 && said_at < end
+    });
+    let minutes = began.elapsed().as_secs_f64() / 60.0;
+    let rate = f64::from(u32::try_from(summary.seeds).unwrap_or(u32::MAX)) / minutes;
+    println!("{summary} from={from} seeds_per_minute={rate:.0}");
+    summary.broken.is_empty()
 }

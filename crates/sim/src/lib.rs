@@ -20,6 +20,7 @@ pub use scenario::Options;
 
 use cairn_logic::invariants::Broken;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How a world ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +107,9 @@ pub struct Summary {
     pub lossy: u64,
     /// Sums over all seeds (of `healed_ms`: the greatest).
     pub stats: Stats,
-    /// The first seeds that broke a rule, at most ten.
+    /// How many seeds broke a rule.
+    pub violations: u64,
+    /// The first of them, at most ten.
     pub broken: Vec<Outcome>,
 }
 
@@ -124,8 +127,11 @@ impl Summary {
         sum.stale_reads += one.stale_reads;
         sum.crashes += one.crashes;
         sum.healed_ms = sum.healed_ms.max(one.healed_ms);
-        if !outcome.is_good() && self.broken.len() < 10 {
-            self.broken.push(outcome);
+        if !outcome.is_good() {
+            self.violations += 1;
+            if self.broken.len() < 10 {
+                self.broken.push(outcome);
+            }
         }
     }
 }
@@ -138,7 +144,7 @@ impl fmt::Display for Summary {
             "sim: seeds={} violations={} lossy={} takeovers={} changes={} crashes={} writes={} \
              reads={} stale_reads={} events={} healed_ms_max={}",
             self.seeds,
-            self.broken.len(),
+            self.violations,
             self.lossy,
             s.takeovers,
             s.changes,
@@ -162,5 +168,41 @@ pub fn run_many(first: u64, count: u64, stop_after: usize, options: &Options) ->
             break;
         }
     }
+    summary
+}
+
+/// Runs `count` seeds from `first` on `jobs` threads; `said` hears of each world as it ends and
+/// says whether to go on. Every seed gives the same world however many threads there are.
+pub fn campaign(
+    first: u64,
+    count: u64,
+    jobs: usize,
+    options: &Options,
+    mut said: impl FnMut(&Outcome) -> bool,
+) -> Summary {
+    let (next, end) = (AtomicU64::new(first), first.saturating_add(count));
+    let stop = AtomicBool::new(false);
+    let mut summary = Summary::default();
+    std::thread::scope(|scope| {
+        let (sender, outcomes) = std::sync::mpsc::sync_channel(64);
+        for _ in 0..jobs.clamp(1, 64) {
+            let (sender, next, stop) = (sender.clone(), &next, &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end || sender.send(run(seed, options)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for outcome in outcomes {
+            if !said(&outcome) {
+                stop.store(true, Ordering::Relaxed);
+            }
+            summary.add(outcome);
+        }
+    });
     summary
 }

@@ -3,6 +3,8 @@
 use crate::{Options, Outcome, run};
 use cairn_logic::mutant::Mutant;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 /// Breaks a rule on this thread until it is dropped.
 #[derive(Debug)]
@@ -44,12 +46,10 @@ pub struct Caught {
 
 impl fmt::Display for Caught {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = format!("{:?}", self.mutant);
+        let (name, seeds) = (format!("{:?}", self.mutant), self.seeds);
         match &self.by {
-            Some(outcome) => {
-                write!(f, "{name:<22} caught after {:>6} seeds: {outcome}", self.seeds)
-            }
-            None => write!(f, "{name:<22} not caught in {} seeds", self.seeds),
+            Some(outcome) => write!(f, "caught {name} after {seeds} seeds: {outcome}"),
+            None => write!(f, "not-caught {name} in {seeds} seeds"),
         }
     }
 }
@@ -60,54 +60,54 @@ pub fn all() -> &'static [Mutant] {
     Mutant::ALL
 }
 
-/// Breaks `mutant` in worlds from `first` on until one notices, in at most `seeds_max` of them.
+/// Breaks `mutant` in worlds from `first` on until one notices, in at most `seeds_max` of them
+/// and until `end`.
 ///
 /// # Panics
 /// Without the feature `mutants`.
 #[must_use]
-pub fn hunt(mutant: Mutant, first: u64, seeds_max: u64) -> Caught {
+pub fn hunt(mutant: Mutant, first: u64, seeds_max: u64, end: Option<Instant>) -> Caught {
     let options = Options { mutant: Some(mutant), ..Options::default() };
-    for n in 0..seeds_max {
-        let outcome = run(first + n, &options);
+    let mut seeds = 0;
+    while seeds < seeds_max && end.is_none_or(|end| Instant::now() < end) {
+        let outcome = run(first + seeds, &options);
+        seeds += 1;
         if !outcome.is_good() {
-            return Caught { mutant, seeds: n + 1, by: Some(outcome) };
+            return Caught { mutant, seeds, by: Some(outcome) };
         }
     }
-    Caught { mutant, seeds: seeds_max, by: None }
+    Caught { mutant, seeds, by: None }
 }
 
-/// What became of all rules.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Each rule, in the order of [`all`].
-    pub hunts: Vec<Caught>,
-    /// Seeds per rule, at most.
-    pub seeds_max: u64,
-}
-
-impl Report {
-    /// How many were caught.
-    #[must_use]
-    pub fn caught(&self) -> usize {
-        self.hunts.iter().filter(|hunt| hunt.by.is_some()).count()
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (tried, caught) = (self.hunts.len(), self.caught());
-        write!(f, "mutants: tried={tried} caught={caught} seeds_max={}", self.seeds_max)
-    }
-}
-
-/// Breaks every rule in turn; `said` hears of each as soon as it is known.
+/// Breaks every rule in turn, `jobs` of them at a time; `said` hears of each as soon as it is
+/// known. All end by `end`.
 #[must_use]
-pub fn hunt_all(first: u64, seeds_max: u64, mut said: impl FnMut(&Caught)) -> Report {
-    let mut report = Report { hunts: Vec::new(), seeds_max };
-    for mutant in all() {
-        let caught = hunt(*mutant, first, seeds_max);
-        said(&caught);
-        report.hunts.push(caught);
-    }
-    report
+pub fn hunt_all(
+    first: u64,
+    seeds_max: u64,
+    jobs: usize,
+    end: Option<Instant>,
+    mut said: impl FnMut(&Caught),
+) -> Vec<Caught> {
+    let next = AtomicUsize::new(0);
+    let mut hunts = Vec::new();
+    std::thread::scope(|scope| {
+        let (sender, caught) = std::sync::mpsc::channel();
+        for _ in 0..jobs.clamp(1, 64) {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                while let Some(mutant) = all().get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if sender.send(hunt(*mutant, first, seeds_max, end)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for one in caught {
+            said(&one);
+            hunts.push(one);
+        }
+    });
+    hunts
 }

@@ -28,7 +28,7 @@ fn broken_rules_are_noticed_within_forty_seeds() {
         Mutant::DirtyRead,
     ];
     for mutant in quick {
-        let found = hunt(mutant, 1, 40);
+        let found = hunt(mutant, 1, 40, None);
         assert!(found.by.is_some(), "{found}");
     }
 }
