@@ -5,7 +5,7 @@ use crate::folder::DiskOp;
 use crate::place::Local;
 use crate::shell::{Command, DataCommand};
 use cairn_host::Event;
-use cairn_logic::invariants::{Broken, Held};
+use cairn_logic::invariants::{Broken, Copy, Folder, Held, Witness};
 use cairn_logic::judge::JudgeInput;
 use cairn_logic::message::{Answer, Message, Position};
 use cairn_logic::replication::Alarm;
@@ -94,12 +94,12 @@ impl World {
                 let up_to = process.host.replica().committed();
                 self.witness.commits(&name, epoch, &folder.copies_to(up_to))?;
             }
-            (DataCommand::Apply(batch), _)
-                if self.witness.named_master(batch.head.epoch) == Some(&name.0) =>
-            {
-                // It was master for a moment, and has left again before it could perform that.
+            (DataCommand::Apply(batch), _) => {
                 let log = folder.copies_to(batch.head.last_offset());
-                self.witness.commits(&name, batch.head.epoch, &log)?;
+                commits_late(&mut self.witness, &name, &log)?;
+            }
+            (DataCommand::Committed(up_to), _) => {
+                commits_late(&mut self.witness, &name, &folder.copies_to(*up_to))?;
             }
             (DataCommand::BecomeMaster { epoch, .. }, _) => {
                 self.witness.becomes_master(&name, life, *epoch, &folder.copies())?;
@@ -128,4 +128,13 @@ impl World {
         self.note(|| format!("{id} alarms: {alarm:?}"));
         Ok(())
     }
+}
+
+/// It was master for a moment, and has left again before it could perform the commit of that.
+fn commits_late(witness: &mut Witness, folder: &Folder, log: &[Copy]) -> Held {
+    let Some(epoch) = log.last().map(|copy| copy.last.epoch) else { return Ok(()) };
+    if witness.named_master(epoch) == Some(&folder.0) {
+        witness.commits(folder, epoch, log)?;
+    }
+    Ok(())
 }
