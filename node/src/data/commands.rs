@@ -8,23 +8,16 @@ pub mod config;
 pub mod connection;
 pub mod info;
 pub mod nodes;
+pub mod subcommands;
 pub mod transaction;
 pub mod wait;
 
 use crate::data::server::Server;
-use cairn_resp::Args;
 
 /// Writes the usual error for a wrong number of arguments; `name` is in lower case, with a bar
 /// before a subcommand.
 pub fn wrong_arity(server: &mut Server, index: usize, name: &str) {
     let text = format!("ERR wrong number of arguments for '{name}' command");
-    server.out(index).error(&text);
-}
-
-/// Writes the usual error for a subcommand that does not exist.
-pub fn unknown_subcommand(server: &mut Server, index: usize, command: &str, args: Args<'_>) {
-    let name = String::from_utf8_lossy(args.get(1)).chars().take(128).collect::<String>();
-    let text = format!("ERR unknown subcommand '{name}'. Try {command} HELP.");
     server.out(index).error(&text);
 }
 

@@ -1,6 +1,7 @@
 //! One request: who may answer it, who executes it, and what its reply waits for.
 
 use crate::data::broken::{ACK_WAIT, READ_WAIT, without};
+use crate::data::commands::subcommands::check;
 use crate::data::conn::Pause;
 use crate::data::core::Core;
 use crate::data::link::{Answers, Reads};
@@ -288,6 +289,11 @@ impl Server {
         session.last_command = command.name;
         if locked && !session.authenticated && !command.flags.has(Flags::NO_AUTH) {
             self.out(index).error("NOAUTH Authentication required.");
+            self.refuse_transaction(index);
+            return Flow::Next;
+        }
+        if let Some(Err(text)) = command.session().map(|session| check(session, args)) {
+            self.out(index).error(&text);
             self.refuse_transaction(index);
             return Flow::Next;
         }

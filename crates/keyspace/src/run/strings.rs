@@ -52,6 +52,8 @@ struct SetOptions {
 
 fn set_options(call: &Call<'_>) -> Result<SetOptions, Refusal> {
     let mut options = SetOptions { when: When::Always, get: false, keep: false, expiry: None };
+    // Of one unit given twice the last one holds; what the time is, is looked at last.
+    let mut unit: Option<(Vec<u8>, usize)> = None;
     let mut at = 3;
     while at < call.argc() {
         let option = call.arg(at).to_ascii_uppercase();
@@ -59,17 +61,20 @@ fn set_options(call: &Call<'_>) -> Result<SetOptions, Refusal> {
             b"NX" if options.when != When::Present => options.when = When::Absent,
             b"XX" if options.when != When::Absent => options.when = When::Present,
             b"GET" => options.get = true,
-            b"KEEPTTL" if options.expiry.is_none() => options.keep = true,
+            b"KEEPTTL" if unit.is_none() => options.keep = true,
             b"EX" | b"PX" | b"EXAT" | b"PXAT"
-                if at + 1 < call.argc() && !options.keep && options.expiry.is_none() =>
+                if at + 1 < call.argc()
+                    && !options.keep
+                    && unit.as_ref().is_none_or(|(known, _)| *known == option) =>
             {
-                options.expiry = Some(deadline(call, at, at + 1)?);
+                unit = Some((option, at));
                 at += 1;
             }
             _ => return Err(Refusal::Syntax),
         }
         at += 1;
     }
+    options.expiry = unit.map(|(_, at)| deadline(call, at, at + 1)).transpose()?;
     Ok(options)
 }
 

@@ -1,7 +1,7 @@
 //! CLIENT: who is connected, and what a connection says about itself.
 
 use crate::data::commands::connection::{BAD_NAME, is_name};
-use crate::data::commands::{help, unknown_subcommand, word, wrong_arity};
+use crate::data::commands::{help, word};
 use crate::data::conn::{Conn, Pause};
 use crate::data::server::Server;
 use crate::data::session::ReplyMode;
@@ -38,18 +38,7 @@ const HELP: &[&str] = &[
 impl Server {
     /// `CLIENT subcommand …`
     pub fn client(&mut self, index: usize, args: Args<'_>) {
-        let sub = word(args.get(1));
-        let fits = match sub.as_str() {
-            "id" | "getname" | "info" | "help" => args.len() == 2,
-            "setname" | "no-evict" | "no-touch" | "reply" => args.len() == 3,
-            "setinfo" => args.len() == 4,
-            "kill" => args.len() >= 3,
-            _ => true,
-        };
-        if !fits {
-            return wrong_arity(self, index, &format!("client|{sub}"));
-        }
-        match sub.as_str() {
+        match word(args.get(1)).as_str() {
             "id" => {
                 let id = i64::try_from(self.conn(index).id).unwrap_or(i64::MAX);
                 self.out(index).integer(id);
@@ -75,8 +64,8 @@ impl Server {
                 _ => self.out(index).error("ERR syntax error"),
             },
             "reply" => self.client_reply(index, args.get(2)),
-            "help" => help(self, index, HELP),
-            _ => unknown_subcommand(self, index, "CLIENT", args),
+            // Unknown ones were refused before.
+            _ => help(self, index, HELP),
         }
     }
 

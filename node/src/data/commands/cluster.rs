@@ -1,7 +1,7 @@
 //! CLUSTER: what clients and tools ask about routes; changes are refused with Cairn's way.
 
 use crate::data::commands::nodes::{node_name, shard_name};
-use crate::data::commands::{help, nodes, unknown_subcommand, word, wrong_arity};
+use crate::data::commands::{help, nodes, word};
 use crate::data::server::Server;
 use cairn_keyspace::slot_of;
 use cairn_logic::ids::{SLOTS, Slot};
@@ -57,19 +57,6 @@ impl Server {
     /// `CLUSTER subcommand …`
     pub fn cluster(&mut self, index: usize, args: Args<'_>) {
         let sub = word(args.get(1));
-        let fits = match sub.as_str() {
-            "slots" | "shards" | "nodes" | "info" | "myid" | "myshardid" | "links" | "help" => {
-                args.len() == 2
-            }
-            "keyslot" | "countkeysinslot" | "count-failure-reports" | "replicas" | "slaves" => {
-                args.len() == 3
-            }
-            "getkeysinslot" => args.len() == 4,
-            _ => true,
-        };
-        if !fits {
-            return wrong_arity(self, index, &format!("cluster|{sub}"));
-        }
         let routes = std::sync::Arc::clone(&self.core.view.routes);
         match sub.as_str() {
             "slots" => nodes::slots(&routes, self.out(index)),
@@ -109,10 +96,10 @@ impl Server {
                 None => self.out(index).error("ERR Invalid slot"),
             },
             "getkeysinslot" => self.keys_in_slot(index, args),
-            "help" => help(self, index, HELP),
             other => match cairns_way(other) {
                 Some(text) => self.out(index).error(text),
-                None => unknown_subcommand(self, index, "CLUSTER", args),
+                // Unknown ones were refused before.
+                None => help(self, index, HELP),
             },
         }
     }

@@ -1,6 +1,6 @@
 //! COMMAND: the table of commands, for clients that route by it.
 
-use crate::data::commands::{help, unknown_subcommand, word, wrong_arity};
+use crate::data::commands::{help, word};
 use crate::data::server::Server;
 use cairn_keyspace::command::{COMMANDS, Command, Flags, Group, Keys, lookup};
 use cairn_resp::{Args, ReplyBuf};
@@ -45,22 +45,19 @@ impl Server {
             return list(self.out(index), COMMANDS.iter().map(Some));
         }
         match word(args.get(1)).as_str() {
-            "count" if args.len() == 2 => self.out(index).count(COMMANDS.len()),
+            "count" => self.out(index).count(COMMANDS.len()),
             "info" if args.len() == 2 => list(self.out(index), COMMANDS.iter().map(Some)),
             "info" => list(self.out(index), args.from(2).iter().map(lookup)),
             "docs" if args.len() == 2 => docs(self.out(index), COMMANDS.iter()),
             "docs" => docs(self.out(index), args.from(2).iter().filter_map(lookup)),
-            "list" if args.len() == 2 => {
+            "list" => {
                 let out = self.out(index);
                 out.array(COMMANDS.len());
                 COMMANDS.iter().for_each(|command| out.bulk(command.name.as_bytes()));
             }
-            "getkeys" if args.len() >= 3 => get_keys(self.out(index), args.from(2)),
-            "help" if args.len() == 2 => help(self, index, HELP),
-            sub @ ("count" | "getkeys" | "list" | "help") => {
-                wrong_arity(self, index, &format!("command|{sub}"));
-            }
-            _ => unknown_subcommand(self, index, "COMMAND", args),
+            "getkeys" => get_keys(self.out(index), args.from(2)),
+            // Unknown ones were refused before.
+            _ => help(self, index, HELP),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! CONFIG: the few parameters that tools ask for; what can be changed lasts until the keyspace's
 //! resource says otherwise.
 
-use crate::data::commands::{help, unknown_subcommand, word, wrong_arity};
+use crate::data::commands::{help, word, wrong_arity};
 use crate::data::server::Server;
 use cairn_logic::time::Duration;
 use cairn_resp::{Args, number};
@@ -38,20 +38,16 @@ impl Server {
     /// `CONFIG subcommand …`
     pub fn config(&mut self, index: usize, args: Args<'_>) {
         match word(args.get(1)).as_str() {
-            "get" if args.len() >= 3 => self.config_get(index, args),
-            "set" if args.len() >= 4 && args.len().is_multiple_of(2) => {
-                self.config_set(index, args);
-            }
-            "resetstat" if args.len() == 2 => {
+            "get" => self.config_get(index, args),
+            "set" if args.len().is_multiple_of(2) => self.config_set(index, args),
+            "set" => wrong_arity(self, index, "config|set"),
+            "resetstat" => {
                 self.core.stats = crate::data::core::Stats::default();
                 self.out(index).ok();
             }
             "rewrite" => self.out(index).error("ERR The server is running without a config file"),
-            "help" if args.len() == 2 => help(self, index, HELP),
-            sub @ ("get" | "set" | "resetstat" | "help") => {
-                wrong_arity(self, index, &format!("config|{sub}"));
-            }
-            _ => unknown_subcommand(self, index, "CONFIG", args),
+            // Unknown ones were refused before.
+            _ => help(self, index, HELP),
         }
     }
 

@@ -134,7 +134,7 @@ impl Server {
     /// `SELECT db`
     pub fn select(&mut self, index: usize, args: Args<'_>) {
         match number::parse_i64(args.get(1)) {
-            None => self.out(index).error("ERR invalid DB index"),
+            None => self.out(index).error("ERR value is not an integer or out of range"),
             Some(0) => self.out(index).ok(),
             Some(_) => self.out(index).error("ERR SELECT is not allowed in cluster mode"),
         }

@@ -1,0 +1,88 @@
+//! Subcommands: which there are and how many arguments each takes, so that a wrong one is refused
+//! before it is queued in a transaction, and by one text.
+
+use crate::data::commands::word;
+use cairn_keyspace::command::Session;
+use cairn_resp::Args;
+
+/// A name in lower case, and its arity as COMMAND would tell it: negative ones are a minimum.
+type Subcommand = (&'static str, i8);
+
+const CLIENT: &[Subcommand] = &[
+    ("getname", 2),
+    ("help", 2),
+    ("id", 2),
+    ("info", 2),
+    ("kill", -3),
+    ("list", -2),
+    ("no-evict", 3),
+    ("no-touch", 3),
+    ("reply", 3),
+    ("setinfo", 4),
+    ("setname", 3),
+];
+
+const CLUSTER: &[Subcommand] = &[
+    ("addslots", -2),
+    ("addslotsrange", -2),
+    ("bumpepoch", -2),
+    ("count-failure-reports", 3),
+    ("countkeysinslot", 3),
+    ("delslots", -2),
+    ("delslotsrange", -2),
+    ("failover", -2),
+    ("flushslots", -2),
+    ("forget", -2),
+    ("getkeysinslot", 4),
+    ("help", 2),
+    ("info", 2),
+    ("keyslot", 3),
+    ("links", 2),
+    ("meet", -2),
+    ("myid", 2),
+    ("myshardid", 2),
+    ("nodes", 2),
+    ("replicas", 3),
+    ("replicate", -2),
+    ("reset", -2),
+    ("saveconfig", -2),
+    ("set-config-epoch", -2),
+    ("setslot", -2),
+    ("shards", 2),
+    ("slaves", 3),
+    ("slots", 2),
+];
+
+const COMMAND: &[Subcommand] =
+    &[("count", 2), ("docs", -2), ("getkeys", -3), ("help", 2), ("info", -2), ("list", 2)];
+
+const CONFIG: &[Subcommand] =
+    &[("get", -3), ("help", 2), ("resetstat", 2), ("rewrite", 2), ("set", -4)];
+
+/// Whether a command that has subcommands names one, with enough arguments.
+///
+/// # Errors
+/// The text of the error reply.
+pub fn check(session: Session, args: Args<'_>) -> Result<(), String> {
+    let (name, known) = match session {
+        Session::Client => ("client", CLIENT),
+        Session::Cluster => ("cluster", CLUSTER),
+        Session::Command => ("command", COMMAND),
+        Session::Config => ("config", CONFIG),
+        _ => return Ok(()),
+    };
+    if args.len() == 1 {
+        return Ok(());
+    }
+    let sub = word(args.get(1));
+    let Some((_, arity)) = known.iter().find(|(known, _)| *known == sub) else {
+        let given: String = String::from_utf8_lossy(args.get(1)).chars().take(128).collect();
+        let name = name.to_ascii_uppercase();
+        return Err(format!("ERR unknown subcommand '{given}'. Try {name} HELP."));
+    };
+    let least = usize::from(arity.unsigned_abs());
+    if args.len() == least || (*arity < 0 && args.len() > least) {
+        return Ok(());
+    }
+    Err(format!("ERR wrong number of arguments for '{name}|{sub}' command"))
+}
