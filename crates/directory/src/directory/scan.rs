@@ -11,7 +11,6 @@ use crate::item::Item;
 use crate::op::{RangeQuery, SortOrder, SortTarget};
 use crate::store::key_value;
 use cairn_logic::ids::Revision;
-use std::cmp::Ordering;
 
 /// So many more sorted versions than the limit are kept before the surplus is dropped.
 const SURPLUS: usize = 1024;
@@ -182,16 +181,19 @@ impl Directory {
     }
 
     fn sort(&self, scan: &mut Scan) {
+        let by_key = scan.query.sort_by == SortTarget::Key;
         let by_value = scan.query.sort_by == SortTarget::Value;
         let descending = scan.query.order == SortOrder::Descending;
         scan.unsorted.sort_unstable_by(|a, b| {
             let values = if by_value {
                 self.store.item(a.2).value.cmp(self.store.item(b.2).value)
             } else {
-                Ordering::Equal
+                a.0.cmp(&b.0)
             };
-            let order = values.then((a.0, a.1).cmp(&(b.0, b.1)));
-            if descending { order.reverse() } else { order }
+            let sorted = if by_key { a.1.cmp(&b.1) } else { values };
+            let sorted = if descending { sorted.reverse() } else { sorted };
+            // Equal ones keep the order of their keys, in both directions.
+            sorted.then(a.1.cmp(&b.1))
         });
     }
 }

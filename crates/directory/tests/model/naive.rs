@@ -208,16 +208,17 @@ fn select(query: &RangeQuery, map: &Map) -> RangeAnswer {
         (query.modified_min..=max(query.modified_max)).contains(&kv.modified.0)
             && (query.created_min..=max(query.created_max)).contains(&kv.created.0)
     });
-    kvs.sort_by(|a, b| match query.sort_by {
-        SortTarget::Key => a.key.cmp(&b.key),
-        SortTarget::Version => a.version.cmp(&b.version),
-        SortTarget::Created => a.created.cmp(&b.created),
-        SortTarget::Modified => a.modified.cmp(&b.modified),
-        SortTarget::Value => a.value.cmp(&b.value),
+    // As etcd's: equal ones keep the order of their keys, also in a descending answer.
+    kvs.sort_by(|a, b| {
+        let order = match query.sort_by {
+            SortTarget::Key => a.key.cmp(&b.key),
+            SortTarget::Version => a.version.cmp(&b.version),
+            SortTarget::Created => a.created.cmp(&b.created),
+            SortTarget::Modified => a.modified.cmp(&b.modified),
+            SortTarget::Value => a.value.cmp(&b.value),
+        };
+        if query.order == SortOrder::Descending { order.reverse() } else { order }
     });
-    if query.order == SortOrder::Descending {
-        kvs.reverse();
-    }
     let limit = usize::try_from(query.limit).unwrap();
     let more = limit > 0 && kvs.len() > limit;
     if more {
