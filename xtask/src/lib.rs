@@ -3,12 +3,15 @@
 //! A command that judges something ends with one verdict line, `name: key=value …`, and succeeds
 //! only if its bars (`xtask/bars.toml`) hold.
 
+pub mod api_tier;
 pub mod bench;
 pub mod codegen;
 pub mod demo;
 pub mod faults;
 pub mod idle;
+pub mod image;
 pub mod interop;
+pub mod kube;
 pub mod packages;
 pub mod product;
 pub mod real_data;
@@ -51,6 +54,10 @@ enum Task {
     Bench(bench::Args),
     /// Use a cluster with stock clients of Redis and etcd
     Interop,
+    /// A real Kubernetes on this machine, also where no registry can be reached
+    Kube(kube::Args),
+    /// Build the image of all our programs, without any registry
+    Image(image::Args),
     /// Measure what an unused cluster costs
     Idle(idle::Args),
     /// Write what is generated from the code, or check that it is fresh
@@ -86,6 +93,8 @@ fn perform(task: Task) -> Result<bool> {
         Task::Faults(args) => faults::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Interop => interop::run(),
+        Task::Kube(args) => kube::run(&args),
+        Task::Image(args) => image::run(&args),
         Task::Idle(args) => idle::run(&args),
         Task::Codegen(args) => codegen::run(&args),
         Task::Sim(args) => simulate::run("sim", &args),

@@ -178,7 +178,11 @@ fn add_backports() -> Result<()> {
     as_root(&["install", "-m", "644", &draft, path])
 }
 
-fn apt(arguments: &[&str]) -> Result<()> {
+/// Runs apt-get as root.
+///
+/// # Errors
+/// If we are not root and there is no sudo, or apt-get fails.
+pub fn apt(arguments: &[&str]) -> Result<()> {
     let mut line = vec!["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
     line.extend(arguments);
     as_root(&line)
@@ -219,7 +223,10 @@ fn python() -> Result<()> {
 }
 
 /// etcd, etcdctl and its load generator, built from the pinned module.
-fn etcd() -> Result<()> {
+///
+/// # Errors
+/// If there is no Go, no module proxy, or something does not compile.
+pub fn etcd() -> Result<()> {
     let folder = etcd_folder()?;
     if folder.join("benchmark").exists() {
         return Ok(());
@@ -243,7 +250,11 @@ fn etcd() -> Result<()> {
     std::fs::rename(&draft, &folder).with_context(|| format!("cannot name {folder:?}"))
 }
 
-fn go() -> Result<()> {
+/// Go, from apt where it is missing; it fetches the version that a module names.
+///
+/// # Errors
+/// If it cannot be installed.
+pub fn go() -> Result<()> {
     let version = read(&mut command("go", ["env", "GOVERSION"])).unwrap_or_default();
     let minor = version.trim().split('.').nth(1).and_then(|minor| minor.parse().ok());
     if minor.is_some_and(|minor: u32| minor >= GO_MINOR_MIN) {

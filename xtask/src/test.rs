@@ -1,4 +1,6 @@
 //! `cargo xtask test`: every test that needs no Kubernetes, in stages with a verdict line each.
+//!
+//! With `--api` it runs the second tier instead: see `api_tier`.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -6,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::run::{command, line_of, watch};
-use crate::setup;
+use crate::{api_tier, setup};
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -17,6 +19,9 @@ pub struct Args {
     /// Run this stage alone; may be given several times
     #[arg(long, value_name = "STAGE")]
     only: Vec<String>,
+    /// Run what needs an API server, and nothing else
+    #[arg(long, conflicts_with_all = ["skip", "only"])]
+    api: bool,
     /// Name the stages and stop
     #[arg(long)]
     list: bool,
@@ -24,10 +29,13 @@ pub struct Args {
 
 /// What a stage reported.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Tally {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
+pub struct Tally {
+    /// Tests that passed.
+    pub passed: u64,
+    /// Tests that failed.
+    pub failed: u64,
+    /// Tests that were not run.
+    pub ignored: u64,
 }
 
 /// A stage: its name, whether its tests are counted one by one, and what it runs.
@@ -65,6 +73,9 @@ pub fn run(args: &Args) -> Result<bool> {
     if args.list {
         STAGES.iter().for_each(|stage| println!("{}: {}", stage.name, line_of(&line(stage))));
         return Ok(true);
+    }
+    if args.api {
+        return api_tier::run();
     }
     for name in args.skip.iter().chain(&args.only) {
         if !STAGES.iter().any(|stage| stage.name == name) {
@@ -121,7 +132,7 @@ fn perform(stage: &Stage) -> Result<(Tally, Duration)> {
 
 impl Tally {
     /// Adds the figures of a line `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
-    fn count(&mut self, text: &str) {
+    pub fn count(&mut self, text: &str) {
         let Some((_, figures)) = text.split_once("test result: ") else { return };
         for part in figures.split([';', '.']) {
             let mut words = part.split_whitespace();
@@ -136,8 +147,15 @@ impl Tally {
         }
     }
 
+    /// Adds the figures of another.
+    pub fn add(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+    }
+
     /// A stage that counts nothing is one test; one that fails has at least one failure.
-    fn settle(&mut self, succeeded: bool) {
+    pub fn settle(&mut self, succeeded: bool) {
         match succeeded {
             true if self.passed == 0 => self.passed = 1,
             false if self.failed == 0 => self.failed = 1,

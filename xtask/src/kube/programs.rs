@@ -1,0 +1,174 @@
+//! Programs of a real Kubernetes, built from Go modules and kept by version.
+//!
+//! No release archive and no registry is asked: the Go module proxy is enough. A program is built
+//! beside its place and then named, so that what is in the cache is whole.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::run::{check, command, read};
+use crate::setup;
+
+/// The Kubernetes that everything is tested on; pinned in `e2e/kind/kubernetes/go.mod`.
+pub const KUBERNETES: &str = "1.34.4";
+/// The tool that makes clusters of containers.
+pub const KIND: &str = "0.30.0";
+const HELM: &str = "3.22.0";
+const COREDNS: &str = "1.12.4";
+const LOCAL_PATH: &str = "0.0.30";
+
+/// What the API server needs, and nothing else does.
+pub const FOR_API: [&str; 2] = ["kube-apiserver", "kubectl"];
+/// What drives a cluster of containers, wherever its node image comes from.
+pub const FOR_KIND: [&str; 3] = ["kubectl", "kind", "helm"];
+/// What a node image is made of.
+pub const FOR_NODE_IMAGE: [&str; 9] = [
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubeadm",
+    "kubectl",
+    "coredns",
+    "local-path-provisioner",
+];
+
+/// The module, its version and the package of a program that does not come with Kubernetes.
+fn module(name: &str) -> Option<(&'static str, &'static str, &'static str)> {
+    match name {
+        "kind" => Some(("sigs.k8s.io/kind", KIND, "")),
+        "helm" => Some(("helm.sh/helm/v3", HELM, "/cmd/helm")),
+        "coredns" => Some(("github.com/coredns/coredns", COREDNS, "")),
+        "local-path-provisioner" => {
+            Some(("github.com/rancher/local-path-provisioner", LOCAL_PATH, ""))
+        }
+        _ => None,
+    }
+}
+
+/// Where a program is, or will be.
+///
+/// # Errors
+/// If there is no cache.
+pub fn path(name: &str) -> Result<PathBuf> {
+    let folder = match module(name) {
+        Some((_, version, _)) => format!("{name}-{version}"),
+        None => format!("kubernetes-{KUBERNETES}"),
+    };
+    Ok(setup::cache()?.join(folder).join(name))
+}
+
+/// Which of these are not in the cache.
+///
+/// # Errors
+/// If there is no cache.
+pub fn missing(names: &[&'static str]) -> Result<Vec<&'static str>> {
+    let mut missing = Vec::new();
+    for name in names {
+        if !path(name)?.is_file() {
+            missing.push(*name);
+        }
+    }
+    Ok(missing)
+}
+
+/// Builds what is missing; minutes on a machine that never built it.
+///
+/// # Errors
+/// If there is no Go, no module proxy, or something does not compile.
+pub fn need(names: &[&'static str]) -> Result<()> {
+    let missing = missing(names)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    setup::go()?;
+    for name in missing {
+        let started = Instant::now();
+        println!("kube: building {name}");
+        build(name)?;
+        println!("kube: built {name} in {} s", started.elapsed().as_secs());
+    }
+    Ok(())
+}
+
+fn build(name: &str) -> Result<()> {
+    let place = path(name)?;
+    let folder = place.parent().context("the path has a folder")?;
+    let draft = folder.join(".draft");
+    std::fs::create_dir_all(&draft).with_context(|| format!("cannot make {draft:?}"))?;
+    let common = ["-trimpath", "-buildvcs=false"];
+    let mut go = match module(name) {
+        Some((module, version, package)) => {
+            let mut go = command("go", ["install"]);
+            go.args(common).args(["-ldflags", "-s -w"]);
+            go.arg(format!("{module}{package}@v{version}"));
+            go
+        }
+        None => {
+            let mut go = command("go", ["build", "-mod=readonly"]);
+            go.args(common).args(["-ldflags", &kubernetes_flags()]);
+            go.arg("-o").arg(draft.join(name)).arg(format!("k8s.io/kubernetes/cmd/{name}"));
+            go.current_dir(crate::root().join("e2e/kind/kubernetes"));
+            go
+        }
+    };
+    go.env("CGO_ENABLED", "0").env("GOBIN", &draft).env_remove("GOFLAGS");
+    check(&mut go)?;
+    std::fs::rename(draft.join(name), &place).with_context(|| format!("cannot name {place:?}"))
+}
+
+/// What the programs are to say of themselves: kubeadm compares versions.
+fn kubernetes_flags() -> String {
+    let minor = KUBERNETES.split('.').nth(1).unwrap_or_default();
+    let facts = [
+        ("gitVersion", format!("v{KUBERNETES}")),
+        ("gitMajor", "1".to_owned()),
+        ("gitMinor", minor.to_owned()),
+        ("gitCommit", "0".repeat(40)),
+        ("gitTreeState", "clean".to_owned()),
+        ("buildDate", "2026-01-01T00:00:00Z".to_owned()),
+    ];
+    let mut flags = "-s -w".to_owned();
+    for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
+        for (name, value) in &facts {
+            flags.push_str(&format!(" -X {package}.{name}={value}"));
+        }
+    }
+    flags
+}
+
+/// The folder with kind's own source, which has the files of its node image.
+///
+/// # Errors
+/// If the module cannot be had.
+pub fn kind_source() -> Result<PathBuf> {
+    let module = format!("sigs.k8s.io/kind@v{KIND}");
+    let answer = read(command("go", ["mod", "download", "-json", &module]).env_remove("GOFLAGS"))?;
+    let answer: serde_json::Value = serde_json::from_str(&answer)?;
+    let Some(folder) = answer["Dir"].as_str() else { bail!("go does not say where {module} is") };
+    let folder = PathBuf::from(folder);
+    ensure!(folder.join("images/base/files").is_dir(), "{folder:?} has no files of a node image");
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_named_here_is_the_version_pinned_for_go() {
+        let pinned = std::fs::read_to_string(crate::root().join("e2e/kind/kubernetes/go.mod"));
+        let pinned = pinned.expect("the module is in the tree");
+        assert!(pinned.contains(&format!("require k8s.io/kubernetes v{KUBERNETES}\n")));
+    }
+
+    #[test]
+    fn a_program_is_kept_under_its_own_version() {
+        let place = |name| path(name).unwrap().to_string_lossy().into_owned();
+        assert!(place("kind").ends_with("/kind-0.30.0/kind"));
+        assert!(place("kubectl").ends_with("/kubernetes-1.34.4/kubectl"));
+    }
+}
