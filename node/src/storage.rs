@@ -5,38 +5,33 @@
 //! at once when asked, and never holds up the writer. The *reader* serves what left memory.
 //! A failed write or flush ends the process at once (docs/replication.md §8).
 
+mod room;
 mod threads;
 pub mod vote;
 
-use cairn_files::{Folder, GroupFile, LogOptions, LogReader, LogSpace, RealDisk};
+use cairn_files::{Folder, GroupFile, LogOptions, LogReader, RealDisk};
 use cairn_host::{Event, ReadFor};
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::{GroupId, Offset};
 use cairn_logic::replication::{Recovered, Vote};
-use cairn_logic::time::Duration;
+use cairn_settings::LogSettings;
+use room::Watch;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
 use threads::{FlushSignal, Task};
 use vote::VoteFile;
 
+pub use room::Room;
+
 /// Where completions go; called from the storage threads, must not block.
 pub type Notify = Arc<dyn Fn(Event) + Send + Sync>;
-
-/// Sizes and spans of a log.
-#[derive(Clone, Copy, Debug)]
-pub struct StorageOptions {
-    /// Size of a segment in bytes.
-    pub segment_bytes: u64,
-    /// The longest time between a write and the start of its flush.
-    pub flush_interval: Duration,
-}
 
 /// Control's handle on the disk of one replica; none of its calls waits.
 pub struct Storage {
     tasks: Sender<Task>,
     reads: Sender<(Offset, Offset, usize, ReadFor)>,
     flush: Arc<FlushSignal>,
-    space: Arc<Mutex<Option<LogSpace>>>,
+    room: Arc<Watch>,
     reader: LogReader<RealDisk>,
 }
 
@@ -73,27 +68,29 @@ impl Storage {
         folder: &Folder<RealDisk>,
         uid: u128,
         group: &GroupId,
-        options: StorageOptions,
+        settings: LogSettings,
         notify: Notify,
     ) -> Result<(Self, Recovered), OpenError> {
         let files = |source| OpenError::Files { group: group.clone(), source };
         let boot = cairn_files::boot_id().map_err(files)?;
         let (vote_file, stored) = VoteFile::open(folder, group, &boot)?;
-        let log = LogOptions::new(uid, folder.incarnation(), group.clone())
-            .with_segment_bytes(options.segment_bytes);
+        let mut log = LogOptions::new(uid, folder.incarnation(), group.clone())
+            .with_segment_bytes(settings.segment_bytes);
+        log.tails_max = u64::from(settings.cut_tails_max);
         let (writer, flusher, reader, found) =
             GroupFile::open(&RealDisk, &folder.log(group), &log).map_err(files)?;
         let recovered = vote::recovered(stored, &boot, &found);
         let (tasks, task_queue) = channel();
         let (reads, read_queue) = channel();
         let flush = Arc::new(FlushSignal::default());
-        let space = Arc::new(Mutex::new(flusher.space().ok()));
-        let shared = threads::Shared { notify, flush: flush.clone(), space: space.clone() };
+        let room = Arc::new(Watch::new(settings));
+        room.look(flusher.space().ok());
+        let shared = threads::Shared { notify, flush: flush.clone(), room: room.clone() };
         let name = group.as_str();
         threads::spawn_writer(name, writer, vote_file, task_queue, shared.clone())?;
-        threads::spawn_flusher(name, flusher, options.flush_interval, shared.clone())?;
+        threads::spawn_flusher(name, flusher, settings.flush_interval, shared.clone())?;
         threads::spawn_reader(name, reader.clone(), read_queue, shared.notify)?;
-        Ok((Self { tasks, reads, flush, space, reader }, recovered))
+        Ok((Self { tasks, reads, flush, room, reader }, recovered))
     }
 
     /// Flushes the vote; answered with [`Event::VotePersisted`].
@@ -124,8 +121,8 @@ impl Storage {
 
     /// The room that is left, as last seen.
     #[must_use]
-    pub fn space(&self) -> Option<LogSpace> {
-        self.space.lock().ok().and_then(|space| *space)
+    pub fn room(&self) -> Room {
+        self.room.now()
     }
 
     /// For whoever wants to read the log beside the replica (status, tools).
@@ -147,3 +144,6 @@ impl Storage {
         self.tasks.send(task).ok();
     }
 }
+
+#[cfg(test)]
+mod tests;

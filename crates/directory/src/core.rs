@@ -40,6 +40,8 @@ pub enum Request {
         id: Option<LeaseId>,
         /// Seconds; at least one is granted.
         ttl_secs: u64,
+        /// Whether it came over the peer port: nodes register also when the disk is low.
+        system: bool,
     },
     /// A range.
     Range {
@@ -173,6 +175,8 @@ pub struct Status {
     pub watches: u64,
     /// Requests that wait for a commit.
     pub waiting: u64,
+    /// Whether clients' writes are refused because the disk has too little room.
+    pub disk_low: bool,
 }
 
 /// A response and where it stands.
@@ -287,6 +291,8 @@ pub struct Core<T> {
     committed: Revision,
     committed_offset: Offset,
     applied_offset: Offset,
+    /// Whether the disk has too little room for clients' writes.
+    disk_low: bool,
     building: VecDeque<append::Building>,
     /// Changes not committed, in the order of the log.
     waiting: VecDeque<Waiting<T>>,
@@ -341,6 +347,7 @@ impl<T> Core<T> {
             committed: Revision(1),
             committed_offset: Offset::ZERO,
             applied_offset: Offset::ZERO,
+            disk_low: false,
             building: VecDeque::new(),
             waiting: VecDeque::new(),
             made: 0,

@@ -42,7 +42,7 @@ pub enum Error {
     /// More seconds than [`crate::leases::TTL_SECS_MAX`].
     #[error("etcdserver: too large lease TTL")]
     LeaseTtlTooLarge,
-    /// The directory holds more bytes than its quota.
+    /// The directory holds more bytes than its quota, or its disk has too little room.
     #[error("etcdserver: mvcc: database space exceeded")]
     NoSpace,
     /// The request is larger than [`crate::op::REQUEST_BYTES_MAX`].

@@ -141,7 +141,7 @@ impl Node {
     }
 
     fn grant(&mut self, ttl_secs: u64) -> LeaseId {
-        let token = self.ask(Request::Grant { id: None, ttl_secs });
+        let token = self.ask(Request::Grant { id: None, ttl_secs, system: false });
         self.commit();
         match self.result(token) {
             Some(Ok(Response::Answer(Answer::Lease { id, .. }))) => *id,
@@ -454,4 +454,33 @@ fn a_body_that_does_not_match_stops_the_copy() {
         let mut replica = Node::new();
         assert!(replica.core.apply_batch(&batch, &mut replica.told).is_err());
     }
+}
+
+#[test]
+fn with_a_low_disk_the_system_alone_writes_and_reads_go_on() {
+    let mut node = Node::master(1);
+    let before = node.put("a");
+    node.commit();
+    assert!(node.result(before).is_some_and(|result| result.is_ok()));
+    node.core.set_disk_low(true);
+    let put = node.put("b");
+    let grant = node.ask(Request::Grant { id: None, ttl_secs: 9, system: false });
+    let delete = Op::DeleteRange(cairn_directory::op::DeleteRange {
+        range: KeyRange::prefix("a"),
+        prev_kv: false,
+    });
+    let delete = node.ask(Request::Propose { op: delete, system: false });
+    for refused in [put, grant, delete] {
+        let refusal = Refusal::Invalid(Error::NoSpace);
+        assert_eq!(node.result(refused), Some(Err(refusal)));
+    }
+    assert_eq!(node.count(false), 1);
+    let system = node.ask(Request::Grant { id: None, ttl_secs: 9, system: true });
+    node.commit();
+    assert!(node.result(system).is_some_and(|result| result.is_ok()));
+    node.core.set_disk_low(false);
+    let put = node.put("b");
+    node.commit();
+    assert!(node.result(put).is_some_and(|result| result.is_ok()));
+    assert_eq!(node.count(false), 2);
 }

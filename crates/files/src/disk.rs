@@ -60,6 +60,11 @@ pub trait Disk: Debug + Clone + Send + Sync + 'static {
     /// # Errors
     /// As the system says.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// How many bytes the whole file system has where `path` is.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn all_bytes(&self, path: &Path) -> io::Result<u64>;
 }
 
 /// An open file; closed when dropped. All methods may be called from several threads.

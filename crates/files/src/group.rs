@@ -141,6 +141,8 @@ impl Recovered {
 pub struct LogSpace {
     /// What the file system still has for us.
     pub disk_free_bytes: u64,
+    /// What the file system has in all.
+    pub disk_bytes: u64,
     /// Already reserved for the log: the rest of the segment in use and the next one.
     pub ahead_bytes: u64,
     /// What the log uses.

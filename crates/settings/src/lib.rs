@@ -4,6 +4,7 @@
 //! `cairn-node`. [`directory_keys`] holds the values under `/cairn/` that nodes, the command line
 //! and the operator share. Nothing here waits or decides.
 
+mod condition;
 pub mod directory_keys;
 pub mod duration_text;
 mod limits;
@@ -12,6 +13,7 @@ mod problem;
 mod timing;
 mod validate;
 
+pub use condition::NodeCondition;
 pub use limits::{LagBounds, Limits, LogSettings};
 pub use node::{
     ACCEPTORS, Addresses, ListenAddresses, LoadError, NodeRole, NodeSettings, Port, Reads, Seed,

@@ -18,7 +18,9 @@ pub struct Limits {
     pub output_buffer_bytes_max: u64,
     /// Commands of one client not yet executed; more closes it. Default 64 MiB.
     pub query_buffer_bytes_max: u64,
-    /// The longest argument of a command; at most half a batch's body. Default 32 MiB.
+    /// The longest argument of a command and the longest text APPEND and SETRANGE can make, as
+    /// `proto-max-bulk-len` of Redis; at most half a batch's body, 32 MiB, which is the default and
+    /// bounds all arguments of a command, or of a transaction, together.
     pub bulk_bytes_max: u64,
 }
 
@@ -63,8 +65,28 @@ pub struct LogSettings {
     /// Between two background flushes; 1 ms to 10 s, default 10 ms.
     #[serde(with = "duration_text")]
     pub flush_interval: Duration,
-    /// Free bytes of the disk below which client writes are refused; default 256 MiB.
+    /// Free bytes of the disk below which client writes are refused; default 256 MiB. See
+    /// [`LogSettings::reserve_of`] for very large and very small disks.
     pub disk_reserve_bytes: u64,
+    /// Cut tails kept aside; at so many nothing more is cut until a person has removed some.
+    /// 1 to 65,536, default 256.
+    pub cut_tails_max: u32,
+}
+
+/// The largest reserve that the size of a disk alone asks for, in bytes.
+const RESERVE_BY_SIZE_MAX: u64 = 2 << 30;
+
+impl LogSettings {
+    /// The bytes to keep free on a file system of `disk_bytes`: the setting, more on a large disk
+    /// (5 %, at most 2 GiB), never more than a fifth of a small one.
+    ///
+    /// What is kept free is for what must go on when clients' writes are refused: records of
+    /// epochs, the system's own keys, expiry, and writes that were under way.
+    #[must_use]
+    pub fn reserve_of(&self, disk_bytes: u64) -> u64 {
+        let by_size = (disk_bytes / 20).min(RESERVE_BY_SIZE_MAX);
+        self.disk_reserve_bytes.max(by_size).min(disk_bytes / 5)
+    }
 }
 
 impl Default for LogSettings {
@@ -73,6 +95,7 @@ impl Default for LogSettings {
             segment_bytes: 64 * MIB,
             flush_interval: Duration::from_millis(10),
             disk_reserve_bytes: 256 * MIB,
+            cut_tails_max: 256,
         }
     }
 }

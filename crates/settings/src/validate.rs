@@ -188,6 +188,9 @@ impl LogSettings {
         span_between(&format!("{at}.flushInterval"), self.flush_interval, least, most, problems);
         let key = format!("{at}.diskReserveBytes");
         bytes_between(&key, self.disk_reserve_bytes, MIB, 1 << 40, problems);
+        if !(1..=65_536).contains(&self.cut_tails_max) {
+            problems.push(Problem::new(format!("{at}.cutTailsMax"), "must be 1 to 65536"));
+        }
     }
 }
 

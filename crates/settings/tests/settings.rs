@@ -86,6 +86,7 @@ const REFUSED: &[(&str, Change)] = &[
     ("log.segmentBytes", |s| s.log.segment_bytes = 1),
     ("log.flushInterval", |s| s.log.flush_interval = Duration::ZERO),
     ("log.diskReserveBytes", |s| s.log.disk_reserve_bytes = 0),
+    ("log.cutTailsMax", |s| s.log.cut_tails_max = 0),
     ("limits.maxclients", |s| s.limits.maxclients = 0),
     ("limits.maxmemoryBytes", |s| s.limits.maxmemory_bytes = 5),
     ("limits.bulkBytesMax", |s| s.limits.bulk_bytes_max = 33 << 20),
@@ -151,4 +152,15 @@ fn a_missing_file_is_named() {
     assert!(error.to_string().contains("node.json"));
     std::fs::write(&path, least().to_json()).unwrap();
     assert_eq!(NodeSettings::load(&path).unwrap(), least());
+}
+
+#[test]
+fn the_reserve_fits_the_disk() {
+    let log = cairn_settings::LogSettings::default();
+    let mib = 1 << 20;
+    // A small disk, a usual one, a large one, a huge one.
+    assert_eq!(log.reserve_of(320 * mib), 64 * mib);
+    assert_eq!(log.reserve_of(4096 * mib), 256 * mib);
+    assert_eq!(log.reserve_of(20_480 * mib), 1024 * mib);
+    assert_eq!(log.reserve_of(1 << 44), 2048 * mib);
 }

@@ -1,19 +1,21 @@
 //! The three threads behind [`super::Storage`].
 
+use super::room::Watch;
 use super::vote::VoteFile;
 use super::{Notify, OpenError};
-use cairn_files::{Error, LogFlusher, LogReader, LogSpace, LogWriter, RealDisk};
+use cairn_files::{Error, LogFlusher, LogReader, LogWriter, RealDisk};
 use cairn_host::{Event, ReadFor};
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::Offset;
 use cairn_logic::message::Relief;
 use cairn_logic::replication::Vote;
 use cairn_logic::time::Duration;
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
-/// How long the writer waits before it tries again to write to a full disk.
+/// How long the writer waits before it tries again what the disk had no room for.
 const FULL_RETRY: Duration = Duration::from_millis(200);
 /// How often the room on the disk is looked at.
 const SPACE_INTERVAL: Duration = Duration::from_secs(1);
@@ -82,7 +84,7 @@ impl FlushSignal {
 pub(super) struct Shared {
     pub(super) notify: Notify,
     pub(super) flush: Arc<FlushSignal>,
-    pub(super) space: Arc<Mutex<Option<LogSpace>>>,
+    pub(super) room: Arc<Watch>,
 }
 
 fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
@@ -104,7 +106,8 @@ pub(super) fn spawn_writer(
     tasks: Receiver<Task>,
     shared: Shared,
 ) -> Result<(), OpenError> {
-    let mut thread = WriterThread { writer, vote, shared, marked: true };
+    let later = VecDeque::new();
+    let mut thread = WriterThread { writer, vote, shared, marked: true, later };
     spawn(format!("{name}-write"), move || thread.run(&tasks))
 }
 
@@ -114,61 +117,92 @@ struct WriterThread {
     shared: Shared,
     /// The clean mark of the former process may still be there.
     marked: bool,
+    /// Tasks that came while something waited for room.
+    later: VecDeque<Task>,
+}
+
+/// What came of something that may have to wait for room.
+enum Done<T> {
+    Yes(T),
+    /// The process is to end; it was not done.
+    Closing(Sender<()>),
 }
 
 impl WriterThread {
     fn run(&mut self, tasks: &Receiver<Task>) {
-        let mut next = tasks.recv().ok();
-        while let Some(task) = next.take() {
-            match task {
-                Task::Write(batches) => next = self.write_all(batches, tasks),
-                Task::Vote(vote) => self.persist(&vote),
-                Task::Cut(after) => self.cut(after),
-                Task::Close(done) => {
-                    self.close();
-                    done.send(()).ok();
-                    return;
-                }
+        while let Some(task) = self.later.pop_front().or_else(|| tasks.recv().ok()) {
+            let done = match task {
+                Task::Write(batches) => self.write_all(batches, tasks),
+                Task::Vote(vote) => Done::Yes(self.persist(&vote)),
+                Task::Cut(after) => self.cut(after, tasks),
+                Task::Close(done) => Done::Closing(done),
+            };
+            if let Done::Closing(done) = done {
+                self.close();
+                done.send(()).ok();
+                return;
             }
-            next = next.or_else(|| tasks.recv().ok());
         }
     }
 
-    /// Writes these batches and all that wait behind them with one call; returns the first task
-    /// that is no write.
-    fn write_all(&mut self, mut batches: Vec<Batch>, tasks: &Receiver<Task>) -> Option<Task> {
-        let mut other = None;
-        while let Ok(task) = tasks.try_recv() {
+    /// Writes these batches and all that wait behind them with one call.
+    fn write_all(&mut self, mut batches: Vec<Batch>, tasks: &Receiver<Task>) -> Done<()> {
+        while let Some(task) = self.later.pop_front().or_else(|| tasks.try_recv().ok()) {
             match task {
                 Task::Write(more) => batches.extend(more),
                 task => {
-                    other = Some(task);
+                    self.later.push_front(task);
                     break;
                 }
             }
         }
-        let mut full = false;
-        let last = loop {
-            match self.writer.append(&batches) {
-                Ok(last) => break last,
-                Err(error @ Error::Full { .. }) => {
-                    if !full {
-                        tracing::error!(%error, "disk is full, writes wait");
-                        (self.shared.notify)(Event::Relief(Some(Relief::Disk)));
-                        full = true;
-                    }
-                    thread::park_timeout(FULL_RETRY);
-                }
-                Err(error) => untrusted("writing the log", &error),
-            }
+        let last = match self.patiently("writing the log", tasks, |log| log.append(&batches)) {
+            Done::Yes(last) => last,
+            Done::Closing(done) => return Done::Closing(done),
         };
-        if full {
-            tracing::info!("disk has room again");
-            (self.shared.notify)(Event::Relief(None));
-        }
         self.shared.flush.written();
         (self.shared.notify)(Event::Written(last));
-        other
+        Done::Yes(())
+    }
+
+    /// Does something to the log; as long as there is no room for it, says so and tries again.
+    ///
+    /// Votes that come meanwhile are flushed: a master must be followed by another one even if
+    /// this disk is full.
+    fn patiently<T>(
+        &mut self,
+        what: &'static str,
+        tasks: &Receiver<Task>,
+        mut attempt: impl FnMut(&mut LogWriter<RealDisk>) -> cairn_files::Result<T>,
+    ) -> Done<T> {
+        let mut waits = false;
+        loop {
+            let error = match attempt(&mut self.writer) {
+                Ok(done) => {
+                    if waits {
+                        tracing::info!("{what} goes on, there is room again");
+                        self.shared.room.waits(None);
+                        (self.shared.notify)(Event::Relief(None));
+                    }
+                    return Done::Yes(done);
+                }
+                Err(error @ (Error::Full { .. } | Error::TailsFull { .. })) => error,
+                Err(error) => untrusted(what, &error),
+            };
+            self.shared.room.waits(Some(&error));
+            if !waits {
+                tracing::error!(%error, "{what} waits for room");
+                (self.shared.notify)(Event::Relief(Some(Relief::Disk)));
+                waits = true;
+            }
+            match tasks.recv_timeout(FULL_RETRY) {
+                Ok(Task::Vote(vote)) => self.persist(&vote),
+                Ok(Task::Close(done)) => return Done::Closing(done),
+                Ok(task) => self.later.push_back(task),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => thread::sleep(FULL_RETRY),
+            }
+        }
     }
 
     fn persist(&mut self, vote: &Vote) {
@@ -184,14 +218,17 @@ impl WriterThread {
         (self.shared.notify)(Event::VotePersisted);
     }
 
-    fn cut(&mut self, after: Offset) {
-        match self.writer.cut(after) {
-            Ok(Some(tail)) => tracing::warn!(after = %after, ?tail, "cut an uncommitted tail"),
-            Ok(None) => {}
-            Err(error) => untrusted("cutting the log", &error),
+    fn cut(&mut self, after: Offset, tasks: &Receiver<Task>) -> Done<()> {
+        match self.patiently("cutting the log", tasks, |log| log.cut(after)) {
+            Done::Yes(Some(tail)) => {
+                tracing::warn!(after = %after, ?tail, "cut an uncommitted tail");
+            }
+            Done::Yes(None) => {}
+            Done::Closing(done) => return Done::Closing(done),
         }
         self.shared.flush.change(|state| state.cuts += 1);
         (self.shared.notify)(Event::CutDone);
+        Done::Yes(())
     }
 
     fn close(&mut self) {
@@ -222,9 +259,12 @@ pub(super) fn spawn_flusher(
             } else if Arc::strong_count(&shared.flush) == 1 {
                 return;
             }
-            if let Ok(mut space) = shared.space.lock() {
-                *space = flusher.space().ok();
+            let mut space = flusher.space().ok();
+            if !something && space.is_some_and(|space| !space.spare_ready) {
+                flusher.reserve();
+                space = flusher.space().ok();
             }
+            shared.room.look(space);
         }
     })
 }

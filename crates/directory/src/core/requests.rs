@@ -30,7 +30,9 @@ impl<T> Core<T> {
         }
         match request {
             Request::Propose { op, system } => self.propose(now, token, op, system, outbox),
-            Request::Grant { id, ttl_secs } => self.grant(now, token, id, ttl_secs, outbox),
+            Request::Grant { id, ttl_secs, system } => {
+                self.grant(now, token, (id, ttl_secs, system), outbox);
+            }
             Request::Range { query, serializable } => {
                 let scan = self.directory.begin_scan(&query, self.committed);
                 self.read_long(now, token, Purpose::Range { serializable }, scan, outbox);
@@ -111,13 +113,16 @@ impl<T> Core<T> {
             return Err(Error::FutureRevision);
         }
         let full = match op {
-            Op::Put(_) | Op::Txn(_) => self.directory.bytes() > self.limits.quota_bytes && !system,
-            Op::LeaseGrant { .. } => self.directory.lease_count() >= LEASES_MAX,
-            Op::Noop
-            | Op::DeleteRange(_)
-            | Op::Compact { .. }
-            | Op::LeaseRevoke { .. }
-            | Op::Jump { .. } => false,
+            Op::Put(_) | Op::Txn(_) => {
+                let over = self.directory.bytes() > self.limits.quota_bytes;
+                (over || self.disk_low) && !system
+            }
+            Op::LeaseGrant { .. } => {
+                self.directory.lease_count() >= LEASES_MAX || (self.disk_low && !system)
+            }
+            // It frees memory, but it makes the log longer.
+            Op::DeleteRange(_) => self.disk_low && !system,
+            Op::Noop | Op::Compact { .. } | Op::LeaseRevoke { .. } | Op::Jump { .. } => false,
         };
         if full {
             return Err(Error::NoSpace);
@@ -161,8 +166,7 @@ impl<T> Core<T> {
         &mut self,
         now: Instant,
         token: T,
-        id: Option<LeaseId>,
-        ttl_secs: u64,
+        (id, ttl_secs, system): (Option<LeaseId>, u64, bool),
         outbox: &mut impl Outbox<Token = T>,
     ) {
         if ttl_secs > TTL_SECS_MAX {
@@ -170,7 +174,12 @@ impl<T> Core<T> {
         }
         let id = id.unwrap_or_else(|| self.new_lease_id());
         let op = Op::LeaseGrant { id, ttl_secs: ttl_secs.max(TTL_SECS_MIN) };
-        self.propose(now, token, op, false, outbox);
+        self.propose(now, token, op, system, outbox);
+    }
+
+    /// Whether the disk has too little room: then only the system writes, and reads go on.
+    pub fn set_disk_low(&mut self, low: bool) {
+        self.disk_low = low;
     }
 
     /// An id that no lease had before: the epoch is this master's alone.
@@ -276,6 +285,7 @@ impl<T> Core<T> {
             keys: self.directory.keys() as u64,
             leases: self.directory.lease_count() as u64,
             watches: self.watches.len() as u64,
+            disk_low: self.disk_low,
             waiting: (self.waiting.len() + self.dirty.len() + self.unproven.len()) as u64,
         }
     }

@@ -216,6 +216,12 @@ impl Disk for MemDisk {
         world.check_up()?;
         Ok(world.capacity.unwrap_or(u64::MAX >> 1).saturating_sub(world.used_bytes()))
     }
+
+    fn all_bytes(&self, _path: &Path) -> io::Result<u64> {
+        let world = self.world();
+        world.check_up()?;
+        Ok(world.capacity.unwrap_or(u64::MAX >> 1))
+    }
 }
 
 impl MemFile {

@@ -109,6 +109,11 @@ impl Disk for RealDisk {
         let facts = statvfs(path)?;
         Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
     }
+
+    fn all_bytes(&self, path: &Path) -> io::Result<u64> {
+        let facts = statvfs(path)?;
+        Ok(facts.f_blocks.saturating_mul(facts.f_frsize))
+    }
 }
 
 impl DiskFile for RealFile {

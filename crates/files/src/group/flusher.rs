@@ -37,6 +37,12 @@ impl<D: Disk> LogFlusher<D> {
         Ok(flushed)
     }
 
+    /// Reserves the next segment if none is, without flushing anything: for a log that is at rest
+    /// after its disk was full. Whether there is room shows in [`LogFlusher::space`].
+    pub fn reserve(&self) {
+        let _ = self.shared.make_ready();
+    }
+
     /// What is known to be durable.
     #[must_use]
     pub fn flushed(&self) -> EntryId {

@@ -236,6 +236,7 @@ impl<D: Disk> Shared<D> {
     /// How much room there is.
     pub fn space(&self) -> Result<LogSpace> {
         let free = self.disk.free_bytes(&self.dir).map_err(Error::io("measure", &self.dir))?;
+        let all = self.disk.all_bytes(&self.dir).map_err(Error::io("measure", &self.dir))?;
         let state = lock(&self.state);
         let spare = state.spare.as_ref().map_or(0, |spare| spare.bytes - RECORDS_AT);
         let place = state.places.last_key_value().expect("a log has a segment").1;
@@ -243,6 +244,7 @@ impl<D: Disk> Shared<D> {
         let used = state.places.values().map(|place| place.end).sum();
         Ok(LogSpace {
             disk_free_bytes: free,
+            disk_bytes: all,
             ahead_bytes: left + spare,
             log_bytes: used,
             spare_ready: state.spare.is_some(),

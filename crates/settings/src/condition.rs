@@ -1,0 +1,45 @@
+//! The closed list of things a node says of itself that a person should know.
+
+/// A node's condition; its text is the reason that status, metrics and events carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NodeCondition {
+    /// The disk has less room than the reserve: as master, the node refuses clients' writes.
+    DiskLow,
+    /// The disk has no room for what must be written next: the log waits.
+    DiskFull,
+    /// No further cut tail may be kept aside: the log waits until a person removes some.
+    CutTailsFull,
+    /// One member is left of those wanted: its disk is the only copy.
+    RedundancyLost,
+    /// Fewer members count than are wanted.
+    TooFewMembers,
+}
+
+impl NodeCondition {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::DiskLow,
+        Self::DiskFull,
+        Self::CutTailsFull,
+        Self::RedundancyLost,
+        Self::TooFewMembers,
+    ];
+
+    /// The reason, one word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DiskLow => "DiskLow",
+            Self::DiskFull => "DiskFull",
+            Self::CutTailsFull => "CutTailsFull",
+            Self::RedundancyLost => "RedundancyLost",
+            Self::TooFewMembers => "TooFewMembers",
+        }
+    }
+}
+
+impl std::fmt::Display for NodeCondition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
