@@ -39,6 +39,8 @@ pub struct Host<W> {
     queue: VecDeque<Task>,
     /// A persist or cut is under way; nothing after it begins.
     blocked: bool,
+    /// The life of this process is flushed.
+    begun: bool,
     /// Batches this host made itself (the epoch record of an elect).
     made: VecDeque<Batch>,
     applied: Offset,
@@ -62,6 +64,7 @@ impl<W: World> Host<W> {
             effects: start,
             queue: VecDeque::new(),
             blocked: false,
+            begun: false,
             made: VecDeque::new(),
             applied: Offset::ZERO,
             committed: Offset::ZERO,
@@ -81,6 +84,13 @@ impl<W: World> Host<W> {
         &self.replica
     }
 
+    /// Whether the life of this process is flushed. Before that nothing may be said in its name,
+    /// neither a report nor a round of the arbiter: the next process could have the same life.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// How far the state machine has been given the log.
     #[must_use]
     pub fn applied(&self) -> Offset {
@@ -96,7 +106,8 @@ impl<W: World> Host<W> {
                 self.dirty = true;
                 self.rebuild_if_dirty();
             }
-            Event::VotePersisted | Event::CutDone => self.blocked = false,
+            Event::VotePersisted => (self.begun, self.blocked) = (true, false),
+            Event::CutDone => self.blocked = false,
             Event::Read { why: ReadFor::Apply, batches } => self.read_to_apply(&batches),
             Event::Read { why: ReadFor::Peer(what), batches } => self.replicate(&what, &batches),
             Event::Message { from, body, bodies } => {

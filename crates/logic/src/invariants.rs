@@ -67,6 +67,8 @@ pub struct Witness {
     sealed: BTreeMap<Folder, Epoch>,
     /// Attempts whose choice may have lost something, as was reported.
     lossy: BTreeSet<Epoch>,
+    /// Those of them that have had a master.
+    lost: BTreeSet<Epoch>,
     /// The greatest offset answered with OK.
     answered: Offset,
 }
@@ -86,6 +88,7 @@ impl Witness {
             named: BTreeMap::new(),
             sealed: BTreeMap::new(),
             lossy: BTreeSet::new(),
+            lost: BTreeSet::new(),
             answered: Offset::ZERO,
         }
     }
@@ -238,6 +241,7 @@ impl Witness {
         epoch: Epoch,
         log: &[Copy],
     ) -> Held {
+        self.forget_lost(epoch, log);
         let me = (folder.0.clone(), life);
         let known = self.masters.entry(epoch).or_insert_with(|| me.clone());
         if *known != me {
@@ -245,9 +249,6 @@ impl Witness {
             return broken("I1 OneMaster", facts);
         }
         if self.lossy.contains(&epoch) {
-            let same = self.committed.iter().zip(log).take_while(|(a, b)| a == b).count();
-            self.committed.truncate(same);
-            self.answered = self.committed.last().map_or(Offset::ZERO, |c| c.last.offset);
             return Ok(());
         }
         // An elect may read late that it was recorded; later epochs may have committed since.
@@ -267,11 +268,23 @@ impl Witness {
         Ok(())
     }
 
+    /// The first master of an epoch whose choice may lose something has this log: what is not in it
+    /// is lost, as was reported.
+    fn forget_lost(&mut self, epoch: Epoch, log: &[Copy]) {
+        if !self.lossy.contains(&epoch) || !self.lost.insert(epoch) {
+            return;
+        }
+        let same = self.committed.iter().zip(log).take_while(|(a, b)| a == b).count();
+        self.committed.truncate(same);
+        self.answered = self.committed.last().map_or(Offset::ZERO, |c| c.last.offset);
+    }
+
     /// I3 Durable, I4 `HonestAck`, I15 Maximal: a master of `epoch` takes `log` for committed.
     ///
     /// # Errors
     /// It contradicts what was committed before, or too few have a copy.
     pub fn commits(&mut self, folder: &Folder, epoch: Epoch, log: &[Copy]) -> Held {
+        self.forget_lost(epoch, log);
         let both = self.committed.len().min(log.len());
         let from = both.saturating_sub(4);
         if log[from..both] != self.committed[from..both] {

@@ -67,6 +67,8 @@ pub enum Mutant {
     ReleasedLie,
     /// F8: a compare-and-swap does not compare (keeper).
     CasIgnoresVersion,
+    /// F4: a process speaks in the name of a life that is not flushed yet (shell).
+    SpeaksUnflushed,
     /// F10: a master answers OK when it has appended (shell).
     AnswerAtAppend,
     /// F9: linearizable reads do not wait for the write they saw (shell).
@@ -107,6 +109,7 @@ impl Mutant {
         Self::NoRebuild,
         Self::ReleasedLie,
         Self::CasIgnoresVersion,
+        Self::SpeaksUnflushed,
         Self::AnswerAtAppend,
         Self::DirtyRead,
     ];

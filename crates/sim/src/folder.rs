@@ -8,20 +8,20 @@ use cairn_logic::invariants::Copy;
 use cairn_logic::replication::{Recovered, Vote};
 use std::collections::VecDeque;
 
-/// Something the disk was asked to do, in order.
+/// Something the log's writer was asked to do, in order.
 #[derive(Clone, Debug)]
 pub(crate) enum DiskOp {
     Write(Vec<Batch>),
-    Flush,
     Vote(Vote),
     Cut(Offset),
 }
 
-/// One batch as it lies on the disk.
-#[derive(Clone, Debug)]
-pub(crate) struct Stored {
-    pub batch: Batch,
-    pub copy: Copy,
+/// A flush under way beside the writer: how much was written when it began, and how many cuts
+/// had been made.
+#[derive(Clone, Copy, Debug)]
+struct Flushing {
+    written: usize,
+    cuts: u64,
 }
 
 /// What is on the disk, and what the disk is doing.
@@ -29,7 +29,9 @@ pub(crate) struct Stored {
 pub(crate) struct Folder {
     pub incarnation: Incarnation,
     /// The page cache: survives the process, not the machine.
-    pub log: Vec<Stored>,
+    pub log: Vec<Batch>,
+    /// What each batch of `log` is known by.
+    pub copies: Vec<Copy>,
     /// How many batches of `log` are flushed.
     pub durable: usize,
     /// What the last written batch says was flushed before it.
@@ -42,6 +44,10 @@ pub(crate) struct Folder {
     pub queue: VecDeque<DiskOp>,
     /// The first of `queue` is being done.
     pub busy: bool,
+    /// A flush was asked for and has not begun.
+    pub flush_asked: bool,
+    flushing: Option<Flushing>,
+    cuts: u64,
 }
 
 impl Folder {
@@ -56,6 +62,7 @@ impl Folder {
         Self {
             incarnation: Incarnation(incarnation),
             log: Vec::new(),
+            copies: Vec::new(),
             durable: 0,
             marked: Offset::ZERO,
             vote,
@@ -64,26 +71,25 @@ impl Folder {
             failed: false,
             queue: VecDeque::new(),
             busy: false,
+            flush_asked: false,
+            flushing: None,
+            cuts: 0,
         }
     }
 
     pub(crate) fn last(&self) -> EntryId {
-        self.log.last().map_or(EntryId::ZERO, |stored| stored.copy.last)
+        self.copies.last().map_or(EntryId::ZERO, |copy| copy.last)
     }
 
     pub(crate) fn durable_last(&self) -> EntryId {
-        let last = self.durable.checked_sub(1).map(|at| self.log[at].copy.last);
+        let last = self.durable.checked_sub(1).map(|at| self.copies[at].last);
         last.unwrap_or(EntryId::ZERO)
     }
 
-    pub(crate) fn copies(&self) -> Vec<Copy> {
-        self.log.iter().map(|stored| stored.copy).collect()
-    }
-
     /// The copies up to `up_to`.
-    pub(crate) fn copies_to(&self, up_to: Offset) -> Vec<Copy> {
-        let kept = self.log.iter().take_while(|stored| stored.copy.last.offset <= up_to);
-        kept.map(|stored| stored.copy).collect()
+    pub(crate) fn copies_to(&self, up_to: Offset) -> &[Copy] {
+        let end = self.copies.partition_point(|copy| copy.last.offset <= up_to);
+        &self.copies[..end]
     }
 
     /// Puts batches into the page cache.
@@ -95,33 +101,59 @@ impl Folder {
                 self.last().offset.next(),
                 "a batch follows the log it is written to"
             );
-            let copy = copy_of(self.log.last().map(|stored| stored.copy), &batch);
+            let copy = copy_of(self.copies.last().copied(), &batch);
             copies.push(copy);
             self.marked = self.durable_last().offset;
-            self.log.push(Stored { batch, copy });
+            self.log.push(batch);
+            self.copies.push(copy);
         }
         copies
     }
 
     /// Cuts after `after`; returns what was cut.
     pub(crate) fn cut(&mut self, after: Offset) -> Vec<Copy> {
-        let keep = self.log.partition_point(|stored| stored.copy.last.offset <= after);
-        let cut = self.log.split_off(keep);
+        let keep = self.copies_to(after).len();
+        self.log.truncate(keep);
+        let cut = self.copies.split_off(keep);
         self.durable = self.durable.min(keep);
         self.marked = self.marked.min(after);
-        cut.into_iter().map(|stored| stored.copy).collect()
+        self.cuts += 1;
+        cut
     }
 
     /// Whole batches from `from`, none that begins beyond `up_to`, at most about `bytes_max`.
     pub(crate) fn read(&self, from: Offset, up_to: Offset, bytes_max: usize) -> Vec<Batch> {
-        let at = self.log.partition_point(|stored| stored.batch.head.first < from);
+        let at = self.log.partition_point(|batch| batch.head.first < from);
         let mut bytes = 0;
-        let wanted = self.log[at..].iter().take_while(|stored| {
+        let wanted = self.log[at..].iter().take_while(|batch| {
             let first = bytes == 0;
-            bytes += stored.batch.body.len();
-            stored.batch.head.first <= up_to && (first || bytes <= bytes_max)
+            bytes += batch.body.len();
+            batch.head.first <= up_to && (first || bytes <= bytes_max)
         });
-        wanted.map(|stored| stored.batch.clone()).collect()
+        wanted.cloned().collect()
+    }
+
+    /// Begins the flush that was asked for, unless one is under way.
+    pub(crate) fn begin_flush(&mut self) -> bool {
+        if !self.flush_asked || self.flushing.is_some() {
+            return false;
+        }
+        self.flush_asked = false;
+        self.flushing = Some(Flushing { written: self.log.len(), cuts: self.cuts });
+        true
+    }
+
+    /// The flush is done: the batches it made durable, or `None` when a cut came between and it
+    /// has to be done again.
+    pub(crate) fn flushed(&mut self) -> Option<&[Copy]> {
+        let flushing = self.flushing.take()?;
+        if flushing.cuts != self.cuts {
+            self.flush_asked = true;
+            return None;
+        }
+        let from = self.durable;
+        self.durable = from.max(flushing.written);
+        Some(&self.copies[from..self.durable])
     }
 
     /// The process is over: what it had asked for may or may not have begun.
@@ -133,14 +165,16 @@ impl Folder {
                     let some = rng.index(batches.len() + 1);
                     written = self.write(batches.into_iter().take(some).collect());
                 }
-                Some(DiskOp::Flush) => self.durable = self.log.len(),
                 Some(DiskOp::Vote(vote)) => self.voted(vote),
                 // A cut that nobody waited for is made anew by whoever needs it.
                 Some(DiskOp::Cut(_)) | None => {}
             }
         }
+        if self.flushing.take().is_some_and(|f| f.cuts == self.cuts && rng.chance(500)) {
+            self.durable = self.log.len();
+        }
         self.queue.clear();
-        self.busy = false;
+        (self.busy, self.flush_asked) = (false, false);
         written
     }
 
@@ -149,6 +183,7 @@ impl Folder {
         let unflushed = self.log.len() - self.durable;
         let keep = if rng.chance(500) { 0 } else { rng.index(unflushed + 1) };
         self.log.truncate(self.durable + keep);
+        self.copies.truncate(self.durable + keep);
         self.durable = self.log.len();
         self.marked = self.marked.min(self.last().offset);
         self.same_boot = false;
@@ -157,8 +192,8 @@ impl Folder {
     /// What a new process finds.
     pub(crate) fn recover(&self) -> Recovered {
         let mut epochs: Vec<(Epoch, Offset)> = Vec::new();
-        for stored in &self.log {
-            let head = stored.batch.head;
+        for batch in &self.log {
+            let head = batch.head;
             if epochs.last().is_none_or(|(epoch, _)| *epoch != head.epoch) {
                 epochs.push((head.epoch, head.first));
             }

@@ -22,6 +22,9 @@ use cairn_logic::invariants::Broken;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+/// How many kinds of fault there are.
+pub const FAULT_KINDS: usize = scenario::Kind::ALL.len();
+
 /// How a world ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -37,6 +40,12 @@ pub enum Verdict {
 /// How much happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
+    /// Faults of each kind, in the order of their kinds.
+    pub faults: [u64; FAULT_KINDS],
+    /// What clients tried to do.
+    pub operations: u64,
+    /// Tails of logs that were cut.
+    pub cut_tails: u64,
     /// Events handled.
     pub events: u64,
     /// Attempts that became epochs.
@@ -53,6 +62,20 @@ pub struct Stats {
     pub crashes: u64,
     /// From the end of the faults to the healed world, in milliseconds.
     pub healed_ms: u64,
+}
+
+impl Stats {
+    /// Faults of all kinds.
+    #[must_use]
+    pub fn faults_all(&self) -> u64 {
+        self.faults.iter().sum()
+    }
+
+    /// How often each kind of fault happened, by its name.
+    pub fn faults_by_kind(&self) -> impl Iterator<Item = (String, u64)> + '_ {
+        let names = scenario::Kind::ALL.iter().map(|(kind, _)| format!("{kind:?}"));
+        names.zip(self.faults.iter().copied())
+    }
 }
 
 /// What became of one seed.
@@ -107,6 +130,8 @@ pub struct Summary {
     pub lossy: u64,
     /// Sums over all seeds (of `healed_ms`: the greatest).
     pub stats: Stats,
+    /// The fewest operations and the fewest faults of a seed.
+    pub least: Option<(u64, u64)>,
     /// How many seeds broke a rule.
     pub violations: u64,
     /// The first of them, at most ten.
@@ -119,6 +144,12 @@ impl Summary {
         self.seeds += 1;
         self.lossy += u64::from(outcome.verdict == Verdict::Lossy);
         let (sum, one) = (&mut self.stats, outcome.stats);
+        let (operations, faults) = (one.operations, one.faults_all());
+        let least = self.least.unwrap_or((operations, faults));
+        self.least = Some((least.0.min(operations), least.1.min(faults)));
+        sum.faults.iter_mut().zip(one.faults).for_each(|(sum, one)| *sum += one);
+        sum.operations += operations;
+        sum.cut_tails += one.cut_tails;
         sum.events += one.events;
         sum.takeovers += one.takeovers;
         sum.changes += one.changes;
@@ -138,20 +169,26 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let s = &self.stats;
+        let (s, least) = (&self.stats, self.least.unwrap_or_default());
         write!(
             f,
-            "sim: seeds={} violations={} lossy={} takeovers={} changes={} crashes={} writes={} \
-             reads={} stale_reads={} events={} healed_ms_max={}",
+            "sim: seeds={} violations={} lossy={} takeovers={} changes={} cut_tails={} faults={} \
+             faults_min={} operations={} operations_min={} writes={} reads={} stale_reads={} \
+             crashes={} events={} healed_ms_max={}",
             self.seeds,
             self.violations,
             self.lossy,
             s.takeovers,
             s.changes,
-            s.crashes,
+            s.cut_tails,
+            s.faults_all(),
+            least.1,
+            s.operations,
+            least.0,
             s.writes,
             s.reads,
             s.stale_reads,
+            s.crashes,
             s.events,
             s.healed_ms
         )

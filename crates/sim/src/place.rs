@@ -3,11 +3,13 @@
 use crate::data::{Data, ToControl};
 use crate::folder::Folder;
 use crate::shell::{DataCommand, Shell};
+use crate::world::MS;
 use cairn_host::{Event, Host, ReadFor};
 use cairn_logic::arbiter::{Acceptor, AcceptorState, Proposer, Reply, Request, Seat, Token};
 use cairn_logic::ids::{NodeId, Offset, Version};
 use cairn_logic::judge::{Judge, JudgeInput};
 use cairn_logic::message::Sender;
+use cairn_logic::mutant::{Mutant, broken};
 use cairn_logic::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,6 +22,10 @@ pub(crate) enum Local {
     Host(Box<Event>),
     /// The disk has done the first of its queue.
     DiskDone,
+    /// The flush under way is done.
+    FlushDone,
+    /// A write that found no room is tried again.
+    DiskRetry,
     /// The log was read.
     ReadLog { from: Offset, up_to: Offset, bytes_max: usize, why: ReadFor },
     /// It ends, cleanly if it can.
@@ -52,19 +58,67 @@ pub(crate) enum ClientOp {
     Stale,
 }
 
-/// A monotonic clock with a rate of its own.
+/// A monotonic clock with a rate of its own, and a wall clock that may be anywhere.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    pub offset: u64,
+    /// True time and what the clock showed then.
+    since: u64,
+    showed: u64,
     /// Thousandths of the true rate.
-    pub rate: u64,
+    rate: u64,
+    /// By how much the wall clock is ahead.
+    pub wall_ms: i64,
 }
 
 impl Clock {
-    pub(crate) fn read(&self, now: u64) -> Instant {
-        let run = u128::from(now) * u128::from(self.rate) / 1000;
-        Instant::from_nanos(self.offset + u64::try_from(run).expect("runs are short"))
+    pub(crate) fn new(offset: u64, rate: u64, wall_ms: i64) -> Self {
+        Self { since: 0, showed: offset, rate, wall_ms }
     }
+
+    pub(crate) fn read(&self, now: u64) -> Instant {
+        Instant::from_nanos(self.nanos(now))
+    }
+
+    fn nanos(&self, now: u64) -> u64 {
+        let run = u128::from(now - self.since) * u128::from(self.rate) / 1000;
+        self.showed + u64::try_from(run).expect("runs are short")
+    }
+
+    pub(crate) fn unix_ms(&self, now: u64) -> u64 {
+        (1_700_000_000_000 + now / MS).saturating_add_signed(self.wall_ms)
+    }
+
+    /// From `now` on it runs at this rate.
+    pub(crate) fn runs_at(&mut self, now: u64, rate: u64) {
+        (self.showed, self.since, self.rate) = (self.nanos(now), now, rate);
+    }
+
+    /// The monotonic clock stood still for the last `span`, as in a virtual machine that was
+    /// stopped.
+    pub(crate) fn stood(&mut self, now: u64, span: u64) {
+        let then = self.nanos(now - span.min(now - self.since));
+        (self.showed, self.since) = (then, now);
+    }
+
+    /// The monotonic clock leaps ahead.
+    pub(crate) fn leaps(&mut self, now: u64, by: u64) {
+        (self.showed, self.since) = (self.nanos(now) + by, now);
+    }
+}
+
+/// What is wrong with a disk, and until when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Trouble {
+    /// The next write or flush fails.
+    pub fails: bool,
+    /// No flush ends.
+    pub flushes_stall: u64,
+    /// Nothing ends.
+    pub stalls: u64,
+    /// Everything takes long.
+    pub slow: u64,
+    /// There is no room for the log.
+    pub full: u64,
 }
 
 /// What a proposer's operation is for.
@@ -121,8 +175,14 @@ pub(crate) struct Place {
     pub seat_incarnation: u64,
     /// When it reads the record again, though nothing tells it to.
     pub read_at: u64,
-    /// The next write or flush fails.
-    pub disk_fails: bool,
+    /// What is wrong with its disk.
+    pub disk: Trouble,
+    /// The log's writer has asked for relief because there is no room.
+    pub waits_for_room: bool,
+    /// When it was paused.
+    pub paused_at: u64,
+    /// What its acceptor had flushed some time ago.
+    pub kept_before: Option<AcceptorState>,
 }
 
 impl Place {
@@ -143,7 +203,10 @@ impl Place {
             acceptor_free: 0,
             seat_incarnation: 1,
             read_at: 0,
-            disk_fails: false,
+            disk: Trouble::default(),
+            waits_for_room: false,
+            paused_at: 0,
+            kept_before: None,
         }
     }
 
@@ -152,6 +215,12 @@ impl Place {
         let incarnation = self.folder.as_ref().map(|folder| folder.incarnation);
         let incarnation = incarnation.unwrap_or(cairn_logic::ids::Incarnation(0));
         Sender { id: self.id.clone(), incarnation }
+    }
+
+    /// Whether its life is not flushed yet: nothing is said in its name.
+    pub(crate) fn is_beginning(&self) -> bool {
+        let begun = |process: &Process| process.host.has_begun() || broken(Mutant::SpeaksUnflushed);
+        self.process.as_ref().is_some_and(|process| !begun(process))
     }
 
     pub(crate) fn folder_name(&self) -> cairn_logic::invariants::Folder {

@@ -26,33 +26,90 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { plane: None, faulty_ms: 12_000, healing_ms: 90_000, mutant: None, trace: false }
+        Self { plane: None, faulty_ms: 60_000, healing_ms: 90_000, mutant: None, trace: false }
     }
 }
 
-/// How often things go wrong, in events per hundred seconds of the world's time.
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    ProcessCrash,
+    MachineCrash,
+    CleanStop,
+    RollingRestart,
+    PowerCut,
+    Pause,
+    Cut,
+    Isolate,
+    Storm,
+    DiskFails,
+    DiskFlushStalls,
+    DiskStalls,
+    DiskSlow,
+    DiskFull,
+    FolderLost,
+    ClockRate,
+    ClockLeap,
+    WallClockJump,
+    JudgeCrash,
+    Wish,
+    Switchover,
+    Hint,
+    AcceptorLost,
+    AcceptorRestored,
+}
+
+impl Kind {
+    /// All of them, with how often each may happen at most, in events per hundred seconds of the
+    /// world's time.
+    pub(crate) const ALL: [(Self, u64); 24] = [
+        (Self::ProcessCrash, 60),
+        (Self::MachineCrash, 20),
+        (Self::CleanStop, 20),
+        (Self::RollingRestart, 8),
+        (Self::PowerCut, 6),
+        (Self::Pause, 30),
+        (Self::Cut, 120),
+        (Self::Isolate, 40),
+        (Self::Storm, 60),
+        (Self::DiskFails, 6),
+        (Self::DiskFlushStalls, 20),
+        (Self::DiskStalls, 20),
+        (Self::DiskSlow, 20),
+        (Self::DiskFull, 16),
+        (Self::FolderLost, 8),
+        (Self::ClockRate, 20),
+        (Self::ClockLeap, 20),
+        (Self::WallClockJump, 20),
+        (Self::JudgeCrash, 40),
+        (Self::Wish, 60),
+        (Self::Switchover, 30),
+        (Self::Hint, 60),
+        (Self::AcceptorLost, 30),
+        (Self::AcceptorRestored, 20),
+    ];
+}
+
+/// How often things go wrong for a while.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Faults {
-    pub process_crash: u64,
-    pub machine_crash: u64,
-    pub clean_stop: u64,
-    pub pause: u64,
-    pub cut: u64,
-    pub isolate: u64,
-    pub disk: u64,
-    pub wipe: u64,
-    pub judge_crash: u64,
-    pub wish: u64,
-    pub switchover: u64,
-    pub hint: u64,
-    pub storm: u64,
-    pub acceptor_wipe: u64,
+    /// Events per hundred seconds of the world's time, in the order of [`Kind::ALL`].
+    pub rates: [u64; Kind::ALL.len()],
     /// Messages lost, per mille.
     pub loss: u64,
     /// Messages repeated, per mille.
     pub repeat: u64,
     /// Messages much delayed, per mille.
     pub delay: u64,
+}
+
+impl Faults {
+    /// Another mixture: each kind is away two times of five.
+    pub(crate) fn of(rng: &mut Rng) -> Self {
+        let mut maybe = |most: u64| if rng.chance(600) { rng.between(0, most) } else { 0 };
+        let rates = Kind::ALL.map(|(_, most)| maybe(most));
+        Self { rates, loss: maybe(60), repeat: maybe(60), delay: maybe(40) }
+    }
 }
 
 /// The world of one seed.
@@ -96,29 +153,6 @@ fn timing(rng: &mut Rng) -> Timing {
     }
 }
 
-fn faults(rng: &mut Rng) -> Faults {
-    let mut maybe = |most: u64| if rng.chance(600) { rng.between(0, most) } else { 0 };
-    Faults {
-        process_crash: maybe(60),
-        machine_crash: maybe(20),
-        clean_stop: maybe(20),
-        pause: maybe(30),
-        cut: maybe(120),
-        isolate: maybe(40),
-        disk: maybe(6),
-        wipe: maybe(8),
-        judge_crash: maybe(40),
-        wish: maybe(60),
-        switchover: maybe(30),
-        hint: maybe(60),
-        storm: maybe(60),
-        acceptor_wipe: maybe(40),
-        loss: maybe(60),
-        repeat: maybe(60),
-        delay: maybe(40),
-    }
-}
-
 impl Scenario {
     pub(crate) fn of(options: &Options, rng: &mut Rng) -> Self {
         let by_seed = if rng.chance(250) { Plane::Global } else { Plane::Group };
@@ -151,8 +185,8 @@ impl Scenario {
             reads: if rng.chance(150) { Reads::Confirm } else { Reads::Lease },
             timing: timing(rng),
             tail_bytes: if rng.chance(300) { 64 } else { 1 << 16 },
-            faults: faults(rng),
-            client_gap_us: rng.between(1500, 12_000),
+            faults: Faults::of(rng),
+            client_gap_us: rng.between(3000, 25_000),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The world: one queue of events in time, and what each of them does.
 
+mod disk;
 mod faults;
 mod judging;
 mod keeper;
@@ -42,6 +43,10 @@ pub(crate) enum Ev {
     Keeper(keeper::Ask),
     /// Something may go wrong.
     Fault,
+    /// From now on other things go wrong.
+    Weather,
+    /// A node is told to stop.
+    Stop(usize),
     /// Whoever is master now is hit.
     Strike,
     /// A place is cut off.
@@ -157,6 +162,7 @@ impl World {
         }
         let faulty = self.options.faulty_ms * MS;
         self.push(300 * MS, Ev::Fault);
+        self.push(12_000 * MS, Ev::Weather);
         self.push(20 * MS, Ev::Plan);
         self.push(10 * MS, Ev::Client);
         self.push(faulty, Ev::Look);
@@ -166,7 +172,9 @@ impl World {
     }
 
     fn clock(&mut self) -> Clock {
-        Clock { offset: self.rng.between(1, 1 << 45), rate: self.rng.between(900, 1100) }
+        let (offset, rate) = (self.rng.between(1 << 40, 1 << 45), self.rng.between(900, 1100));
+        let wall = i64::try_from(self.rng.below(4000)).expect("a few seconds") - 2000;
+        Clock::new(offset, rate, wall)
     }
 
     /// Where the acceptors of the global plane are.
@@ -211,11 +219,9 @@ impl World {
             if let Err(broken) = self.happen(event) {
                 break Verdict::Broken(broken);
             }
-            if self.witness.is_lossy() {
-                break Verdict::Lossy;
-            }
             if self.healed {
-                break Verdict::Held;
+                let lossy = self.witness.is_lossy();
+                break if lossy { Verdict::Lossy } else { Verdict::Held };
             }
             if self.stats.events >= EVENTS_MAX {
                 break Verdict::Broken(Broken { rule: "L1 Heals", facts: "too busy".into() });
@@ -258,6 +264,16 @@ impl World {
             }
             Ev::Keeper(ask) => self.keeper(ask),
             Ev::Fault => self.go_wrong(),
+            Ev::Weather => {
+                self.weather();
+                Ok(())
+            }
+            Ev::Stop(place) => {
+                if self.calm.is_none() {
+                    self.stop(place);
+                }
+                Ok(())
+            }
             Ev::Strike => self.strike(),
             Ev::Isolate(place) => {
                 if self.calm.is_none() {
@@ -295,6 +311,7 @@ impl World {
         };
         let place = self.some_server();
         let late = self.rng.between(50, 400) * US;
+        self.stats.operations += 1;
         self.push(late, Ev::Local { place, generation: None, what: Local::Client(op) });
     }
 

@@ -1,11 +1,11 @@
 //! Worlds of fixed seeds: they hold, they heal, they replay.
 
 use cairn_logic::counting::Plane;
-use cairn_sim::{Options, run, run_many};
+use cairn_sim::{Options, campaign, run, run_many};
 
 #[test]
 fn a_seed_replays_byte_for_byte() {
-    let options = Options { trace: true, ..Options::default() };
+    let options = Options { trace: true, ..short() };
     for seed in [3, 105] {
         let (first, second) = (run(seed, &options), run(seed, &options));
         assert_eq!(first.digest, second.digest, "seed {seed}");
@@ -16,23 +16,41 @@ fn a_seed_replays_byte_for_byte() {
 
 #[test]
 fn another_seed_is_another_world() {
-    let options = Options::default();
+    let options = short();
     assert_ne!(run(1, &options).digest, run(2, &options).digest);
+}
+
+/// Shorter than a campaign's worlds: tests run without optimisation.
+fn short() -> Options {
+    Options { faulty_ms: 12_000, ..Options::default() }
 }
 
 #[test]
 fn no_rule_breaks_and_every_world_heals() {
-    let summary = run_many(1, 24, 1, &Options::default());
+    let summary = run_many(1, 24, 1, &short());
     assert!(summary.broken.is_empty(), "{}", summary.broken[0]);
     let stats = summary.stats;
     assert!(stats.takeovers > 20 && stats.changes > 20 && stats.crashes > 20, "{summary}");
     assert!(stats.writes > 1000 && stats.reads > 1000 && stats.stale_reads > 100, "{summary}");
+    let (operations, faults) = summary.least.expect("worlds were run");
+    assert!(operations >= 200 && faults >= 10 && stats.cut_tails > 0, "{summary}");
+    let never: Vec<String> =
+        stats.faults_by_kind().filter(|(_, times)| *times == 0).map(|(kind, _)| kind).collect();
+    assert!(never.is_empty(), "{never:?}");
 }
 
 #[test]
 fn the_global_plane_holds_on_its_register() {
-    let options = Options { plane: Some(Plane::Global), ..Options::default() };
+    let options = Options { plane: Some(Plane::Global), ..short() };
     let summary = run_many(1, 8, 1, &options);
     assert!(summary.broken.is_empty(), "{}", summary.broken[0]);
     assert!(summary.stats.takeovers > 8, "{summary}");
+}
+
+#[test]
+fn a_campaign_is_the_same_on_any_number_of_threads() {
+    let options = Options { faulty_ms: 5000, ..Options::default() };
+    let one = campaign(1, 4, 1, &options, |_| true);
+    let two = campaign(1, 4, 2, &options, |_| true);
+    assert_eq!(one.stats, two.stats);
 }

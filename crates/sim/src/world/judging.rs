@@ -20,6 +20,9 @@ impl World {
     }
 
     pub(super) fn judge(&mut self, place: usize, input: JudgeInput) -> Held {
+        if self.places[place].is_beginning() {
+            return Ok(());
+        }
         let now = self.places[place].clock.read(self.now);
         let Some(judge) = &mut self.places[place].judge else { return Ok(()) };
         let mut effects = Vec::new();

@@ -58,6 +58,9 @@ impl World {
 
     pub(super) fn keeper(&mut self, ask: Ask) -> Held {
         match ask {
+            Ask::Found if !self.places[0].up || self.places[0].is_beginning() => {
+                self.push(20 * MS, Ev::Keeper(Ask::Found));
+            }
             Ask::Found => {
                 let acceptors = self.acceptors();
                 let acceptors = acceptors.into_iter().map(|at| self.places[at].id.clone());

@@ -1,11 +1,9 @@
 //! What happens at one place: its process takes inputs, its disk finishes things.
 
-use super::{Ev, MS, US, World};
+use super::{MS, US, World};
 use crate::data::ToControl;
-use crate::folder::DiskOp;
 use crate::place::{ClientOp, Local};
 use cairn_host::Event;
-use cairn_logic::ids::EntryId;
 use cairn_logic::invariants::{Broken, Held};
 use cairn_logic::judge::JudgeInput;
 use cairn_logic::message::Position;
@@ -17,13 +15,18 @@ impl World {
             Local::Tick => self.tick(place),
             Local::Host(event) => self.host(place, *event),
             Local::DiskDone => self.disk_done(place),
+            Local::FlushDone => self.flush_done(place),
+            Local::DiskRetry => {
+                self.disk_next(place);
+                Ok(())
+            }
             Local::ReadLog { from, up_to, bytes_max, why } => {
                 let Some(folder) = &self.places[place].folder else { return Ok(()) };
                 let batches = folder.read(from, up_to, bytes_max);
                 self.host(place, Event::Read { why, batches })
             }
             Local::Data(command) => {
-                let unix_ms = self.unix_ms();
+                let unix_ms = self.unix_ms(place);
                 let folder = self.places[place].folder_name();
                 let Some(process) = &mut self.places[place].process else { return Ok(()) };
                 let made = process.data.hear(command, unix_ms, &self.witness, &folder)?;
@@ -49,13 +52,13 @@ impl World {
         }
     }
 
-    pub(super) fn unix_ms(&self) -> u64 {
-        1_700_000_000_000 + self.now / MS
+    pub(super) fn unix_ms(&self, place: usize) -> u64 {
+        self.places[place].clock.unix_ms(self.now)
     }
 
     /// Gives an event to the host and performs what it asks.
     pub(super) fn host(&mut self, place: usize, event: Event) -> Held {
-        let (now, unix_ms) = (self.places[place].clock.read(self.now), self.unix_ms());
+        let (now, unix_ms) = (self.places[place].clock.read(self.now), self.unix_ms(place));
         let Some(process) = &mut self.places[place].process else { return Ok(()) };
         process.host.world.now = now;
         process.host.world.unix_ms = unix_ms;
@@ -79,22 +82,17 @@ impl World {
         if self.places[place].process.is_some() {
             self.background_flush(place);
             self.host(place, Event::Tick)?;
+        }
+        if self.places[place].is_beginning() {
+            return Ok(());
+        }
+        if self.places[place].process.is_some() {
             self.report(place);
             self.release(place)?;
         }
         self.tick_register(place)?;
         self.poll_record(place);
         self.judge(place, JudgeInput::Tick)
-    }
-
-    /// The log writer flushes now and then, whoever asks.
-    fn background_flush(&mut self, place: usize) {
-        let due = self.rng.chance(200);
-        let Some(folder) = &mut self.places[place].folder else { return };
-        if due && folder.queue.is_empty() && folder.durable < folder.log.len() {
-            folder.queue.push_back(DiskOp::Flush);
-            self.disk_next(place);
-        }
     }
 
     /// Tells the judges: often while the master is silent.
@@ -115,70 +113,6 @@ impl World {
         }
     }
 
-    /// Starts the next thing the disk is to do.
-    pub(super) fn disk_next(&mut self, place: usize) {
-        let Some(folder) = &mut self.places[place].folder else { return };
-        if folder.busy {
-            return;
-        }
-        let Some(op) = folder.queue.front() else { return };
-        folder.busy = true;
-        let quick = matches!(op, DiskOp::Write(_));
-        let takes = match (quick, self.rng.below(1000)) {
-            (true, 0..=4) => self.rng.between(5, 60) * MS,
-            (true, _) => self.rng.between(10, 150) * US,
-            (false, 0..=9) => self.rng.between(20, 300) * MS,
-            (false, _) => self.rng.between(100, 1500) * US,
-        };
-        self.push_own(place, takes, Local::DiskDone);
-    }
-
-    fn disk_done(&mut self, place: usize) -> Held {
-        if std::mem::take(&mut self.places[place].disk_fails) {
-            self.note(|| format!("disk of place {place} fails"));
-            self.end_process(place, super::faults::End::DiskFailed)?;
-            self.push(50 * MS, Ev::Restart(place));
-            return Ok(());
-        }
-        let name = self.places[place].folder_name();
-        let there = &mut self.places[place];
-        let Some(folder) = &mut there.folder else { return Ok(()) };
-        folder.busy = false;
-        let Some(op) = folder.queue.pop_front() else { return Ok(()) };
-        let event = match op {
-            DiskOp::Write(batches) => {
-                let copies = folder.write(batches);
-                let last = folder.last();
-                for copy in copies {
-                    self.witness.written(&name, copy)?;
-                }
-                Event::Written(last)
-            }
-            DiskOp::Flush => {
-                for stored in &folder.log[folder.durable..] {
-                    self.witness.flushed(&name, stored.copy);
-                }
-                folder.durable = folder.log.len();
-                Event::Flushed(folder.last())
-            }
-            DiskOp::Vote(vote) => {
-                folder.voted(vote);
-                self.witness.votes(&name, folder.vote.sealed)?;
-                Event::VotePersisted
-            }
-            DiskOp::Cut(after) => {
-                let known = there.process.as_ref().map(|p| p.host.replica().committed());
-                let cut = folder.cut(after);
-                self.witness.cuts(&name, known.unwrap_or_default(), &cut)?;
-                let from = cut.first().map_or(EntryId::ZERO, |copy| copy.last);
-                self.note(|| format!("{} cuts {} batches from {from}", name.0, cut.len()));
-                Event::CutDone
-            }
-        };
-        self.disk_next(place);
-        self.host(place, event)
-    }
-
     /// The control loop hears from the data thread a little later, in order.
     fn tell_control(&mut self, place: usize, word: ToControl) {
         let wait = self.rng.between(5, 300) * US;
@@ -190,7 +124,7 @@ impl World {
     }
 
     fn serve(&mut self, place: usize, op: ClientOp) -> Held {
-        let unix_ms = self.unix_ms();
+        let unix_ms = self.unix_ms(place);
         self.serial += 1;
         let all = self.rng.chance(500);
         let Some(process) = &mut self.places[place].process else { return Ok(()) };

@@ -23,7 +23,12 @@ impl World {
         match command {
             Command::Vote(vote) => self.disk(place, DiskOp::Vote(vote)),
             Command::Write(batches) => self.disk(place, DiskOp::Write(batches)),
-            Command::Flush => self.disk(place, DiskOp::Flush),
+            Command::Flush => {
+                if let Some(folder) = &mut self.places[place].folder {
+                    folder.flush_asked = true;
+                }
+                self.flush_next(place);
+            }
             Command::Cut(after) => self.disk(place, DiskOp::Cut(after)),
             Command::Read { from, up_to, bytes_max, why } => {
                 let wait = self.rng.between(20, 2000) * US;
@@ -92,17 +97,17 @@ impl World {
         match (&command, process.host.replica().position()) {
             (DataCommand::Committed(_) | DataCommand::Apply(_), Position::Master(epoch)) => {
                 let up_to = process.host.replica().committed();
-                self.witness.commits(&name, epoch, &folder.copies_to(up_to))?;
+                self.witness.commits(&name, epoch, folder.copies_to(up_to))?;
             }
             (DataCommand::Apply(batch), _) => {
                 let log = folder.copies_to(batch.head.last_offset());
-                commits_late(&mut self.witness, &name, &log)?;
+                commits_late(&mut self.witness, &name, log)?;
             }
             (DataCommand::Committed(up_to), _) => {
-                commits_late(&mut self.witness, &name, &folder.copies_to(*up_to))?;
+                commits_late(&mut self.witness, &name, folder.copies_to(*up_to))?;
             }
             (DataCommand::BecomeMaster { epoch, .. }, _) => {
-                self.witness.becomes_master(&name, life, *epoch, &folder.copies())?;
+                self.witness.becomes_master(&name, life, *epoch, &folder.copies)?;
             }
             _ => {}
         }
@@ -123,6 +128,12 @@ impl World {
     fn alarm(&mut self, place: usize, alarm: Alarm) -> Held {
         let id = self.places[place].id.clone();
         if let Alarm::CutBelowCommitted { .. } = alarm {
+            if self.witness.is_lossy() {
+                // What it knew to be committed is lost; a person starts it again.
+                self.end_process(place, super::faults::End::Process)?;
+                self.push(500 * super::MS, super::Ev::Restart(place));
+                return Ok(());
+            }
             return Err(Broken { rule: "I8 NoCut", facts: format!("{id}: {alarm:?}") });
         }
         self.note(|| format!("{id} alarms: {alarm:?}"));

@@ -139,6 +139,9 @@ impl World {
         to: usize,
         reply: Reply,
     ) -> Held {
+        if self.rng.chance(100) {
+            self.places[place].kept_before = self.places[place].kept.clone();
+        }
         self.places[place].kept = Some(state);
         self.look_at_register(place)?;
         let from = self.places[place].seat();
@@ -148,7 +151,7 @@ impl World {
 
     /// Whether a value is decided that was not before: who ever accepted a round counts, even if
     /// its folder is lost since.
-    fn look_at_register(&mut self, place: usize) -> Held {
+    pub(super) fn look_at_register(&mut self, place: usize) -> Held {
         let seat = self.places[place].seat();
         let kept = self.places[place].kept.as_ref();
         let Some((ballot, value)) = kept.and_then(|state| state.accepted.clone()) else {

@@ -37,7 +37,7 @@ impl World {
         self.odd_wish = None;
         self.links.mend_all();
         for place in 0..self.places.len() {
-            self.places[place].disk_fails = false;
+            self.places[place].disk = Default::default();
             self.push(MS, Ev::Resume(place));
             self.push(2 * MS, Ev::Restart(place));
         }

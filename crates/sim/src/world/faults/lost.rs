@@ -1,0 +1,94 @@
+//! Folders that are lost or come back old.
+
+use super::super::{Broken, World};
+use super::End;
+use crate::folder::Folder;
+use cairn_logic::counting::Plane;
+use cairn_logic::message::Position;
+
+impl World {
+    /// Whether the record names a folder that is gone: until it is out of the record, nobody else
+    /// may lose anything.
+    pub(super) fn is_bereft(&self) -> bool {
+        let gone = |m: &cairn_logic::record::Member| {
+            let there = self.places.iter().find(|there| there.id == m.id);
+            there.is_some_and(|there| there.sender().incarnation != m.incarnation)
+        };
+        self.witness.record().members.iter().any(gone)
+    }
+
+    pub(super) fn disk_will_fail(&mut self, node: usize) -> bool {
+        let bears = !self.is_bereft() && self.others_are_well(node);
+        self.places[node].disk.fails |= bears;
+        bears
+    }
+
+    /// Whether all members but `place` are up and vouch for their logs, so that losing this one
+    /// is no more than any rule bears.
+    pub(super) fn others_are_well(&self, place: usize) -> bool {
+        let record = self.witness.record();
+        let well = |id: &cairn_logic::ids::NodeId| {
+            let there = self.places.iter().find(|there| there.id == *id);
+            there.is_some_and(|there| {
+                let names = record.names(id, there.sender().incarnation);
+                let process = there.process.as_ref().map(|p| p.host.replica());
+                names
+                    && process.is_some_and(|r| r.vote().intact)
+                    && there.folder.as_ref().is_some_and(|f| f.vote.intact && !f.failed)
+                    && !there.disk.fails
+            })
+        };
+        let others = record.members.iter().filter(|m| m.id != self.places[place].id);
+        others.into_iter().all(|member| well(&member.id))
+    }
+
+    /// A node loses its folder for good, when the others can bear it.
+    pub(super) fn wipe(&mut self, place: usize) -> Result<bool, Broken> {
+        let record = self.witness.record().clone();
+        let rule_bears = record.members.len() >= 2 && !record.open && record.master.is_some();
+        let bears = rule_bears && !self.is_bereft() && self.others_are_well(place);
+        if !bears || self.settling(place) {
+            return Ok(false);
+        }
+        let id = self.places[place].id.clone();
+        self.note(|| format!("{id} loses its folder"));
+        self.crash(place, End::Process, 1000)?;
+        self.incarnations += 1;
+        self.places[place].folder = Some(Folder::new(self.incarnations));
+        Ok(true)
+    }
+
+    /// An acceptor loses its folder, when all of them have a value; or it comes back as it was
+    /// some time ago, which makes it another folder.
+    pub(super) fn wipe_acceptor(&mut self, restored: bool) -> Result<bool, Broken> {
+        let all = self.acceptors();
+        let whole = all.iter().all(|at| {
+            let kept = self.places[*at].kept.as_ref();
+            kept.is_some_and(|state| state.accepted.is_some())
+        });
+        if self.scenario.plane != Plane::Global || self.lost_acceptor.is_some() || !whole {
+            return Ok(false);
+        }
+        let lost = all[self.rng.index(all.len())];
+        let id = self.places[lost].id.clone();
+        self.note(|| format!("the acceptor of {id} loses its folder, restored {restored}"));
+        self.crash(lost, End::Process, 300)?;
+        self.places[lost].seat_incarnation += 1;
+        let old = self.places[lost].kept_before.take().filter(|_| restored);
+        self.places[lost].kept = Some(old.unwrap_or_default());
+        self.lost_acceptor = Some(lost);
+        Ok(true)
+    }
+
+    /// Whether the sitting master has not yet committed in the recorded epoch: then the copies may
+    /// still be where they were.
+    fn settling(&self, place: usize) -> bool {
+        let record = self.witness.record();
+        let active = self.places.iter().any(|there| {
+            let replica = there.process.as_ref().map(|p| p.host.replica());
+            replica.is_some_and(|r| r.position() == Position::Master(record.epoch))
+        });
+        let sole = record.members.iter().all(|m| m.id == self.places[place].id);
+        !active || sole
+    }
+}
