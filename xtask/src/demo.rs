@@ -54,10 +54,10 @@ pub fn run(args: &Args) -> Result<bool> {
     });
     wait(Duration::from_secs(2));
     let faults = [
-        Fault::KillMaster { range: 0 },
-        Fault::LoseMaster { range: 1 },
+        Fault::KillMaster { range: 0, alone: false },
+        Fault::LoseMaster { range: 1, alone: false },
         Fault::KillGlobal,
-        Fault::LoseMaster { range: 0 },
+        Fault::LoseMaster { range: 0, alone: false },
     ];
     let mut events = Vec::new();
     for fault in faults {

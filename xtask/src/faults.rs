@@ -36,7 +36,8 @@ pub struct Args {
     /// A few faults only, with bars of their own
     #[arg(long)]
     quick: bool,
-    /// Run nodes that break a rule on purpose; succeeds only if the clients notice
+    /// Run nodes that break a rule on purpose, with at least six freezes; succeeds only if the
+    /// clients notice
     #[arg(long, value_enum)]
     without: Option<Rule>,
     /// Leave the cluster running at the end
@@ -82,6 +83,9 @@ pub fn run(args: &Args) -> Result<bool> {
         true => Counts { masters: 4, globals: 1, freezes: 1 },
         false => Counts { masters: args.masters, globals: args.globals, freezes: args.freezes },
     };
+    // A master that was thought dead and answers again is where a missing check shows most.
+    let freezes = if args.without.is_some() { counts.freezes.max(6) } else { counts.freezes };
+    let counts = Counts { freezes, ..counts };
     let history = cluster.folder().join("history.jsonl");
     let recorder = Recorder::to_file(&history)?;
     let mut plan = Plan::new(&cluster.seeds(), args.seed);

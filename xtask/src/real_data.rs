@@ -61,8 +61,8 @@ pub fn run(args: &Args) -> Result<bool> {
             break;
         }
         let fault = match range % 2 {
-            0 => Fault::KillMaster { range: range / 2 % 2 },
-            _ => Fault::LoseMaster { range: range / 2 % 2 },
+            0 => Fault::KillMaster { range: range / 2 % 2, alone: false },
+            _ => Fault::LoseMaster { range: range / 2 % 2, alone: false },
         };
         range += 1;
         let event = inject(&mut cluster, &traffic, fault)?;

@@ -13,6 +13,9 @@ const WRITE_LIMIT: Duration = Duration::from_secs(30);
 const WHOLE_LIMIT: Duration = Duration::from_secs(90);
 /// Longer than a member must keep up before it is in sync again.
 const SETTLING: Duration = Duration::from_secs(5);
+/// For how long members stand still before their master is killed; far below any silence that
+/// would count.
+const STALL: Duration = Duration::from_millis(60);
 /// A pause that needs an explanation.
 const PAUSE_LONG_US: u64 = 2_500_000;
 /// How long after a fault a pause may begin and still be its doing.
@@ -25,12 +28,17 @@ pub enum Fault {
     KillMaster {
         /// Which range, in the order of the slots.
         range: usize,
+        /// Whether its members stand still for a moment before: what it tells its clients then, it
+        /// tells them alone.
+        alone: bool,
     },
     /// The master of a slot range is killed, loses its folder, and comes back only after a write
     /// has succeeded without it.
     LoseMaster {
         /// Which range, in the order of the slots.
         range: usize,
+        /// As of [`Fault::KillMaster`].
+        alone: bool,
     },
     /// The global master is killed and started again at once.
     KillGlobal,
@@ -66,8 +74,11 @@ pub fn schedule(seed: u64, ranges: usize, counts: Counts) -> Vec<Fault> {
     let mut faults = Vec::new();
     for number in 0..counts.masters {
         let range = draw(&mut dice, ranges);
-        let loses = number % 2 == 1;
-        faults.push(if loses { Fault::LoseMaster { range } } else { Fault::KillMaster { range } });
+        let (loses, alone) = (number % 2 == 1, number / 2 % 2 == 1);
+        faults.push(match loses {
+            true => Fault::LoseMaster { range, alone },
+            false => Fault::KillMaster { range, alone },
+        });
     }
     for number in 0..counts.globals {
         faults.push(if number % 2 == 1 { Fault::LoseGlobal } else { Fault::KillGlobal });
@@ -111,6 +122,24 @@ struct Target {
     epoch: u64,
     /// Slot ranges whose writes are watched.
     watched: Vec<usize>,
+    /// Members that stand still before it is killed.
+    stalled: Vec<String>,
+}
+
+impl Target {
+    fn kill(&self, cluster: &Cluster, stay_down: bool) -> Result<(), Error> {
+        for member in &self.stalled {
+            cluster.freeze(member)?;
+        }
+        if !self.stalled.is_empty() {
+            wait(STALL);
+        }
+        let killed = cluster.kill(&self.victim, stay_down);
+        for member in &self.stalled {
+            cluster.thaw(member)?;
+        }
+        killed
+    }
 }
 
 /// Does one fault to a whole cluster under traffic, and waits until the cluster is whole again.
@@ -124,9 +153,9 @@ pub fn inject(cluster: &mut Cluster, traffic: &Traffic, fault: Fault) -> Result<
     let at_us = traffic.now_us();
     let mut why = None;
     match fault {
-        Fault::KillMaster { .. } | Fault::KillGlobal => cluster.kill(victim, false)?,
+        Fault::KillMaster { .. } | Fault::KillGlobal => target.kill(cluster, false)?,
         Fault::LoseMaster { .. } | Fault::LoseGlobal => {
-            cluster.kill(victim, true)?;
+            target.kill(cluster, true)?;
             cluster.empty_folder(victim)?;
         }
         Fault::FreezeMaster { time, .. } => {
@@ -183,21 +212,31 @@ fn aim(cluster: &Cluster, fault: Fault) -> Result<Target, Error> {
         Some(range) => {
             let group = groups.into_iter().nth(range).ok_or_else(nobody)?;
             let (victim, epoch) = (group.master.ok_or_else(nobody)?, group.epoch);
-            Ok(Target { victim, group: Some(group.id), epoch, watched: vec![range] })
+            let others = group.members.into_iter().map(|member| member.id);
+            let stalled = match is_alone(fault) {
+                true => others.filter(|id| *id != victim).collect(),
+                false => Vec::new(),
+            };
+            Ok(Target { victim, group: Some(group.id), epoch, watched: vec![range], stalled })
         }
         None => {
             let status = cluster.status()?;
             let epoch = status.global_epoch().ok_or_else(nobody)?;
             let victim = status.global_master.ok_or_else(nobody)?;
-            Ok(Target { victim, group: None, epoch, watched: (0..groups.len()).collect() })
+            let watched = (0..groups.len()).collect();
+            Ok(Target { victim, group: None, epoch, watched, stalled: Vec::new() })
         }
     }
 }
 
+fn is_alone(fault: Fault) -> bool {
+    matches!(fault, Fault::KillMaster { alone: true, .. } | Fault::LoseMaster { alone: true, .. })
+}
+
 fn range_of(fault: Fault) -> Option<usize> {
     match fault {
-        Fault::KillMaster { range }
-        | Fault::LoseMaster { range }
+        Fault::KillMaster { range, .. }
+        | Fault::LoseMaster { range, .. }
         | Fault::FreezeMaster { range, .. } => Some(range),
         Fault::KillGlobal | Fault::LoseGlobal => None,
     }
@@ -230,6 +269,7 @@ mod tests {
             .iter()
             .filter(|fault| matches!(fault, Fault::LoseMaster { .. } | Fault::LoseGlobal));
         assert_eq!((faults.len(), lost.count()), (28, 12));
+        assert_eq!(faults.iter().filter(|fault| is_alone(**fault)).count(), 10);
         assert!(faults.iter().filter_map(|fault| range_of(*fault)).all(|range| range < 2));
     }
 }

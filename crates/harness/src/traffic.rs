@@ -16,13 +16,19 @@ use crate::dice::Dice;
 use crate::history::{Action, Operation, Outcome, Recorder, Reply};
 use crate::pauses::Pauses;
 
+/// For how long a reader waits for an answer: longer than any master stands still.
+const PATIENT: Duration = Duration::from_secs(15);
+
 /// What the clients do.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Where clients ask for the routes, `host:port`.
     pub seeds: Vec<String>,
-    /// How many clients there are.
+    /// How many clients read and write.
     pub clients: u32,
+    /// How many more only read at masters, and wait long for each answer: a master that was
+    /// stopped and goes on finds their questions before it learns anything else.
+    pub readers: u32,
     /// How long each rests after each operation.
     pub rest: Duration,
     /// How many keys of each kind are in use at a time.
@@ -36,11 +42,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Eight clients, about two thousand operations a second together.
+    /// Eight clients and two readers, about two thousand operations a second together.
     pub fn new(seeds: &[String], seed: u64) -> Self {
         Self {
             seeds: seeds.to_vec(),
             clients: 8,
+            readers: 2,
             rest: Duration::from_millis(3),
             keys: 12,
             list_items: 100,
@@ -69,15 +76,18 @@ struct Shared {
 impl Traffic {
     /// Starts the clients.
     pub fn start(plan: Plan, recorder: Recorder) -> Self {
-        let clients = plan.clients;
+        let (clients, all) = (plan.clients, plan.clients + plan.readers);
         let appended = (0..plan.keys).map(|_| AtomicU64::new(0)).collect();
         let (pauses, stop) = (Pauses::default(), AtomicBool::new(false));
         let shared = Arc::new(Shared { plan, recorder, pauses, stop, appended });
         let start = |number| {
             let shared = Arc::clone(&shared);
-            std::thread::spawn(move || Worker::new(number, &shared).work())
+            std::thread::spawn(move || match number < clients {
+                true => Worker::new(number, &shared).work(),
+                false => Worker::patient(number, &shared).only_read(),
+            })
         };
-        let threads = (0..clients).map(start).collect();
+        let threads = (0..all).map(start).collect();
         Self { shared, threads }
     }
 
@@ -106,7 +116,8 @@ impl Traffic {
         }
         let history = self.shared.recorder.operations();
         let keys: BTreeSet<&str> = history.iter().map(|operation| operation.key.as_str()).collect();
-        let mut worker = Worker::new(self.shared.plan.clients, &self.shared);
+        let number = self.shared.plan.clients + self.shared.plan.readers;
+        let mut worker = Worker::new(number, &self.shared);
         let deadline = Instant::now() + limit;
         let unread = keys.iter().filter(|key| !worker.read_back(key, deadline)).count();
         (self.shared.recorder.operations(), unread)
@@ -133,6 +144,21 @@ impl<'a> Worker<'a> {
         let client = Client::new(&shared.plan.seeds, Patience::default());
         let dice = Dice::new(shared.plan.seed ^ (u64::from(number) << 32));
         Self { number, shared, client, dice, written: 0 }
+    }
+
+    fn patient(number: u32, shared: &'a Shared) -> Self {
+        let patience = Patience { answer: PATIENT, ..Patience::default() };
+        let client = Client::new(&shared.plan.seeds, patience);
+        Self { client, ..Self::new(number, shared) }
+    }
+
+    fn only_read(mut self) {
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            let at = self.dice.below(self.shared.plan.keys);
+            let kind = if self.dice.below(2) == 0 { "register" } else { "counter" };
+            let done = self.get(&self.key(kind, at), false);
+            wait(if done { self.shared.plan.rest } else { self.shared.plan.rest * 5 });
+        }
     }
 
     fn work(mut self) {
