@@ -36,7 +36,7 @@ pub struct Replicate {
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Time passed; every 10 to 20 ms.
+    /// Time passed; every 10 to 25 ms.
     Tick,
     /// From a member or learner whose Hello was checked.
     Message {

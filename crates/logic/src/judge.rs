@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JudgeInput {
-    /// Time passed; at least every 20 ms.
+    /// Time passed; at least every 25 ms.
     Tick,
     /// The record, as committed by its keeper.
     Record(Record),

@@ -80,7 +80,7 @@ pub struct Recovered {
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Time passed; at least every 20 ms.
+    /// Time passed; at least every 25 ms.
     Tick,
     /// From a member or learner of this log; Hello was checked.
     Message {

@@ -29,7 +29,7 @@ use tokio::time::{MissedTickBehavior, interval};
 /// Things that may wait for the control loop, of each kind.
 const QUEUE: usize = 4096;
 /// Between two ticks.
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(25);
 /// How long a stopping master waits to be relieved.
 const STOP_MAX: Duration = Duration::from_secs(3);
 /// Bodies of recent batches kept in memory, in bytes.

@@ -23,7 +23,7 @@ use tokio::time::{MissedTickBehavior, interval};
 /// Things that may wait for the control loop, of each kind.
 const QUEUE: usize = 1024;
 /// Between two ticks of the replica.
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(25);
 /// How long a stopping master waits to be relieved, and the data thread to answer what waits.
 const STOP_MAX: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(1));
 

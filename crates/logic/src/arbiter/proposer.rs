@@ -189,7 +189,7 @@ impl Proposer {
         self.go_on(now, running, done, effects);
     }
 
-    /// Lets time pass; at least every 20 ms.
+    /// Lets time pass; at least every 25 ms.
     pub fn tick(&mut self, now: Instant, effects: &mut Vec<ProposerEffect>) {
         let Some(mut running) = self.running.take() else { return };
         let done = running.tick(self, now, effects);
