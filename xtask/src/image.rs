@@ -20,8 +20,8 @@ use tarball::Tree;
 
 /// Where the image would be published; the version is that of the workspace.
 const REPOSITORY: &str = "ghcr.io/cairn-db/cairn";
-/// Who runs the programs.
-const USER: &str = "65532:65532";
+/// Who runs the programs; pods say the same.
+const USER: &str = "10001:10001";
 const PROGRAMS: [&str; 3] = ["cairn-node", "cairn", "cairn-operator"];
 const PACKAGES: [&str; 3] = ["cairn-node", "cairn-cli", "cairn-operator"];
 
@@ -87,20 +87,15 @@ pub fn make(profile: &str) -> Result<PathBuf> {
 pub fn system_files(tree: &mut Tree) {
     tree.text(
         "etc/passwd",
-        "root:x:0:0:root:/:/sbin/nologin\ncairn:x:65532:65532:cairn:/:/sbin/nologin\n",
+        "root:x:0:0:root:/:/sbin/nologin\ncairn:x:10001:10001:cairn:/:/sbin/nologin\n",
         0o644,
     );
-    tree.text("etc/group", "root:x:0:\ncairn:x:65532:\n", 0o644);
+    tree.text("etc/group", "root:x:0:\ncairn:x:10001:\n", 0o644);
     tree.text("etc/nsswitch.conf", "hosts: files dns\n", 0o644);
 }
 
 fn tree(profile: &str) -> Result<Tree> {
-    let mut cargo = command("cargo", ["build", "--quiet", "--profile", profile]);
-    PACKAGES.iter().for_each(|package| {
-        cargo.args(["-p", package]);
-    });
-    check(&mut cargo)?;
-    let built = target_folder().join(if profile == "dev" { "debug" } else { profile });
+    let built = built(profile)?;
     let stripped = target_folder().join("image/programs");
     fs::create_dir_all(&stripped).with_context(|| format!("cannot make {stripped:?}"))?;
     let mut tree = Tree::default();
@@ -113,6 +108,26 @@ fn tree(profile: &str) -> Result<Tree> {
         closure::add(&mut tree, &format!("usr/local/bin/{program}"), &to)?;
     }
     Ok(tree)
+}
+
+/// Builds the programs; the folder they are in.
+///
+/// `CAIRN_PROGRAMS` names a folder with programs that are built already.
+fn built(profile: &str) -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("CAIRN_PROGRAMS") {
+        return Ok(PathBuf::from(folder));
+    }
+    let mut cargo = command("cargo", ["build", "--quiet", "--profile", profile]);
+    PACKAGES.iter().for_each(|package| {
+        cargo.args(["-p", package]);
+    });
+    check(&mut cargo)?;
+    Ok(target_folder().join(folder_of(profile)))
+}
+
+/// Where below the target folder cargo puts what it builds with a profile.
+pub fn folder_of(profile: &str) -> &str {
+    if profile == "dev" { "debug" } else { profile }
 }
 
 /// Runs each program inside the image's own files, where this machine lets us.

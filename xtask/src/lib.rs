@@ -7,6 +7,7 @@ pub mod api_tier;
 pub mod bench;
 pub mod codegen;
 pub mod demo;
+pub mod e2e;
 pub mod faults;
 pub mod idle;
 pub mod image;
@@ -54,6 +55,8 @@ enum Task {
     Bench(bench::Args),
     /// Use a cluster with stock clients of Redis and etcd
     Interop,
+    /// Tell stories on a real Kubernetes, with clients at work
+    E2e(e2e::Args),
     /// A real Kubernetes on this machine, also where no registry can be reached
     Kube(kube::Args),
     /// Build the image of all our programs, without any registry
@@ -93,6 +96,7 @@ fn perform(task: Task) -> Result<bool> {
         Task::Faults(args) => faults::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Interop => interop::run(),
+        Task::E2e(args) => e2e::run(&args),
         Task::Kube(args) => kube::run(&args),
         Task::Image(args) => image::run(&args),
         Task::Idle(args) => idle::run(&args),

@@ -1,8 +1,12 @@
 //! `cargo xtask sim` and `cargo xtask mutants`: the simulator's programs, built to run fast.
 
-use anyhow::{Context, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
-use crate::run::{command, line_of};
+use anyhow::{Context, Result, ensure};
+
+use crate::run::{command, line_of, watch};
+use crate::verdict::Verdict;
 
 /// Arguments of `cargo xtask sim` and `cargo xtask mutants`.
 #[derive(clap::Args)]
@@ -12,16 +16,146 @@ pub struct Args {
     rest: Vec<String>,
 }
 
-/// Runs one of the simulator's examples; whether it is content.
+fn example(name: &str, features: &[&str], args: &Args) -> Command {
+    let mut cargo = command("cargo", ["run", "--quiet", "--profile", "fast", "-p", "cairn-sim"]);
+    cargo.args(features).args(["--example", name, "--"]).args(&args.rest);
+    cargo
+}
+
+/// Runs one of the simulator's programs, `sim` or `mutants`; whether it is content.
 ///
 /// # Errors
-/// If cargo cannot be run.
-pub fn run(example: &str, args: &Args) -> Result<bool> {
-    let mut cargo = command("cargo", ["run", "--quiet", "--profile", "fast", "-p", "cairn-sim"]);
-    if example == "mutants" {
-        cargo.args(["--features", "mutants"]);
-    }
-    cargo.args(["--example", example, "--"]).args(&args.rest);
+/// If cargo cannot be run, or a scenario does not go as it is written.
+pub fn run(program: &str, args: &Args) -> Result<bool> {
+    if program == "mutants" { mutants(args) } else { seeds(args) }
+}
+
+/// Runs seeds; whether no rule was broken.
+fn seeds(args: &Args) -> Result<bool> {
+    let mut cargo = example("sim", &[], args);
     println!("$ {}", line_of(&cargo));
     Ok(cargo.status().context("cannot run cargo")?.success())
+}
+
+/// What became of each broken rule.
+#[derive(Debug, Default)]
+struct Found {
+    all: BTreeSet<String>,
+    by_seed: BTreeSet<String>,
+    by_scenario: BTreeMap<String, String>,
+    harmless: BTreeSet<String>,
+}
+
+impl Found {
+    /// Reads a line of either program; any other line says nothing.
+    fn hear(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["caught", name, ..] => {
+                self.all.insert(name.to_owned());
+                self.by_seed.insert(name.to_owned());
+            }
+            ["not-caught", name, ..] => {
+                self.all.insert(name.to_owned());
+            }
+            ["scenario", name, file] => {
+                self.all.insert(name.to_owned());
+                self.by_scenario.insert(name.to_owned(), file.to_owned());
+            }
+            ["harmless", name, ..] => {
+                self.all.insert(name.to_owned());
+                self.harmless.insert(name.to_owned());
+            }
+            _ => {}
+        }
+    }
+
+    /// Each rule counts once: by a seed, else by a scenario, else as harmless, else as missed.
+    fn verdict(&self) -> Verdict {
+        let (mut by_scenario, mut harmless, mut missed) = (0, 0, 0);
+        for name in self.all.difference(&self.by_seed) {
+            match (self.by_scenario.get(name), self.harmless.contains(name)) {
+                (Some(file), _) => {
+                    println!("{name}: only {file} notices");
+                    by_scenario += 1;
+                }
+                (None, true) => harmless += 1,
+                (None, false) => {
+                    println!("{name}: nothing notices");
+                    missed += 1;
+                }
+            }
+        }
+        Verdict::new("mutants")
+            .count("caught", self.by_seed.len() + by_scenario)
+            .count("by_seed", self.by_seed.len())
+            .count("by_scenario", by_scenario)
+            .count("harmless", harmless)
+            .count("missed", missed)
+    }
+}
+
+/// Breaks every rule in turn: random seeds first, then the scenario files; whether the bars hold.
+fn mutants(args: &Args) -> Result<bool> {
+    let mut found = Found::default();
+    let mut hunt = example("mutants", &["--features", "mutants"], args);
+    let ended = watch(&mut hunt, |line| found.hear(line))?;
+    ensure!(ended, "the hunt by seeds did not come to its end");
+    let test = ["test", "--quiet", "-p", "cairn-logic", "--features", "mutants"];
+    let mut scenarios = command("cargo", test);
+    scenarios.args(["--test", "scenarios", "--", "--nocapture", "--test-threads", "1"]);
+    let ended = watch(&mut scenarios, |line| found.hear(line))?;
+    ensure!(ended, "a scenario does not go as it is written");
+    found.verdict().judge()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::read_to_string;
+
+    #[test]
+    fn a_rule_counts_once_however_often_it_is_caught() {
+        let mut found = Found::default();
+        for line in [
+            "caught NoTransfer after 2 seeds: seed 2: I3",
+            "not-caught StaleLives in 300 seeds",
+            "not-caught Lost in 300 seeds",
+            "not-caught OldEpochCount in 300 seeds",
+            "scenario NoTransfer f01.txt",
+            "scenario StaleLives f04.txt",
+            "harmless OldEpochCount: §6.6 stands",
+            "test result: ok. 2 passed",
+        ] {
+            found.hear(line);
+        }
+        let line = "mutants: caught=2 by_seed=1 by_scenario=1 harmless=1 missed=1";
+        assert_eq!(found.verdict().to_string(), line);
+    }
+
+    #[test]
+    fn no_product_is_built_with_rules_that_can_be_broken() {
+        let root = crate::root();
+        let folders = std::fs::read_dir(root.join("crates")).expect("crates").flatten();
+        let mut manifests: Vec<_> = folders.map(|folder| folder.path()).collect();
+        manifests.extend(["node", "cli", "xtask"].map(|folder| root.join(folder)));
+        let mut seen = 0;
+        for folder in manifests {
+            let Ok(text) = read_to_string(folder.join("Cargo.toml")) else { continue };
+            seen += 1;
+            let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+            let asks: Vec<&str> = lines.filter(|line| line.contains("mutants")).collect();
+            let allowed: &[&str] = match folder.file_name().and_then(|name| name.to_str()) {
+                Some("logic") => &["mutants = []"],
+                Some("sim") => &[
+                    r#"mutants = ["cairn-logic/mutants"]"#,
+                    r#"name = "mutants""#,
+                    r#"required-features = ["mutants"]"#,
+                ],
+                _ => &[],
+            };
+            assert!(asks.iter().all(|line| allowed.contains(line)), "{folder:?}: {asks:?}");
+        }
+        assert!(seen > 10, "only {seen} crates");
+    }
 }

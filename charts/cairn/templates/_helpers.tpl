@@ -51,7 +51,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "cairn.rules" -}}
 - apiGroups: [cairn.dev]
   resources: [clusters, keyspaces]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch]
 - apiGroups: [cairn.dev]
   resources: [groups]
   verbs: [get, list, watch, create, patch, delete]

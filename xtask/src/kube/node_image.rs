@@ -142,7 +142,10 @@ fn write(image: Image, mut tree: Tree, to: &Path) -> Result<()> {
 }
 
 /// Busybox with all its applets.
-fn busybox(tree: &mut Tree) -> Result<()> {
+///
+/// # Errors
+/// If it is not on this machine.
+pub fn busybox(tree: &mut Tree) -> Result<()> {
     tree.file("bin/busybox", Path::new(BUSYBOX), 0o755);
     let applets = read(&mut command(BUSYBOX, ["--list"]))?;
     for applet in applets.lines().filter(|applet| *applet != "busybox") {

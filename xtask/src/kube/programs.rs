@@ -103,7 +103,8 @@ fn build(name: &str) -> Result<()> {
     let mut go = match module(name) {
         Some((module, version, package)) => {
             let mut go = command("go", ["install"]);
-            go.args(common).args(["-ldflags", "-s -w"]);
+            let flags = if name == "helm" { helm_flags() } else { "-s -w".to_owned() };
+            go.args(common).args(["-ldflags", &flags]);
             go.arg(format!("{module}{package}@v{version}"));
             go
         }
@@ -118,6 +119,13 @@ fn build(name: &str) -> Result<()> {
     go.env("CGO_ENABLED", "0").env("GOBIN", &draft).env_remove("GOFLAGS");
     check(&mut go)?;
     std::fs::rename(draft.join(name), &place).with_context(|| format!("cannot name {place:?}"))
+}
+
+/// The Kubernetes that helm takes for granted when it asks none: a chart names the oldest it takes.
+fn helm_flags() -> String {
+    let minor = KUBERNETES.split('.').nth(1).unwrap_or_default();
+    let package = "helm.sh/helm/v3/pkg/chartutil";
+    format!("-s -w -X {package}.k8sVersionMajor=1 -X {package}.k8sVersionMinor={minor}")
 }
 
 /// What the programs are to say of themselves: kubeadm compares versions.

@@ -1,0 +1,86 @@
+//! The cluster's machines, which are containers, and what is done to them.
+//!
+//! Everything here goes past the API server, so that it also works while that is away.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cairn_harness::clock::wait_until;
+
+use crate::kubectl::{answer, succeed};
+
+/// Where the control plane runs; clients of stories are put there, for nobody kills it.
+pub const CONTROL_PLANE: &str = "cairn-control-plane";
+const API_SERVER: &str = "kube-apiserver.yaml";
+
+/// Runs a command on a machine; its output.
+///
+/// # Errors
+/// If it fails.
+pub fn on(machine: &str, arguments: &[&str]) -> Result<String> {
+    let mut docker = Command::new("docker");
+    succeed(docker.args(["exec", machine]).args(arguments), "")
+}
+
+/// Ends the process of a pod with SIGKILL, by the name of its settings file.
+///
+/// # Errors
+/// If there is no such process.
+pub fn kill_process(machine: &str, pod: &str) -> Result<()> {
+    // The brackets keep the pattern from matching pkill's own command line.
+    let pattern = format!("^cairn-node .*[/]{pod}.json");
+    on(machine, &["pkill", "-KILL", "--full", &pattern]).map(|_| ())
+}
+
+/// Takes a machine away at once, as a loss of power would.
+///
+/// # Errors
+/// If docker refuses.
+pub fn kill(machine: &str) -> Result<()> {
+    succeed(Command::new("docker").args(["kill", machine]), "").map(|_| ())
+}
+
+/// Brings a machine back.
+///
+/// # Errors
+/// If docker refuses.
+pub fn start(machine: &str) -> Result<()> {
+    succeed(Command::new("docker").args(["start", machine]), "").map(|_| ())
+}
+
+/// Stops the API server and waits until nobody answers at its port.
+///
+/// # Errors
+/// If it goes on.
+pub fn stop_api_server() -> Result<()> {
+    move_manifest("/etc/kubernetes/manifests", "/etc/kubernetes")?;
+    let gone = wait_until(Duration::from_secs(60), Duration::from_millis(250), || !api_answers());
+    ensure!(gone, "the API server goes on");
+    Ok(())
+}
+
+/// Starts the API server again and waits until it answers.
+///
+/// # Errors
+/// If it does not come back.
+pub fn start_api_server() -> Result<()> {
+    move_manifest("/etc/kubernetes", "/etc/kubernetes/manifests")?;
+    let back = wait_until(Duration::from_secs(120), Duration::from_millis(500), api_answers);
+    ensure!(back, "the API server does not come back");
+    Ok(())
+}
+
+/// The kubelet runs what is in one folder; outside it the manifest waits.
+fn move_manifest(from: &str, to: &str) -> Result<()> {
+    let (from, to) = (format!("{from}/{API_SERVER}"), format!("{to}/{API_SERVER}"));
+    on(CONTROL_PLANE, &["mv", &from, &to]).context("the API server is not where it was")?;
+    Ok(())
+}
+
+fn api_answers() -> bool {
+    let ask = ["curl", "--insecure", "--silent", "--max-time", "2", "https://127.0.0.1:6443/livez"];
+    let mut docker = Command::new("docker");
+    let docker = docker.args(["exec", CONTROL_PLANE]).args(ask);
+    answer(docker, "").is_ok_and(|answer| answer.output.trim() == "ok")
+}
