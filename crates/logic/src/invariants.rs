@@ -5,12 +5,13 @@
 //! check is called where the thing happens, so a broken rule is seen at the event that broke it.
 //! The simulator tells it everything; a node may tell it what it knows of itself.
 
+mod decision;
 mod reply;
 #[cfg(test)]
 mod tests;
 
 use crate::counting::{Counts, Plane};
-use crate::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset};
+use crate::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset, Version};
 use crate::mutant;
 use crate::record::{Record, Rule};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +53,8 @@ pub struct Copy {
 pub struct Witness {
     plane: Plane,
     record: Record,
+    /// Every record there ever was.
+    records: BTreeMap<Version, Record>,
     /// Everything ever committed, in order.
     committed: Vec<Copy>,
     /// Everything ever written anywhere.
@@ -71,6 +74,8 @@ pub struct Witness {
     lost: BTreeSet<Epoch>,
     /// The greatest offset answered with OK.
     answered: Offset,
+    /// What each revision was given to.
+    given: BTreeMap<u64, Copy>,
 }
 
 impl Witness {
@@ -79,6 +84,7 @@ impl Witness {
     pub fn new(plane: Plane, record: Record) -> Self {
         Self {
             plane,
+            records: BTreeMap::from([(record.version, record.clone())]),
             record,
             committed: Vec::new(),
             chains: BTreeMap::new(),
@@ -90,6 +96,7 @@ impl Witness {
             lossy: BTreeSet::new(),
             lost: BTreeSet::new(),
             answered: Offset::ZERO,
+            given: BTreeMap::new(),
         }
     }
 
@@ -138,6 +145,7 @@ impl Witness {
         }
         let moved = new.epoch != old.epoch;
         self.record = new.clone();
+        self.records.insert(new.version, new.clone());
         self.named.extend(new.master.clone().map(|master| (new.epoch, master)));
         if moved && !self.lossy.contains(&new.epoch) {
             let counts = Counts::of(self.plane, new);

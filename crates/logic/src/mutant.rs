@@ -67,6 +67,8 @@ pub enum Mutant {
     ReleasedLie,
     /// F8: a compare-and-swap does not compare (keeper).
     CasIgnoresVersion,
+    /// F17: after a start without proof revisions go on where the log ends (shell).
+    ForgetsReserved,
     /// F4: a process speaks in the name of a life that is not flushed yet (shell).
     SpeaksUnflushed,
     /// F10: a master answers OK when it has appended (shell).
@@ -109,6 +111,7 @@ impl Mutant {
         Self::NoRebuild,
         Self::ReleasedLie,
         Self::CasIgnoresVersion,
+        Self::ForgetsReserved,
         Self::SpeaksUnflushed,
         Self::AnswerAtAppend,
         Self::DirtyRead,

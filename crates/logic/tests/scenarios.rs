@@ -387,6 +387,7 @@ const ELSEWHERE: &[cairn_logic::mutant::Mutant] = {
         Mutant::SealMinusOne,
         Mutant::ReleasedLie,
         Mutant::CasIgnoresVersion,
+        Mutant::ForgetsReserved,
         Mutant::SpeaksUnflushed,
         Mutant::AnswerAtAppend,
         Mutant::DirtyRead,

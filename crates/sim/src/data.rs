@@ -18,11 +18,14 @@ use std::collections::VecDeque;
 /// Replies that may wait in one process.
 const WAITING_MAX: usize = 512;
 
+/// Revisions are reserved so far ahead.
+const RESERVED_AHEAD: u64 = 64;
+
 /// A reply that waits.
 #[derive(Clone, Copy, Debug)]
 enum Waiting {
     /// A write: until it is committed.
-    Write(Copy),
+    Write { copy: Copy, revision: u64 },
     /// A read: until what it saw is committed and mastership is proved.
     Read { seen: Option<Copy>, began: Offset, token: u64 },
 }
@@ -87,6 +90,12 @@ impl Data {
     /// Whether it believes that it serves.
     pub(crate) fn is_master(&self) -> bool {
         self.epoch.is_some()
+    }
+
+    /// The bound to reserve next, if the flushed one is near.
+    pub(crate) fn reserve(&self, reserved: u64) -> Option<u64> {
+        let used = self.applied.next_revision();
+        (used + RESERVED_AHEAD / 2 > reserved).then_some(used + RESERVED_AHEAD)
     }
 
     /// Hears from the control loop, and answers.
@@ -169,24 +178,30 @@ impl Data {
     }
 
     /// A client's write: appended, or refused before that.
+    ///
+    /// A revision is given out only up to the flushed bound.
     pub(crate) fn write(
         &mut self,
         serial: u64,
+        reserved: u64,
         unix_ms: u64,
         witness: &mut Witness,
     ) -> Result<Option<Batch>, cairn_logic::invariants::Broken> {
         let Some(epoch) = self.epoch else { return Ok(None) };
-        if self.admission != Some(Admission::Open) || self.waiting.len() >= WAITING_MAX {
+        let revision = self.applied.next_revision();
+        let room = self.waiting.len() < WAITING_MAX && revision <= reserved;
+        if self.admission != Some(Admission::Open) || !room {
             return Ok(None);
         }
         let (count, authority) =
             (1 + u32::from(serial.is_multiple_of(3)), serial.is_multiple_of(11));
-        let batch = self.append(epoch, count, authority, false, unique_body(serial), unix_ms);
-        if let Some(copy) = self.applied.0 {
+        let body = unique_body(serial, revision);
+        let batch = self.append(epoch, count, authority, false, body, unix_ms);
+        if let Some(copy) = self.applied.copy {
             if broken(Mutant::AnswerAtAppend) {
                 witness.answers_write(&copy)?;
             }
-            self.waiting.push_back(Waiting::Write(copy));
+            self.waiting.push_back(Waiting::Write { copy, revision });
         }
         Ok(Some(batch))
     }
@@ -200,7 +215,7 @@ impl Data {
             return None;
         }
         self.token += 1;
-        let (seen, token) = (if all { self.applied.0 } else { self.settled }, self.token);
+        let (seen, token) = (if all { self.applied.copy } else { self.settled }, self.token);
         self.waiting.push_back(Waiting::Read { seen, began, token });
         (self.reads == Reads::Confirm).then_some(token)
     }
@@ -215,8 +230,9 @@ impl Data {
         let mut left = VecDeque::with_capacity(self.waiting.len());
         for waiting in std::mem::take(&mut self.waiting) {
             match waiting {
-                Waiting::Write(copy) if copy.last.offset <= self.committed => {
+                Waiting::Write { copy, revision } if copy.last.offset <= self.committed => {
                     witness.answers_write(&copy)?;
+                    witness.gives_out(revision, &copy)?;
                     answered.writes += 1;
                 }
                 Waiting::Read { seen, began, token } if self.may_show(seen, token, now) => {
@@ -244,6 +260,6 @@ impl Data {
         if self.gap || self.applied.offset() > self.committed {
             return Ok(());
         }
-        witness.answers_stale_read(self.applied.0.as_ref())
+        witness.answers_stale_read(self.applied.copy.as_ref())
     }
 }

@@ -5,6 +5,8 @@ use bytes::Bytes;
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, Incarnation, Offset};
 use cairn_logic::invariants::Copy;
+use cairn_logic::mutant::{Mutant, broken};
+use cairn_logic::record::EpochRecord;
 use cairn_logic::replication::{Recovered, Vote};
 use std::collections::VecDeque;
 
@@ -250,24 +252,49 @@ impl Digest {
     }
 }
 
-/// The state machine of the simulation: what the last applied batch was.
+/// The state machine of the simulation: what the last applied batch was, and the last revision.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Applied(pub Option<Copy>);
+pub(crate) struct Applied {
+    pub copy: Option<Copy>,
+    /// As the directory counts: one for each write, from the body of its batch.
+    pub revision: u64,
+    /// Revisions go on above it: what an epoch record said that began without proof.
+    pub above: u64,
+}
 
 impl Applied {
     /// Applies `batch`.
     pub(crate) fn apply(&mut self, batch: &Batch) -> Copy {
-        let copy = copy_of(self.0, batch);
-        self.0 = Some(copy);
+        let copy = copy_of(self.copy, batch);
+        self.copy = Some(copy);
+        match batch.head.opens_epoch {
+            true => {
+                let record = EpochRecord::decode(&batch.body);
+                self.above = self.above.max(record.map_or(0, |record| record.above));
+            }
+            false => self.revision = self.revision.max(revision_of(&batch.body)),
+        }
         copy
     }
 
     pub(crate) fn offset(self) -> Offset {
-        self.0.map_or(Offset::ZERO, |copy| copy.last.offset)
+        self.copy.map_or(Offset::ZERO, |copy| copy.last.offset)
+    }
+
+    /// The revision of the next write.
+    pub(crate) fn next_revision(self) -> u64 {
+        let above = if broken(Mutant::ForgetsReserved) { 0 } else { self.above };
+        self.revision.max(above) + 1
     }
 }
 
 /// A body that no other batch has.
-pub(crate) fn unique_body(serial: u64) -> Bytes {
-    Bytes::copy_from_slice(&serial.to_le_bytes())
+pub(crate) fn unique_body(serial: u64, revision: u64) -> Bytes {
+    let (serial, revision) = (serial.to_le_bytes(), revision.to_le_bytes());
+    Bytes::copy_from_slice(&[serial, revision].concat())
+}
+
+fn revision_of(body: &[u8]) -> u64 {
+    let bytes = body.get(8..16).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u64::from_le_bytes)
 }

@@ -16,6 +16,18 @@ impl Witness {
         Ok(())
     }
 
+    /// I16 `NoReuse`: a client learns that its write, in this batch, has this revision.
+    ///
+    /// # Errors
+    /// Another write had it.
+    pub fn gives_out(&mut self, revision: u64, copy: &Copy) -> Held {
+        let known = *self.given.entry(revision).or_insert(*copy);
+        if known == *copy {
+            return Ok(());
+        }
+        broken("I16 NoReuse", format_args!("{revision} of {} and {}", known.last, copy.last))
+    }
+
     /// What a linearizable read that begins now must see.
     #[must_use]
     pub fn read_begins(&self) -> Offset {

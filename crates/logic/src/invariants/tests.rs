@@ -164,3 +164,35 @@ fn a_configuration_without_the_copies_it_needs_is_noticed() {
     (new.version, new.epoch, new.attempt) = (Version(3), Epoch(2), Epoch(2));
     assert_eq!(rule(witness().record_changes(&new)), "I13 Handover");
 }
+
+#[test]
+fn too_few_intact_seals_are_noticed_unless_a_loss_is_reported() {
+    let mut witness = witness();
+    let open = Record { version: Version(3), attempt: Epoch(2), open: true, ..record(3) };
+    witness.record_changes(&open).expect("an attempt is opened");
+    let new = Record { version: Version(4), epoch: Epoch(2), open: false, ..open };
+    let sealed = |intact: bool| {
+        let last = EntryId::new(Epoch(1), Offset(1));
+        [(folder(1).0, last, true), (folder(2).0, last, intact), (folder(7).0, last, true)]
+    };
+    witness.decides(&new, &sealed(true), false).expect("two of three are proof");
+    witness.decides(&new, &sealed(false), true).expect("it was said");
+    assert_eq!(rule(witness.decides(&new, &sealed(false), false)), "I14 Counted");
+}
+
+#[test]
+fn a_decision_on_a_record_that_never_was_is_noticed() {
+    let witness = witness();
+    let next = Record { version: Version(3), attempt: Epoch(2), open: true, ..record(3) };
+    witness.rests_on(Version(2), &next).expect("it is the record");
+    let other = Record { version: Version(10), ..next };
+    assert_eq!(rule(witness.rests_on(Version(9), &other)), "I20 Committed effects");
+}
+
+#[test]
+fn a_revision_given_out_twice_is_noticed() {
+    let mut witness = witness();
+    witness.gives_out(7, &copy(1, 1)).expect("the first");
+    witness.gives_out(7, &copy(1, 1)).expect("the same again");
+    assert_eq!(rule(witness.gives_out(7, &copy(2, 2))), "I16 NoReuse");
+}

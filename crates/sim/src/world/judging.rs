@@ -39,14 +39,17 @@ impl World {
     fn judged(&mut self, place: usize, effect: JudgeEffect) -> Held {
         let id = self.places[place].id.clone();
         match effect {
-            JudgeEffect::Cas { expected, record } => match self.scenario.plane {
-                Plane::Group => self.swap(place, true, expected, record),
-                Plane::Global => {
-                    let record = Box::new(record);
-                    let swap = Operation::Swap { expected, record };
-                    self.propose(place, Purpose::Attempt(expected), swap);
+            JudgeEffect::Cas { expected, record } => {
+                self.witness.rests_on(expected, &record)?;
+                match self.scenario.plane {
+                    Plane::Group => self.swap(place, true, expected, record),
+                    Plane::Global => {
+                        let record = Box::new(record);
+                        let swap = Operation::Swap { expected, record };
+                        self.propose(place, Purpose::Attempt(expected), swap);
+                    }
                 }
-            },
+            }
             JudgeEffect::ReadRecord => self.read_record(place),
             JudgeEffect::Order { to, order } => {
                 let target = self.places.iter().position(|there| there.id == to);
@@ -73,6 +76,7 @@ impl World {
             JudgeEffect::Decided(decision) => {
                 let (cause, took) = (decision.cause, decision.took);
                 self.note(|| format!("judge {id} decided: {cause:?} took {took:?}"));
+                self.witness.decides(&decision.record, &decision.sealed, decision.lossy)?;
             }
             JudgeEffect::WishDropped { why } => self.note(|| format!("judge {id}: {why}")),
         }

@@ -82,6 +82,7 @@ impl World {
         if self.places[place].process.is_some() {
             self.background_flush(place);
             self.host(place, Event::Tick)?;
+            self.reserve(place)?;
         }
         if self.places[place].is_beginning() {
             return Ok(());
@@ -93,6 +94,13 @@ impl World {
         self.tick_register(place)?;
         self.poll_record(place);
         self.judge(place, JudgeInput::Tick)
+    }
+
+    /// Keeps the flushed bound above every revision in use.
+    fn reserve(&mut self, place: usize) -> Held {
+        let Some(process) = &self.places[place].process else { return Ok(()) };
+        let bound = process.data.reserve(process.host.replica().vote().reserved);
+        bound.map_or(Ok(()), |bound| self.host(place, Event::Reserve(bound)))
     }
 
     /// Tells the judges: often while the master is silent.
@@ -127,10 +135,12 @@ impl World {
         let unix_ms = self.unix_ms(place);
         self.serial += 1;
         let all = self.rng.chance(500);
-        let Some(process) = &mut self.places[place].process else { return Ok(()) };
+        let there = &mut self.places[place];
+        let reserved = there.folder.as_ref().map_or(0, |folder| folder.vote.reserved);
+        let Some(process) = &mut there.process else { return Ok(()) };
         match op {
             ClientOp::Write => {
-                let made = process.data.write(self.serial, unix_ms, &mut self.witness)?;
+                let made = process.data.write(self.serial, reserved, unix_ms, &mut self.witness)?;
                 if let Some(batch) = made {
                     self.tell_control(place, ToControl::Appended(batch));
                 }

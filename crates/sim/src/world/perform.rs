@@ -36,7 +36,10 @@ impl World {
             }
             Command::Send { to, message, bodies } => return self.send(place, &to, message, bodies),
             Command::Answer(answer) => return self.answer(place, answer),
-            Command::AskRecord { expected, record } => self.ask_record(place, expected, record),
+            Command::AskRecord { expected, record } => {
+                self.witness.rests_on(expected, &record)?;
+                self.ask_record(place, expected, record);
+            }
             Command::ReadRecord => self.read_record(place),
             Command::Data(command) => return self.tell(place, command),
             Command::Alarm(alarm) => return self.alarm(place, alarm),

@@ -124,9 +124,15 @@ impl World {
         Ok(was_up)
     }
 
-    /// A machine ends, mostly when the others can bear it.
+    /// Whether what may lose something, and so ends the strictest checks, may happen already.
+    fn is_late(&self) -> bool {
+        self.now >= self.options.faulty_ms * MS * 4 / 5
+    }
+
+    /// A machine ends; early only when the others can bear it.
     pub(super) fn machine_crash(&mut self, node: usize) -> Result<bool, Broken> {
-        if self.is_bereft() || !(self.rng.chance(200) || self.others_are_well(node)) {
+        let anyway = self.is_late() && self.rng.chance(300);
+        if self.is_bereft() || !(anyway || self.others_are_well(node)) {
             return Ok(false);
         }
         let was_up = self.crash(node, End::Machine, 2000)?;
