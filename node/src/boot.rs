@@ -7,6 +7,7 @@ use cairn_logic::ids::Incarnation;
 use cairn_logic::message::Sender;
 use cairn_settings::{NodeRole, NodeSettings};
 use cairn_wire::hello::Secret;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::path::Path;
 use tokio::net::TcpListener;
@@ -30,6 +31,7 @@ impl Boot {
     /// # Errors
     /// What is wrong, in words that say what to change.
     pub fn new(role: NodeRole, path: &Path) -> Result<Self> {
+        raise_open_files();
         let settings = NodeSettings::load(path)?;
         if settings.role != role {
             bail!("settings {path:?} are for a node of role {}, not {role}", settings.role);
@@ -51,6 +53,31 @@ impl Boot {
         let identity = Identity::new(me, secret);
         Ok(Self { settings, folder, identity, uid })
     }
+}
+
+/// Descriptors that are not for clients: files, peers, listeners.
+const FILES_APART: u64 = 256;
+
+/// Raises the limit on open files as far as the system allows: each client takes one.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, raised)
+    {
+        tracing::warn!(%error, ?limit, "cannot raise the limit on open files");
+    }
+}
+
+/// How many of `maxclients` clients the limit on open files allows.
+#[must_use]
+pub fn clients_max(maxclients: u32) -> u32 {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let room = u32::try_from(files.saturating_sub(FILES_APART)).unwrap_or(u32::MAX).max(1);
+    if room < maxclients {
+        tracing::warn!(maxclients, room, "the limit on open files allows fewer clients");
+    }
+    maxclients.min(room)
 }
 
 /// A listener on `address`.

@@ -69,6 +69,7 @@ impl Server {
                 confirm.confirmed = confirm.confirmed.max(token);
                 confirm.under_way = confirm.confirmed < confirm.asked;
             }
+            ToData::DiskLow(low) => self.core.disk_low = low,
             ToData::Routes(routes) => self.set_routes(routes),
             ToData::Loading(loading) => self.core.loading = loading,
             ToData::Config(config) => self.set_config(config),

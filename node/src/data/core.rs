@@ -6,7 +6,7 @@ use crate::data::routes::Routes;
 use crate::data::routing::View;
 use bytes::Bytes;
 use cairn_keyspace::{At, Ctx, EffectLog, Keyspace};
-use cairn_logic::batch::{Batch, BatchHead};
+use cairn_logic::batch::{BODY_BYTES_MAX, Batch, BatchHead};
 use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::replication::Admission;
 use cairn_logic::time::Instant;
@@ -29,6 +29,8 @@ pub struct Core {
     pub mastership: Option<Mastership>,
     /// Whether client writes are admitted while this node is master.
     pub admission: Admission,
+    /// Whether the disk has too little room for client writes.
+    pub disk_low: bool,
     /// Whether the state is being built and must not be shown.
     pub loading: bool,
     /// Whether a batch did not follow the state: everything is ignored until it is rebuilt.
@@ -40,8 +42,6 @@ pub struct Core {
     pub last: EntryId,
     /// Limits and password.
     pub config: Config,
-    /// The largest request accepted, in bytes.
-    pub request_max_bytes: u32,
     /// Committed, as seen when the turn began.
     pub committed: Offset,
     /// The moment the turn began.
@@ -122,8 +122,9 @@ pub struct Stats {
     pub batches: u64,
 }
 
-/// The largest value, in bytes.
-pub const VALUE_BYTES_MAX: usize = 512 << 20;
+/// All arguments of one command, or of one transaction, in bytes: what one of them changes must
+/// fit into one batch of the log, whatever else it carries.
+pub const REQUEST_BYTES_MAX: usize = BODY_BYTES_MAX / 2;
 /// A batch is closed before it grows beyond this, so that no batch exceeds the log's limit.
 pub const BATCH_BYTES: usize = 8 << 20;
 
@@ -161,7 +162,7 @@ impl Core {
         Ctx {
             now_ms: self.unix_ms,
             may_write: self.mastership.is_some(),
-            value_bytes_max: VALUE_BYTES_MAX,
+            value_bytes_max: self.config.value_max_bytes,
         }
     }
 
@@ -232,5 +233,6 @@ impl Core {
         gauges.refused.store(self.stats.refused, Relaxed);
         gauges.uncommitted_bytes.store(self.outgoing.outstanding_bytes(), Relaxed);
         gauges.noacks.store(self.stats.noacks, Relaxed);
+        gauges.turned_at.store(self.now.as_nanos(), Relaxed);
     }
 }

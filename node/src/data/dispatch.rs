@@ -45,6 +45,8 @@ pub const NO_SLOT: u16 = u16::MAX;
 
 const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+const MISCONF: &str = "MISCONF The disk of this node is almost full: commands that write are \
+    refused until there is room on it, reads go on.";
 const LOADING: &str = "LOADING Redis is loading the dataset in memory";
 const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
@@ -139,6 +141,9 @@ impl Core {
             && self.keyspace.used_bytes() as u64 > limit
         {
             return Err(Refused::Error(OOM.into()));
+        }
+        if self.disk_low {
+            return Err(Refused::Error(MISCONF.into()));
         }
         match self.admission {
             Admission::Open => Ok(()),

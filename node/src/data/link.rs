@@ -77,6 +77,8 @@ pub enum ToData {
         /// From [`FromData::NeedConfirm`].
         token: u64,
     },
+    /// Whether the disk has too little room: client writes are refused, reads go on.
+    DiskLow(bool),
     /// New routes.
     Routes(Arc<Routes>),
     /// Whether the state is being built (LOADING) or may be shown.
@@ -151,6 +153,8 @@ pub struct Config {
     pub clients_max: usize,
     /// The largest half-received request of one client, in bytes.
     pub query_buffer_max_bytes: usize,
+    /// The longest argument of a command, and the longest text that can be built, in bytes.
+    pub value_max_bytes: usize,
     /// Replies a client may leave unread before it is closed, in bytes.
     pub output_buffer_max_bytes: usize,
     /// How long a request may stay half-received without a byte more.
@@ -170,6 +174,7 @@ impl Default for Config {
             ack_timeout: Duration::from_secs(1),
             clients_max: 10_000,
             query_buffer_max_bytes: 1 << 30,
+            value_max_bytes: 32 << 20,
             output_buffer_max_bytes: 256 << 20,
             half_request_max: Duration::from_secs(60),
             idle_max: Duration::ZERO,
@@ -209,6 +214,8 @@ pub struct Gauges {
     pub uncommitted_bytes: AtomicU64,
     /// Writes answered with NOACK since the start.
     pub noacks: AtomicU64,
+    /// When the thread last looked around, on the monotonic clock, in nanoseconds.
+    pub turned_at: AtomicU64,
 }
 
 /// More other members than a group may have.

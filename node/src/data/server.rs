@@ -1,7 +1,7 @@
 //! The thread's whole state, and its turn: read, parse, prefetch, execute, append, answer.
 
 use crate::data::conn::{Conn, Pause, ReadEnd};
-use crate::data::core::{BATCH_BYTES, Core};
+use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
 use crate::data::dispatch::Flow;
 use crate::data::link::{FromData, ToData};
 use crate::data::net::Net;
@@ -142,11 +142,11 @@ impl Server {
     }
 
     fn limits(&self, authenticated: bool) -> Limits {
-        let bytes = self.core.request_max_bytes;
+        let config = &self.core.config;
         Limits {
-            bulk_bytes_max: bytes,
-            request_bytes_max: u64::from(bytes),
-            unauthenticated: !authenticated && self.core.config.password_sha256.is_some(),
+            bulk_bytes_max: u32::try_from(config.value_max_bytes).unwrap_or(u32::MAX),
+            request_bytes_max: REQUEST_BYTES_MAX as u64,
+            unauthenticated: !authenticated && config.password_sha256.is_some(),
             ..Limits::default()
         }
     }

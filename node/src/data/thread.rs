@@ -23,8 +23,6 @@ use tokio::sync::mpsc;
 const OUTGOING_MAX: usize = 4096;
 /// Readiness taken from epoll at once.
 const EVENTS_MAX: usize = 1024;
-/// The largest request: a batch, which holds at least one, is at most 64 MiB.
-const REQUEST_MAX_BYTES: u32 = 32 << 20;
 
 /// How to start the thread.
 #[derive(Clone, Debug)]
@@ -103,12 +101,12 @@ pub fn start(options: Options) -> Result<Running, Error> {
         view: View::new(routes, false),
         mastership: None,
         admission: Admission::TooFewHeard,
+        disk_low: false,
         loading: true,
         gap: false,
         dirty_tail: false,
         last: EntryId::ZERO,
         config: options.config,
-        request_max_bytes: REQUEST_MAX_BYTES,
         committed: Offset::ZERO,
         now,
         unix_ms: (options.clock.unix_ms)(),

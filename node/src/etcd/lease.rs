@@ -81,7 +81,7 @@ impl pb::lease_server::Lease for Handle {
         let pb::LeaseGrantRequest { ttl, id } = request.into_inner();
         let id = (id != 0).then_some(LeaseId(id));
         let ttl_secs = u64::try_from(ttl).unwrap_or(0);
-        let reply = self.ask(Ask::Grant { id, ttl_secs }).await?;
+        let reply = self.ask(Ask::Grant { id, ttl_secs, system: self.is_system() }).await?;
         let header = self.header(&reply);
         match reply.response {
             Told::Answer(Answer::Lease { id, ttl_secs }) => {

@@ -45,8 +45,17 @@ impl pb::maintenance_server::Maintenance for Handle {
         if request.get_ref().action == i32::from(pb::alarm_request::AlarmAction::Activate) {
             return Err(Status::unimplemented("etcdserver: alarms cannot be set by hand"));
         }
-        let header = self.plain_header().await?;
-        Ok(Response::new(pb::AlarmResponse { header, alarms: Vec::new() }))
+        let reply = self.ask(Ask::Status).await?;
+        let header = self.header(&reply);
+        let Told::Status(status) = reply.response else {
+            return Err(unexpected(&reply.response));
+        };
+        let no_space = pb::AlarmMember {
+            member_id: self.plane().member_id,
+            alarm: pb::AlarmType::Nospace.into(),
+        };
+        let alarms = status.disk_low.then_some(no_space).into_iter().collect();
+        Ok(Response::new(pb::AlarmResponse { header, alarms }))
     }
 
     async fn status(

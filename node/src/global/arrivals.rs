@@ -1,11 +1,14 @@
 //! What arrives on the peer port, and what others are told of the plane.
 
 use super::role::Role;
+use crate::clock;
 use crate::etcd;
+use crate::metrics::{Facts, unready};
 use crate::peer::Inbound;
 use cairn_host::Event;
 use cairn_logic::ids::{Epoch, GroupId, NodeId};
 use cairn_logic::judge::JudgeInput;
+use cairn_logic::message::Message;
 use cairn_wire::hello::Caller;
 use cairn_wire::peer::control::{self};
 use cairn_wire::peer::pb;
@@ -17,6 +20,10 @@ impl Role {
         match inbound {
             Inbound::Frame { from, frame, beat, back } => {
                 if frame.group == GroupId::global() {
+                    if let Message::Heartbeat(beat) = &frame.message {
+                        let own = self.host.replica().last().offset;
+                        self.lag.beat(clock::now(), beat.last.offset, own);
+                    }
                     self.host.world.links.came(&from.id, beat, back);
                     let (body, bodies) = (frame.message, frame.bodies);
                     self.host.handle(Event::Message { from, body, bodies });
@@ -35,12 +42,30 @@ impl Role {
                 }
             },
             Inbound::Status(reply) => drop(reply.send(Ok(self.status()))),
+            Inbound::Facts(reply) => drop(reply.send(Ok(self.facts()))),
             Inbound::Wish(request, reply) => {
                 let answer = self.wish(request);
                 reply.send(answer).ok();
             }
         }
         self.settle();
+    }
+
+    /// What the metrics port shows.
+    fn facts(&mut self) -> Facts {
+        let status = self.status();
+        let settings = &self.boot.settings;
+        let bounds = (settings.timing.stuck_max, settings.lag.age_max);
+        let replica = self.host.replica();
+        let lag = self.lag.now(clock::now(), replica.last().offset);
+        let loading = !self.serving && !self.loaded;
+        let log = status.logs.first();
+        let unready = log.and_then(|log| unready(log, replica.record(), loading, lag, bounds));
+        let world = &self.host.world;
+        let revision = world.desk.core.directory().revision().0;
+        let directory = Some((world.desk.core.status(), revision));
+        let room = Some(world.storage.room());
+        Facts { status, unready, room, lag: Some(lag), data: None, directory }
     }
 
     pub(super) fn line(&mut self, caller: Caller, down: mpsc::Sender<pb::Down>) {

@@ -9,6 +9,7 @@ use crate::acceptor::AcceptorHandle;
 use crate::boot::Boot;
 use crate::clock;
 use crate::etcd;
+use crate::metrics::lag::Lag;
 use crate::status;
 use crate::view::{Changed, View};
 use bytes::Bytes;
@@ -92,6 +93,10 @@ pub struct Role {
     pub(super) record: Option<Record>,
     pub(super) serving: bool,
     pub(super) loaded: bool,
+    /// Whether the directory was told to refuse writes for want of room.
+    pub(super) disk_low: bool,
+    /// How far this node is behind the global master.
+    pub(super) lag: Lag,
     pub(super) planner_busy: bool,
     pub(super) watches: i64,
     pub(super) wishes: BTreeMap<Token, ArbiterWish>,
@@ -136,6 +141,8 @@ impl Role {
             record: None,
             serving: false,
             loaded: false,
+            disk_low: false,
+            lag: Lag::default(),
             planner_busy: false,
             watches: 0,
             wishes: BTreeMap::new(),
@@ -409,6 +416,7 @@ impl Role {
             self.read_record();
         }
         self.end_loading();
+        self.watch_disk();
         if self.serving {
             let effects = self.courts.tell_all(&JudgeInput::Tick);
             self.perform(effects);
@@ -421,6 +429,21 @@ impl Role {
             self.reserve();
         }
         self.settle();
+    }
+
+    /// Lets the directory refuse clients' writes before the disk is full, and admit them again.
+    fn watch_disk(&mut self) {
+        let world = &mut self.host.world;
+        let room = world.storage.room();
+        if room.low != self.disk_low {
+            let (free_bytes, reserve_bytes) = (room.free_bytes, room.reserve_bytes);
+            match room.low {
+                true => tracing::error!(free_bytes, reserve_bytes, "disk is low, no writes"),
+                false => tracing::info!(free_bytes, reserve_bytes, "disk has room, writes go on"),
+            }
+            self.disk_low = room.low;
+            world.desk.core.set_disk_low(room.low);
+        }
     }
 
     /// Requests are answered once everything that is known to be committed is in the directory.

@@ -9,9 +9,10 @@ use crate::acceptor::AcceptorHandle;
 use crate::boot::{self, Boot};
 use crate::clock;
 use crate::etcd;
+use crate::metrics;
 use crate::peer::links::{AddressBook, Links, PeerAddress};
 use crate::peer::{self, Inbound};
-use crate::storage::{Notify, Storage, StorageOptions};
+use crate::storage::{Notify, Storage};
 use anyhow::{Context, Result};
 use cairn_directory::core::Limits;
 use cairn_directory::watch::Notice;
@@ -77,6 +78,7 @@ pub async fn run(boot: Boot) -> Result<()> {
     let mut routes = peer::peer_routes(&identity, inbox.clone());
     etcd::add_routes(&mut routes, &handle.for_system());
     peer::spawn(&identity, listener, routes);
+    metrics::spawn(boot::listen("metrics", settings.listen.metrics).await?, inbox.clone());
     let listener = boot::listen("heartbeats", settings.listen.heartbeat).await?;
     peer::spawn(&identity, listener, peer::peer_routes(&identity, inbox));
     let listener = boot::listen("etcd clients", settings.listen.etcd).await?;
@@ -131,12 +133,8 @@ fn open(
     inbox: mpsc::Sender<Inbound>,
 ) -> Result<Host<GlobalWorld>> {
     let (settings, group) = (&boot.settings, GroupId::global());
-    let options = StorageOptions {
-        segment_bytes: settings.log.segment_bytes,
-        flush_interval: settings.log.flush_interval,
-    };
     let notify: Notify = Arc::new(move |event| drop(events.send(event)));
-    let (storage, recovered) = Storage::open(&boot.folder, boot.uid, &group, options, notify)
+    let (storage, recovered) = Storage::open(&boot.folder, boot.uid, &group, settings.log, notify)
         .context("cannot open the files of the global plane")?;
     let book = AddressBook::default();
     for (id, seed) in global_nodes(settings) {

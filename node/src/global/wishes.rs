@@ -114,7 +114,7 @@ impl Role {
         let mut waiting = self.host.world.alarms.clone();
         waiting.extend(self.court.conditions.iter().cloned());
         let log = status::log_status(&GroupId::global(), &self.host, clock::now(), waiting);
-        let space = self.host.world.storage.space();
+        let room = self.host.world.storage.room();
         pb::StatusReply {
             node: me.id.as_str().to_owned(),
             incarnation: me.incarnation.0,
@@ -124,7 +124,8 @@ impl Role {
             logs: vec![log],
             load: None,
             rss_bytes: status::rss_bytes(),
-            disk_free_bytes: space.map_or(0, |space| space.disk_free_bytes),
+            disk_free_bytes: room.free_bytes,
+            conditions: room.conditions(GroupId::global().as_str()),
         }
     }
 }

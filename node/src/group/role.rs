@@ -8,10 +8,11 @@ use crate::clock;
 use crate::data::link::{Config, DataLink, FromData, Query, Reads, ToData};
 use crate::data::routes::Routes;
 use crate::follow::{Ask, Heard};
+use crate::metrics::lag::Lag;
 use crate::peer::Inbound;
 use crate::peer::links::{AddressBook, Links, PeerAddress};
 use crate::status;
-use crate::storage::{Notify, Storage, StorageOptions};
+use crate::storage::{Notify, Storage};
 use crate::view::{Changed, View};
 use anyhow::{Context, Result};
 use cairn_host::{Event, Host};
@@ -52,6 +53,10 @@ pub struct Role {
     pub(super) reported: Instant,
     pub(super) counted: (Instant, u64),
     pub(super) stopped: bool,
+    /// Whether the data thread was told to refuse writes for want of room.
+    pub(super) disk_low: bool,
+    /// How far this node is behind its master.
+    pub(super) lag: Lag,
     /// Whether the line to the global master is up; without it nobody relieves anybody.
     pub(super) online: bool,
 }
@@ -73,14 +78,10 @@ impl Role {
     /// Opens the files of `group` and starts its replica.
     fn join(&mut self, group: GroupId) -> Result<()> {
         let settings = &self.boot.settings;
-        let options = StorageOptions {
-            segment_bytes: settings.log.segment_bytes,
-            flush_interval: settings.log.flush_interval,
-        };
         let events = self.events.clone();
         let notify: Notify = std::sync::Arc::new(move |event| drop(events.send(event)));
         let (storage, recovered) =
-            Storage::open(&self.boot.folder, self.boot.uid, &group, options, notify)
+            Storage::open(&self.boot.folder, self.boot.uid, &group, settings.log, notify)
                 .with_context(|| format!("cannot open the files of group {group}"))?;
         tracing::info!(%group, last = %recovered.last, intact = recovered.vote.intact, "joined");
         let identity = self.boot.identity.clone();
@@ -154,6 +155,10 @@ impl Role {
                     return;
                 }
                 let acked = matches!(frame.message, Message::Ack(_));
+                if let Message::Heartbeat(beat) = &frame.message {
+                    let own = host.replica().last().offset;
+                    self.lag.beat(clock::now(), beat.last.offset, own);
+                }
                 host.world.links.came(&from.id, beat, back);
                 let (body, bodies) = (frame.message, frame.bodies);
                 host.handle(Event::Message { from, body, bodies });
@@ -162,6 +167,7 @@ impl Role {
                 }
             }
             Inbound::Status(reply) => self.status(reply),
+            Inbound::Facts(reply) => drop(reply.send(Ok(self.facts()))),
             Inbound::Where(reply) => drop(reply.send(Err(not_global()))),
             Inbound::Found(_, reply) => drop(reply.send(Err(not_global()))),
             Inbound::Accept(_, reply) => drop(reply.send(Err(not_global()))),
@@ -308,11 +314,27 @@ impl Role {
         let now = clock::now();
         self.cache.tick(&self.view);
         self.end_loading();
+        self.watch_disk();
         let Some(host) = &self.host else { return };
         let silence = host.replica().report(now).master_silence;
         let due = status::interval(silence, self.boot.settings.timing.silence_max);
         if now.since(self.reported) >= due {
             self.report(now);
+        }
+    }
+
+    /// Lets the data thread refuse writes before the disk is full, and admit them again.
+    fn watch_disk(&mut self) {
+        let Some(host) = &self.host else { return };
+        let room = host.world.storage.room();
+        if room.low != self.disk_low {
+            let (free_bytes, reserve_bytes) = (room.free_bytes, room.reserve_bytes);
+            match room.low {
+                true => tracing::error!(free_bytes, reserve_bytes, "disk is low, no writes"),
+                false => tracing::info!(free_bytes, reserve_bytes, "disk has room, writes go on"),
+            }
+            self.disk_low = room.low;
+            self.data.borrow_mut().send(ToData::DiskLow(room.low));
         }
     }
 
@@ -346,7 +368,8 @@ impl Role {
         }
     }
 
-    fn status(&self, reply: crate::peer::Reply<pb::StatusReply>) {
+    /// What this node says of itself, without what only the data thread can tell.
+    pub(super) fn plain_status(&self) -> pb::StatusReply {
         let now = clock::now();
         let me = &self.boot.identity.me;
         let mut answer = pb::StatusReply {
@@ -359,14 +382,22 @@ impl Role {
             load: Some(self.load(now)),
             rss_bytes: status::rss_bytes(),
             disk_free_bytes: 0,
+            conditions: Vec::new(),
         };
-        let (Some(host), Some(group)) = (&self.host, &self.group) else {
+        let (Some(host), Some(group)) = (&self.host, &self.group) else { return answer };
+        let room = host.world.storage.room();
+        answer.disk_free_bytes = room.free_bytes;
+        answer.conditions = room.conditions(group.as_str());
+        answer.logs = vec![status::log_status(group, host, now, host.world.alarms.clone())];
+        answer
+    }
+
+    fn status(&self, reply: crate::peer::Reply<pb::StatusReply>) {
+        let mut answer = self.plain_status();
+        let Some(mut log) = answer.logs.pop() else {
             reply.send(Ok(answer)).ok();
             return;
         };
-        let space = host.world.storage.space();
-        answer.disk_free_bytes = space.map_or(0, |space| space.disk_free_bytes);
-        let mut log = status::log_status(group, host, now, host.world.alarms.clone());
         let (ask, digest) = oneshot::channel();
         self.data.borrow_mut().send(ToData::Query(Query::Digest(ask)));
         tokio::spawn(async move {

@@ -7,6 +7,7 @@ use crate::clock;
 use crate::data::link::{Clock, Config, FromData, ToData};
 use crate::data::{Options, start};
 use crate::follow::{self, Follow, Heard};
+use crate::metrics;
 use crate::peer::links::AddressBook;
 use crate::peer::{self, Inbound};
 use anyhow::{Context, Result};
@@ -36,9 +37,10 @@ fn plain_config(settings: &NodeSettings, limits: Limits) -> Config {
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Config {
         ack_timeout: settings.timing.ack_timeout,
-        clients_max: size(u64::from(limits.maxclients)),
+        clients_max: size(u64::from(boot::clients_max(limits.maxclients))),
         query_buffer_max_bytes: size(limits.query_buffer_bytes_max),
         output_buffer_max_bytes: size(limits.output_buffer_bytes_max),
+        value_max_bytes: size(limits.bulk_bytes_max),
         memory_max_bytes: limits.maxmemory_bytes,
         ..Config::default()
     }
@@ -90,6 +92,7 @@ pub async fn run(boot: Boot) -> Result<()> {
         let routes = peer::peer_routes(&boot.identity, inbox.clone());
         peer::spawn(&boot.identity, listener, routes);
     }
+    metrics::spawn(boot::listen("metrics", settings.listen.metrics).await?, inbox.clone());
     let (cache, view) = Cache::open(&boot.folder)?;
     let mut role = Role {
         data: Rc::new(RefCell::new(data.link)),
@@ -108,6 +111,8 @@ pub async fn run(boot: Boot) -> Result<()> {
         reported: Instant::ZERO,
         counted: (clock::now(), 0),
         stopped: false,
+        disk_low: false,
+        lag: metrics::lag::Lag::default(),
         online: false,
         boot,
     };

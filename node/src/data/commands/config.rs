@@ -60,7 +60,7 @@ impl Server {
             ("maxclients", config.clients_max.to_string()),
             ("requirepass", pass.to_owned()),
             ("timeout", config.idle_max.as_secs().to_string()),
-            ("proto-max-bulk-len", self.core.request_max_bytes.to_string()),
+            ("proto-max-bulk-len", config.value_max_bytes.to_string()),
             ("client-query-buffer-limit", config.query_buffer_max_bytes.to_string()),
             (
                 "client-output-buffer-limit",

@@ -1,6 +1,7 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH: a transaction is one unit of the log.
 
 use crate::data::conn::Pause;
+use crate::data::core::REQUEST_BYTES_MAX;
 use crate::data::dispatch::{Flow, NO_SLOT, Refused};
 use crate::data::server::Server;
 use crate::data::session::{Multi, Watched, WatchedKey};
@@ -130,14 +131,13 @@ impl Server {
             self.refuse_transaction(index);
             return Flow::Next;
         }
-        let bytes_max = self.core.request_max_bytes as usize;
         let Some(multi) = &mut self.session(index).multi else { return Flow::Next };
         let owned = ArgsBuf::from(args);
         multi.bytes += owned.memory_bytes();
-        if multi.bytes > bytes_max {
+        if multi.bytes > REQUEST_BYTES_MAX {
             multi.refused = true;
             multi.queue.clear();
-            self.out(index).error("ERR the transaction is larger than proto-max-bulk-len");
+            self.out(index).error("ERR the transaction is larger than 32 MiB, the log's limit");
             return Flow::Next;
         }
         multi.queue.push(owned);

@@ -1,7 +1,7 @@
 //! Hostile and broken clients: each gets a clear error or is closed, and nobody else notices.
 
-use super::{Committing, show};
-use crate::data::link::Config;
+use super::{Committing, Rig, show};
+use crate::data::link::{Config, ToData};
 use std::time::Duration;
 
 /// Sends bytes and returns the error and whether the connection was closed after it.
@@ -23,6 +23,7 @@ fn broken_frames_are_told_and_closed() {
         (b"*1\r\n$-5\r\n", "-ERR Protocol error: invalid bulk length"),
         (b"*1\r\n$999999999999\r\n", "-ERR Protocol error: invalid bulk length"),
         (b"*1\r\n$600000000\r\n", "-ERR Protocol error: invalid bulk length"),
+        (b"*1\r\n$33554433\r\n", "-ERR Protocol error: invalid bulk length"),
         (b"*1\r\n*1\r\n*1\r\n", "-ERR Protocol error: expected '$', got '*'"),
         (b"GET \"unbalanced\r\n", "-ERR Protocol error: unbalanced quotes in request"),
     ] {
@@ -154,4 +155,58 @@ fn a_client_that_closes_at_once_still_has_its_writes_done() {
         super::pause(5);
     }
     panic!("the writes were dropped");
+}
+
+#[test]
+fn texts_grow_up_to_the_longest_argument_and_no_further() {
+    let rig = Committing::with(Config { value_max_bytes: 1000, ..Config::default() });
+    let mut client = rig.client();
+    assert_eq!(client.say("CONFIG GET proto-max-bulk-len"), "[proto-max-bulk-len 1000]");
+    assert_eq!(client.say(&format!("SET b {}", "x".repeat(1000))), "OK");
+    let text = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+    assert_eq!(client.say("APPEND b x"), text);
+    assert_eq!(client.say("SETRANGE b 1000 x"), text);
+    assert_eq!(client.say("SETRANGE b 999 y"), "1000");
+    let mut other = rig.client();
+    other.raw(b"*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1001\r\n");
+    assert_eq!(show(&other.reply()), "-ERR Protocol error: invalid bulk length");
+    assert!(other.is_closed());
+}
+
+/// The largest transaction and the largest command each fit into a batch of the log.
+#[test]
+fn what_one_transaction_changes_fits_into_a_batch() {
+    let rig = Committing::new();
+    let mut client = rig.client();
+    let value = "x".repeat(15 << 20);
+    assert_eq!(client.say("MULTI"), "OK");
+    assert_eq!(client.say(&format!("SET b {value}")), "QUEUED");
+    assert_eq!(client.say(&format!("SET b {value}")), "QUEUED");
+    let text = "-ERR the transaction is larger than 32 MiB, the log's limit";
+    assert_eq!(client.say(&format!("SET b {value}")), text);
+    assert!(client.say("EXEC").starts_with("-EXECABORT"));
+    assert_eq!(client.say("GET b"), "(nil)");
+    assert_eq!(client.say(&format!("MSET b {value} b {value}")), "OK");
+    assert_eq!(client.say("STRLEN b"), value.len().to_string());
+}
+
+#[test]
+fn with_a_low_disk_writes_are_refused_and_reads_go_on() {
+    let mut rig = Rig::master();
+    let mut client = rig.client();
+    client.send("SET b 1");
+    rig.commit_next();
+    assert_eq!(show(&client.reply()), "OK");
+    rig.link.send(ToData::DiskLow(true));
+    for write in ["SET b 2", "DEL b", "EXPIRE b 10", "FLUSHALL"] {
+        assert!(client.say(write).starts_with("-MISCONF "), "{write}");
+    }
+    assert_eq!(client.say("GET b"), "1");
+    assert_eq!(client.say("MULTI"), "OK");
+    assert!(client.say("SET b 3").starts_with("-MISCONF "));
+    assert!(client.say("EXEC").starts_with("-EXECABORT"));
+    rig.link.send(ToData::DiskLow(false));
+    client.send("INCR b");
+    rig.commit_next();
+    assert_eq!(show(&client.reply()), "2");
 }
