@@ -1,5 +1,7 @@
 //! `cairn status`: nodes, roles, epochs, lag, slots; for people or for programs.
 
+mod conditions;
+
 use crate::args::Output;
 use crate::folder::{ClusterState, Folder, LocalNode};
 use crate::plane::Plane;
@@ -7,9 +9,12 @@ use crate::print;
 use crate::supervise::Run;
 use crate::view::View;
 use anyhow::{Context, Result};
-use cairn_logic::ids::GroupId;
+use cairn_logic::ids::{GroupId, NodeId};
+use cairn_logic::record::Record;
 use cairn_settings::Port;
+use cairn_settings::directory_keys as keys;
 use cairn_wire::peer::pb;
+use conditions::{ConditionReport, conditions, global_record};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -39,9 +44,22 @@ struct Report {
     ready: bool,
     missing: Vec<String>,
     global_master: Option<String>,
+    global: Option<GlobalReport>,
+    conditions: Vec<ConditionReport>,
     nodes: Vec<NodeReport>,
     groups: Vec<GroupReport>,
     keyspaces: Vec<KeyspaceReport>,
+}
+
+/// The global plane's record, as its master last read it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GlobalReport {
+    epoch: u64,
+    attempt: u64,
+    open: bool,
+    members: Vec<MemberReport>,
+    wanted: u8,
 }
 
 #[derive(Debug, Serialize)]
@@ -123,6 +141,8 @@ impl Report {
             ready: missing.is_empty(),
             missing,
             global_master: view.master_of(GroupId::global().as_str()).map(|(_, id)| id),
+            global: global_record(view).map(|record| GlobalReport::of(&record, view)),
+            conditions: conditions(view),
             nodes,
             groups: group_reports(view),
             keyspaces: keyspace_reports(state, view),
@@ -136,9 +156,17 @@ impl Report {
             (true, false) => "not ready",
         };
         let master = self.global_master.as_deref().unwrap_or("none");
-        let mut text = format!("cluster {}: {ready}, global master {master}\n", self.cluster);
+        let mut text = format!("cluster {}: {ready}, global master {master}", self.cluster);
+        if let Some(global) = &self.global {
+            let (epoch, count) = (global.epoch, global.members.len());
+            text += &format!(" (epoch {epoch}, {count} of {} members)", global.wanted);
+        }
+        text.push('\n');
         for line in self.missing.iter().filter(|_| self.up) {
             text += &format!("  {line}\n");
+        }
+        for condition in &self.conditions {
+            text += &format!("  {}\n", condition.line());
         }
         let nodes: Vec<_> = self.nodes.iter().flat_map(NodeReport::rows).collect();
         text += "\n";
@@ -157,6 +185,18 @@ impl Report {
             text += &table(&["KEYSPACE", "GROUPS", "SLOTS", "ENDPOINTS"], &rows);
         }
         text
+    }
+}
+
+impl GlobalReport {
+    fn of(record: &Record, view: &View) -> Self {
+        Self {
+            epoch: record.epoch.0,
+            attempt: record.attempt.0,
+            open: record.open,
+            members: member_reports(GroupId::global().as_str(), record, view),
+            wanted: record.wanted,
+        }
     }
 }
 
@@ -214,11 +254,11 @@ impl NodeReport {
 }
 
 impl LogReport {
-    fn of(log: &pb::LogStatus, node: &cairn_logic::ids::NodeId, view: &View) -> Self {
+    fn of(log: &pb::LogStatus, node: &NodeId, view: &View) -> Self {
         let last = log.last.unwrap_or_default();
         Self {
             group: log.group.clone(),
-            position: position(log),
+            position: position_of(log, node),
             epoch: epoch(log),
             last_epoch: last.epoch,
             last_offset: last.offset,
@@ -236,28 +276,29 @@ impl LogReport {
 /// How far the master of `group` says that `node` is behind.
 fn lag(view: &View, group: &str, node: &str) -> Option<u64> {
     let (_, master) = view.master_of(group)?;
-    let log = view.log(&cairn_logic::ids::NodeId::new(&master), group)?;
+    let log = view.log(&NodeId::new(&master), group)?;
     log.members.iter().find(|m| m.node == node).map(|m| m.lag_entries)
+}
+
+fn member_reports(group: &str, record: &Record, view: &View) -> Vec<MemberReport> {
+    let member = |m: &cairn_logic::record::Member| MemberReport {
+        id: m.id.to_string(),
+        role: format!("{:?}", m.role).to_lowercase(),
+        lag_entries: lag(view, group, m.id.as_str()),
+    };
+    record.members.iter().map(member).collect()
 }
 
 fn group_reports(view: &View) -> Vec<GroupReport> {
     let Ok(topology) = &view.topology else { return Vec::new() };
-    let report = |(id, record): (&GroupId, &cairn_logic::record::Record)| GroupReport {
+    let report = |(id, record): (&GroupId, &Record)| GroupReport {
         id: id.to_string(),
         epoch: record.epoch.0,
         attempt: record.attempt.0,
         open: record.open,
         master: record.master.as_ref().map(ToString::to_string),
         serving: view.serves(id, record),
-        members: record
-            .members
-            .iter()
-            .map(|m| MemberReport {
-                id: m.id.to_string(),
-                role: format!("{:?}", m.role).to_lowercase(),
-                lag_entries: lag(view, id.as_str(), m.id.as_str()),
-            })
-            .collect(),
+        members: member_reports(id.as_str(), record, view),
         wanted: record.wanted,
         slots: topology.slots_of(id),
     };
@@ -315,6 +356,18 @@ impl KeyspaceReport {
             self.slots_served.to_string(),
             self.endpoints.join(","),
         ]
+    }
+}
+
+/// A node's position in a log, in a word; a node that has not read the record yet since it started
+/// does not know whether it counts, and one that the record does not name only learns.
+fn position_of(log: &pb::LogStatus, node: &NodeId) -> &'static str {
+    let said = position(log);
+    match keys::decode_group(&log.record) {
+        _ if said != "follower" => said,
+        Err(_) => "starting",
+        Ok(record) if record.member(node).is_none() => "learner",
+        Ok(_) => said,
     }
 }
 

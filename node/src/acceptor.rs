@@ -2,6 +2,7 @@
 //! for its flush; and the role `acceptor`, which does nothing else.
 
 use crate::boot::{self, Boot};
+use crate::metrics::{self, Facts};
 use crate::peer::{self, Inbound, Reply};
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -107,7 +108,8 @@ pub async fn run(boot: Boot) -> Result<()> {
     let acceptor = AcceptorHandle::start(&boot.folder, &boot.identity.me)?;
     let listener = boot::listen("peers", boot.settings.listen.peer).await?;
     let (inbox, mut queue) = tokio::sync::mpsc::channel(64);
-    peer::spawn(&boot.identity, listener, peer::peer_routes(&boot.identity, inbox));
+    peer::spawn(&boot.identity, listener, peer::peer_routes(&boot.identity, inbox.clone()));
+    metrics::spawn(boot::listen("metrics", boot.settings.listen.metrics).await?, inbox);
     let mut asked_to_stop = boot::stop_signals()?;
     loop {
         tokio::select! {
@@ -115,6 +117,10 @@ pub async fn run(boot: Boot) -> Result<()> {
             inbound = queue.recv() => match inbound.context("the port ended")? {
                 Inbound::Accept(request, reply) => acceptor.call(request, reply),
                 Inbound::Status(reply) => drop(reply.send(Ok(status(&boot)))),
+                Inbound::Facts(reply) => {
+                    let facts = Facts { status: status(&boot), ..Facts::default() };
+                    reply.send(Ok(facts)).ok();
+                }
                 Inbound::Where(reply) => refuse(reply),
                 Inbound::Found(_, reply) => refuse(reply),
                 Inbound::Wish(_, reply) => refuse(reply),

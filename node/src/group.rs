@@ -5,6 +5,7 @@
 
 mod cache;
 mod claim;
+mod facts;
 mod role;
 mod routes;
 mod run;

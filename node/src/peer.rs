@@ -7,6 +7,7 @@ pub mod client;
 pub mod links;
 pub mod service;
 
+use crate::metrics::Facts;
 use bytes::Bytes;
 use cairn_logic::ids::Life;
 use cairn_logic::message::Sender;
@@ -101,6 +102,8 @@ pub enum Inbound {
     Accept(Bytes, Reply<Bytes>),
     /// What do you know of yourself?
     Status(Reply<pb::StatusReply>),
+    /// What the metrics port shows.
+    Facts(Reply<Facts>),
     /// A wish or a hint.
     Wish(pb::WishRequest, Reply<pb::WishReply>),
 }

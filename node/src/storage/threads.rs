@@ -133,7 +133,10 @@ impl WriterThread {
         while let Some(task) = self.later.pop_front().or_else(|| tasks.recv().ok()) {
             let done = match task {
                 Task::Write(batches) => self.write_all(batches, tasks),
-                Task::Vote(vote) => Done::Yes(self.persist(&vote)),
+                Task::Vote(vote) => {
+                    self.persist(&vote);
+                    Done::Yes(())
+                }
                 Task::Cut(after) => self.cut(after, tasks),
                 Task::Close(done) => Done::Closing(done),
             };

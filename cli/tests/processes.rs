@@ -1,0 +1,19 @@
+//! Whole clusters of real processes that meet full disks, many clients, wrong clocks and signals.
+//!
+//! Every test starts a cluster with `cairn up` and takes it down; one at a time, because they share
+//! the machine and look at spans of time.
+
+#[path = "processes/clients.rs"]
+mod clients;
+#[path = "processes/clock.rs"]
+mod clock;
+#[path = "processes/disk.rs"]
+mod disk;
+#[path = "processes/shrunk.rs"]
+mod shrunk;
+#[path = "processes/signals.rs"]
+mod signals;
+#[path = "processes/support.rs"]
+mod support;
+#[path = "processes/wait.rs"]
+mod wait;

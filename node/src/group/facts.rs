@@ -1,0 +1,23 @@
+//! What the metrics port shows of a data node.
+
+use super::role::Role;
+use crate::clock;
+use crate::metrics::{Facts, unready};
+
+impl Role {
+    /// What is so at this moment.
+    pub(super) fn facts(&mut self) -> Facts {
+        let status = self.plain_status();
+        let data = Some(self.data.borrow().shared());
+        let (Some(host), Some(log)) = (&self.host, status.logs.first()) else {
+            // Idle: it waits to be claimed, and that is all it is for.
+            return Facts { status, data, ..Facts::default() };
+        };
+        let settings = &self.boot.settings;
+        let bounds = (settings.timing.stuck_max, settings.lag.age_max);
+        let lag = self.lag.now(clock::now(), host.replica().last().offset);
+        let unready = unready(log, host.replica().record(), self.loading, lag, bounds);
+        let room = Some(host.world.storage.room());
+        Facts { status, unready, room, lag: Some(lag), data, directory: None }
+    }
+}

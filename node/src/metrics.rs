@@ -1,0 +1,364 @@
+//! The metrics port: probes and figures, from what the control loop knows of itself.
+//!
+//! Nothing is counted for it while nobody asks: a request makes control answer with [`Facts`],
+//! which are turned into text here. A control loop that does not answer is not alive.
+
+pub mod lag;
+pub mod names;
+
+use crate::clock;
+use crate::data::link::Shared;
+use crate::peer::Inbound;
+use crate::storage::Room;
+use cairn_directory::core::Status as DirectoryStatus;
+use cairn_logic::ids::GroupId;
+use cairn_logic::record::Record;
+use cairn_logic::time::{Duration, Instant};
+use cairn_settings::NodeCondition;
+use cairn_settings::directory_keys as keys;
+use cairn_wire::peer::pb;
+use names::{Kind, Metric};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+/// How long the control loop may take to answer.
+const CONTROL_MAX: Duration = Duration::from_secs(3);
+/// How long the data thread may take for a turn; it looks around each second when idle.
+const TURN_MAX: Duration = Duration::from_secs(10);
+/// How long one request may take in all.
+const REQUEST_MAX: Duration = Duration::from_secs(5);
+/// The longest head of a request, in bytes.
+const HEAD_BYTES_MAX: usize = 8 << 10;
+/// Requests served at once; more wait.
+const REQUESTS_MAX: usize = 16;
+
+/// What a control loop says of its node at a moment.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// As `cairn status` shows it, without digests.
+    pub status: pb::StatusReply,
+    /// Why the node is not ready; nothing if it is.
+    pub unready: Option<String>,
+    /// The disk of its log.
+    pub room: Option<Room>,
+    /// Entries behind the master, and for how long.
+    pub lag: Option<(u64, Duration)>,
+    /// The data thread's figures.
+    pub data: Option<Arc<Shared>>,
+    /// The directory, and its revision.
+    pub directory: Option<(DirectoryStatus, u64)>,
+}
+
+/// Answers on `listener` for as long as the process runs.
+pub fn spawn(listener: TcpListener, inbox: mpsc::Sender<Inbound>) {
+    tokio::spawn(async move {
+        let free = Arc::new(Semaphore::new(REQUESTS_MAX));
+        loop {
+            let Ok(permit) = free.clone().acquire_owned().await else { return };
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept on the metrics port");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let inbox = inbox.clone();
+            tokio::spawn(async move {
+                // A client that is slow or gone is no matter.
+                timeout(REQUEST_MAX, serve(stream, &inbox)).await.ok();
+                drop(permit);
+            });
+        }
+    });
+}
+
+async fn serve(mut stream: TcpStream, inbox: &mpsc::Sender<Inbound>) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+        if head.len() > HEAD_BYTES_MAX {
+            return stream.write_all(&plain(431, "the request is too long\n")).await;
+        }
+        if stream.read_buf(&mut head).await? == 0 {
+            return Ok(());
+        }
+    }
+    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line).into_owned();
+    let mut words = line.split(' ');
+    let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+    let path = target.split('?').next().unwrap_or("");
+    let answer = match method {
+        "GET" | "HEAD" => answer(path, inbox).await,
+        _ => plain(405, "only GET\n"),
+    };
+    let end = match method {
+        "HEAD" => answer.windows(4).position(|b| b == b"\r\n\r\n").map_or(0, |at| at + 4),
+        _ => answer.len(),
+    };
+    stream.write_all(&answer[..end]).await?;
+    stream.shutdown().await
+}
+
+async fn answer(path: &str, inbox: &mpsc::Sender<Inbound>) -> Vec<u8> {
+    if !["/livez", "/readyz", "/startupz", "/metrics"].contains(&path) {
+        return plain(404, "there are /livez, /readyz, /startupz and /metrics\n");
+    }
+    let Some(facts) = ask(inbox).await else {
+        return plain(503, "the control loop does not turn\n");
+    };
+    let stuck = stuck(&facts, clock::now());
+    let why = match path {
+        "/metrics" => return figures(facts),
+        "/livez" => stuck,
+        "/readyz" => stuck.or(facts.unready),
+        _ => None,
+    };
+    match why {
+        None => plain(200, "ok\n"),
+        Some(why) => plain(503, &format!("{why}\n")),
+    }
+}
+
+async fn ask(inbox: &mpsc::Sender<Inbound>) -> Option<Facts> {
+    let (reply, facts) = oneshot::channel();
+    let exchange = async {
+        inbox.send(Inbound::Facts(reply)).await.ok()?;
+        facts.await.ok()?.ok()
+    };
+    timeout(CONTROL_MAX, exchange).await.ok().flatten()
+}
+
+/// Why the data thread is not alive, if there is one and it is not.
+fn stuck(facts: &Facts, now: Instant) -> Option<String> {
+    let turned_at = facts.data.as_ref()?.gauges.turned_at.load(Ordering::Relaxed);
+    let since = now.since(Instant::from_nanos(turned_at));
+    (since > TURN_MAX).then(|| format!("the data thread has not turned for {since:?}"))
+}
+
+fn plain(code: u16, text: &str) -> Vec<u8> {
+    response(code, "text/plain; charset=utf-8", text)
+}
+
+fn response(code: u16, kind: &str, text: &str) -> Vec<u8> {
+    let reason = match code {
+        200 => "OK",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        431 => "Request Header Fields Too Large",
+        _ => "Service Unavailable",
+    };
+    let bytes = text.len();
+    format!(
+        "HTTP/1.1 {code} {reason}\r\ncontent-type: {kind}\r\ncontent-length: {bytes}\r\n\
+         connection: close\r\n\r\n{text}"
+    )
+    .into_bytes()
+}
+
+fn figures(facts: Facts) -> Vec<u8> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Figures(samples(&facts))));
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            response(200, kind, &text)
+        }
+        Err(error) => plain(503, &format!("cannot write the figures: {error}\n")),
+    }
+}
+
+/// One value of one metric.
+#[derive(Debug)]
+struct Sample {
+    metric: Metric,
+    labels: Vec<String>,
+    value: f64,
+}
+
+fn sample(metric: Metric, value: f64) -> Sample {
+    Sample { metric, labels: Vec::new(), value }
+}
+
+fn samples(facts: &Facts) -> Vec<Sample> {
+    let status = &facts.status;
+    let labels = vec![status.role.clone(), status.version.clone()];
+    let ready = facts.unready.is_none() && stuck(facts, clock::now()).is_none();
+    let mut all = vec![
+        Sample { metric: names::INFO, labels, value: 1.0 },
+        sample(names::READY, f64::from(u8::from(ready))),
+        sample(names::RESIDENT, status.rss_bytes as f64),
+    ];
+    if let Some(room) = &facts.room {
+        of_room(room, status, &mut all);
+    }
+    if let Some(log) = status.logs.first() {
+        of_log(log, facts, &mut all);
+    }
+    if let Some(data) = &facts.data {
+        of_data(data, &mut all);
+    }
+    if let Some((directory, revision)) = &facts.directory {
+        all.extend([
+            sample(names::REVISION, *revision as f64),
+            sample(names::DIRECTORY_KEYS, directory.keys as f64),
+            sample(names::DIRECTORY_BYTES, directory.bytes as f64),
+            sample(names::LEASES, directory.leases as f64),
+            sample(names::WATCHES, directory.watches as f64),
+            sample(names::WAITING, directory.waiting as f64),
+        ]);
+    }
+    all
+}
+
+fn of_room(room: &Room, status: &pb::StatusReply, all: &mut Vec<Sample>) {
+    all.push(sample(names::LIFE, status.life as f64));
+    all.extend([NodeCondition::DiskLow, NodeCondition::DiskFull, NodeCondition::CutTailsFull].map(
+        |reason| {
+            let holds = status.conditions.iter().any(|c| c.reason == reason.as_str());
+            let labels = vec![reason.as_str().to_owned()];
+            Sample { metric: names::CONDITION, labels, value: f64::from(u8::from(holds)) }
+        },
+    ));
+    all.extend([
+        sample(names::DISK_FREE, room.free_bytes as f64),
+        sample(names::DISK_RESERVE, room.reserve_bytes as f64),
+        sample(names::LOG_BYTES, room.log_bytes as f64),
+    ]);
+}
+
+fn of_log(log: &pb::LogStatus, facts: &Facts, all: &mut Vec<Sample>) {
+    let position = log.position.unwrap_or_default();
+    for (kind, name) in [
+        (pb::PositionKind::Follower, "follower"),
+        (pb::PositionKind::Learner, "learner"),
+        (pb::PositionKind::Elect, "elect"),
+        (pb::PositionKind::Master, "master"),
+    ] {
+        let value = f64::from(u8::from(position.kind() == kind));
+        all.push(Sample { metric: names::POSITION, labels: vec![name.to_owned()], value });
+    }
+    let last = log.last.unwrap_or_default();
+    all.extend([
+        sample(names::EPOCH, position.epoch.max(last.epoch) as f64),
+        sample(names::LAST, last.offset as f64),
+        sample(names::COMMITTED, log.committed as f64),
+        sample(names::APPLIED, log.applied as f64),
+    ]);
+    let master = position.kind() == pb::PositionKind::Master;
+    let silence = if master { 0.0 } else { log.master_silence_ms as f64 / 1000.0 };
+    all.push(sample(names::SILENCE, silence));
+    if let Some((entries, age)) = facts.lag.filter(|_| !master) {
+        all.push(sample(names::LAG, entries as f64));
+        all.push(sample(names::LAG_SECONDS, age.as_secs_f64()));
+    }
+    if let Some(record) = keys::decode_group(&log.record).ok().filter(|_| master) {
+        let worst = |log: &pb::LogStatus| log.members.iter().map(|m| m.lag_entries).max();
+        all.extend([
+            sample(names::MEMBERS, record.members.len() as f64),
+            sample(names::WANTED, f64::from(record.wanted)),
+            sample(names::MEMBERS_LAG, worst(log).unwrap_or(0) as f64),
+        ]);
+    }
+}
+
+fn of_data(data: &Shared, all: &mut Vec<Sample>) {
+    let gauges = &data.gauges;
+    let figures = [
+        (names::COMMANDS, &gauges.commands),
+        (names::KEYS, &gauges.keys),
+        (names::KEYSPACE, &gauges.memory_bytes),
+        (names::CLIENTS, &gauges.clients),
+        (names::CONNECTIONS, &gauges.connections),
+        (names::REFUSED, &gauges.refused),
+        (names::UNCOMMITTED, &gauges.uncommitted_bytes),
+        (names::NOACKS, &gauges.noacks),
+    ];
+    all.extend(figures.map(|(metric, value)| sample(metric, value.load(Ordering::Relaxed) as f64)));
+}
+
+/// Samples as Prometheus reads them; those of one metric stand together.
+#[derive(Debug)]
+struct Figures(Vec<Sample>);
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for samples in self.0.chunk_by(|one, next| one.metric == next.metric) {
+            let metric = samples[0].metric;
+            // The encoder adds what ends the name of a counter.
+            let (name, kind) = match metric.kind {
+                Kind::Counter => (metric.name.trim_end_matches("_total"), MetricType::Counter),
+                Kind::Gauge => (metric.name, MetricType::Gauge),
+            };
+            let help = metric.help.trim_end_matches('.');
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            if metric.labels.is_empty() {
+                write(metric.kind, samples[0].value, family)?;
+                continue;
+            }
+            for sample in samples {
+                let labels: Vec<(&str, &str)> = metric
+                    .labels
+                    .iter()
+                    .zip(&sample.labels)
+                    .map(|(label, value)| (*label, value.as_str()))
+                    .collect();
+                write(metric.kind, sample.value, family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write(kind: Kind, value: f64, encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+    match kind {
+        Kind::Counter => ConstCounter::new(value).encode(encoder),
+        Kind::Gauge => ConstGauge::new(value).encode(encoder),
+    }
+}
+
+/// Why a replica in `log` is not ready; nothing if it is: a master, or a member that has loaded
+/// what it has, hears its master and lags less than `age_max`.
+#[must_use]
+pub fn unready(
+    log: &pb::LogStatus,
+    record: Option<&Record>,
+    loading: bool,
+    lag: (u64, Duration),
+    (silence_max, age_max): (Duration, Duration),
+) -> Option<String> {
+    let group = GroupId::new(&log.group);
+    let silence = Duration::from_millis(log.master_silence_ms);
+    match log.position.unwrap_or_default().kind() {
+        _ if loading => Some(format!("the log of {group} is being loaded")),
+        pb::PositionKind::Master => None,
+        pb::PositionKind::Elect => Some(format!("about to master {group}")),
+        pb::PositionKind::Learner => Some(format!("no member of {group} yet: it learns")),
+        pb::PositionKind::Follower if record.is_none() => {
+            Some(format!("has not read the record of {group} yet"))
+        }
+        pb::PositionKind::Follower if silence > silence_max => {
+            Some(format!("has not heard the master of {group} for {silence:?}"))
+        }
+        pb::PositionKind::Follower if lag.1 > age_max => {
+            let (entries, age) = lag;
+            Some(format!("is {entries} entries and {age:?} behind the master of {group}"))
+        }
+        pb::PositionKind::Follower => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
