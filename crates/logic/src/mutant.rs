@@ -67,6 +67,8 @@ pub enum Mutant {
     ReleasedLie,
     /// F8: a compare-and-swap does not compare (keeper).
     CasIgnoresVersion,
+    /// F22: a member does not mind that its master commits nothing.
+    StuckIsWell,
     /// F17: after a start without proof revisions go on where the log ends (shell).
     ForgetsReserved,
     /// F4: a process speaks in the name of a life that is not flushed yet (shell).
@@ -111,6 +113,7 @@ impl Mutant {
         Self::NoRebuild,
         Self::ReleasedLie,
         Self::CasIgnoresVersion,
+        Self::StuckIsWell,
         Self::ForgetsReserved,
         Self::SpeaksUnflushed,
         Self::AnswerAtAppend,

@@ -292,6 +292,8 @@ struct Following {
     told: Offset,
     /// When the sender was last heard.
     heard: Instant,
+    /// Since when the sender has said that its commits make no progress.
+    stuck_since: Option<Instant>,
     /// It will not seal before.
     promised_until: Instant,
     /// Appends that wait to be acknowledged.

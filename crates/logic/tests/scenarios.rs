@@ -124,6 +124,10 @@ impl Play {
                 let report = self.cluster.report(node(words[1]));
                 self.cluster.trace.push(format!("asks for relief: {:?}", report.relief));
             }
+            "silence" => {
+                let silence = self.cluster.report(node(words[1])).master_silence.as_millis();
+                self.cluster.trace.push(format!("{} has not heard for {silence} ms", words[1]));
+            }
             "show" => self.show(node(words[1])),
             other => panic!("unknown command {other}"),
         }

@@ -48,6 +48,8 @@ impl Replica {
             self.following.verified = self.following.verified.max(beat.last.offset);
         }
         self.following.told = self.following.told.max(beat.committed);
+        let since = self.following.stuck_since.unwrap_or(self.now);
+        self.following.stuck_since = (!beat.progressing).then_some(since);
         self.commit_what_is_verified();
         self.acknowledge(beat.sent_at);
     }
@@ -89,6 +91,7 @@ impl Replica {
                 self.following.master = Some(from.clone());
                 self.following.verified = Offset::ZERO;
                 self.following.told = Offset::ZERO;
+                self.following.stuck_since = None;
                 self.following.pending.clear();
             }
         }

@@ -5,6 +5,7 @@ use super::lead::{Lead, Stage};
 use crate::counting::Plane;
 use crate::ids::{EntryId, Epoch, Life, NodeId, Offset, Version};
 use crate::message::{Position, Relief, Report};
+use crate::mutant::{Mutant, broken};
 use crate::time::{Duration, Instant};
 
 /// For `cairn status`: everything a person asks about one replica.
@@ -68,7 +69,7 @@ impl Replica {
         let lead = self.lead.as_ref();
         let master_silence = match self.is_master() {
             true => Duration::ZERO,
-            false => now.since(self.following.heard),
+            false => self.master_silence(now),
         };
         let stuck = || lead.is_some_and(|l| self.is_stuck(l, now)).then_some(Relief::Stuck);
         Report {
@@ -81,6 +82,18 @@ impl Replica {
             position: self.position(),
             relief: self.relief.filter(|_| self.is_master()).or_else(stuck),
             reaches: lead.map_or(0, |l| self.reaches(l, now)),
+        }
+    }
+
+    /// How long the master has not been heard. One that says for `stuck_max` that nothing commits
+    /// is as good as silent: it may be heard by its members and not by its judge.
+    fn master_silence(&self, now: Instant) -> Duration {
+        let silence = now.since(self.following.heard);
+        let stuck = self.following.stuck_since.map(|since| now.since(since));
+        let stuck = stuck.filter(|stuck| *stuck >= self.timing.stuck_max);
+        match stuck.filter(|_| !broken(Mutant::StuckIsWell)) {
+            Some(stuck) => silence.max(stuck),
+            None => silence,
         }
     }
 

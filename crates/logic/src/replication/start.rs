@@ -83,6 +83,7 @@ impl Replica {
                 verified: Offset::ZERO,
                 told: Offset::ZERO,
                 heard,
+                stuck_since: None,
                 promised_until,
                 pending: Default::default(),
             },
