@@ -14,7 +14,7 @@ use cairn_logic::record::Record;
 use cairn_settings::Port;
 use cairn_settings::directory_keys as keys;
 use cairn_wire::peer::pb;
-use conditions::{ConditionReport, conditions, global_record};
+use conditions::{ConditionReport, conditions};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -141,7 +141,7 @@ impl Report {
             ready: missing.is_empty(),
             missing,
             global_master: view.master_of(GroupId::global().as_str()).map(|(_, id)| id),
-            global: global_record(view).map(|record| GlobalReport::of(&record, view)),
+            global: view.global_record().map(|record| GlobalReport::of(&record, view)),
             conditions: conditions(view),
             nodes,
             groups: group_reports(view),

@@ -170,7 +170,7 @@ impl View {
     }
 
     /// The global plane's record, as its master last read it.
-    fn global_record(&self) -> Option<Record> {
+    pub fn global_record(&self) -> Option<Record> {
         let group = GroupId::global();
         let (_, master) = self.master_of(group.as_str())?;
         let log = self.log(&NodeId::new(master), group.as_str())?;

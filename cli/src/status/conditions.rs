@@ -1,10 +1,9 @@
 //! What a person should know while it lasts: said by nodes of themselves, or seen in the records.
 
 use crate::view::View;
-use cairn_logic::ids::{GroupId, NodeId};
+use cairn_logic::ids::GroupId;
 use cairn_logic::record::Record;
 use cairn_settings::NodeCondition;
-use cairn_settings::directory_keys as keys;
 use serde::Serialize;
 
 /// One condition; keys are only ever added.
@@ -31,18 +30,10 @@ impl ConditionReport {
     }
 }
 
-/// The global plane's record, as its master last read it.
-pub fn global_record(view: &View) -> Option<Record> {
-    let group = GroupId::global();
-    let (_, master) = view.master_of(group.as_str())?;
-    let log = view.log(&NodeId::new(master), group.as_str())?;
-    keys::decode_group(&log.record).ok()
-}
-
 /// Everything there is to say at this moment.
 pub fn conditions(view: &View) -> Vec<ConditionReport> {
     let mut all = Vec::new();
-    if let Some(record) = global_record(view) {
+    if let Some(record) = view.global_record() {
         all.extend(of_record(&GroupId::global(), &record));
     }
     let groups = view.topology.as_ref().into_iter().flat_map(|topology| &topology.groups);
@@ -84,7 +75,7 @@ fn of_record(group: &GroupId, record: &Record) -> Option<ConditionReport> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cairn_logic::ids::{Epoch, Incarnation, Version};
+    use cairn_logic::ids::{Epoch, Incarnation, NodeId, Version};
     use cairn_logic::record::{Durability, Member, Role, Rule};
 
     fn record(members: usize, wanted: u8) -> Record {
