@@ -38,6 +38,14 @@ fn server() -> Kubectl {
     ready.clone()
 }
 
+/// A namespace of a test's own.
+fn namespace(name: &str) -> Kubectl {
+    let server = server();
+    let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    server.apply(&object.to_string()).expect("a namespace is made");
+    server.within(name)
+}
+
 /// The object as a person would write it.
 fn full(kind: &str, mut object: Value) -> Value {
     let kind = match kind {
@@ -57,7 +65,9 @@ fn judge(case: &Case, answer: &Answer) -> Option<String> {
         None => Some(format!("{what} is refused: {}", answer.complaint)),
         Some(_) if answer.succeeded => Some(format!("{what} is accepted")),
         Some((path, words)) => {
-            let told = answer.complaint.contains(path) && answer.complaint.contains(words);
+            // Of a rule about the name the API server says no field: it takes `metadata` for its own.
+            let field = path == "metadata.name" || answer.complaint.contains(path);
+            let told = field && answer.complaint.contains(words);
             (!told).then(|| format!("{what}: no {path} and {words:?} in {}", answer.complaint))
         }
     }
@@ -70,7 +80,7 @@ fn refusals(faults: &[String]) {
 #[test]
 #[ignore = "needs an API server: cargo xtask test --api"]
 fn the_api_server_says_of_each_resource_what_the_table_says() {
-    let server = server();
+    let server = namespace("rows");
     let cases = cluster_cases().into_iter().chain(keyspace_cases()).chain(group_cases());
     let ask = |case: Case| {
         let object = full(case.kind, with(valid(case.kind), &case.set)).to_string();
@@ -83,7 +93,7 @@ fn the_api_server_says_of_each_resource_what_the_table_says() {
 #[test]
 #[ignore = "needs an API server: cargo xtask test --api"]
 fn the_api_server_says_of_each_change_what_the_table_says() {
-    let server = server();
+    let server = namespace("changes");
     for kind in ["clusters", "keyspaces", "groups"] {
         server.apply(&full(kind, valid(kind)).to_string()).expect("a valid object is taken");
     }
@@ -99,7 +109,7 @@ fn the_api_server_says_of_each_change_what_the_table_says() {
 #[test]
 #[ignore = "needs an API server: cargo xtask test --api"]
 fn the_api_server_takes_every_sample() {
-    let server = server();
+    let server = namespace("samples");
     let mut faults = Vec::new();
     let mut seen = 0;
     for folder in ["samples", "xtask/clusters", "manifests/samples"] {
@@ -121,9 +131,7 @@ fn the_api_server_takes_every_sample() {
 #[test]
 #[ignore = "needs an API server: cargo xtask test --api"]
 fn people_see_columns_short_names_and_a_scale() {
-    let server = server().within("people");
-    let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: people}}";
-    server.apply(namespace).expect("a namespace is made");
+    let server = namespace("people");
     for kind in ["clusters", "keyspaces", "groups"] {
         server.apply(&full(kind, valid(kind)).to_string()).expect("a valid object is taken");
     }

@@ -65,7 +65,11 @@ pub fn run(args: &Args) -> Result<bool> {
         println!("telling all stories; --story NAME tells one, --list names them");
     }
     let images = [image::make(&args.profile)?, tools(&args.profile)?];
-    let kind = cluster(args.again)?;
+    let kind = cluster(args.again).or_else(|error| {
+        // Whatever there is of it must not run on.
+        Kind::attach().and_then(Kind::delete)?;
+        Err(error)
+    })?;
     let outcome = tell(&kind, &images, args);
     if args.keep {
         kind.keep();

@@ -29,7 +29,7 @@ pub struct Args {
 enum Command {
     /// Build what an API server needs (`--api`), or everything
     Prepare {
-        /// Only kube-apiserver, kubectl and etcd
+        /// Only kube-apiserver, kubectl, helm and etcd
         #[arg(long)]
         api: bool,
     },
@@ -71,6 +71,7 @@ pub fn run(args: &Args) -> Result<bool> {
 
 fn prepare(api: bool) -> Result<()> {
     programs::need(&programs::FOR_API)?;
+    programs::need(&["helm"])?;
     setup::etcd()?;
     if !api {
         programs::need(&programs::FOR_KIND)?;
@@ -80,13 +81,14 @@ fn prepare(api: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether an API server, and whether a cluster of containers, can be had without building.
+/// Whether the tier of the API server, and whether stories, can run without building.
 ///
 /// # Errors
 /// If there is no cache.
 pub fn warm() -> Result<(bool, bool)> {
     let etcd = setup::etcd_folder()?.join("etcdctl").is_file();
-    let api = etcd && programs::missing(&programs::FOR_API)?.is_empty();
+    let helm = programs::missing(&["helm"])?.is_empty();
+    let api = etcd && helm && programs::missing(&programs::FOR_API)?.is_empty();
     let kind = programs::missing(&programs::FOR_KIND)?.is_empty();
     Ok((api, kind && node_image::path()?.is_file()))
 }

@@ -36,16 +36,25 @@ pub const FOR_NODE_IMAGE: [&str; 9] = [
     "local-path-provisioner",
 ];
 
-/// The module, its version and the package of a program that does not come with Kubernetes.
-fn module(name: &str) -> Option<(&'static str, &'static str, &'static str)> {
+/// Where a program comes from.
+enum Source {
+    /// A module's own package, by module, version and package.
+    Module(&'static str, &'static str, &'static str),
+    /// A package of Kubernetes, pinned in `e2e/kind/kubernetes`.
+    Kubernetes,
+    /// The program of `e2e/kind/coredns`, by the version of CoreDNS that it pins.
+    CoreDns(&'static str),
+}
+
+fn source(name: &str) -> Source {
     match name {
-        "kind" => Some(("sigs.k8s.io/kind", KIND, "")),
-        "helm" => Some(("helm.sh/helm/v3", HELM, "/cmd/helm")),
-        "coredns" => Some(("github.com/coredns/coredns", COREDNS, "")),
+        "kind" => Source::Module("sigs.k8s.io/kind", KIND, ""),
+        "helm" => Source::Module("helm.sh/helm/v3", HELM, "/cmd/helm"),
         "local-path-provisioner" => {
-            Some(("github.com/rancher/local-path-provisioner", LOCAL_PATH, ""))
+            Source::Module("github.com/rancher/local-path-provisioner", LOCAL_PATH, "")
         }
-        _ => None,
+        "coredns" => Source::CoreDns(COREDNS),
+        _ => Source::Kubernetes,
     }
 }
 
@@ -54,9 +63,9 @@ fn module(name: &str) -> Option<(&'static str, &'static str, &'static str)> {
 /// # Errors
 /// If there is no cache.
 pub fn path(name: &str) -> Result<PathBuf> {
-    let folder = match module(name) {
-        Some((_, version, _)) => format!("{name}-{version}"),
-        None => format!("kubernetes-{KUBERNETES}"),
+    let folder = match source(name) {
+        Source::Module(_, version, _) | Source::CoreDns(version) => format!("{name}-{version}"),
+        Source::Kubernetes => format!("kubernetes-{KUBERNETES}"),
     };
     Ok(setup::cache()?.join(folder).join(name))
 }
@@ -100,15 +109,20 @@ fn build(name: &str) -> Result<()> {
     let draft = folder.join(".draft");
     std::fs::create_dir_all(&draft).with_context(|| format!("cannot make {draft:?}"))?;
     let common = ["-trimpath", "-buildvcs=false"];
-    let mut go = match module(name) {
-        Some((module, version, package)) => {
-            let mut go = command("go", ["install"]);
+    let mut go = match source(name) {
+        Source::Module(module, version, package) => {
             let flags = if name == "helm" { helm_flags() } else { "-s -w".to_owned() };
-            go.args(common).args(["-ldflags", &flags]);
-            go.arg(format!("{module}{package}@v{version}"));
+            let mut go = command("go", ["install", "-ldflags", &flags]);
+            go.args(common).arg(format!("{module}{package}@v{version}"));
             go
         }
-        None => {
+        Source::CoreDns(_) => {
+            let mut go = command("go", ["build", "-mod=readonly", "-ldflags", "-s -w", "-o"]);
+            go.arg(draft.join(name)).args(common).arg(".");
+            go.current_dir(crate::root().join("e2e/kind/coredns"));
+            go
+        }
+        Source::Kubernetes => {
             let mut go = command("go", ["build", "-mod=readonly"]);
             go.args(common).args(["-ldflags", &kubernetes_flags()]);
             go.arg("-o").arg(draft.join(name)).arg(format!("k8s.io/kubernetes/cmd/{name}"));
@@ -167,10 +181,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_named_here_is_the_version_pinned_for_go() {
-        let pinned = std::fs::read_to_string(crate::root().join("e2e/kind/kubernetes/go.mod"));
-        let pinned = pinned.expect("the module is in the tree");
-        assert!(pinned.contains(&format!("require k8s.io/kubernetes v{KUBERNETES}\n")));
+    fn the_versions_named_here_are_the_versions_pinned_for_go() {
+        for (folder, line) in [
+            ("kubernetes", format!("require k8s.io/kubernetes v{KUBERNETES}\n")),
+            ("coredns", format!("require github.com/coredns/coredns v{COREDNS}\n")),
+        ] {
+            let file = crate::root().join("e2e/kind").join(folder).join("go.mod");
+            let pinned = std::fs::read_to_string(file).expect("the module is in the tree");
+            assert!(pinned.contains(&line), "{folder}");
+        }
     }
 
     #[test]

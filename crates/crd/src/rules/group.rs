@@ -8,7 +8,13 @@ use crate::group::Group;
 pub fn group() -> Vec<Rule<Group>> {
     vec![
         Rule::name(
-            "self.metadata.name == self.spec.keyspace + '-' + string(self.spec.index)",
+            // The plain `name == keyspace + '-' + string(index)` is refused by the API server: it
+            // takes the text of a number to be of any length, and the rule to be too dear.
+            "self.metadata.name.startsWith(self.spec.keyspace + '-') \
+             && self.metadata.name.substring(size(self.spec.keyspace) + 1)\
+             .matches('^(0|[1-9][0-9]{0,3})$') \
+             && int(self.metadata.name.substring(size(self.spec.keyspace) + 1)) \
+             == self.spec.index",
             "must be <spec.keyspace>-<spec.index>",
             |g: &Group| {
                 let name = format!("{}-{}", g.spec.keyspace, g.spec.index);
