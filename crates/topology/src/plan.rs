@@ -10,7 +10,7 @@ use cairn_logic::record::Durability;
 use cairn_settings::directory_keys::KeyspaceConfig;
 use cairn_settings::{
     Addresses, LagBounds, Limits, ListenAddresses, LogSettings, NodeRole, NodeSettings, Problems,
-    Reads, Seed, Timing,
+    Reads, Seed, Timing, TlsSettings,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -147,6 +147,7 @@ impl Common<'_> {
             secret_file: self.options.secret_file.clone(),
             listen: place.listen,
             advertise: place.advertise.clone(),
+            tls: TlsSettings::default(),
             timing: self.timing,
             lag: LagBounds::default(),
             log: LogSettings::default(),
