@@ -73,6 +73,12 @@ impl Roster {
         self.seats.iter().chain(self.former.iter().flatten()).cloned().collect()
     }
 
+    /// The folder of node `id` that has a say, if any.
+    #[must_use]
+    pub fn seat_of(&self, id: &NodeId) -> Option<&Seat> {
+        self.seats.iter().find(|seat| seat.id == *id)
+    }
+
     /// Whether `seat` joins with this roster and may still be blank.
     #[must_use]
     pub fn is_joining(&self, seat: &Seat) -> bool {

@@ -67,6 +67,8 @@ pub enum Mutant {
     ReleasedLie,
     /// F8: a compare-and-swap does not compare (keeper).
     CasIgnoresVersion,
+    /// A late request to replace an acceptor puts a folder in that may be lost since (arbiter).
+    ReplacesAnyFolder,
     /// F22: a member does not mind that its master commits nothing.
     StuckIsWell,
     /// F17: after a start without proof revisions go on where the log ends (shell).
@@ -113,6 +115,7 @@ impl Mutant {
         Self::NoRebuild,
         Self::ReleasedLie,
         Self::CasIgnoresVersion,
+        Self::ReplacesAnyFolder,
         Self::StuckIsWell,
         Self::ForgetsReserved,
         Self::SpeaksUnflushed,

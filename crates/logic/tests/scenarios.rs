@@ -391,6 +391,7 @@ const ELSEWHERE: &[cairn_logic::mutant::Mutant] = {
         Mutant::SealMinusOne,
         Mutant::ReleasedLie,
         Mutant::CasIgnoresVersion,
+        Mutant::ReplacesAnyFolder,
         Mutant::ForgetsReserved,
         Mutant::SpeaksUnflushed,
         Mutant::AnswerAtAppend,

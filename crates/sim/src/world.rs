@@ -208,6 +208,12 @@ impl World {
         self.trace.push_back(text);
     }
 
+    /// A line of a whole trace that is no part of the world's digest.
+    pub(crate) fn note_aside(&mut self, line: impl FnOnce() -> String) {
+        let at = self.now / US;
+        self.trace.push_back(format!("{:>7}.{:03} ms    {}", at / 1000, at % 1000, line()));
+    }
+
     /// Runs to the end.
     pub(crate) fn run(mut self) -> Outcome {
         let verdict = loop {

@@ -58,7 +58,9 @@ pub enum Operation {
     },
     /// Make the register; finds an existing value instead, if there is one.
     Found(Box<Founding>),
-    /// Put another acceptor in the place of `out` (the sitting master alone asks this).
+    /// Put another acceptor in the place of `out` (the sitting master alone asks this). Refused if
+    /// the folder of `out` that the proposer knew when it was asked has left already: the request
+    /// is late, and the folder it would put in may be lost since.
     Replace {
         /// Who leaves.
         out: NodeId,
@@ -109,6 +111,15 @@ pub enum ProposerEffect {
 /// Operations that may wait; more end as [`Outcome::Busy`].
 const WAITING_MAX: usize = 16;
 
+/// An operation that waits for its turn.
+#[derive(Clone, Debug)]
+struct Waiting {
+    token: Token,
+    operation: Operation,
+    /// The folder that a replacement is about.
+    leaves: Option<Seat>,
+}
+
 /// Reads and changes the register for one process.
 #[derive(Clone, Debug)]
 pub struct Proposer {
@@ -120,7 +131,7 @@ pub struct Proposer {
     seeds: Vec<NodeId>,
     roster: Option<Roster>,
     settled: Option<Value>,
-    waiting: VecDeque<(Token, Operation)>,
+    waiting: VecDeque<Waiting>,
     running: Option<Running>,
 }
 
@@ -166,7 +177,11 @@ impl Proposer {
             effects.push(ProposerEffect::Done { token, outcome: Outcome::Busy });
             return;
         }
-        self.waiting.push_back((token, operation));
+        let leaves = match (&operation, &self.roster) {
+            (Operation::Replace { out, .. }, Some(roster)) => roster.seat_of(out).cloned(),
+            _ => None,
+        };
+        self.waiting.push_back(Waiting { token, operation, leaves });
         self.start_next(now, effects);
     }
 
@@ -221,10 +236,10 @@ impl Proposer {
         if self.running.is_some() {
             return;
         }
-        let Some((token, operation)) = self.waiting.pop_front() else { return };
+        let Some(next) = self.waiting.pop_front() else { return };
         self.serial += 1;
         let author = Author { node: self.me.clone(), life: self.life, serial: self.serial };
-        self.running = Some(Running::start(self, now, token, operation, author, effects));
+        self.running = Some(Running::start(self, now, next, author, effects));
     }
 
     fn next_ballot(&mut self) -> Ballot {

@@ -196,6 +196,21 @@ fn a_lost_acceptor_is_replaced_and_its_successor_counts() {
 }
 
 #[test]
+fn a_late_replacement_does_not_bring_back_a_lost_folder() {
+    let mut plane = Plane::founded();
+    assert_eq!(version(&plane.ask("q", Operation::Read)), 1);
+    for folder in [2, 3] {
+        plane.acceptors.insert(id("a"), acceptor("a", folder));
+        let replace = Operation::Replace { out: id("a"), seat: seat("a", folder) };
+        assert!(matches!(plane.ask("p", replace), Outcome::Changed(_)));
+    }
+    // q was asked while it knew the first folder, and the second is lost since.
+    let late = Operation::Replace { out: id("a"), seat: seat("a", 2) };
+    let Outcome::Refused(value) = plane.ask("q", late) else { panic!("replaced") };
+    assert!(value.roster.seats.contains(&seat("a", 3)));
+}
+
+#[test]
 fn a_reader_who_knows_the_old_list_is_sent_to_the_new_one() {
     let mut plane = Plane::founded();
     assert_eq!(version(&plane.ask("q", Operation::Read)), 1);

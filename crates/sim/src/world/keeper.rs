@@ -12,13 +12,20 @@ use cairn_logic::judge::{CasOutcome, JudgeInput};
 use cairn_logic::mutant::{Mutant, broken};
 use cairn_logic::record::Record;
 
+/// Who asked: the answer reaches that process and no later one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    place: usize,
+    generation: u64,
+}
+
 /// A request that reached the keeper.
 #[derive(Clone, Debug)]
 pub(crate) enum Ask {
     /// Make the register of the global plane.
     Found,
     /// Replace the record.
-    Swap { place: usize, by_judge: bool, expected: Version, record: Box<Record> },
+    Swap { asker: Asker, by_judge: bool, expected: Version, record: Box<Record> },
     /// Read it.
     Read { place: usize },
 }
@@ -40,7 +47,8 @@ impl World {
             // A change of the directory is flushed on every machine of the global plane.
             let after = self.latency() + self.rng.between(300, 12_000) * US;
             let record = Box::new(record);
-            self.push(after, Ev::Keeper(Ask::Swap { place, by_judge, expected, record }));
+            let asker = Asker { place, generation: self.places[place].generation };
+            self.push(after, Ev::Keeper(Ask::Swap { asker, by_judge, expected, record }));
         } else if by_judge {
             let input = JudgeInput::CasDone { expected, outcome: CasOutcome::Unknown };
             self.push_own(place, 300 * MS, Local::Judge(Box::new(input)));
@@ -75,7 +83,7 @@ impl World {
                 let record = self.witness.record().clone();
                 self.show(place, record);
             }
-            Ask::Swap { place, by_judge, expected, record } => {
+            Ask::Swap { asker: Asker { place, generation }, by_judge, expected, record } => {
                 let won = self.take(expected, &record)?;
                 let answered =
                     self.links.works(KEEPER, place) && !self.rng.chance(self.faults.loss);
@@ -86,8 +94,9 @@ impl World {
                         (true, false) => CasOutcome::Lost,
                     };
                     let after = if answered { self.latency() } else { 300 * MS };
-                    let input = JudgeInput::CasDone { expected, outcome };
-                    self.push_own(place, after, Local::Judge(Box::new(input)));
+                    let what = Local::Judge(Box::new(JudgeInput::CasDone { expected, outcome }));
+                    let generation = Some(generation);
+                    self.push(after, Ev::Local { place, generation, what });
                 } else if answered {
                     let record = self.witness.record().clone();
                     self.show(place, record);

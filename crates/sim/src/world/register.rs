@@ -5,7 +5,7 @@ use crate::place::{Local, Place, Purpose, Register};
 use cairn_host::Event;
 use cairn_logic::arbiter::{
     Acceptor, AcceptorEffect, AcceptorState, Operation, Outcome, Patience, Proposer,
-    ProposerEffect, Reply, Request, Seat, Value,
+    ProposerEffect, Reply, Request, Roster, Seat, Value,
 };
 use cairn_logic::ids::{Life, Version};
 use cairn_logic::invariants::{Broken, Held};
@@ -13,6 +13,16 @@ use cairn_logic::judge::{CasOutcome, JudgeInput};
 use cairn_logic::message::Position;
 use cairn_logic::time::Duration;
 use std::collections::BTreeMap;
+
+fn short_seat(seat: &Seat) -> String {
+    format!("{}:{}", seat.id, seat.incarnation.0)
+}
+
+fn short(roster: &Roster) -> String {
+    let list = |seats: &Vec<Seat>| seats.iter().map(short_seat).collect::<Vec<_>>().join(",");
+    let former = roster.former.as_ref().map_or(String::new(), |f| format!(" before {}", list(f)));
+    format!("{}{former}", list(&roster.seats))
+}
 
 impl World {
     pub(super) fn new_register(&self, place: usize, life: Life) -> Register {
@@ -157,11 +167,19 @@ impl World {
         let Some((ballot, value)) = kept.and_then(|state| state.accepted.clone()) else {
             return Ok(());
         };
+        let round = (ballot.counter, ballot.node.clone(), ballot.life);
         let seats = self.accepted.entry(ballot).or_default();
-        if !seats.insert(seat) {
+        if !seats.insert(seat.clone()) {
             return Ok(());
         }
         let decided = value.roster.is_quorum(seats);
+        if self.options.trace {
+            let (version, roster) = (value.record.version, short(&value.roster));
+            let (name, (counter, node, life)) = (short_seat(&seat), round);
+            self.note_aside(|| {
+                format!("{name} accepts {version} in {counter}/{node}/{life} of {roster}")
+            });
+        }
         while self.accepted.len() > 64 {
             self.accepted.pop_first();
         }

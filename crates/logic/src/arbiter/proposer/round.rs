@@ -1,8 +1,9 @@
 //! The rounds of one operation: look, prepare, accept, and what to write.
 
-use super::{Founding, Operation, Outcome, Proposer, ProposerEffect, Token};
+use super::{Founding, Operation, Outcome, Proposer, ProposerEffect, Token, Waiting};
 use crate::arbiter::{Accepted, Author, Ballot, Reply, Request, Roster, Seat, Value};
 use crate::ids::NodeId;
+use crate::mutant::{Mutant, broken};
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Running {
     token: Token,
     operation: Operation,
+    /// The folder that a replacement is about: the one known when it was asked, or found first.
+    leaves: Option<Seat>,
     author: Author,
     since: Instant,
     sent: Instant,
@@ -56,13 +59,13 @@ impl Running {
     pub(super) fn start(
         proposer: &mut Proposer,
         now: Instant,
-        token: Token,
-        operation: Operation,
+        Waiting { token, operation, leaves }: Waiting,
         author: Author,
         effects: &mut Vec<ProposerEffect>,
     ) -> Self {
         let phase = Phase::Look { seen: BTreeMap::new() };
-        let mut running = Self { token, operation, author, since: now, sent: now, tries: 0, phase };
+        let (since, sent, tries) = (now, now, 0);
+        let mut running = Self { token, operation, leaves, author, since, sent, tries, phase };
         if matches!(running.operation, Operation::Found(_)) {
             running.prepare(proposer, now, None, effects);
         } else {
@@ -292,6 +295,9 @@ impl Running {
                     self.prepare(proposer, now, Some(found.roster), effects);
                     return None;
                 }
+                if let Operation::Replace { out, .. } = &self.operation {
+                    self.leaves = self.leaves.take().or(found.roster.seat_of(out).cloned());
+                }
                 let (value, must, then) = self.decide(proposer, found);
                 self.accept(proposer, now, ballot, (value, must, then), vec![roster], effects);
             }
@@ -339,12 +345,13 @@ impl Running {
             let roster = Roster::settled(found.roster.seats.clone());
             return (Value { roster, author, ..found }, new, Then::Changed);
         }
-        let seats: Vec<Seat> =
-            found.roster.seats.iter().filter(|s| s.id != *out).cloned().collect();
-        if seats.len() + 1 != found.roster.seats.len() {
+        let leaves = found.roster.seat_of(out);
+        let meant = leaves == self.leaves.as_ref() || broken(Mutant::ReplacesAnyFolder);
+        if leaves.is_none() || !meant {
             return (found, nobody, Then::Refused);
         }
-        let mut seats = seats;
+        let mut seats: Vec<Seat> =
+            found.roster.seats.iter().filter(|s| s.id != *out).cloned().collect();
         seats.push(seat.clone());
         seats.sort();
         let roster = Roster { seats, former: Some(found.roster.seats.clone()) };

@@ -66,6 +66,13 @@ impl World {
     fn describe(&self) -> String {
         let mut text = format!("not healed: {:?}", self.witness.record());
         for there in &self.places {
+            if let Some(kept) = &there.kept {
+                let accepted = kept.accepted.as_ref().map(|(ballot, value)| {
+                    format!("{ballot:?} version {} {:?}", value.record.version, value.roster)
+                });
+                let promised = &kept.promised;
+                let _ = write!(text, "; {:?} {promised:?} {accepted:?}", there.seat());
+            }
             let Some(process) = &there.process else { continue };
             let status = process.host.replica().status(there.clock.read(self.now));
             let _ = write!(text, "; {} {status:?}", there.id);
