@@ -79,8 +79,11 @@ pub fn hunt(mutant: Mutant, first: u64, seeds_max: u64, end: Option<Instant>) ->
     Caught { mutant, seeds, by: None }
 }
 
-/// Breaks every rule in turn, `jobs` of them at a time; `said` hears of each as soon as it is
-/// known. All end by `end`.
+/// Seeds that every rule gets before any rule gets more.
+const ROUNDS: [u64; 3] = [8, 40, u64::MAX];
+
+/// Breaks every rule in turn, `jobs` of them at a time, those that are hard to notice last; `said`
+/// hears of each as soon as it is known. All end by `end`.
 #[must_use]
 pub fn hunt_all(
     first: u64,
@@ -89,25 +92,52 @@ pub fn hunt_all(
     end: Option<Instant>,
     mut said: impl FnMut(&Caught),
 ) -> Vec<Caught> {
-    let next = AtomicUsize::new(0);
     let mut hunts = Vec::new();
+    let fresh = |mutant: &Mutant| Caught { mutant: *mutant, seeds: 0, by: None };
+    let mut left: Vec<Caught> = all().iter().map(fresh).collect();
+    for round in ROUNDS {
+        let most = round.min(seeds_max);
+        let mut open = Vec::new();
+        hunt_round(&left, (first, most), jobs, end, |one| {
+            if one.by.is_some() {
+                said(&one);
+                hunts.push(one);
+            } else {
+                open.push(one);
+            }
+        });
+        left = open;
+    }
+    left.iter().for_each(&mut said);
+    hunts.extend(left);
+    hunts
+}
+
+/// Goes on with each of `left` up to `most` seeds.
+fn hunt_round(
+    left: &[Caught],
+    (first, most): (u64, u64),
+    jobs: usize,
+    end: Option<Instant>,
+    mut said: impl FnMut(Caught),
+) {
+    let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let (sender, caught) = std::sync::mpsc::channel();
         for _ in 0..jobs.clamp(1, 64) {
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
-                while let Some(mutant) = all().get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if sender.send(hunt(*mutant, first, seeds_max, end)).is_err() {
+                while let Some(one) = left.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let more = most.saturating_sub(one.seeds);
+                    let mut caught = hunt(one.mutant, first + one.seeds, more, end);
+                    caught.seeds += one.seeds;
+                    if sender.send(caught).is_err() {
                         break;
                     }
                 }
             });
         }
         drop(sender);
-        for one in caught {
-            said(&one);
-            hunts.push(one);
-        }
+        caught.into_iter().for_each(&mut said);
     });
-    hunts
 }

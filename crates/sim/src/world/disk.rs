@@ -28,13 +28,11 @@ impl World {
         if folder.busy {
             return;
         }
-        if full && let Some(op) = folder.queue.front() {
-            if !matches!(op, DiskOp::Vote(_)) {
-                let vote = folder.queue.iter().position(|op| matches!(op, DiskOp::Vote(_)));
-                match vote.and_then(|at| folder.queue.remove(at)) {
-                    Some(vote) => folder.queue.push_front(vote),
-                    None => return self.wait_for_room(place),
-                }
+        if full && matches!(folder.queue.front(), Some(DiskOp::Write(_) | DiskOp::Cut(_))) {
+            let vote = folder.queue.iter().position(|op| matches!(op, DiskOp::Vote(_)));
+            match vote.and_then(|at| folder.queue.remove(at)) {
+                Some(vote) => folder.queue.push_front(vote),
+                None => return self.wait_for_room(place),
             }
         }
         let Some(op) = folder.queue.front() else { return };
