@@ -2,6 +2,7 @@
 
 #![allow(clippy::duplicated_attributes, reason = "printer columns share types and paths")]
 
+use crate::pods::Pods;
 use crate::problem::Problem;
 use crate::rules;
 use crate::shared::{Condition, Storage};
@@ -56,6 +57,9 @@ pub struct ClusterSpec {
     /// What an acknowledged change of the directory survives.
     #[serde(default)]
     pub durability: GlobalDurability,
+    /// The pods of its nodes; those of its keyspaces have the same where they say nothing else.
+    #[serde(default)]
+    pub pods: Pods,
 }
 
 /// What an acknowledged change of the directory survives, beside the loss of all nodes but one.
@@ -79,6 +83,9 @@ pub struct ClusterStatus {
     /// Whether the founding call was answered; it is never made again.
     #[serde(default)]
     pub founded: bool,
+    /// The image its pods run; kept when the operator's own default changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The global master.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub master: Option<String>,
@@ -109,6 +116,7 @@ impl Default for ClusterSpec {
             timing: TimingSpec::default(),
             storage: Storage::default(),
             durability: GlobalDurability::default(),
+            pods: Pods::default(),
         }
     }
 }

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].status"
     ),
-    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lag.bytes"),
+    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lag.entries"),
     printcolumn(name = "Slots", type_ = "integer", json_path = ".status.slots"),
     printcolumn(
         name = "Reason",
@@ -89,6 +89,9 @@ pub struct MemberStatus {
     /// How far behind it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<Lag>,
+    /// The machine its pod is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// The zone of its machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::duplicated_attributes, reason = "printer columns share types and paths")]
 
+use crate::pods::Pods;
 use crate::problem::Problem;
 use crate::rules;
 use crate::shared::{Condition, Durability, Storage};
@@ -73,6 +74,9 @@ pub struct KeyspaceSpec {
     /// Where its nodes keep their folders.
     #[serde(default)]
     pub storage: Storage,
+    /// The pods of its nodes; what is absent is as the Cluster says.
+    #[serde(default)]
+    pub pods: Pods,
 }
 
 /// Bounds per node; what is absent has the node's default.
@@ -153,6 +157,9 @@ pub struct KeyspaceStatus {
     /// Slots that a master serves, of 16384.
     #[serde(default)]
     pub slots_served: i32,
+    /// Which password its nodes follow: 12 digits of a digest of its digest; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
     /// The label selector of its pods, for autoscalers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
@@ -183,6 +190,7 @@ impl KeyspaceSpec {
             auth: None,
             reads: ReadMode::default(),
             storage: Storage::default(),
+            pods: Pods::default(),
         }
     }
 

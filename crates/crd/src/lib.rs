@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod conditions;
 pub mod group;
 pub mod keyspace;
+pub mod pods;
 pub mod problem;
 pub mod quantity;
 mod render;

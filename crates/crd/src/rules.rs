@@ -150,6 +150,26 @@ fn is_name(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
+/// Rules of a `pods` field, for any kind that has one.
+fn pods<T: 'static>(get: fn(&T) -> &crate::pods::Pods) -> Vec<Rule<T>> {
+    let filled = |list: &[String]| list.iter().all(|name| !name.is_empty());
+    vec![
+        Rule::spec(
+            "pods.image",
+            "!has(self.pods.image) || self.pods.image.size() >= 1",
+            "must not be empty: write an image, or leave it out",
+            move |t| get(t).image.as_ref().is_none_or(|image| !image.is_empty()),
+        ),
+        Rule::spec(
+            "pods.imagePullSecrets",
+            "!has(self.pods.imagePullSecrets) || \
+             self.pods.imagePullSecrets.all(name, name.size() >= 1)",
+            "must not hold empty names: write names of Secrets in the same namespace",
+            move |t| filled(&get(t).image_pull_secrets),
+        ),
+    ]
+}
+
 /// Rules of a `storage` field, for any kind that has one.
 fn storage<T: 'static>(get: fn(&T) -> &crate::shared::Storage) -> Vec<Rule<T>> {
     use crate::quantity::{SIZE_PATTERN, size_bytes};

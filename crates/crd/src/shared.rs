@@ -17,6 +17,20 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub class_name: Option<String>,
+    /// What becomes of the volumes when the resource is deleted.
+    #[serde(default)]
+    pub on_delete: OnDelete,
+}
+
+/// What becomes of volumes whose resource is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDelete {
+    /// They stay, with all data, until a person deletes them.
+    #[default]
+    Keep,
+    /// They are deleted with it.
+    Delete,
 }
 
 fn default_size() -> String {
@@ -25,7 +39,7 @@ fn default_size() -> String {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { size: default_size(), class_name: None }
+        Self { size: default_size(), class_name: None, on_delete: OnDelete::Keep }
     }
 }
 
@@ -62,12 +76,10 @@ impl Default for Durability {
     }
 }
 
-/// How far behind a group's slowest member is.
+/// How far behind a member is, as its master sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lag {
-    /// Bytes of the log not yet acknowledged.
-    pub bytes: i64,
-    /// Age of the oldest entry not yet acknowledged, in milliseconds.
-    pub age_ms: i64,
+    /// Entries of the log not yet acknowledged.
+    pub entries: i64,
 }

@@ -1,4 +1,4 @@
-//! The files in `crds/` are what the types say.
+//! The files in `crds/` and `docs/conditions.md` are what the types say.
 
 use cairn_crd::{Cluster, Keyspace, crds};
 use serde_json::Value;
@@ -6,15 +6,17 @@ use std::path::Path;
 
 #[test]
 fn the_committed_files_are_fresh() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
-    for (file, yaml) in crds() {
-        let path = folder.join(&file);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let crds = crds().into_iter().map(|(file, yaml)| (format!("crds/{file}"), yaml));
+    let page = ("docs/conditions.md".to_owned(), cairn_crd::conditions::page());
+    for (file, text) in crds.chain([page]) {
+        let path = root.join(&file);
         if std::env::var_os("UPDATE_EXPECT").is_some() {
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(&path, &yaml).unwrap();
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &text).unwrap();
         }
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(committed == yaml, "crds/{file} is stale: run `cargo xtask codegen`");
+        assert!(committed == text, "{file} is stale: run `cargo xtask codegen`");
     }
 }
 

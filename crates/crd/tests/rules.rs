@@ -100,7 +100,12 @@ fn every_rule_is_broken_by_a_row() {
     };
     cairn_crd::rules::cluster().iter().for_each(|r| check(&r.path, &r.message));
     cairn_crd::rules::group().iter().for_each(|r| check(&r.path, &r.message));
-    let repeated = ["spec.storage.size", "spec.storage.className"];
+    let repeated = [
+        "spec.storage.size",
+        "spec.storage.className",
+        "spec.pods.image",
+        "spec.pods.imagePullSecrets",
+    ];
     for rule in cairn_crd::rules::keyspace() {
         if !repeated.contains(&rule.path.as_str()) {
             check(&rule.path, &rule.message);

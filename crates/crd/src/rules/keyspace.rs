@@ -1,6 +1,6 @@
 //! Rules of a Keyspace.
 
-use super::{NAME_MESSAGE, Rule, is_name, name_cel, storage};
+use super::{NAME_MESSAGE, Rule, is_name, name_cel, pods, storage};
 use crate::keyspace::{Keyspace, KeyspaceLimits};
 use crate::quantity::{SIZE_PATTERN, size_bytes};
 use crate::shared::Ack;
@@ -23,6 +23,7 @@ pub fn keyspace() -> Vec<Rule<Keyspace>> {
     rules.extend(limits());
     rules.extend(auth());
     rules.extend(storage(|k: &Keyspace| &k.spec.storage));
+    rules.extend(pods(|k: &Keyspace| &k.spec.pods));
     rules
 }
 

@@ -68,6 +68,15 @@ pub fn cluster_cases() -> Vec<Case> {
         c(&[("/spec/storage/size", json!("10GiB"))], Some(("spec.storage.size", "10Gi"))),
         c(&[("/spec/storage/size", json!("1Mi"))], Some(("spec.storage.size", "at least 1Gi"))),
         c(&[("/spec/timing/silenceMax", json!("500ms"))], None),
+        c(&[("/spec/pods/image", json!("registry/cairn:2"))], None),
+        c(&[("/spec/pods/image", json!(""))], Some(("spec.pods.image", "must not be empty"))),
+        c(&[("/spec/pods/imagePullSecrets", json!(["pull"]))], None),
+        c(
+            &[("/spec/pods/imagePullSecrets", json!(["pull", ""]))],
+            Some(("spec.pods.imagePullSecrets", "must not hold empty names")),
+        ),
+        c(&[("/spec/pods/template", json!({"spec": {"tolerations": [{"key": "k"}]}}))], None),
+        c(&[("/spec/storage/onDelete", json!("delete"))], None),
     ];
     for (key, text, words) in [
         ("heartbeat", "1.5s", "whole number"),

@@ -1,0 +1,104 @@
+//! What is wanted, checked: the only thing that [`super::build`] reads.
+
+use crate::object::Owner;
+use cairn_crd::pods::Pods;
+use cairn_crd::{Cluster, Keyspace};
+use cairn_logic::ids::NodeId;
+use cairn_settings::NodeSettings;
+use cairn_settings::directory_keys::KeyspaceConfig;
+use cairn_topology::Founding;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A cluster with its keyspaces, as it is to be now.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// The resource.
+    pub cluster: Arc<Cluster>,
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The cluster's random name.
+    pub uid: String,
+    /// What the cluster's own pods are like; the image is always there.
+    pub pods: Pods,
+    /// Global nodes that are to run.
+    pub globals: i32,
+    /// The global plane's epoch and master, as last seen.
+    pub mastership: Option<Mastership>,
+    /// Settings of every node that is to run, by node.
+    pub settings: BTreeMap<NodeId, NodeSettings>,
+    /// Whom to found it with.
+    pub founding: Founding,
+    /// The keyspaces that passed all checks.
+    pub keyspaces: Vec<WantedKeyspace>,
+    /// Why the others did not, by name.
+    pub refused: BTreeMap<String, String>,
+    /// Sizes that volume claim templates have and cannot change, by StatefulSet.
+    pub claim_sizes: BTreeMap<String, String>,
+}
+
+/// One keyspace as it is to be.
+#[derive(Clone, Debug)]
+pub struct WantedKeyspace {
+    /// The resource.
+    pub resource: Arc<Keyspace>,
+    /// Its name.
+    pub name: String,
+    /// What its pods are like; the image is always there.
+    pub pods: Pods,
+    /// What the directory is to hold.
+    pub config: KeyspaceConfig,
+    /// Its groups, also those that are still to be emptied.
+    pub groups: Vec<WantedGroup>,
+}
+
+/// One group as it is to be.
+#[derive(Clone, Debug)]
+pub struct WantedGroup {
+    /// Its name, which is also its id in the directory.
+    pub name: String,
+    /// Its number in the keyspace.
+    pub index: i32,
+    /// Members asked for.
+    pub members: i32,
+    /// Nodes that are to run: more than members while one that is to go still counts.
+    pub nodes: i32,
+    /// The Group, once it exists.
+    pub owner: Option<Owner>,
+    /// Its epoch and master, as last seen.
+    pub mastership: Option<Mastership>,
+}
+
+/// Who masters what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mastership {
+    /// The master.
+    pub master: NodeId,
+    /// Of which epoch.
+    pub epoch: u64,
+}
+
+impl Desired {
+    /// Who the cluster's own objects belong to.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner::of(crate::object::Kind::Cluster, self.cluster.as_ref())
+    }
+
+    /// Settings of the nodes of the StatefulSet `set`, by pod.
+    pub fn settings_of<'a>(&'a self, set: &'a str) -> impl Iterator<Item = &'a NodeSettings> {
+        self.settings.values().filter(move |settings| {
+            settings.node.as_str().rsplit_once('-').is_some_and(|(stem, _)| stem == set)
+        })
+    }
+}
+
+impl WantedKeyspace {
+    /// Who the keyspace's objects belong to.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner::of(crate::object::Kind::Keyspace, self.resource.as_ref())
+    }
+}

@@ -1,0 +1,100 @@
+//! Does what [`super::steps`] decided, and tells the directory what keyspaces want.
+
+use super::Error;
+use super::desired::Desired;
+use super::observed::Observed;
+use super::steps::{Action, Steps};
+use crate::context::{Context, Key};
+use crate::events::News;
+use crate::metrics::Failure;
+use crate::object::Kind;
+use crate::plane::Plane;
+use cairn_settings::directory_keys::keyspace_key;
+use cairn_wire::peer::pb::Switchover;
+use cairn_wire::peer::pb::wish_request::Body;
+use kube::ResourceExt;
+use serde_json::json;
+
+/// Performs every step that is due.
+///
+/// # Errors
+/// The Kubernetes API refused. What the nodes refuse is tried again with the next look.
+pub async fn perform(
+    ctx: &Context,
+    key: &Key,
+    desired: &Desired,
+    observed: &Observed,
+    plane: &Plane,
+    steps: &Steps,
+) -> Result<(), Error> {
+    write_keyspaces(ctx, desired, observed, plane).await;
+    for action in &steps.actions {
+        one(ctx, key, desired, observed, plane, action).await?;
+    }
+    Ok(())
+}
+
+/// The directory holds what keyspaces want; the planner does the rest.
+async fn write_keyspaces(ctx: &Context, desired: &Desired, observed: &Observed, plane: &Plane) {
+    let Some(directory) = &observed.plane.directory else { return };
+    for keyspace in &desired.keyspaces {
+        if directory.keyspaces.get(&keyspace.name) == Some(&keyspace.config) {
+            continue;
+        }
+        let (path, value) = (keyspace_key(&keyspace.name), keyspace.config.encode());
+        match plane.set(&observed.plane, &path, &value).await {
+            Ok(_) => tracing::info!(keyspace = %keyspace.name, "wrote the keyspace"),
+            Err(error) => {
+                ctx.metrics.failed(Failure::Plane);
+                tracing::warn!(keyspace = %keyspace.name, %error, "the keyspace is not written");
+            }
+        }
+    }
+}
+
+async fn one(
+    ctx: &Context,
+    key: &Key,
+    desired: &Desired,
+    observed: &Observed,
+    plane: &Plane,
+    action: &Action,
+) -> Result<(), Error> {
+    let namespace = &desired.namespace;
+    let tell = |reason: &str, note: String| {
+        let news = News { warning: false, reason: reason.to_owned(), note };
+        let about = crate::context::reference(Kind::Cluster, desired.cluster.as_ref());
+        async move { ctx.teller.tell(&about, &news).await }
+    };
+    match action {
+        Action::DeletePod { pod, uid } => {
+            ctx.writer.delete(namespace, Kind::Pod, pod, uid, false).await?;
+            tell("PodReplaced", format!("{pod} is replaced")).await;
+        }
+        Action::Switchover { group, target, why } => {
+            if !ctx.may_wish(key, group) {
+                return Ok(());
+            }
+            let (log, to) = (group.to_string(), target.to_string());
+            let wish = Body::Switchover(Switchover { group: log, target: to });
+            match plane.wish(&observed.plane, wish).await {
+                Ok(_) => {
+                    ctx.metrics.wished();
+                    tell("Switchover", format!("{group} to {target}: {why}")).await;
+                }
+                Err(error) => tracing::warn!(%group, %target, %error, "no switchover"),
+            }
+        }
+        Action::GrowClaim { claim, size } => {
+            let patch = json!({ "spec": { "resources": { "requests": { "storage": size } } } });
+            ctx.writer.merge(namespace, Kind::PersistentVolumeClaim, claim, &patch).await?;
+            tell("VolumeGrows", format!("{claim} is to have {size}")).await;
+        }
+        Action::OrphanSet { set } => {
+            let live = observed.live.get(&(Kind::StatefulSet, set.clone()));
+            let uid = live.and_then(|live| live.uid()).unwrap_or_default();
+            ctx.writer.delete(namespace, Kind::StatefulSet, set, &uid, true).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! What people see: statuses of Cluster, Keyspaces and Groups. Pure.
+//!
+//! Every condition has a reason of the closed list in `cairn_crd::conditions`. A condition whose
+//! status does not change keeps the moment since when it is so.
+
+mod cluster;
+mod conditions;
+mod group;
+mod keyspace;
+
+pub use cluster::{cluster, refused};
+pub use conditions::{Conditions, Verdict};
+pub use group::group;
+pub use keyspace::{keyspace, without_cluster};
+
+use super::desired::Desired;
+use super::observed::Observed;
+use super::steps::Steps;
+use cairn_crd::{ClusterStatus, GroupStatus, KeyspaceStatus};
+use std::collections::BTreeMap;
+
+/// The statuses of a cluster and of all that belongs to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statuses {
+    /// The Cluster's.
+    pub cluster: ClusterStatus,
+    /// The Keyspaces', by name.
+    pub keyspaces: BTreeMap<String, KeyspaceStatus>,
+    /// The Groups', by name.
+    pub groups: BTreeMap<String, GroupStatus>,
+}
+
+/// What is said of everything; `taken` names objects that belong to somebody else.
+#[must_use]
+pub fn statuses(
+    desired: &Desired,
+    observed: &Observed,
+    steps: &Steps,
+    taken: &[String],
+) -> Statuses {
+    let mut groups = BTreeMap::new();
+    let mut keyspaces = BTreeMap::new();
+    for keyspace in &desired.keyspaces {
+        let mut seen = BTreeMap::new();
+        for group in keyspace.groups.iter().filter(|group| group.owner.is_some()) {
+            let status = self::group(desired, keyspace, group, observed, steps);
+            seen.insert(group.name.clone(), status);
+        }
+        let status = self::keyspace(keyspace, &seen, observed, steps);
+        keyspaces.insert(keyspace.name.clone(), status);
+        groups.append(&mut seen);
+    }
+    for resource in &observed.keyspaces {
+        let name = resource.metadata.name.clone().unwrap_or_default();
+        if let Some(why) = desired.refused.get(&name) {
+            keyspaces.insert(name, keyspace::refused(resource, why, observed.now_sec));
+        }
+    }
+    Statuses { cluster: cluster(desired, observed, steps, taken), keyspaces, groups }
+}
+
+#[cfg(test)]
+mod tests;

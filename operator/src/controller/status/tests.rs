@@ -1,0 +1,314 @@
+//! Every condition and every reason, each produced by what is seen.
+
+use super::{Statuses, statuses, without_cluster};
+use crate::controller::steps;
+use crate::testing::{NOW_SEC, Seen};
+use cairn_crd::shared::Condition;
+use cairn_crd::{ConditionType, Reason};
+use cairn_logic::ids::{GroupId, NodeId};
+use std::collections::BTreeSet;
+
+fn of(seen: &Seen) -> Statuses {
+    taken(seen, &[])
+}
+
+fn taken(seen: &Seen, taken: &[String]) -> Statuses {
+    let (desired, objects) = (seen.desired(), seen.objects());
+    let steps = steps::next(&desired, &seen.observed, &objects);
+    statuses(&desired, &seen.observed, &steps, taken)
+}
+
+fn find(conditions: &[Condition], about: ConditionType) -> (&str, &str) {
+    let found = conditions.iter().find(|c| c.type_ == about.as_str()).unwrap();
+    (&found.status, &found.reason)
+}
+
+fn cluster(seen: &Seen, about: ConditionType) -> (String, String) {
+    let (status, reason) = (
+        find(&of(seen).cluster.conditions, about).0.to_owned(),
+        find(&of(seen).cluster.conditions, about).1.to_owned(),
+    );
+    (status, reason)
+}
+
+fn keyspace(seen: &Seen, about: ConditionType) -> (String, String) {
+    let statuses = of(seen);
+    let (status, reason) = find(&statuses.keyspaces["tweets"].conditions, about);
+    (status.to_owned(), reason.to_owned())
+}
+
+fn group(seen: &Seen, about: ConditionType) -> (String, String) {
+    let statuses = of(seen);
+    let (status, reason) = find(&statuses.groups["tweets-0"].conditions, about);
+    (status.to_owned(), reason.to_owned())
+}
+
+fn pair(status: &str, reason: Reason) -> (String, String) {
+    (status.to_owned(), reason.as_str().to_owned())
+}
+
+type Look = fn(&Seen, ConditionType) -> (String, String);
+
+/// A row: what is seen, of whom, which condition, its status and reason.
+struct Row(&'static str, Seen, Look, ConditionType, &'static str, Reason);
+
+fn rows() -> Vec<Row> {
+    let mut rows = beginnings();
+    rows.extend(lacks());
+    rows.extend(changes());
+    rows
+}
+
+fn beginnings() -> Vec<Row> {
+    use ConditionType::{NeedsPerson, Progressing, Ready, WritesRefused};
+    let whole = || Seen::new().whole();
+    let unformed = || {
+        let mut seen = whole();
+        let directory = seen.observed.plane.directory.as_mut().unwrap();
+        directory.groups.clear();
+        directory.slots.clear();
+        seen
+    };
+    vec![
+        Row("whole", whole(), cluster, Ready, "True", Reason::AllServing),
+        Row("whole", whole(), keyspace, Ready, "True", Reason::AllServing),
+        Row("whole", whole(), group, Ready, "True", Reason::AllServing),
+        Row("whole", whole(), cluster, Progressing, "False", Reason::Settled),
+        Row("whole", whole(), keyspace, NeedsPerson, "False", Reason::Settled),
+        Row("new", Seen::new(), cluster, Ready, "False", Reason::Founding),
+        Row("new", Seen::new().grouped(), group, Ready, "False", Reason::Founding),
+        Row("unformed", unformed(), group, Ready, "False", Reason::WaitingForNodes),
+        Row("unformed", unformed(), keyspace, Ready, "False", Reason::WaitingForNodes),
+        Row("pending", pending(), cluster, Progressing, "True", Reason::PodsPending),
+        Row("deaf", whole().deaf(), cluster, Ready, "Unknown", Reason::PlaneUnreachable),
+        Row("deaf", whole().deaf(), group, Ready, "Unknown", Reason::PlaneUnreachable),
+        Row("open", opened(), group, Ready, "False", Reason::WaitingForMaster),
+        Row("open", opened(), keyspace, WritesRefused, "True", Reason::WaitingForMaster),
+        Row("unplaced", unplaced(), keyspace, Ready, "False", Reason::SlotsUnserved),
+    ]
+}
+
+fn pending() -> Seen {
+    Seen::new().applied().pod("demo-global-0", |pod| {
+        pod.running = false;
+        pod.waits = "ImagePullBackOff: no such image".to_owned();
+    })
+}
+
+fn opened() -> Seen {
+    Seen::new().whole().record("tweets-0", |record| record.open = true)
+}
+
+fn unplaced() -> Seen {
+    let mut seen = Seen::new().whole();
+    seen.observed.plane.directory.as_mut().unwrap().slots.clear();
+    seen
+}
+
+fn without(seen: Seen, group: &str, keep: usize) -> Seen {
+    seen.record(group, |record| record.members.truncate(keep))
+}
+
+fn lacks() -> Vec<Row> {
+    use ConditionType::{Degraded, NeedsPerson, Ready, WritesRefused};
+    let whole = || Seen::new().whole();
+    let silent = || whole().silent("tweets-0-1");
+    let alone = || without(whole(), "tweets-0", 1);
+    let global_alone = || without(whole(), "global", 1);
+    let says = |reason: &str| {
+        whole().master("tweets-0", |status| {
+            status.conditions.push(cairn_wire::peer::pb::Condition {
+                reason: reason.to_owned(),
+                ..Default::default()
+            });
+        })
+    };
+    let memory = || {
+        let seen = Seen::new().keyspace(|k| k.spec.limits.maxmemory = Some("1Gi".to_owned()));
+        seen.whole().master("tweets-0", |status| {
+            status.load =
+                Some(cairn_wire::peer::pb::Load { used_bytes: 1 << 30, ..Default::default() });
+        })
+    };
+    vec![
+        Row("silent", silent(), group, Degraded, "True", Reason::MemberMissing),
+        Row("silent", silent(), keyspace, Ready, "True", Reason::ServingWithLess),
+        Row("alone", alone(), group, Degraded, "True", Reason::SingleCopy),
+        Row("alone", alone(), group, WritesRefused, "True", Reason::TooFewMembers),
+        Row("global alone", global_alone(), cluster, Degraded, "True", Reason::SingleCopy),
+        Row(
+            "acceptor",
+            whole().silent("demo-acceptor-0"),
+            cluster,
+            Degraded,
+            "True",
+            Reason::AcceptorMissing,
+        ),
+        Row("tails", says("CutTailsFull"), group, NeedsPerson, "True", Reason::CutTailsFull),
+        Row("disk", says("DiskLow"), group, WritesRefused, "True", Reason::DiskNearlyFull),
+        Row("memory", memory(), group, WritesRefused, "True", Reason::MemoryFull),
+        Row(
+            "loss",
+            alarmed("DataLossPossible in attempt 4"),
+            group,
+            NeedsPerson,
+            "True",
+            Reason::DataLossPossible,
+        ),
+        Row(
+            "behind",
+            alarmed("DirectoryBehind: tweets-0-1 sealed 9"),
+            keyspace,
+            NeedsPerson,
+            "True",
+            Reason::DirectoryBehind,
+        ),
+        Row("no record", forgotten(), cluster, NeedsPerson, "True", Reason::RecordMissing),
+    ]
+}
+
+fn alarmed(line: &str) -> Seen {
+    let mut seen = Seen::new().whole();
+    seen.observed.plane.alarms.insert(GroupId::new("tweets-0"), vec![line.to_owned()]);
+    seen
+}
+
+/// Everybody answers and nobody knows the global record.
+fn forgotten() -> Seen {
+    let mut seen = Seen::new().whole();
+    for node in ["demo-global-0", "demo-global-1"] {
+        let status = seen.observed.plane.nodes.get_mut(&NodeId::new(node)).unwrap();
+        status.logs[0].record = Vec::new().into();
+        status.logs[0].position = None;
+    }
+    seen.observed.plane.directory = None;
+    seen
+}
+
+fn changes() -> Vec<Row> {
+    use ConditionType::{Progressing, Ready};
+    let whole = || Seen::new().whole();
+    let rolled = || whole().keyspace(|k| k.spec.pods.image = Some("cairn:2".to_owned()));
+    let stuck = || {
+        rolled().pod("tweets-0-2", |pod| {
+            pod.template = "new".to_owned();
+            pod.ready = false;
+        })
+    };
+    let fewer = || {
+        let three = whole();
+        three.keyspace(|k| (k.spec.replicas, k.spec.backups) = (1, 0))
+    };
+    let growing = || {
+        let mut seen = whole().keyspace(|k| k.spec.storage.size = "20Gi".to_owned());
+        let claim = crate::controller::observed::ClaimSeen {
+            wanted: "20Gi".to_owned(),
+            there: "10Gi".to_owned(),
+            cluster_uid: None,
+        };
+        seen.observed.claims.insert("data-tweets-0-0".to_owned(), claim);
+        seen
+    };
+    vec![
+        Row("rolling", rolled(), keyspace, Progressing, "True", Reason::RollingOut),
+        Row("stuck", with_new_template(stuck()), group, Progressing, "False", Reason::RolloutStuck),
+        Row("fewer", fewer(), keyspace, Progressing, "True", Reason::Scaling),
+        Row("growing", growing(), keyspace, Progressing, "True", Reason::VolumesGrowing),
+        Row(
+            "invalid",
+            whole().keyspace(|k| k.spec.groups = 0),
+            keyspace,
+            Ready,
+            "False",
+            Reason::SpecInvalid,
+        ),
+    ]
+}
+
+/// The set has taken the new template, and `tweets-0-2` was made from it.
+fn with_new_template(mut seen: Seen) -> Seen {
+    let objects = seen.objects();
+    let set = objects.iter().find(|o| o.name == "tweets-0" && o.kind.as_str() == "StatefulSet");
+    let set = set.unwrap();
+    let template = set.value["spec"]["template"].clone();
+    let live = seen.observed.live.get_mut(&set.id()).unwrap();
+    std::sync::Arc::make_mut(live).data["spec"]["template"] = template.clone();
+    let hash = template["metadata"]["annotations"][crate::names::TEMPLATE].clone();
+    let pod = seen.observed.pods.get_mut("tweets-0-2").unwrap();
+    pod.template = hash.as_str().unwrap().to_owned();
+    seen
+}
+
+#[test]
+fn each_thing_that_is_seen_has_its_condition_and_reason() {
+    for Row(what, seen, look, about, status, reason) in rows() {
+        let found = look(&seen, about);
+        assert_eq!(found, pair(status, reason), "{what}: {about}");
+    }
+}
+
+#[test]
+fn names_that_are_taken_need_a_person() {
+    let statuses = taken(&Seen::new().whole(), &["Service tweets".to_owned()]);
+    let found = find(&statuses.cluster.conditions, ConditionType::NeedsPerson);
+    assert_eq!(found, ("True", Reason::NameTaken.as_str()));
+}
+
+#[test]
+fn a_keyspace_without_its_cluster_says_so() {
+    let seen = Seen::new();
+    let status = without_cluster(&seen.observed.keyspaces[0], NOW_SEC);
+    let found = find(&status.conditions, ConditionType::Ready);
+    assert_eq!(found, ("False", Reason::ClusterMissing.as_str()));
+}
+
+#[test]
+fn every_reason_is_produced_by_a_test() {
+    let mut produced: BTreeSet<Reason> = rows().into_iter().map(|row| row.5).collect();
+    // By the two tests above.
+    produced.extend([Reason::NameTaken, Reason::ClusterMissing]);
+    for reason in Reason::ALL {
+        assert!(produced.contains(reason), "no test produces {reason}");
+    }
+}
+
+#[test]
+fn a_condition_that_stays_keeps_its_moment_and_follows_the_generation() {
+    let mut seen = Seen::new().whole();
+    let first = of(&seen).cluster;
+    seen.observed.now_sec += 60;
+    let seen = seen.cluster(|c| {
+        c.status = Some(first.clone());
+        c.metadata.generation = Some(2);
+    });
+    let second = of(&seen).cluster;
+    let ready = |status: &cairn_crd::ClusterStatus| status.conditions[0].clone();
+    assert_eq!(ready(&first).last_transition_time, ready(&second).last_transition_time);
+    assert_eq!(ready(&second).observed_generation, Some(2));
+    assert_eq!(second.observed_generation, Some(2));
+}
+
+#[test]
+fn a_whole_cluster_says_what_it_is() {
+    let statuses = of(&Seen::new().whole());
+    let cluster = &statuses.cluster;
+    assert_eq!(cluster.master.as_deref(), Some("demo-global-0"));
+    assert_eq!((cluster.epoch, cluster.ready_nodes, cluster.founded), (Some(1), 2, true));
+    let keyspace = &statuses.keyspaces["tweets"];
+    assert_eq!((keyspace.groups, keyspace.ready_groups, keyspace.slots_served), (1, 1, 16384));
+    let group = &statuses.groups["tweets-0"];
+    let roles: Vec<&str> = group.members.iter().map(|m| m.role.as_str()).collect();
+    assert_eq!(roles, ["master", "replica", "backup"]);
+    assert!(group.members.iter().all(|m| m.zone.is_some() && m.machine.is_some()));
+}
+
+#[test]
+fn what_was_seen_last_stays_while_nobody_answers() {
+    let seen = Seen::new().whole();
+    let before = of(&seen).groups["tweets-0"].clone();
+    let mut deaf = seen.deaf();
+    let group = deaf.observed.groups.get_mut("tweets-0").unwrap();
+    std::sync::Arc::make_mut(group).status = Some(before.clone());
+    let after = of(&deaf).groups["tweets-0"].clone();
+    assert_eq!((after.master, after.members), (before.master, before.members));
+}

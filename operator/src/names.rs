@@ -1,0 +1,133 @@
+//! Names and labels of everything the operator makes.
+//!
+//! Names of Clusters and Keyspaces have at most 40 characters (a rule of the CRDs), so that what is
+//! appended here and by Kubernetes stays below its limits.
+
+use std::collections::BTreeMap;
+
+/// Who writes: the field manager of every apply, and the label of everything made.
+pub const MANAGER: &str = "cairn-operator";
+/// Whose an object is: the Cluster's name.
+pub const CLUSTER: &str = "cairn.dev/cluster";
+/// The Keyspace's name.
+pub const KEYSPACE: &str = "cairn.dev/keyspace";
+/// The Group's name.
+pub const GROUP: &str = "cairn.dev/group";
+/// `global`, `acceptor` or `data`.
+pub const ROLE: &str = "cairn.dev/role";
+/// On pods of global nodes and acceptors: those that must be on machines of their own.
+pub const PLANE: &str = "cairn.dev/plane";
+/// Who made an object, by the recommended label.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// On pods: the hash of the template they were made from.
+pub const TEMPLATE: &str = "cairn.dev/template";
+/// On everything made: the hash of what was applied.
+pub const APPLIED: &str = "cairn.dev/applied";
+/// On the identity Secret: the founding call was answered.
+pub const FOUNDED: &str = "cairn.dev/founded";
+/// On volume claims: the uid of the cluster whose data they hold.
+pub const CLUSTER_UID: &str = "cairn.dev/cluster-uid";
+
+/// The selector of everything the operator made, wherever it is.
+pub const SELECTOR: &str = "app.kubernetes.io/managed-by=cairn-operator";
+
+/// The StatefulSet, headless Service and Lease of a cluster's global nodes.
+#[must_use]
+pub fn global(cluster: &str) -> String {
+    format!("{cluster}-global")
+}
+
+/// The StatefulSet and headless Service of a cluster's third acceptor.
+#[must_use]
+pub fn acceptor(cluster: &str) -> String {
+    format!("{cluster}-acceptor")
+}
+
+/// The Service for etcd clients.
+#[must_use]
+pub fn etcd(cluster: &str) -> String {
+    format!("{cluster}-etcd")
+}
+
+/// The Secret with the cluster's uid and secret.
+#[must_use]
+pub fn identity(cluster: &str) -> String {
+    format!("{cluster}-identity")
+}
+
+/// The ServiceAccount of a cluster's or keyspace's pods; it has no rights.
+#[must_use]
+pub fn account(owner: &str) -> String {
+    format!("{owner}-node")
+}
+
+/// The headless Service of a keyspace's nodes.
+#[must_use]
+pub fn nodes(keyspace: &str) -> String {
+    format!("{keyspace}-nodes")
+}
+
+/// The claim of the volume of a StatefulSet's pod.
+#[must_use]
+pub fn claim(pod: &str) -> String {
+    format!("data-{pod}")
+}
+
+/// The ordinal at the end of a pod's name.
+#[must_use]
+pub fn ordinal(pod: &str) -> Option<i32> {
+    pod.rsplit_once('-')?.1.parse().ok()
+}
+
+/// Where a pod is found: a full name, so that the resolver asks once.
+#[must_use]
+pub fn host(pod: &str, service: &str, namespace: &str, domain: &str) -> String {
+    format!("{pod}.{service}.{namespace}.svc.{domain}")
+}
+
+/// The labels of everything that belongs to `cluster`.
+#[must_use]
+pub fn labels(cluster: &str, role: &str) -> BTreeMap<String, String> {
+    [
+        ("app.kubernetes.io/name", "cairn"),
+        ("app.kubernetes.io/instance", cluster),
+        ("app.kubernetes.io/component", role),
+        (MANAGED_BY, MANAGER),
+        (CLUSTER, cluster),
+        (ROLE, role),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// `labels` and one more.
+#[must_use]
+pub fn with(
+    mut labels: BTreeMap<String, String>,
+    key: &str,
+    value: &str,
+) -> BTreeMap<String, String> {
+    labels.insert(key.to_owned(), value.to_owned());
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_names_leave_room_for_what_kubernetes_appends() {
+        let longest = "a".repeat(40);
+        // A StatefulSet's revision label is its name and eleven characters.
+        assert!(acceptor(&longest).len() + 11 <= 63);
+        assert!(format!("{longest}-1023").len() + 11 <= 63);
+        assert!(nodes(&longest).len() <= 63);
+        assert!(etcd(&longest).len() <= 63);
+    }
+
+    #[test]
+    fn an_ordinal_is_the_number_at_the_end() {
+        assert_eq!(ordinal("tweets-0-12"), Some(12));
+        assert_eq!(ordinal("tweets"), None);
+    }
+}

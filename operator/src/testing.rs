@@ -1,0 +1,308 @@
+//! Seen clusters for tests: a whole one, to be made worse step by step.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use crate::controller::build;
+use crate::controller::desired::Desired;
+use crate::controller::observed::{Directory, Identity, Machine, Observed, PlaneSeen, PodSeen};
+use crate::controller::validate::{Defaults, validate};
+use crate::object::{Kind, Object};
+use cairn_crd::{Cluster, ClusterSpec, Group, GroupSpec, Keyspace, KeyspaceSpec};
+use cairn_logic::ids::{Epoch, GroupId, Incarnation, NodeId, Version};
+use cairn_logic::record::{Durability, Member, Record, Role, Rule};
+use cairn_settings::directory_keys::{SlotOwners, SlotRange};
+use cairn_wire::peer::pb::{LogStatus, MemberStatus, Position, PositionKind, StatusReply};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The moment at which all tests look.
+pub const NOW_SEC: i64 = 1_000_000;
+
+/// Chains like adjectives: `Seen::new().founded().whole()`.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What was made of it so far.
+    pub observed: Observed,
+}
+
+/// What the operator is told in tests.
+#[must_use]
+pub fn defaults() -> Defaults {
+    Defaults { image: "cairn:1".to_owned(), domain: "cluster.local".to_owned() }
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Seen {
+    /// A Cluster `demo` with a Keyspace `tweets` of one group, just written.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut cluster = Cluster::new("demo", ClusterSpec::default());
+        cluster.metadata.namespace = Some("ns".to_owned());
+        cluster.metadata.uid = Some("u-cluster".to_owned());
+        cluster.metadata.generation = Some(1);
+        let mut keyspace = Keyspace::new("tweets", KeyspaceSpec::of("demo"));
+        keyspace.metadata.namespace = Some("ns".to_owned());
+        keyspace.metadata.uid = Some("u-keyspace".to_owned());
+        keyspace.metadata.generation = Some(1);
+        let identity = Identity {
+            uid: "0123456789abcdef0123456789abcdef".to_owned(),
+            secret: "a secret of sixteen bytes".to_owned(),
+            founded: false,
+        };
+        let observed = Observed {
+            cluster: Arc::new(cluster),
+            keyspaces: vec![Arc::new(keyspace)],
+            groups: BTreeMap::new(),
+            live: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            machines: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            passwords: BTreeMap::new(),
+            identity: Some(identity),
+            plane: PlaneSeen { error: "no answer".to_owned(), ..PlaneSeen::default() },
+            now_sec: NOW_SEC,
+        };
+        Self { observed }
+    }
+
+    /// Changes the Cluster.
+    #[must_use]
+    pub fn cluster(mut self, change: impl FnOnce(&mut Cluster)) -> Self {
+        change(Arc::make_mut(&mut self.observed.cluster));
+        self
+    }
+
+    /// Changes the Keyspace.
+    #[must_use]
+    pub fn keyspace(mut self, change: impl FnOnce(&mut Keyspace)) -> Self {
+        change(Arc::make_mut(&mut self.observed.keyspaces[0]));
+        self
+    }
+
+    /// The Group resources exist.
+    #[must_use]
+    pub fn grouped(mut self) -> Self {
+        for object in self.objects().iter().filter(|object| object.kind == Kind::Group) {
+            let spec: GroupSpec = serde_json::from_value(object.value["spec"].clone()).unwrap();
+            let mut group = Group::new(&object.name, spec);
+            group.metadata.namespace = Some("ns".to_owned());
+            group.metadata.uid = Some(format!("u-{}", object.name));
+            group.metadata.generation = Some(1);
+            self.observed.groups.insert(object.name.clone(), Arc::new(group));
+        }
+        self
+    }
+
+    /// The founding call was answered.
+    #[must_use]
+    pub fn founded(mut self) -> Self {
+        self.observed.identity.as_mut().unwrap().founded = true;
+        self
+    }
+
+    /// What is wanted of what is seen.
+    #[must_use]
+    pub fn desired(&self) -> Desired {
+        let identity = self.observed.identity.clone().unwrap();
+        validate(&self.observed, &identity, &defaults()).unwrap()
+    }
+
+    /// What is built of it.
+    #[must_use]
+    pub fn objects(&self) -> Vec<Object> {
+        build::build(&self.desired())
+    }
+
+    /// Everything that is built is there, and every pod runs on a machine of its own.
+    #[must_use]
+    pub fn applied(mut self) -> Self {
+        let objects = self.objects();
+        for object in &objects {
+            let mut live: kube::core::DynamicObject =
+                serde_json::from_value(object.value.clone()).unwrap();
+            live.metadata.uid = Some(format!("u-{}-{}", object.kind.as_str(), object.name));
+            live.metadata.generation = Some(1);
+            if object.kind == Kind::StatefulSet {
+                live.data["status"] = serde_json::json!({ "observedGeneration": 1 });
+                self.pods_of(object);
+            }
+            self.observed.live.insert(object.id(), Arc::new(live));
+        }
+        self
+    }
+
+    fn pods_of(&mut self, set: &Object) {
+        let annotations = &set.value["spec"]["template"]["metadata"]["annotations"];
+        let template = annotations[crate::names::TEMPLATE].as_str().unwrap().to_owned();
+        for ordinal in 0..set.value["spec"]["replicas"].as_i64().unwrap() {
+            let name = format!("{}-{ordinal}", set.name);
+            let machine = format!("m{}", self.observed.machines.len());
+            let zone = Some(format!("z{}", self.observed.machines.len() % 3));
+            let pod = PodSeen {
+                uid: format!("u-{name}"),
+                template: template.clone(),
+                machine: Some(machine.clone()),
+                running: true,
+                ready: true,
+                created_sec: NOW_SEC - 3600,
+                ..PodSeen::default()
+            };
+            self.observed.machines.insert(machine, Machine { zone, ready: true, cordoned: false });
+            self.observed.pods.entry(name).or_insert(pod);
+        }
+    }
+
+    /// Every node answers and counts; ordinal 0 masters each log; all slots are served.
+    #[must_use]
+    pub fn whole(self) -> Self {
+        let mut seen = self.founded().grouped().applied();
+        let desired = seen.desired();
+        let mut directory = Directory::default();
+        let globals = (0..desired.globals).map(|n| NodeId::new(format!("demo-global-{n}")));
+        let record = record(globals.collect(), Rule::All);
+        seen.speak(&GroupId::global(), &record);
+        seen.observed.plane.nodes.insert(
+            NodeId::new("demo-acceptor-0"),
+            StatusReply { node: "demo-acceptor-0".to_owned(), ..StatusReply::default() },
+        );
+        for keyspace in &desired.keyspaces {
+            directory.keyspaces.insert(keyspace.name.clone(), keyspace.config.clone());
+            let owners = cairn_logic::slots::spread_evenly(
+                &keyspace.groups.iter().map(|g| GroupId::new(&g.name)).collect::<Vec<_>>(),
+            );
+            let ranges = owners.into_iter().map(SlotRange::from).collect();
+            directory.slots.insert(keyspace.name.clone(), SlotOwners::new(ranges).unwrap());
+            for group in &keyspace.groups {
+                let id = GroupId::new(&group.name);
+                let nodes = (0..group.members).map(|n| NodeId::new(format!("{}-{n}", group.name)));
+                let record = self::record(nodes.collect(), keyspace.config.ack);
+                seen.speak(&id, &record);
+                directory.groups.insert(id, record);
+            }
+        }
+        seen.observed.plane.directory = Some(directory);
+        seen.observed.plane.error.clear();
+        seen
+    }
+
+    /// The members of `record` say what members in sync say.
+    pub fn speak(&mut self, group: &GroupId, record: &Record) {
+        for member in &record.members {
+            let masters = record.master.as_ref() == Some(&member.id);
+            let kind = if masters { PositionKind::Master } else { PositionKind::Follower };
+            let others = record.members.iter().filter(|m| masters && m.id != member.id);
+            let progress = |m: &Member| MemberStatus {
+                node: m.id.to_string(),
+                heard_ms: 10,
+                ..MemberStatus::default()
+            };
+            let log = LogStatus {
+                group: group.to_string(),
+                position: Some(Position { kind: kind.into(), epoch: record.epoch.0 }),
+                intact: true,
+                record: serde_json::to_vec(record).unwrap().into(),
+                members: others.map(progress).collect(),
+                ..LogStatus::default()
+            };
+            let status = StatusReply {
+                node: member.id.to_string(),
+                logs: vec![log],
+                disk_free_bytes: 1 << 40,
+                ..StatusReply::default()
+            };
+            self.observed.plane.nodes.insert(member.id.clone(), status);
+        }
+    }
+
+    /// Changes a group's record and lets its members say so.
+    #[must_use]
+    pub fn record(mut self, group: &str, change: impl FnOnce(&mut Record)) -> Self {
+        let id = GroupId::new(group);
+        let mut record = self.observed.plane.record(&id).unwrap();
+        change(&mut record);
+        record.version = Version(record.version.0 + 1);
+        self.speak(&id, &record);
+        if id != GroupId::global() {
+            let directory = self.observed.plane.directory.as_mut().unwrap();
+            directory.groups.insert(id, record);
+        }
+        self
+    }
+
+    /// Changes what the master of `group` says of itself and its members.
+    #[must_use]
+    pub fn master(mut self, group: &str, change: impl FnOnce(&mut StatusReply)) -> Self {
+        let record = self.observed.plane.record(&GroupId::new(group)).unwrap();
+        let master = record.master.unwrap();
+        change(self.observed.plane.nodes.get_mut(&master).unwrap());
+        self
+    }
+
+    /// A node does not answer, and its master hears nothing of it.
+    #[must_use]
+    pub fn silent(mut self, node: &str) -> Self {
+        self.observed.plane.nodes.remove(&NodeId::new(node));
+        let logs = self.observed.plane.nodes.values_mut().flat_map(|status| &mut status.logs);
+        for member in logs.flat_map(|log| &mut log.members).filter(|m| m.node == node) {
+            member.heard_ms = 60_000;
+        }
+        self
+    }
+
+    /// Changes a pod.
+    #[must_use]
+    pub fn pod(mut self, name: &str, change: impl FnOnce(&mut PodSeen)) -> Self {
+        change(self.observed.pods.get_mut(name).unwrap());
+        self
+    }
+
+    /// The machine of a pod takes no more pods.
+    #[must_use]
+    pub fn drained(mut self, pod: &str) -> Self {
+        let machine = self.observed.pods[pod].machine.clone().unwrap();
+        self.observed.machines.get_mut(&machine).unwrap().cordoned = true;
+        self
+    }
+
+    /// The global plane does not answer.
+    #[must_use]
+    pub fn deaf(mut self) -> Self {
+        self.observed.plane =
+            PlaneSeen { error: "no answer in time".to_owned(), ..PlaneSeen::default() };
+        self
+    }
+}
+
+/// A settled record of epoch 1; the first of `nodes` is master, the last a backup if there are
+/// three.
+#[must_use]
+pub fn record(nodes: Vec<NodeId>, rule: Rule) -> Record {
+    let backup = nodes.len() >= 3 && rule != Rule::All;
+    let last = nodes.len() - 1;
+    let role = |at: usize| match at {
+        0 => Role::Master,
+        at if at == last && backup => Role::Backup,
+        _ => Role::Replica,
+    };
+    let member = |(at, id): (usize, &NodeId)| Member {
+        id: id.clone(),
+        incarnation: Incarnation(7),
+        role: role(at),
+    };
+    Record {
+        version: Version(3),
+        epoch: Epoch(1),
+        master: nodes.first().cloned(),
+        members: nodes.iter().enumerate().map(member).collect(),
+        rule,
+        wanted: u8::try_from(nodes.len()).unwrap(),
+        durability: Durability { flushed: false, zones: 1 },
+        attempt: Epoch(1),
+        open: false,
+    }
+}
