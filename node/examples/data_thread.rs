@@ -24,6 +24,7 @@ fn main() -> anyhow::Result<()> {
         seed: 42,
         config: Config::default(),
         clock: Clock { now: clock::now, unix_ms: clock::unix_ms },
+        tls: None,
     };
     let mut running = data::start(options)?;
     let node = NodeRoute {

@@ -110,6 +110,7 @@ pub async fn run(boot: Boot) -> Result<()> {
     let (inbox, mut queue) = tokio::sync::mpsc::channel(64);
     peer::spawn(&boot.identity, listener, peer::peer_routes(&boot.identity, inbox.clone()));
     metrics::spawn(boot::listen("metrics", boot.settings.listen.metrics).await?, inbox);
+    boot.identity.tls.watch();
     let mut asked_to_stop = boot::stop_signals()?;
     loop {
         tokio::select! {
@@ -147,6 +148,7 @@ fn status(boot: &Boot) -> pb::StatusReply {
         role: "acceptor".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         rss_bytes: crate::status::rss_bytes(),
+        peer_tls_digest: boot.identity.tls.digests().0,
         ..pb::StatusReply::default()
     }
 }

@@ -1,6 +1,7 @@
 //! What every role does first: settings, log output, secret, folder, listeners, signals.
 
 use crate::peer::Identity;
+use crate::tls::Doors;
 use anyhow::{Context, Result, bail};
 use cairn_files::{Folder, RealDisk};
 use cairn_logic::ids::Incarnation;
@@ -50,7 +51,10 @@ impl Boot {
             node = %me.id, incarnation = %me.incarnation, blank = folder.is_new(), %role,
             version = env!("CARGO_PKG_VERSION"), "starting"
         );
-        let identity = Identity::new(me, secret);
+        let tls = Doors::open(&settings.tls).context("cannot use the certificates")?;
+        let (peers, clients) = tls.digests();
+        tracing::info!(peers, clients, "certificates");
+        let identity = Identity::new(me, secret, tls);
         Ok(Self { settings, folder, identity, uid })
     }
 }
@@ -69,11 +73,17 @@ fn raise_open_files() {
     }
 }
 
+/// How many clients the limit on open files allows.
+#[must_use]
+pub fn clients_room() -> u32 {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    u32::try_from(files.saturating_sub(FILES_APART)).unwrap_or(u32::MAX).max(1)
+}
+
 /// How many of `maxclients` clients the limit on open files allows.
 #[must_use]
 pub fn clients_max(maxclients: u32) -> u32 {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let room = u32::try_from(files.saturating_sub(FILES_APART)).unwrap_or(u32::MAX).max(1);
+    let room = clients_room();
     if room < maxclients {
         tracing::warn!(maxclients, room, "the limit on open files allows fewer clients");
     }

@@ -19,6 +19,7 @@ pub mod routes;
 mod routing;
 mod server;
 mod session;
+mod stream;
 mod thread;
 mod watchers;
 

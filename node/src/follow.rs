@@ -114,7 +114,7 @@ async fn find_master(follow: &Follow) -> Option<(String, String)> {
 
 async fn where_is(follow: &Follow, address: &str) -> Option<pb::WhereReply> {
     let ask = async {
-        let channel = client::channel(address).await.ok()?;
+        let channel = client::channel(&follow.identity, address).await.ok()?;
         let mut client = client::client(&follow.identity, "", channel);
         let answer = client.r#where(pb::WhereRequest {}).await;
         answer.map(tonic::Response::into_inner).ok()

@@ -12,4 +12,5 @@ pub mod metrics;
 pub mod peer;
 pub mod status;
 pub mod storage;
+pub mod tls;
 pub mod view;

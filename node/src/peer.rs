@@ -1,13 +1,16 @@
 //! The one place where processes of a cluster meet: who may call, and how messages travel.
 //!
 //! [`spawn`] answers on the peer and heartbeat ports and puts what arrives into the role's inbox;
-//! [`links::Links`] sends. Nothing here decides. TLS will wrap both in this module alone.
+//! [`links::Links`] sends. Nothing here decides. TLS wraps both in this module
+//! ([`incoming`], [`client`]); what RESP clients speak is in `data::stream`.
 
 pub mod client;
+pub mod incoming;
 pub mod links;
 pub mod service;
 
 use crate::metrics::Facts;
+use crate::tls::Doors;
 use bytes::Bytes;
 use cairn_logic::ids::Life;
 use cairn_logic::message::Sender;
@@ -19,7 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
-pub use service::{incoming, peer_routes, server, spawn};
+pub use incoming::incoming;
+pub use service::{peer_routes, server, spawn};
 
 /// Frames that may wait for one peer before new ones are dropped (the replica sends them again).
 pub const LINK_QUEUE: usize = 256;
@@ -33,14 +37,16 @@ pub struct Identity {
     pub me: Sender,
     /// The cluster's secret.
     pub secret: Arc<Secret>,
+    /// The certificates of this node's doors.
+    pub tls: Doors,
     life: Arc<AtomicU64>,
 }
 
 impl Identity {
     /// An identity whose life is not known yet.
     #[must_use]
-    pub fn new(me: Sender, secret: Secret) -> Self {
-        Self { me, secret: Arc::new(secret), life: Arc::new(AtomicU64::new(0)) }
+    pub fn new(me: Sender, secret: Secret, tls: Doors) -> Self {
+        Self { me, secret: Arc::new(secret), tls, life: Arc::new(AtomicU64::new(0)) }
     }
 
     /// The run of this process.

@@ -23,11 +23,10 @@ pub const LONG: Duration = Duration::from_secs(90);
 
 static ONE: Mutex<()> = Mutex::new(());
 
-/// A running cluster. Fields are dropped in this order: processes, then what was prepared for
-/// them, then the folder.
+/// A running cluster.
 pub struct World {
     pub cluster: Cluster,
-    _prepared: Vec<Box<dyn std::any::Any>>,
+    prepared: Prepared,
     dir: tempfile::TempDir,
     _one: MutexGuard<'static, ()>,
 }
@@ -53,7 +52,7 @@ impl World {
         let folder = dir.path().join("c");
         let prepared = prepare(&folder);
         let cluster = Cluster::up(&program(), &folder, &resources, variable).expect("it starts");
-        let world = Self { cluster, _prepared: prepared, dir, _one: one };
+        let world = Self { cluster, prepared, dir, _one: one };
         world.whole();
         world
     }
@@ -119,6 +118,16 @@ impl World {
     pub fn log(&self, node: &str) -> String {
         let path = self.folder().join("logs").join(format!("{node}.log"));
         std::fs::read_to_string(path).unwrap_or_default()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // The processes first, then what was made for them; the cluster deletes its folder last.
+        if let Err(error) = self.cluster.cairn(["down"]) {
+            eprintln!("{error}");
+        }
+        self.prepared.clear();
     }
 }
 

@@ -11,6 +11,7 @@ mod limits;
 mod node;
 mod problem;
 mod timing;
+mod tls;
 mod validate;
 
 pub use condition::NodeCondition;
@@ -21,6 +22,7 @@ pub use node::{
 };
 pub use problem::{Problem, Problems};
 pub use timing::Timing;
+pub use tls::{TlsFiles, TlsSettings};
 
 /// The format of the folders and of the directory's values; a node refuses any other.
 pub const FORMAT: u32 = 1;

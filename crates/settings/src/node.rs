@@ -1,6 +1,6 @@
 //! The settings file of one node.
 
-use crate::{LagBounds, Limits, LogSettings, Problems, Timing};
+use crate::{LagBounds, Limits, LogSettings, Problems, Timing, TlsSettings};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::Durability;
 use serde::{Deserialize, Serialize};
@@ -204,6 +204,9 @@ pub struct NodeSettings {
     pub listen: ListenAddresses,
     /// Where others reach it.
     pub advertise: Addresses,
+    /// Certificates; without any, all doors speak plain text.
+    #[serde(default)]
+    pub tls: TlsSettings,
     /// Spans of time; the same on every node.
     #[serde(default)]
     pub timing: Timing,

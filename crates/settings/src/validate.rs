@@ -19,6 +19,7 @@ impl NodeSettings {
         self.names(&mut problems);
         self.seeds(&mut problems);
         self.addresses(&mut problems);
+        self.tls.problems("tls", &mut problems);
         self.timing.problems("timing", &mut problems);
         self.lag.problems("lag", &mut problems);
         self.log.problems("log", &mut problems);

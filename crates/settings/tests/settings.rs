@@ -75,6 +75,7 @@ const REFUSED: &[(&str, Change)] = &[
     ("listen.etcd", |s| s.listen.etcd = s.listen.client),
     ("listen.peer", |s| s.listen.peer.set_port(0)),
     ("advertise.client", |s| s.advertise.client = "::1:6379".to_owned()),
+    ("tls.verifyClients", |s| s.tls.verify_clients = true),
     ("timing.heartbeat", |s| s.timing.heartbeat = Duration::from_millis(1)),
     ("timing.readLease", |s| s.timing.read_lease = Duration::from_millis(200)),
     ("timing.silenceMax", |s| s.timing.silence_max = Duration::from_millis(499)),

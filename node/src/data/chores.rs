@@ -123,6 +123,8 @@ impl Server {
             let half = conn.feed.as_ref().is_some_and(|feed| feed.is_half());
             let reason = if half && silent >= half_max {
                 "a request stayed half-received"
+            } else if conn.stream.is_shaking_hands() && silent >= half_max {
+                "it does not finish its handshake"
             } else if idle_max > Duration::ZERO && silent >= idle_max && conn.pause == Pause::None {
                 "it was idle"
             } else if conn.pause == Pause::Closing && silent >= half_max {

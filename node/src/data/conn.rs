@@ -3,10 +3,10 @@
 use crate::data::dispatch::Item;
 use crate::data::replies::Replies;
 use crate::data::session::Session;
+use crate::data::stream::Stream;
 use cairn_logic::ids::Offset;
 use cairn_logic::time::Instant;
 use cairn_resp::{Limits, Parser, ProtocolError};
-use mio::net::TcpStream;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ const FEED_BYTES_BUSY: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Conn {
     /// The socket.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Counts connections of this process; never reused.
     pub id: u64,
     /// The client's address.
@@ -133,7 +133,7 @@ impl Feed {
 
     /// Reads what the socket has, at most up to a full buffer; `to_the_end` says that its end is
     /// known to be near.
-    pub fn read(&mut self, stream: &mut TcpStream, to_the_end: bool) -> ReadEnd {
+    pub fn read(&mut self, stream: &mut Stream, to_the_end: bool) -> ReadEnd {
         self.make_room();
         loop {
             let room = &mut self.buf[self.filled..];
@@ -145,7 +145,7 @@ impl Feed {
                 Ok(0) => return ReadEnd::Closed,
                 Ok(count) => {
                     self.filled += count;
-                    if count < asked && !to_the_end {
+                    if count < asked && !to_the_end && stream.short_is_last() {
                         // A short read of a stream says that nothing is left (epoll, edge).
                         return ReadEnd::Drained;
                     }
@@ -205,9 +205,9 @@ impl Feed {
 impl Conn {
     /// A connection that was just accepted.
     #[must_use]
-    pub fn new(stream: TcpStream, id: u64, peer: SocketAddr, now: Instant) -> Self {
+    pub fn new(mut stream: Stream, id: u64, peer: SocketAddr, now: Instant) -> Self {
         Self {
-            local: stream.local_addr().ok(),
+            local: stream.socket().local_addr().ok(),
             stream,
             id,
             peer,
@@ -238,7 +238,11 @@ impl Conn {
                 Err(_) => return false,
             }
         }
-        self.choked = false;
+        match self.stream.flush() {
+            Ok(()) => self.choked = false,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.choked = true,
+            Err(_) => return false,
+        }
         true
     }
 

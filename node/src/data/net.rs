@@ -1,7 +1,9 @@
 //! The sockets: listeners, the table of connections, and who is ready.
 
 use crate::data::conn::{Conn, Feed};
+use crate::data::stream::Stream;
 use crate::data::watchers::Watcher;
+use crate::tls::Keys;
 use cairn_logic::time::Instant;
 use cairn_resp::Limits;
 use mio::net::{TcpListener, TcpStream};
@@ -9,6 +11,7 @@ use mio::{Interest, Registry, Token};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The token of the waker.
 pub const WAKER: Token = Token(usize::MAX);
@@ -25,6 +28,8 @@ const ACCEPTS_MAX: usize = 512;
 pub struct Net {
     registry: Registry,
     listeners: Vec<TcpListener>,
+    /// The certificates clients are shown; none: plain text.
+    tls: Option<Arc<Keys>>,
     /// Listeners that may have more to accept.
     pub accepting: bool,
     conns: Vec<Option<Box<Conn>>>,
@@ -57,7 +62,11 @@ impl Net {
     ///
     /// # Errors
     /// If epoll refuses one.
-    pub fn new(registry: Registry, mut listeners: Vec<TcpListener>) -> std::io::Result<Self> {
+    pub fn new(
+        registry: Registry,
+        mut listeners: Vec<TcpListener>,
+        tls: Option<Arc<Keys>>,
+    ) -> std::io::Result<Self> {
         listeners.truncate(LISTENERS_MAX);
         for (n, listener) in listeners.iter_mut().enumerate() {
             registry.register(listener, Token(LISTENERS + n), Interest::READABLE)?;
@@ -65,6 +74,7 @@ impl Net {
         Ok(Self {
             registry,
             listeners,
+            tls,
             accepting: false,
             conns: Vec::new(),
             vacant: Vec::new(),
@@ -92,7 +102,8 @@ impl Net {
         if writable && conn.choked {
             self.flush.push(token.0);
         }
-        if readable || closed {
+        // What TLS has to say first may have kept it from reading.
+        if readable || closed || (writable && !conn.stream.short_is_last()) {
             self.list_ready(token.0);
         }
     }
@@ -127,7 +138,10 @@ impl Net {
                 }
                 match self.listeners[n].accept() {
                     Ok((stream, _)) if self.open >= clients_max => {
-                        refuse(stream);
+                        // Who expects TLS would not understand.
+                        if self.tls.is_none() {
+                            refuse(stream);
+                        }
                         accepted.refused += 1;
                     }
                     Ok((stream, peer)) => {
@@ -166,6 +180,14 @@ impl Net {
             self.vacant.push(index);
             return false;
         }
+        let stream = match Stream::new(stream, self.tls.as_deref()) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot begin TLS with a client");
+                self.vacant.push(index);
+                return false;
+            }
+        };
         let mut conn = Box::new(Conn::new(stream, self.next_id, peer, now));
         conn.session.authenticated = authenticated;
         self.next_id += 1;
@@ -181,7 +203,7 @@ impl Net {
     /// Closes a connection; its held replies are dropped.
     pub fn close(&mut self, index: usize) {
         let Some(mut conn) = self.conns.get_mut(index).and_then(Option::take) else { return };
-        self.registry.deregister(&mut conn.stream).ok();
+        self.registry.deregister(conn.stream.socket()).ok();
         if conn.listed_ready {
             self.ready.retain(|other| *other != index);
         }

@@ -43,6 +43,7 @@ impl Rig {
             seed: 1,
             config,
             clock: Clock { now: clock::now, unix_ms: clock::unix_ms },
+            tls: None,
         };
         let running = start(options).unwrap();
         Self {

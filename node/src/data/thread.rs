@@ -8,6 +8,7 @@ use crate::data::outgoing::Outgoing;
 use crate::data::routes::Routes;
 use crate::data::routing::View;
 use crate::data::server::Server;
+use crate::tls::Keys;
 use cairn_keyspace::{EffectLog, Keyspace};
 use cairn_logic::ids::{EntryId, NodeId, Offset};
 use cairn_logic::replication::Admission;
@@ -37,6 +38,8 @@ pub struct Options {
     pub config: Config,
     /// The clocks.
     pub clock: Clock,
+    /// The certificates clients are shown; none: plain text.
+    pub tls: Option<Arc<Keys>>,
 }
 
 /// A running thread.
@@ -89,7 +92,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
         listeners.push(listener);
     }
     let registry = poll.registry().try_clone().map_err(failed)?;
-    let net = Net::new(registry, listeners).map_err(failed)?;
+    let net = Net::new(registry, listeners, options.tls).map_err(failed)?;
     let (sender, from) = mpsc::channel(OUTGOING_MAX);
     let now = (options.clock.now)();
     let routes = Arc::new(Routes::none(options.me));

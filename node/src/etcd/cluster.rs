@@ -11,8 +11,9 @@ fn elsewhere<T>() -> Result<Response<T>, Status> {
     ))
 }
 
-fn url(address: &str) -> Vec<String> {
-    if address.is_empty() { Vec::new() } else { vec![format!("http://{address}")] }
+fn url(address: &str, tls: bool) -> Vec<String> {
+    let scheme = if tls { "https" } else { "http" };
+    if address.is_empty() { Vec::new() } else { vec![format!("{scheme}://{address}")] }
 }
 
 #[tonic::async_trait]
@@ -26,8 +27,8 @@ impl pb::cluster_server::Cluster for Handle {
         let members = plane.members.iter().map(|member| pb::Member {
             id: member.member_id,
             name: member.name.clone(),
-            peer_ur_ls: url(&member.peer),
-            client_ur_ls: url(&member.etcd),
+            peer_ur_ls: url(&member.peer, self.tls.is_some()),
+            client_ur_ls: url(&member.etcd, self.tls.is_some()),
             is_learner: member.learner,
         });
         let (header, members) = (self.header(&reply), members.collect());

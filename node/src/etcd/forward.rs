@@ -1,12 +1,14 @@
 //! Passing a request on to the master, one hop at most.
 
 use super::handle::Handle;
+use crate::peer::client::endpoint;
+use crate::tls::Keys;
 use cairn_directory::core::Refusal;
 use cairn_logic::time::Duration;
 use cairn_wire::etcd::refuse;
 use std::sync::{Arc, Mutex, PoisonError};
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 /// Marks a request that was passed on once.
@@ -23,15 +25,14 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    fn channel(&self, address: &str) -> Result<Channel, Status> {
+    fn channel(&self, address: &str, tls: Option<&Arc<Keys>>) -> Result<Channel, Status> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, channel)) = &*last
             && known == address
         {
             return Ok(channel.clone());
         }
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|_| refuse::refusal(Refusal::NotReady))?;
+        let endpoint = endpoint(address, tls).map_err(|_| refuse::refusal(Refusal::NotReady))?;
         let channel = endpoint.connect_timeout(CONNECT_MAX).tcp_nodelay(true).connect_lazy();
         *last = Some((address.to_owned(), channel.clone()));
         Ok(channel)
@@ -55,7 +56,7 @@ impl Handle {
         if request.metadata().contains_key(FORWARDED) {
             return Err(refuse::refusal(Refusal::MasterChanged));
         }
-        self.forward.channel(&master.etcd).map(Some)
+        self.forward.channel(&master.etcd, self.tls.as_ref()).map(Some)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the services hold: a line to the loop, and what is known of the global plane.
 
 use super::forward::Forward;
+use crate::tls::Keys;
 use cairn_directory::core::{Refusal, Reply, Request, Response};
 use cairn_directory::watch::{Notice, StreamId};
 use cairn_logic::ids::{Epoch, Revision};
@@ -89,6 +90,8 @@ pub struct Handle {
     asked: mpsc::Sender<Asked>,
     plane: watch::Receiver<Arc<Plane>>,
     pub(super) forward: Forward,
+    /// The certificates of the etcd ports; none: plain text.
+    pub(super) tls: Option<Arc<Keys>>,
     streams: Arc<AtomicU64>,
     open_streams: Arc<Semaphore>,
     system: bool,
@@ -100,6 +103,7 @@ impl Handle {
             asked,
             plane,
             forward: Forward::default(),
+            tls: None,
             streams: Arc::new(AtomicU64::new(1)),
             open_streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             system: false,
@@ -111,6 +115,12 @@ impl Handle {
     #[must_use]
     pub fn for_system(&self) -> Self {
         Self { system: true, ..self.clone() }
+    }
+
+    /// The same line, for ports that speak TLS.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Keys>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Whether the callers are part of the system.

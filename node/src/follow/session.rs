@@ -83,7 +83,7 @@ async fn session(
     asks: &mut mpsc::Receiver<Ask>,
     heard: &mpsc::Sender<Heard>,
 ) -> Result<Never, Ended> {
-    let channel = client::channel(address).await.map_err(Ended::Transport)?;
+    let channel = client::channel(&follow.identity, address).await.map_err(Ended::Transport)?;
     let hello = SayHello::new(&follow.identity, master);
     let (up, ups) = mpsc::channel(UP_QUEUE);
     let mut peer = client::client(&follow.identity, master, channel.clone());

@@ -148,7 +148,7 @@ async fn call(
 ) -> Option<Replied> {
     let channel = match channel {
         Some(channel) => channel,
-        None => client::channel(&address).await.ok()?,
+        None => client::channel(&identity, &address).await.ok()?,
     };
     let mut peer = client::client(&identity, to.as_str(), channel.clone());
     let answer = peer.accept(pb::AcceptorCall { message }).await;

@@ -71,7 +71,7 @@ async fn one(
     queue: &mut mpsc::Receiver<pb::Up>,
     ordered: &mpsc::Sender<Ordered>,
 ) -> Result<(), String> {
-    let channel = client::channel(address).await.map_err(|error| error.to_string())?;
+    let channel = client::channel(identity, address).await.map_err(|error| error.to_string())?;
     let mut peer = client::client(identity, to.as_str(), channel);
     let (ups, stream) = mpsc::channel(QUEUE);
     let downs = peer.control(ReceiverStream::new(stream)).await;

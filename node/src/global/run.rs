@@ -60,6 +60,7 @@ pub async fn run(boot: Boot) -> Result<()> {
     let (notices, notice_queue) = mpsc::channel(QUEUE);
     let (plane, plane_seen) = watch::channel(Arc::new(etcd::Plane::default()));
     let (handle, asks) = etcd::channel(plane_seen);
+    let handle = handle.with_tls(boot.identity.tls.clients.clone());
 
     let acceptor = match settings.is_acceptor() {
         true => Some(AcceptorHandle::start(&boot.folder, &boot.identity.me)?),
@@ -83,8 +84,11 @@ pub async fn run(boot: Boot) -> Result<()> {
     peer::spawn(&identity, listener, peer::peer_routes(&identity, inbox));
     let listener = boot::listen("etcd clients", settings.listen.etcd).await?;
     let server = peer::server().add_routes(etcd::routes(&handle));
-    tokio::spawn(server.serve_with_incoming(peer::incoming(listener)));
+    tokio::spawn(
+        server.serve_with_incoming(peer::incoming(listener, identity.tls.clients.clone())),
+    );
 
+    identity.tls.watch();
     let timing = settings.timing.for_logic(&settings.lag);
     let role = Role::new(Parts {
         court: Court::new(Plane::Global, identity.me.clone(), timing),

@@ -115,6 +115,7 @@ impl Role {
         waiting.extend(self.court.conditions.iter().cloned());
         let log = status::log_status(&GroupId::global(), &self.host, clock::now(), waiting);
         let room = self.host.world.storage.room();
+        let (peer_tls_digest, client_tls_digest) = self.boot.identity.tls.digests();
         pb::StatusReply {
             node: me.id.as_str().to_owned(),
             incarnation: me.incarnation.0,
@@ -126,6 +127,8 @@ impl Role {
             rss_bytes: status::rss_bytes(),
             disk_free_bytes: room.free_bytes,
             conditions: room.conditions(GroupId::global().as_str()),
+            peer_tls_digest,
+            client_tls_digest,
         }
     }
 }

@@ -372,6 +372,7 @@ impl Role {
     pub(super) fn plain_status(&self) -> pb::StatusReply {
         let now = clock::now();
         let me = &self.boot.identity.me;
+        let (peer_tls_digest, client_tls_digest) = self.boot.identity.tls.digests();
         let mut answer = pb::StatusReply {
             node: me.id.as_str().to_owned(),
             incarnation: me.incarnation.0,
@@ -383,6 +384,8 @@ impl Role {
             rss_bytes: status::rss_bytes(),
             disk_free_bytes: 0,
             conditions: Vec::new(),
+            peer_tls_digest,
+            client_tls_digest,
         };
         let (Some(host), Some(group)) = (&self.host, &self.group) else { return answer };
         let room = host.world.storage.room();

@@ -80,6 +80,7 @@ pub async fn run(boot: Boot) -> Result<()> {
         seed: boot.uid as u64,
         config: plain_config(&settings, settings.limits),
         clock: Clock { now: clock::now, unix_ms: clock::unix_ms },
+        tls: boot.identity.tls.clients.clone(),
     })?;
     let (inbox, inbox_queue) = mpsc::channel(QUEUE);
     let (events, event_queue) = mpsc::unbounded_channel();
@@ -116,6 +117,7 @@ pub async fn run(boot: Boot) -> Result<()> {
         online: false,
         boot,
     };
+    role.boot.identity.tls.watch();
     role.resume()?;
     let global = settings.seeds.iter().filter(|(_, seed)| seed.role == NodeRole::Global);
     let follow = Follow {

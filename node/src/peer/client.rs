@@ -1,9 +1,11 @@
 //! The client side of one call: connecting, and saying Hello.
 
 use super::{Identity, MESSAGE_BYTES_MAX};
+use crate::tls::Keys;
 use cairn_logic::time::Duration;
 use cairn_wire::hello::HELLO_KEY;
 use cairn_wire::peer::pb::peer_client::PeerClient;
+use std::sync::Arc;
 use tonic::metadata::BinaryMetadataValue;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Error};
@@ -34,12 +36,24 @@ impl tonic::service::Interceptor for SayHello {
 /// A peer's client.
 pub type Client = PeerClient<InterceptedService<Channel, SayHello>>;
 
+/// The other end at `address`, by TLS if there are `keys`.
+///
+/// # Errors
+/// A bad address, or certificates that cannot be used.
+pub fn endpoint(address: &str, keys: Option<&Arc<Keys>>) -> Result<Endpoint, Error> {
+    match keys {
+        None => Endpoint::from_shared(format!("http://{address}")),
+        Some(keys) => Endpoint::from_shared(format!("https://{address}"))?
+            .tls_config(keys.now().client.clone()),
+    }
+}
+
 /// Connects to a peer port.
 ///
 /// # Errors
 /// A bad address, or no answer within [`CONNECT_MAX`].
-pub async fn channel(address: &str) -> Result<Channel, Error> {
-    Endpoint::from_shared(format!("http://{address}"))?
+pub async fn channel(identity: &Identity, address: &str) -> Result<Channel, Error> {
+    endpoint(address, identity.tls.peers.as_ref())?
         .connect_timeout(CONNECT_MAX)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(Duration::from_secs(1))

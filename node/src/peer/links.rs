@@ -185,7 +185,7 @@ impl Line {
     async fn connect_once(&self) -> bool {
         let Some(address) = self.book.get(&self.to) else { return false };
         let target = if self.beat { &address.heartbeat } else { &address.peer };
-        let channel = match client::channel(target).await {
+        let channel = match client::channel(&self.identity, target).await {
             Ok(channel) => channel,
             Err(error) => {
                 tracing::debug!(to = %self.to, %target, %error, "cannot connect");

@@ -1,5 +1,6 @@
 //! The server side: checks every Hello, then hands over what arrives.
 
+use super::incoming::incoming;
 use super::{Identity, Inbound, LINK_QUEUE, MESSAGE_BYTES_MAX, Reply};
 use cairn_logic::time::Duration;
 use cairn_wire::hello::{Caller, HELLO_KEY};
@@ -12,7 +13,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::service::{InterceptorLayer, RoutesBuilder};
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 /// The peer service of one process.
@@ -65,14 +65,7 @@ pub fn peer_routes(identity: &Identity, inbox: mpsc::Sender<Inbound>) -> RoutesB
 pub fn spawn(identity: &Identity, listener: TcpListener, routes: RoutesBuilder) {
     let check = InterceptorLayer::new(CheckHello::new(identity.clone()));
     let server = server().layer(check).add_routes(routes.routes());
-    tokio::spawn(server.serve_with_incoming(incoming(listener)));
-}
-
-/// Accepted connections, without Nagle's delay: acknowledgements are small and must not wait for
-/// the peer's delayed ones.
-#[must_use]
-pub fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
+    tokio::spawn(server.serve_with_incoming(incoming(listener, identity.tls.peers.clone())));
 }
 
 /// A server with the limits every gRPC port has.

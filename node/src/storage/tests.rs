@@ -50,7 +50,7 @@ fn eventually(storage: &Storage, what: &str, wanted: impl Fn(&Room) -> bool) {
     let end = Instant::now() + WAIT;
     while !wanted(&storage.room()) {
         assert!(Instant::now() < end, "{what}: {:?}", storage.room());
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::park_timeout(Duration::from_millis(10));
     }
 }
 

@@ -203,7 +203,7 @@ impl WriterThread {
                 Ok(Task::Close(done)) => return Done::Closing(done),
                 Ok(task) => self.later.push_back(task),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => thread::sleep(FULL_RETRY),
+                Err(RecvTimeoutError::Disconnected) => thread::park_timeout(FULL_RETRY),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! CONFIG: the few parameters that tools ask for; what can be changed lasts until the keyspace's
 //! resource says otherwise.
 
+use crate::boot::clients_room;
 use crate::data::commands::{help, word, wrong_arity};
 use crate::data::server::Server;
 use cairn_logic::time::Duration;
@@ -106,10 +107,19 @@ impl Server {
                 Some(bytes) => config.memory_max_bytes = bytes,
                 None => return failed("argument must be a memory value"),
             },
-            "maxclients" => match number::parse_i64(value).and_then(|n| usize::try_from(n).ok()) {
-                Some(count) if count > 0 => config.clients_max = count,
-                _ => return failed("argument must be between 1 and 4294967295 inclusive"),
-            },
+            "maxclients" => {
+                let room = clients_room();
+                match number::parse_i64(value).and_then(|n| u32::try_from(n).ok()) {
+                    Some(count) if count > room => {
+                        return failed(&format!(
+                            "The operating system is not able to handle the specified number of \
+                             clients, try with {room}"
+                        ));
+                    }
+                    Some(count) if count > 0 => config.clients_max = count as usize,
+                    _ => return failed("argument must be between 1 and 4294967295 inclusive"),
+                }
+            }
             "timeout" => match number::parse_i64(value).and_then(|n| u64::try_from(n).ok()) {
                 Some(seconds) if seconds < 1 << 31 => {
                     config.idle_max = Duration::from_secs(seconds)

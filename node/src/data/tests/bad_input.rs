@@ -176,7 +176,9 @@ fn texts_grow_up_to_the_longest_argument_and_no_further() {
 /// The largest transaction and the largest command each fit into a batch of the log.
 #[test]
 fn what_one_transaction_changes_fits_into_a_batch() {
-    let rig = Committing::new();
+    // A debug build on a busy machine takes its time for so much.
+    let ack_timeout = Duration::from_secs(60);
+    let rig = Committing::with(Config { ack_timeout, ..Config::default() });
     let mut client = rig.client();
     let value = "x".repeat(15 << 20);
     assert_eq!(client.say("MULTI"), "OK");
@@ -209,4 +211,17 @@ fn with_a_low_disk_writes_are_refused_and_reads_go_on() {
     client.send("INCR b");
     rig.commit_next();
     assert_eq!(show(&client.reply()), "2");
+}
+
+#[test]
+fn more_clients_than_there_are_files_are_refused_when_they_are_asked_for() {
+    let rig = Committing::new();
+    let mut client = rig.client();
+    let room = crate::boot::clients_room();
+    let text = client.say(&format!("CONFIG SET maxclients {}", u64::from(room) + 1));
+    if room < u32::MAX {
+        assert!(text.ends_with(&format!("number of clients, try with {room}")), "{text}");
+    }
+    assert_eq!(client.say(&format!("CONFIG SET maxclients {room}")), "OK");
+    assert!(client.say("CONFIG SET maxclients 0").contains("between 1 and 4294967295"));
 }
