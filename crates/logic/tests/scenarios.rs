@@ -5,6 +5,8 @@
 
 #[path = "cluster/driver.rs"]
 mod driver;
+#[path = "cluster/register.rs"]
+mod register;
 
 use cairn_logic::counting::Plane;
 use cairn_logic::ids::{EntryId, Epoch, Life, Offset};
@@ -15,6 +17,7 @@ use cairn_logic::replication::{Change, Input};
 use cairn_logic::time::Duration;
 use cairn_logic::timing::Timing;
 use driver::{Cluster, Letter, name};
+use register::Register;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -22,6 +25,8 @@ struct Play {
     cluster: Cluster,
     /// Letters that wait until they are released.
     held: Vec<Letter>,
+    /// The arbiter's, once something is asked of it.
+    register: Option<Register>,
 }
 
 /// `n3` is node 2.
@@ -56,7 +61,7 @@ impl Play {
         let (count, members) = (number(words[1]) as usize, number(words[2]) as usize);
         let flushed = words.get(4) == Some(&"flushed");
         let cluster = Cluster::new(plane, count, members, rule, flushed, Timing::default());
-        Self { cluster, held: Vec::new() }
+        Self { cluster, held: Vec::new(), register: None }
     }
 
     fn command(&mut self, line: &str) {
@@ -96,6 +101,8 @@ impl Play {
                     released: has("released"),
                 },
             ),
+            // The arbiter: `arbiter lose a 2`, `arbiter p read`, `arbiter q replace a 2`.
+            "arbiter" => self.arbiter(&words[1..]),
             "choose" => self.choose(&words[1..]),
             "elect" => self.elect(node(words[1]), number(words[2]), &nodes(words[3])),
             "record" => self.record(number(words[1]), node(words[2]), &nodes(words[3])),
@@ -197,6 +204,16 @@ impl Play {
         let record = Record { attempt, open: true, ..self.cluster.record.clone() };
         let version = record.version;
         self.cluster.swap(version, record);
+    }
+
+    fn arbiter(&mut self, words: &[&str]) {
+        let record = || self.cluster.record.clone();
+        let register = self.register.get_or_insert_with(|| Register::found(record()));
+        match words {
+            ["lose", acceptor, folder] => register.lose(acceptor, number(folder)),
+            [who, operation @ ..] => self.cluster.trace.push(register.does(who, operation)),
+            [] => panic!("the arbiter is to do something"),
+        }
     }
 
     /// `choose n1=1/9 n2=2/5,torn`: whom a judge elects when members answer with logs that end
@@ -391,7 +408,6 @@ const ELSEWHERE: &[cairn_logic::mutant::Mutant] = {
         Mutant::SealMinusOne,
         Mutant::ReleasedLie,
         Mutant::CasIgnoresVersion,
-        Mutant::ReplacesAnyFolder,
         Mutant::ForgetsReserved,
         Mutant::SpeaksUnflushed,
         Mutant::AnswerAtAppend,
