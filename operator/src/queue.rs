@@ -62,10 +62,12 @@ impl Queue {
         idle.map(|(_, at)| *at).min()
     }
 
-    /// Forgets a cluster that is gone.
-    pub fn forget(&mut self, key: &Key) {
-        self.due.remove(key);
-        self.failures.remove(key);
+    /// Forgets a cluster that is gone, unless something about it changed since.
+    pub fn forget(&mut self, key: &Key, now: Instant) {
+        if self.due.get(key).is_some_and(|at| *at > now + RETRY.1) {
+            self.due.remove(key);
+            self.failures.remove(key);
+        }
     }
 }
 
@@ -118,6 +120,21 @@ mod tests {
         assert_eq!(queue.next(), Some(now + sec(5)));
         queue.touch(key("a"), now);
         assert_eq!(queue.next(), Some(now + GATHER));
+    }
+
+    #[test]
+    fn a_cluster_that_is_gone_is_forgotten_unless_it_changed_meanwhile() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for (changed, left) in [(false, None), (true, Some(now + GATHER))] {
+            queue.touch(key("a"), now - sec(1));
+            queue.take(now).unwrap();
+            if changed {
+                queue.touch(key("a"), now);
+            }
+            queue.done(key("a"), Some(sec(600)), now);
+            queue.forget(&key("a"), now);
+            assert_eq!(queue.next(), left);
+        }
     }
 
     impl Queue {

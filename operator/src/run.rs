@@ -82,7 +82,7 @@ fn finish(ctx: &Context, queue: &mut Queue, key: Key, outcome: Option<Duration>)
     let gone = ctx.cluster(&key).is_none();
     queue.done(key.clone(), outcome, Instant::now());
     if gone && outcome.is_some() {
-        queue.forget(&key);
+        queue.forget(&key, Instant::now());
         ctx.forget(&key);
     }
     ctx.metrics.clusters(ctx.store.all(Kind::Cluster).len());

@@ -37,7 +37,9 @@ impl World {
         let options = KubeConfigOptions::default();
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
         let client = Client::try_from(config).unwrap();
-        let world = Self { client, namespace: namespace.to_owned() };
+        // A server may serve several runs.
+        let namespace = format!("{namespace}-{}", std::process::id());
+        let world = Self { client, namespace: namespace.clone() };
         world.install().await;
         let api: Api<Namespace> = Api::all(world.client.clone());
         let body = json!({ "metadata": { "name": namespace } });
@@ -299,7 +301,7 @@ async fn two_clusters_share_a_namespace() {
 #[ignore = "needs an API server: cargo xtask test --api"]
 async fn who_does_not_lead_writes_nothing() {
     let world = World::new("op-leader").await;
-    let elect = |me| Election::new(world.client.clone(), "op-leader", "lease", me);
+    let elect = |me| Election::new(world.client.clone(), &world.namespace, "lease", me);
     let (mut first, mut second) = (elect("a"), elect("b"));
     first.win().await;
     assert!(first.leadership().may_write());
