@@ -89,8 +89,8 @@ pub fn warm() -> Result<(bool, bool)> {
     let etcd = setup::etcd_folder()?.join("etcdctl").is_file();
     let helm = programs::missing(&["helm"])?.is_empty();
     let api = etcd && helm && programs::missing(&programs::FOR_API)?.is_empty();
-    let kind = programs::missing(&programs::FOR_KIND)?.is_empty();
-    Ok((api, kind && node_image::path()?.is_file()))
+    let tools = programs::missing(&programs::FOR_KIND)?.is_empty();
+    Ok((api, tools && kind::has_node_image()?))
 }
 
 fn status() -> Result<bool> {

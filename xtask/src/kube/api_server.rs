@@ -14,7 +14,7 @@ use cairn_harness::clock::{wait, wait_until};
 
 use super::programs;
 use crate::product;
-use crate::run::{check, command, read};
+use crate::run::{check, command, read, which};
 use crate::setup;
 
 /// How long both may take to start; a cold page cache makes this slow.
@@ -126,6 +126,12 @@ fn start_server(folder: &Path, etcd: u16, port: u16) -> Result<Child> {
 
 fn spawn(mut program: Command, folder: &Path, name: &str) -> Result<Child> {
     let log = fs::File::create(folder.join(format!("{name}.log")))?;
+    if which("setpriv").is_some() {
+        // However this process ends, the servers end with it.
+        let mut wrapped = Command::new("setpriv");
+        wrapped.args(["--pdeathsig", "KILL"]).arg(program.get_program()).args(program.get_args());
+        program = wrapped;
+    }
     program.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     program.spawn().with_context(|| format!("cannot start {name}"))
 }

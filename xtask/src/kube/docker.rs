@@ -92,12 +92,6 @@ impl Docker {
         Ok(())
     }
 
-    /// Whether an image of this name is there.
-    pub fn has_image(&self, name: &str) -> bool {
-        let inspect = command("docker", ["image", "inspect", name]).output();
-        inspect.is_ok_and(|output| output.status.success())
-    }
-
     /// Loads an image from a file.
     ///
     /// # Errors
@@ -111,6 +105,12 @@ impl Docker {
 pub fn answers() -> bool {
     let version = command("docker", ["version", "--format", "{{.Server.Version}}"]).output();
     version.is_ok_and(|output| output.status.success())
+}
+
+/// Whether the daemon, if one answers, has an image of this name.
+pub fn has_image(name: &str) -> bool {
+    let inspect = command("docker", ["image", "inspect", name]).output();
+    inspect.is_ok_and(|output| output.status.success())
 }
 
 /// Where our own daemon keeps everything.

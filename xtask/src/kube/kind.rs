@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::docker::Docker;
+use super::docker::{self, Docker};
 use super::{node_image, programs};
 use crate::product::target_folder;
 use crate::run::{check, command};
@@ -113,18 +113,26 @@ impl Kind {
     }
 }
 
+/// Whether a cluster can be made without building or pulling a node image.
+///
+/// # Errors
+/// If there is no cache.
+pub fn has_node_image() -> Result<bool> {
+    Ok(node_image::path()?.is_file() || docker::has_image(PUBLISHED))
+}
+
 /// The name of a node image that docker has: ours if it was made, else the published one, else
 /// ours made now.
 fn node_image(docker: &Docker) -> Result<String> {
     let ours = node_image::name();
-    if docker.has_image(&ours) {
+    if docker::has_image(&ours) {
         return Ok(ours);
     }
     if node_image::path()?.is_file() {
         docker.load(&node_image::path()?)?;
         return Ok(ours);
     }
-    if docker.has_image(PUBLISHED) || pull(PUBLISHED) {
+    if docker::has_image(PUBLISHED) || pull(PUBLISHED) {
         return Ok(PUBLISHED.to_owned());
     }
     println!("kube: no registry can be reached; the node image is built here");
