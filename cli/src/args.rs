@@ -19,9 +19,27 @@ pub struct Cli {
     /// Where a local cluster keeps its state, data and logs.
     #[arg(long, global = true, value_name = "DIR", default_value = ".cairn")]
     pub dir: PathBuf,
+    /// Where a cluster on Kubernetes is.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// Where a cluster on Kubernetes is; any of these, or the name `kubectl cairn`, means that it is
+/// there and not below `--dir`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct KubernetesArgs {
+    /// The namespace of a cluster on Kubernetes; absent: that of the current context.
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// The Cluster resource; absent: the only one there.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// The context of the kubeconfig.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
 }
 
 /// What to do.
@@ -70,6 +88,10 @@ pub enum Command {
         /// The group, or `global` for the global plane.
         group: String,
     },
+    /// Show what each node is asked and what it holds.
+    Top,
+    /// List what Kubernetes noted of a cluster's resources and pods.
+    Events,
     /// List the log tails that were cut and kept aside.
     Tails,
     /// Print the log of a node.

@@ -1,6 +1,6 @@
 //! `cairn failover` and `cairn why`: wishes to the global master.
 
-use crate::folder::Folder;
+use crate::place::Place;
 use crate::plane::Plane;
 use crate::print;
 use crate::view::View;
@@ -15,17 +15,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Wishes for a switchover and waits until another member masters the group.
 pub async fn failover(
-    folder: &Folder,
+    place: &Place,
     group: &str,
     to: Option<&str>,
     timeout_sec: u64,
 ) -> Result<()> {
-    let state = folder.state()?;
+    let (roster, plane) = place.open().await?;
     if let Some(to) = to {
-        state.node(to)?;
+        roster.node(to)?;
     }
-    let plane = Arc::new(Plane::of(folder, &state)?);
-    let Some(before) = mastership(folder, &plane, group).await? else {
+    let Some(before) = mastership(&plane, group).await? else {
         bail!("group {group} has no master to hand over from; see `cairn why {group}`");
     };
     if to == Some(before.1.as_str()) {
@@ -39,7 +38,7 @@ pub async fn failover(
     }
     let until = began + Duration::from_secs(timeout_sec);
     loop {
-        if let Ok(Some((epoch, master))) = mastership(folder, &plane, group).await
+        if let Ok(Some((epoch, master))) = mastership(&plane, group).await
             && epoch > before.0
             && master != before.1
         {
@@ -61,12 +60,8 @@ pub async fn failover(
 }
 
 /// The epoch of `group` and who says that it masters it.
-async fn mastership(
-    folder: &Folder,
-    plane: &Arc<Plane>,
-    group: &str,
-) -> Result<Option<(u64, String)>> {
-    let view = View::take(folder, plane).await?;
+async fn mastership(plane: &Arc<Plane>, group: &str) -> Result<Option<(u64, String)>> {
+    let view = View::take(None, plane).await;
     let id = GroupId::new(group);
     if let Ok(topology) = &view.topology
         && id != GroupId::global()
@@ -79,10 +74,9 @@ async fn mastership(
 }
 
 /// Prints what the judge and the members say of a group.
-pub async fn why(folder: &Folder, group: &str) -> Result<()> {
-    let state = folder.state()?;
-    let plane = Arc::new(Plane::of(folder, &state)?);
-    let view = View::take(folder, &plane).await?;
+pub async fn why(place: &Place, group: &str) -> Result<()> {
+    let (roster, plane) = place.open().await?;
+    let view = View::take(None, &plane).await;
     match view.master_of(group) {
         Some((epoch, master)) => {
             print::line(format_args!("{group}: {master} is master in epoch {epoch}"))
@@ -93,7 +87,7 @@ pub async fn why(folder: &Folder, group: &str) -> Result<()> {
         Ok(lines) => lines.iter().for_each(|line| print::line(format_args!("judge: {line}"))),
         Err(error) => print::line(format_args!("judge: not reached: {error:#}")),
     }
-    for node in &state.nodes {
+    for node in &roster.nodes {
         let Some(log) = view.log(&node.id, group) else {
             if !view.nodes.contains_key(&node.id) && view.belongs(&node.id, group) {
                 print::line(format_args!("{}: does not answer", node.id));

@@ -27,14 +27,49 @@ pub struct LocalNode {
     pub role: NodeRole,
     /// Its five ports in the order of [`Port::ALL`].
     pub ports: [u16; 5],
+    /// Where it is, if that is not this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 impl LocalNode {
     /// The address of one door.
     pub fn address(&self, port: Port) -> String {
-        let at = Port::ALL.iter().position(|p| *p == port).expect("ALL has every port");
-        format!("127.0.0.1:{}", self.ports[at])
+        format!("{}:{}", self.host.as_deref().unwrap_or("127.0.0.1"), self.port(port))
     }
+
+    /// The number of one door.
+    pub fn port(&self, port: Port) -> u16 {
+        let at = Port::ALL.iter().position(|p| *p == port).expect("ALL has every port");
+        self.ports[at]
+    }
+}
+
+/// Who belongs to a cluster, wherever it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roster {
+    /// The cluster's random name.
+    pub uid: String,
+    /// The Cluster resource's name.
+    pub name: String,
+    /// Every node.
+    pub nodes: Vec<LocalNode>,
+    /// Names of the keyspaces.
+    pub keyspaces: Vec<String>,
+}
+
+impl Roster {
+    /// The node named `id`.
+    pub fn node(&self, id: &str) -> Result<&LocalNode> {
+        node_of(&self.nodes, id)
+    }
+}
+
+fn node_of<'a>(nodes: &'a [LocalNode], id: &str) -> Result<&'a LocalNode> {
+    nodes.iter().find(|n| n.id.as_str() == id).with_context(|| {
+        let names: Vec<_> = nodes.iter().map(|n| n.id.as_str()).collect();
+        format!("there is no node {id:?}; there are {}", names.join(", "))
+    })
 }
 
 /// What `up` remembers.
@@ -60,12 +95,16 @@ pub struct ClusterState {
 impl ClusterState {
     /// The node named `id`.
     pub fn node(&self, id: &str) -> Result<&LocalNode> {
-        match self.nodes.iter().find(|n| n.id.as_str() == id) {
-            Some(node) => Ok(node),
-            None => {
-                let names: Vec<_> = self.nodes.iter().map(|n| n.id.as_str()).collect();
-                bail!("there is no node {id:?}; there are {}", names.join(", "))
-            }
+        node_of(&self.nodes, id)
+    }
+
+    /// Who belongs to it.
+    pub fn roster(&self) -> Roster {
+        Roster {
+            uid: self.uid.clone(),
+            name: self.name.clone(),
+            nodes: self.nodes.clone(),
+            keyspaces: self.keyspaces.clone(),
         }
     }
 
@@ -242,6 +281,7 @@ mod tests {
                 id: NodeId::new("global-0"),
                 role: NodeRole::Global,
                 ports: [1, 2, 3, 4, 5],
+                host: None,
             }],
             keyspaces: vec![],
         }

@@ -9,8 +9,10 @@ mod down;
 mod failover;
 mod folder;
 mod founding;
+mod kubernetes;
 mod logs;
 mod manifest;
+mod place;
 mod plane;
 mod ports;
 mod print;
@@ -19,6 +21,7 @@ mod signals;
 mod status;
 mod supervise;
 mod tails;
+mod top;
 mod up;
 mod view;
 
@@ -26,6 +29,7 @@ use anyhow::{Context, Result};
 use args::{Cli, Command};
 use clap::{CommandFactory, FromArgMatches};
 use folder::Folder;
+use place::Place;
 use std::process::ExitCode;
 use supervise::Supervisor;
 use supervise::control::{Request, order};
@@ -58,25 +62,31 @@ fn own_name() -> &'static str {
 
 async fn run(cli: Cli) -> Result<()> {
     let folder = Folder::at(&cli.dir)?;
+    let place = Place::of(&folder, &cli.kubernetes, own_name() != "cairn").await?;
     match cli.command {
-        Command::Up(args) => up::up(&folder, &args).await,
-        Command::Down { purge, yes } => down::down(&folder, purge, yes).await,
-        Command::Status { output } => status::status(&folder, output).await,
+        Command::Up(args) => up::up(place.here()?, &args).await,
+        Command::Down { purge, yes } => down::down(place.here()?, purge, yes).await,
+        Command::Status { output } => status::status(&place, output).await,
         Command::Failover { group, to, timeout_sec } => {
-            failover::failover(&folder, &group, to.as_deref(), timeout_sec).await
+            failover::failover(&place, &group, to.as_deref(), timeout_sec).await
         }
-        Command::Why { group } => failover::why(&folder, &group).await,
-        Command::Tails => tails::tails(&folder),
+        Command::Why { group } => failover::why(&place, &group).await,
+        Command::Tails => tails::tails(place.here()?),
+        Command::Top => top::top(&place).await,
+        Command::Events => place.kubernetes()?.events().await,
+        Command::Logs { node, follow, lines } if place.kubernetes().is_ok() => {
+            place.kubernetes()?.logs(&node, lines, follow).await
+        }
         Command::Logs { node, follow, lines } => {
             if node != "supervisor" {
                 folder.state()?.node(&node)?;
             }
             logs::print(&folder.log(&node), lines, follow).await
         }
-        Command::Stop { node } => tell(&folder, &node, |node| Request::Stop { node }).await,
-        Command::Start { node } => tell(&folder, &node, |node| Request::Start { node }).await,
+        Command::Stop { node } => tell(place.here()?, &node, |node| Request::Stop { node }).await,
+        Command::Start { node } => tell(place.here()?, &node, |node| Request::Start { node }).await,
         Command::Kill { node, stay_down } => {
-            tell(&folder, &node, |node| Request::Kill { node, stay_down }).await
+            tell(place.here()?, &node, |node| Request::Kill { node, stay_down }).await
         }
         Command::Supervise => supervise(&folder).await,
         Command::ExecNode { parent, command } => supervise::exec_node(parent, &command),

@@ -1,6 +1,7 @@
 //! Calls to a cluster's nodes: who is master, what the directory holds, what nodes say.
 
-use crate::folder::{ClusterState, Folder, LocalNode};
+use crate::folder::{ClusterState, Folder, LocalNode, Roster};
+use crate::kubernetes::Forward;
 use anyhow::{Context, Result, bail};
 use cairn_logic::ids::{Incarnation, Life, NodeId};
 use cairn_logic::message::Sender;
@@ -15,6 +16,8 @@ use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// The way through an API server is longer.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(3);
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -30,10 +33,12 @@ pub struct Entry {
     pub mod_revision: i64,
 }
 
-/// A cluster's nodes, and the right to call them.
+/// A cluster's nodes, a way to them, and the right to call them.
 pub struct Plane {
     secret: Secret,
     nodes: Vec<LocalNode>,
+    /// Through the API server; without it nodes are called directly.
+    forward: Option<Forward>,
 }
 
 impl Plane {
@@ -44,7 +49,14 @@ impl Plane {
             std::fs::read(&path).with_context(|| format!("cannot read the secret {path:?}"))?;
         let secret = Secret::new(&state.uid, &text)
             .with_context(|| format!("the secret in {path:?} is damaged"))?;
-        Ok(Self { secret, nodes: state.nodes.clone() })
+        Ok(Self { secret, nodes: state.nodes.clone(), forward: None })
+    }
+
+    /// The cluster of `roster`, whose nodes are pods.
+    pub fn of_pods(roster: &Roster, secret: &[u8], forward: Forward) -> Result<Self> {
+        let secret = Secret::new(&roster.uid, secret)
+            .with_context(|| format!("the secret of cluster {} is damaged", roster.name))?;
+        Ok(Self { secret, nodes: roster.nodes.clone(), forward: Some(forward) })
     }
 
     /// All its nodes.
@@ -52,12 +64,19 @@ impl Plane {
         &self.nodes
     }
 
-    async fn channel(&self, address: &str) -> Result<Channel> {
+    async fn channel(&self, node: &LocalNode) -> Result<Channel> {
+        let address = node.address(Port::Peer);
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .with_context(|| format!("{address} is no address"))?
-            .connect_timeout(CONNECT_TIMEOUT);
-        let channel = endpoint.connect().await;
-        channel.map_err(|error| anyhow::anyhow!("cannot reach {address}: {}", root(&error)))
+            .with_context(|| format!("{address} is no address"))?;
+        let channel = match &self.forward {
+            None => endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await,
+            Some(forward) => {
+                let connector = forward.connector(node.id.as_str(), node.port(Port::Peer));
+                let endpoint = endpoint.connect_timeout(FORWARD_TIMEOUT);
+                endpoint.connect_with_connector(connector).await
+            }
+        };
+        channel.map_err(|error| anyhow::anyhow!("cannot reach {}: {}", node.id, root(&error)))
     }
 
     /// A request with proof of the secret, for the node `target` or for whoever answers (empty).
@@ -70,14 +89,14 @@ impl Plane {
         request
     }
 
-    async fn peer(&self, address: &str) -> Result<PeerClient<Channel>> {
-        let client = PeerClient::new(self.channel(address).await?);
+    async fn peer(&self, node: &LocalNode) -> Result<PeerClient<Channel>> {
+        let client = PeerClient::new(self.channel(node).await?);
         Ok(client.max_decoding_message_size(ANSWER_BYTES_MAX))
     }
 
     /// What `node` says of itself.
     pub async fn status(&self, node: &LocalNode) -> Result<pb::StatusReply> {
-        let mut peer = self.peer(&node.address(Port::Peer)).await?;
+        let mut peer = self.peer(node).await?;
         let request = self.request(pb::StatusRequest {}, node.id.as_str(), CALL_TIMEOUT);
         told(peer.status(request).await, node.id.as_str())
     }
@@ -89,13 +108,13 @@ impl Plane {
         request: pb::FoundRequest,
         timeout: Duration,
     ) -> Result<pb::FoundReply> {
-        let mut peer = self.peer(&node.address(Port::Peer)).await?;
+        let mut peer = self.peer(node).await?;
         let request = self.request(request, node.id.as_str(), timeout);
         told(peer.found(request).await, node.id.as_str())
     }
 
-    /// The peer address of the global master that serves, by the greatest epoch any node knows.
-    pub async fn master(&self) -> Result<String> {
+    /// The global master that serves, by the greatest epoch any node knows.
+    pub async fn master(&self) -> Result<&LocalNode> {
         let mut best: Option<pb::WhereReply> = None;
         let mut last_error = None;
         for node in self.nodes.iter().filter(|n| n.role == cairn_settings::NodeRole::Global) {
@@ -108,7 +127,7 @@ impl Plane {
             }
         }
         match (best, last_error) {
-            (Some(best), _) if !best.master.is_empty() => self.address_of(&best),
+            (Some(best), _) if !best.master.is_empty() => self.named(&best.master),
             (Some(_), _) => bail!("no global node is master yet"),
             (None, Some(error)) => Err(error.context("no global node answers")),
             (None, None) => bail!("the cluster has no global nodes"),
@@ -116,29 +135,26 @@ impl Plane {
     }
 
     async fn where_is(&self, node: &LocalNode) -> Result<pb::WhereReply> {
-        let mut peer = self.peer(&node.address(Port::Peer)).await?;
+        let mut peer = self.peer(node).await?;
         let request = self.request(pb::WhereRequest {}, node.id.as_str(), CALL_TIMEOUT);
         told(peer.r#where(request).await, node.id.as_str())
     }
 
-    fn address_of(&self, reply: &pb::WhereReply) -> Result<String> {
-        let known = self.nodes.iter().find(|n| n.id.as_str() == reply.master);
-        match known {
-            Some(node) => Ok(node.address(Port::Peer)),
-            None => bail!("the global master {} is no node of this cluster", reply.master),
-        }
+    fn named(&self, master: &str) -> Result<&LocalNode> {
+        let known = self.nodes.iter().find(|n| n.id.as_str() == master);
+        known.with_context(|| format!("the global master {master} is no node of this cluster"))
     }
 
     /// Hands a wish to the global master; the answer's lines say what came of it.
     pub async fn wish(&self, wish: pb::wish_request::Body) -> Result<Vec<String>> {
-        let mut peer = self.peer(&self.master().await?).await?;
+        let mut peer = self.peer(self.master().await?).await?;
         let request = pb::WishRequest { body: Some(wish) };
         let reply = peer.wish(self.request(request, "", CALL_TIMEOUT)).await;
         Ok(told(reply, "the global master")?.lines)
     }
 
     async fn kv(&self) -> Result<KvClient<Channel>> {
-        let client = KvClient::new(self.channel(&self.master().await?).await?);
+        let client = KvClient::new(self.channel(self.master().await?).await?);
         Ok(client.max_decoding_message_size(ANSWER_BYTES_MAX))
     }
 

@@ -3,8 +3,8 @@
 mod conditions;
 
 use crate::args::Output;
-use crate::folder::{ClusterState, Folder, LocalNode};
-use crate::plane::Plane;
+use crate::folder::{LocalNode, Roster};
+use crate::place::Place;
 use crate::print;
 use crate::supervise::Run;
 use crate::view::View;
@@ -16,20 +16,23 @@ use cairn_settings::directory_keys as keys;
 use cairn_wire::peer::pb;
 use conditions::{ConditionReport, conditions};
 use serde::Serialize;
-use std::sync::Arc;
 
 /// Prints what is seen now.
-pub async fn status(folder: &Folder, output: Output) -> Result<()> {
-    let state = folder.state()?;
-    let plane = Arc::new(Plane::of(folder, &state)?);
-    let view = View::take(folder, &plane).await?;
-    let report = Report::of(&state, &view);
+pub async fn status(place: &Place, output: Output) -> Result<()> {
+    let (roster, plane) = place.open().await?;
+    let view = View::take(place.processes().await?, &plane).await;
+    let report = Report::of(&roster, &view);
     match output {
         Output::Json => {
             let text = serde_json::to_string_pretty(&report).context("cannot encode")?;
             print::line(format_args!("{text}"));
         }
-        Output::Table => print::text(&report.tables()),
+        Output::Table => {
+            print::text(&report.tables());
+            if let Place::Kubernetes(cluster) = place {
+                print::text(&cluster.pod_table().await?);
+            }
+        }
     }
     Ok(())
 }
@@ -131,7 +134,7 @@ struct KeyspaceReport {
 }
 
 impl Report {
-    fn of(state: &ClusterState, view: &View) -> Self {
+    fn of(state: &Roster, view: &View) -> Self {
         let missing = view.missing(state);
         let nodes = state.nodes.iter().map(|node| NodeReport::of(node, view)).collect();
         Self {
@@ -323,7 +326,7 @@ impl GroupReport {
     }
 }
 
-fn keyspace_reports(state: &ClusterState, view: &View) -> Vec<KeyspaceReport> {
+fn keyspace_reports(state: &Roster, view: &View) -> Vec<KeyspaceReport> {
     let Ok(topology) = &view.topology else { return Vec::new() };
     let mut reports = Vec::new();
     for (name, config) in &topology.keyspaces {

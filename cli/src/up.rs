@@ -6,6 +6,7 @@ use crate::args::UpArgs;
 use crate::folder::{ClusterState, Folder};
 use crate::founding::found;
 use crate::logs::last_lines;
+use crate::place::processes;
 use crate::plane::Plane;
 use crate::print;
 use crate::supervise::control::{self, Reply, Request};
@@ -175,8 +176,8 @@ async fn served(
 ) -> Result<View> {
     let mut whole_until = None;
     loop {
-        let view = View::take(folder, plane).await?;
-        let mut missing = view.missing(state);
+        let view = View::take(processes(folder).await?, plane).await;
+        let mut missing = view.missing(&state.roster());
         if missing.is_empty() {
             missing = deaf_masters(state, &view).await;
         }

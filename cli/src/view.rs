@@ -1,9 +1,8 @@
 //! What is known of a cluster at a moment: directory, nodes' own words, processes.
 
-use crate::folder::{ClusterState, Folder, LocalNode};
+use crate::folder::{LocalNode, Roster};
 use crate::plane::Plane;
-use crate::supervise::control::{self, Reply, Request};
-use crate::supervise::{Process, Processes};
+use crate::supervise::Process;
 use anyhow::Result;
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::Record;
@@ -53,8 +52,8 @@ impl Topology {
 
 /// A moment of a cluster.
 pub struct View {
-    /// What the supervisor said, if it is there.
-    pub processes: Option<Processes>,
+    /// What the supervisor or Kubernetes says, if it is there.
+    pub processes: Option<BTreeMap<NodeId, Process>>,
     /// What nodes said; absent for those that did not answer.
     pub nodes: BTreeMap<NodeId, pb::StatusReply>,
     /// The directory, or why it could not be read.
@@ -62,12 +61,11 @@ pub struct View {
 }
 
 impl View {
-    /// Asks everybody, at once.
-    pub async fn take(folder: &Folder, plane: &std::sync::Arc<Plane>) -> Result<Self> {
-        let processes = match control::ask(folder, &Request::Status).await? {
-            Some(Reply::Status(processes)) => Some(processes),
-            _ => None,
-        };
+    /// Asks everybody, at once; `processes` is what is known of them otherwise.
+    pub async fn take(
+        processes: Option<BTreeMap<NodeId, Process>>,
+        plane: &std::sync::Arc<Plane>,
+    ) -> Self {
         let mut calls = JoinSet::new();
         for node in plane.nodes().to_vec() {
             let plane = plane.clone();
@@ -83,12 +81,12 @@ impl View {
                 nodes.insert(id, status);
             }
         }
-        Ok(Self { processes, nodes, topology })
+        Self { processes, nodes, topology }
     }
 
     /// The process of `node`.
     pub fn process(&self, node: &NodeId) -> Option<&Process> {
-        self.processes.as_ref()?.nodes.get(node)
+        self.processes.as_ref()?.get(node)
     }
 
     /// What `node` says of its log of `group`.
@@ -123,7 +121,7 @@ impl View {
     }
 
     /// What is still missing until every slot of `state`'s keyspaces is served; empty when nothing.
-    pub fn missing(&self, state: &ClusterState) -> Vec<String> {
+    pub fn missing(&self, state: &Roster) -> Vec<String> {
         let topology = match &self.topology {
             Ok(topology) => topology,
             Err(error) => return vec![format!("the global plane does not serve: {error:#}")],

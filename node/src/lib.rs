@@ -8,6 +8,7 @@ pub mod etcd;
 pub mod follow;
 pub mod global;
 pub mod group;
+pub mod memory;
 pub mod metrics;
 pub mod peer;
 pub mod status;

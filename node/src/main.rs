@@ -55,6 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn run(role: Role) -> Result<()> {
+    cairn_node::memory::start_small();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     match role {

@@ -123,7 +123,9 @@ fn nodes(state: &ClusterState, roster: &[RosterNode], base: Option<u16>) -> Resu
         let known = state.nodes.iter().find(|n| n.id == node.id);
         nodes.push(match known {
             Some(known) => known.clone(),
-            None => LocalNode { id: node.id.clone(), role: node.role, ports: ports.five()? },
+            None => {
+                LocalNode { id: node.id.clone(), role: node.role, ports: ports.five()?, host: None }
+            }
         });
     }
     Ok(nodes)

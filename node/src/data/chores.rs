@@ -43,6 +43,9 @@ impl Server {
             self.clients_at = now + ROUND_IDLE;
             self.clients_too_late();
             self.net.accepting = true;
+            if !self.grown {
+                self.grown = crate::memory::has_grown(self.core.keyspace.used_bytes());
+            }
         }
         for (key, watcher) in std::mem::take(&mut self.net.unwatched) {
             self.watchers.remove(&key, watcher);

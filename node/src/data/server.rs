@@ -52,6 +52,8 @@ pub struct Server {
     pub(super) rate_from: (Instant, u64),
     /// When clients are looked at next.
     pub(super) clients_at: Instant,
+    /// Whether it holds so much that huge pages pay.
+    pub(super) grown: bool,
     /// When the next look at timeouts and expiries is due.
     pub(super) chores_at: Instant,
 }
@@ -77,6 +79,7 @@ impl Server {
             expiring: false,
             rate_from: (Instant::ZERO, 0),
             clients_at: Instant::ZERO,
+            grown: false,
             chores_at: Instant::ZERO,
         }
     }

@@ -3,8 +3,8 @@
 use super::etcd::server::Server;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{ChildStdout, Command};
 use tokio::time::timeout;
 
 struct Etcdctl {
@@ -78,16 +78,23 @@ async fn etcdctl_watches_past_and_present() {
     let server = Server::start().await;
     let Some(ctl) = Etcdctl::of(&server).await else { return };
     ctl.run("put w/a 1").await;
-    let watch = ctl.command("watch w/ --prefix --rev=2 --prev-kv").spawn().unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut watch = ctl.command("watch w/ --prefix --rev=2 --prev-kv").spawn().unwrap();
+    let mut told = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert_eq!(lines(&mut told, 3).await, ["PUT", "w/a", "1"]);
     ctl.run("put w/b 2").await;
     ctl.run("del w/a").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let id = watch.id().unwrap().to_string();
-    Command::new("kill").args(["-INT", &id]).status().await.unwrap();
-    let done = timeout(Duration::from_secs(10), watch.wait_with_output()).await;
-    let told = String::from_utf8(done.unwrap().unwrap().stdout).unwrap();
-    assert_eq!(told, "PUT\nw/a\n1\nPUT\nw/b\n2\nDELETE\nw/a\n1\nw/a\n\n");
+    assert_eq!(lines(&mut told, 3).await, ["PUT", "w/b", "2"]);
+    assert_eq!(lines(&mut told, 5).await, ["DELETE", "w/a", "1", "w/a", ""]);
+    watch.kill().await.unwrap();
+}
+
+async fn lines(told: &mut Lines<BufReader<ChildStdout>>, count: usize) -> Vec<String> {
+    let mut read = Vec::new();
+    while read.len() < count {
+        let line = timeout(Duration::from_secs(20), told.next_line()).await;
+        read.push(line.expect("etcdctl says more").unwrap().expect("etcdctl goes on"));
+    }
+    read
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
