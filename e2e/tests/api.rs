@@ -65,7 +65,7 @@ fn judge(case: &Case, answer: &Answer) -> Option<String> {
         None => Some(format!("{what} is refused: {}", answer.complaint)),
         Some(_) if answer.succeeded => Some(format!("{what} is accepted")),
         Some((path, words)) => {
-            // Of a rule about the name the API server says no field: it takes `metadata` for its own.
+            // Of a rule about the name the API server says no field: `metadata` is its own.
             let field = path == "metadata.name" || answer.complaint.contains(path);
             let told = field && answer.complaint.contains(words);
             (!told).then(|| format!("{what}: no {path} and {words:?} in {}", answer.complaint))

@@ -1,4 +1,4 @@
-//! `cargo xtask e2e`: stories on a real Kubernetes, each with clients at work and a checked history.
+//! `cargo xtask e2e`: stories on a real Kubernetes, with clients at work and a checked history.
 //!
 //! Makes a cluster of four nodes, loads our image, installs the chart as a user would, tells the
 //! stories, and leaves nothing running.
