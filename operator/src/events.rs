@@ -38,7 +38,7 @@ pub fn transitions(old: &[Condition], new: &[Condition]) -> Vec<News> {
         let same = old.is_some_and(|old| old.status == new.status && old.reason == new.reason);
         // What was so from the start and is as it should be is no news.
         let good = is_good(new);
-        (!same && !(old.is_none() && good)).then(|| News {
+        (!same && (old.is_some() || !good)).then(|| News {
             warning: !good && new.type_ != "Progressing",
             reason: new.reason.clone(),
             note: format!("{} is {}: {}", new.type_, new.status, new.message),

@@ -97,7 +97,8 @@ async fn look(ctx: Arc<Context>, key: Key) -> (Key, Option<Duration>) {
         Ok(Err(error)) => {
             ctx.metrics.failed(error.failure());
             let source = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::warn!(cluster = %key.name, namespace = %key.namespace, %error, ?source, "retry");
+            let (cluster, namespace) = (&key.name, &key.namespace);
+            tracing::warn!(%cluster, %namespace, %error, ?source, "retry");
             None
         }
         Err(_) => {

@@ -77,7 +77,7 @@ pub fn template_of(template: &Template<'_>) -> Value {
 }
 
 /// A digest of what a running node must be replaced to follow: what people wrote and nodes read at
-/// their start alone. Limits they learn from the directory; where the global plane is they remember,
+/// their start alone. Limits they learn from the directory; where the global plane is they know,
 /// its own nodes apart. Other defaults of this operator replace no pod.
 #[must_use]
 pub fn settings_digest(settings: &NodeSettings) -> String {

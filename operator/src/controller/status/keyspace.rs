@@ -50,7 +50,7 @@ pub fn keyspace(
     }
 }
 
-/// Tells one password from another and nothing else; as the directory has it, so as nodes follow it.
+/// Tells one password from another and nothing else; as the directory has it and nodes follow it.
 fn password(keyspace: &WantedKeyspace, observed: &Observed) -> Option<String> {
     let known = observed.plane.directory.as_ref()?.keyspaces.get(&keyspace.name)?;
     let digest = known.password_sha256.as_ref()?;
