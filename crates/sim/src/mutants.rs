@@ -79,6 +79,18 @@ pub fn hunt(mutant: Mutant, first: u64, seeds_max: u64, end: Option<Instant>) ->
     Caught { mutant, seeds, by: None }
 }
 
+/// Rules of judges, keepers and shells that no scenario file of the replica touches: first in every
+/// round, for only a seed can notice them.
+const SEEDS_ALONE: [Mutant; 7] = [
+    Mutant::ForgetsReserved,
+    Mutant::SpeaksUnflushed,
+    Mutant::ReleasedLie,
+    Mutant::CasIgnoresVersion,
+    Mutant::SealMinusOne,
+    Mutant::AnswerAtAppend,
+    Mutant::DirtyRead,
+];
+
 /// Seeds that every rule gets before any rule gets more.
 const ROUNDS: [u64; 3] = [8, 40, u64::MAX];
 
@@ -107,6 +119,7 @@ pub fn hunt_all(
             }
         });
         left = open;
+        left.sort_by_key(|one| !SEEDS_ALONE.contains(&one.mutant));
     }
     left.iter().for_each(&mut said);
     hunts.extend(left);
