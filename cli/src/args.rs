@@ -103,7 +103,7 @@ pub enum Command {
         #[arg(short, long)]
         follow: bool,
         /// How many of the last lines to begin with.
-        #[arg(short = 'n', long, default_value_t = 100)]
+        #[arg(long, visible_alias = "tail", default_value_t = 100)]
         lines: usize,
     },
     /// Stop a node gracefully; it stays stopped until `start`.
@@ -169,4 +169,15 @@ pub enum Output {
     Table,
     /// For programs.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn options_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
 }

@@ -19,7 +19,7 @@ use cairn_logic::ids::NodeId;
 use cairn_settings::{NodeRole, Port};
 use futures::{AsyncBufReadExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Node, Pod, Secret};
-use kube::api::{Api, ListParams, LogParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, LogParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ impl Kubernetes {
         let namespace = args.namespace.clone().unwrap_or(config.default_namespace.clone());
         let client = Client::try_from(config).context("cannot use the kubeconfig")?;
         let clusters: Api<Cluster> = Api::namespaced(client.clone(), &namespace);
-        let found = clusters.list(&ListParams::default()).await;
+        let found = clusters.list_metadata(&ListParams::default()).await;
         let found = found.with_context(|| format!("cannot list Clusters in {namespace}"))?;
         let names: Vec<String> = found.iter().map(ResourceExt::name_any).collect();
         let cluster = match (&args.cluster, &names[..]) {
@@ -185,10 +185,13 @@ impl Kubernetes {
     }
 
     async fn keyspaces(&self) -> Result<Vec<String>> {
-        let keyspaces: Api<Keyspace> = Api::namespaced(self.client.clone(), &self.namespace);
+        // Not as our own type: a newer operator may have fields that this program does not know.
+        let kind = ApiResource::erase::<Keyspace>(&());
+        let keyspaces: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &self.namespace, &kind);
         let list = keyspaces.list(&ListParams::default()).await;
         let list = list.with_context(|| format!("cannot list Keyspaces in {}", self.namespace))?;
-        let ours = list.iter().filter(|keyspace| keyspace.spec.cluster == self.cluster);
+        let ours = list.iter().filter(|keyspace| keyspace.data["spec"]["cluster"] == self.cluster);
         Ok(ours.map(ResourceExt::name_any).collect())
     }
 }
