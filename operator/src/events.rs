@@ -36,9 +36,11 @@ pub fn transitions(old: &[Condition], new: &[Condition]) -> Vec<News> {
     let changed = new.iter().filter_map(|new| {
         let old = old.iter().find(|old| old.type_ == new.type_);
         let same = old.is_some_and(|old| old.status == new.status && old.reason == new.reason);
-        // What was so from the start and is as it should be is no news.
         let good = is_good(new);
-        (!same && (old.is_some() || !good)).then(|| News {
+        // At the start all is on its way, as everybody expects.
+        let beginning = old.is_none() && !matches!(new.type_.as_str(), "Ready" | "NeedsPerson");
+        let quiet = same || beginning || (old.is_none() && good);
+        (!quiet).then(|| News {
             warning: !good && new.type_ != "Progressing",
             reason: new.reason.clone(),
             note: format!("{} is {}: {}", new.type_, new.status, new.message),
@@ -54,16 +56,15 @@ fn is_good(condition: &Condition) -> bool {
     }
 }
 
-/// A change of mastership, if it is one.
+/// A change of master, if it is one; a new epoch of the same master is none.
 #[must_use]
 pub fn mastership(old: Option<(String, i64)>, new: Option<(String, i64)>) -> Option<News> {
     let (master, epoch) = new?;
-    let known = old.as_ref().map(|(_, epoch)| *epoch);
-    let before = old.map_or("nobody".to_owned(), |(master, _)| master);
-    (known.is_none_or(|old| epoch > old)).then(|| News {
+    let before = old.map(|(master, _)| master);
+    (before.as_ref() != Some(&master)).then(|| News {
         warning: false,
         reason: "MasterChanged".to_owned(),
-        note: format!("{before} -> {master}, epoch {epoch}"),
+        note: format!("{} -> {master}, epoch {epoch}", before.as_deref().unwrap_or("nobody")),
     })
 }
 
@@ -196,10 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn a_new_epoch_is_news_and_an_old_one_is_not() {
+    fn another_master_is_news_and_another_epoch_is_not() {
         let held = |master: &str, epoch| Some((master.to_owned(), epoch));
         assert!(mastership(held("a", 3), held("b", 4)).is_some());
-        assert!(mastership(held("a", 3), held("a", 3)).is_none());
+        assert!(mastership(held("a", 3), held("a", 4)).is_none());
         assert!(mastership(None, held("a", 1)).is_some());
     }
 }

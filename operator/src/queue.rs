@@ -19,8 +19,12 @@ pub struct Queue {
 
 impl Queue {
     /// Something about `key` changed.
+    ///
+    /// One that failed waits all the same: its own events must not wear the API down.
     pub fn touch(&mut self, key: Key, now: Instant) {
-        self.at(key, now + GATHER);
+        if !(self.failures.contains_key(&key) && self.due.contains_key(&key)) {
+            self.at(key, now + GATHER);
+        }
     }
 
     fn at(&mut self, key: Key, at: Instant) {
@@ -40,19 +44,15 @@ impl Queue {
     /// A look has ended; look again `after`, or as failures have it.
     pub fn done(&mut self, key: Key, outcome: Option<Duration>, now: Instant) {
         self.busy.remove(&key);
-        let after = match outcome {
-            Some(after) => {
-                self.failures.remove(&key);
-                after
-            }
-            None => {
-                let failures = self.failures.entry(key.clone()).or_insert(0);
-                let wait = RETRY.0 * 2_u32.saturating_pow((*failures).min(6));
-                *failures += 1;
-                wait.min(RETRY.1)
-            }
-        };
-        self.at(key, now + after);
+        if let Some(after) = outcome {
+            self.failures.remove(&key);
+            self.at(key, now + after);
+            return;
+        }
+        let failures = self.failures.entry(key.clone()).or_insert(0);
+        let wait = RETRY.0 * 2_u32.saturating_pow((*failures).min(6));
+        *failures += 1;
+        self.due.insert(key, now + wait.min(RETRY.1));
     }
 
     /// When the next one is due.
@@ -108,14 +108,15 @@ mod tests {
     fn failures_back_off_and_a_success_ends_that() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for wait_sec in [1, 2, 4, 8, 16, 32, 60, 60] {
+            queue.forget_due(&key("a"));
             queue.touch(key("a"), now - sec(1));
             queue.take(now).unwrap();
+            queue.touch(key("a"), now);
             queue.done(key("a"), None, now);
+            queue.touch(key("a"), now);
             assert_eq!(queue.next(), Some(now + sec(wait_sec)));
-            queue.forget_due(&key("a"));
         }
-        queue.touch(key("a"), now - sec(1));
-        queue.take(now).unwrap();
+        queue.take(now + sec(60)).unwrap();
         queue.done(key("a"), Some(sec(5)), now);
         assert_eq!(queue.next(), Some(now + sec(5)));
         queue.touch(key("a"), now);

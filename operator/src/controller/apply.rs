@@ -4,7 +4,8 @@ use super::desired::Desired;
 use super::observed::Observed;
 use crate::names;
 use crate::object::{Id, Kind, Object, is_owned_by};
-use crate::writer::{Error, Writer};
+use crate::writer::{Error, Whose, Writer};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use kube::ResourceExt;
 use std::collections::BTreeSet;
 
@@ -18,6 +19,18 @@ pub enum Write<'a> {
     /// Nothing asks for it any more.
     Orphan(Id, String),
 }
+
+impl Write<'_> {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::New(object) | Self::Changed(object) => object.kind,
+            Self::Orphan((kind, _), _) => *kind,
+        }
+    }
+}
+
+/// Objects that are written at once.
+const AT_ONCE: usize = 8;
 
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,33 +107,57 @@ pub async fn apply(
 ) -> Result<Applied, Error> {
     let mut applied = Applied::default();
     let owners = owners(desired, observed);
-    let namespace = &desired.namespace;
-    for write in writes(desired, observed, objects) {
-        match write {
-            Write::New(object) => {
-                match writer.whose(namespace, object.kind, &object.name, &owners).await? {
-                    crate::writer::Whose::Ours | crate::writer::Whose::Nobodys => {
-                        writer.apply(namespace, object).await?;
-                        applied.writes += 1;
-                    }
-                    // Of a resource of the same name that is gone: it is being collected.
-                    crate::writer::Whose::Former => {}
-                    crate::writer::Whose::Foreign => {
-                        applied.taken.push(format!("{} {}", object.kind.as_str(), object.name));
-                    }
-                }
-            }
-            Write::Changed(object) => {
-                writer.apply(namespace, object).await?;
-                applied.writes += 1;
-            }
-            Write::Orphan((kind, name), uid) => {
-                writer.delete(namespace, kind, &name, &uid, false).await?;
-                applied.writes += 1;
+    let writes = writes(desired, observed, objects);
+    // One kind after the other: what pods need is there before they are.
+    for same in writes.chunk_by(|a, b| a.kind() == b.kind()) {
+        let mut each = Vec::new();
+        for write in same {
+            each.push(one(writer, &desired.namespace, write, &owners).boxed());
+        }
+        let done: Vec<Done> =
+            futures::stream::iter(each).buffer_unordered(AT_ONCE).try_collect().await?;
+        for done in done {
+            match done {
+                Done::Written => applied.writes += 1,
+                Done::Waits => {}
+                Done::Taken(name) => applied.taken.push(name),
             }
         }
     }
+    applied.taken.sort();
     Ok(applied)
+}
+
+/// What came of one write.
+enum Done {
+    Written,
+    /// An object of a resource of the same name that is gone is being collected.
+    Waits,
+    Taken(String),
+}
+
+async fn one(
+    writer: &Writer,
+    namespace: &str,
+    write: &Write<'_>,
+    owners: &[String],
+) -> Result<Done, Error> {
+    match write {
+        Write::New(object) => {
+            match writer.whose(namespace, object.kind, &object.name, owners).await? {
+                Whose::Ours | Whose::Nobodys => writer.apply(namespace, object).await?,
+                Whose::Former => return Ok(Done::Waits),
+                Whose::Foreign => {
+                    return Ok(Done::Taken(format!("{} {}", object.kind.as_str(), object.name)));
+                }
+            }
+        }
+        Write::Changed(object) => writer.apply(namespace, object).await?,
+        Write::Orphan((kind, name), uid) => {
+            writer.delete(namespace, *kind, name, uid, false).await?;
+        }
+    }
+    Ok(Done::Written)
 }
 
 #[cfg(test)]
