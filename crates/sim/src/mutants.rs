@@ -1,6 +1,7 @@
 //! Rules broken on purpose, and whether the world notices.
 
 use crate::{Options, Outcome, run};
+use cairn_logic::counting::Plane;
 use cairn_logic::mutant::Mutant;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,6 +61,15 @@ pub fn all() -> &'static [Mutant] {
     Mutant::ALL
 }
 
+/// Where a rule has a meaning; `None`: anywhere.
+fn plane_of(mutant: Mutant) -> Option<Plane> {
+    match mutant {
+        Mutant::SpeaksUnflushed | Mutant::ReplacesAnyFolder => Some(Plane::Global),
+        Mutant::CasIgnoresVersion | Mutant::ReleasedLie => Some(Plane::Group),
+        _ => None,
+    }
+}
+
 /// Breaks `mutant` in worlds from `first` on until one notices, in at most `seeds_max` of them
 /// and until `end`.
 ///
@@ -67,7 +77,7 @@ pub fn all() -> &'static [Mutant] {
 /// Without the feature `mutants`.
 #[must_use]
 pub fn hunt(mutant: Mutant, first: u64, seeds_max: u64, end: Option<Instant>) -> Caught {
-    let options = Options { mutant: Some(mutant), ..Options::default() };
+    let options = Options { mutant: Some(mutant), plane: plane_of(mutant), ..Options::default() };
     let mut seeds = 0;
     while seeds < seeds_max && end.is_none_or(|end| Instant::now() < end) {
         let outcome = run(first + seeds, &options);
