@@ -212,9 +212,10 @@ impl Scene {
         let pod = format!("pod/{CLIENTS}");
         let done = "--for=jsonpath={.status.phase}=Succeeded";
         self.kubectl.run(["wait", done, &pod, "--timeout=150s"])?;
-        let log = self.kubectl.run(["logs", CLIENTS, "--tail=1"])?;
+        let log = self.kubectl.run(["logs", CLIENTS])?;
+        let log = log.lines().last().unwrap_or_default();
         self.kubectl.run(["delete", &pod, "--wait=true"])?;
-        serde_json::from_str(log.trim()).with_context(|| format!("the clients said {log:?}"))
+        serde_json::from_str(log).with_context(|| format!("the clients said {log:?}"))
     }
 
     /// Ends the clients' work; what they saw must be what a store that keeps its word shows.

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 /// The file that ends the clients' work.
 pub const STOP: &str = "/tmp/stop";
 /// Pauses shorter than this are not told.
-const GAP_US_MIN: u64 = 20_000;
+const GAP_US_MIN: u64 = 50_000;
+/// The longest pauses are told, and no more of them: kubelets cut long lines into pieces.
+const GAPS_MAX: usize = 100;
 /// Violations told in full.
 const VIOLATIONS_MAX: usize = 10;
 /// Nobody is waited for longer than this to read everything back.
@@ -44,7 +46,7 @@ pub struct Report {
     pub violations_count: usize,
     /// Keys that no master answered for at the end.
     pub unread: usize,
-    /// Spans without any acknowledged write.
+    /// Spans without any acknowledged write, the longest first.
     pub gaps: Vec<Gap>,
     /// When the first and the last write were acknowledged, in microseconds since 1970.
     pub span_us: (u64, u64),
@@ -105,6 +107,10 @@ fn report(history: &[Operation], unread: usize, origin_us: u64) -> Report {
         acknowledged.map(|operation| origin_us + operation.returned_us).collect();
     times.sort_unstable();
     let pairs = times.windows(2).filter(|pair| pair[1] - pair[0] >= GAP_US_MIN);
+    let mut gaps: Vec<Gap> =
+        pairs.map(|pair| Gap { from_us: pair[0], until_us: pair[1] }).collect();
+    gaps.sort_by_key(|gap| std::cmp::Reverse(gap.until_us - gap.from_us));
+    gaps.truncate(GAPS_MAX);
     let words = judged.violations.iter().take(VIOLATIONS_MAX);
     Report {
         operations: judged.operations,
@@ -116,7 +122,7 @@ fn report(history: &[Operation], unread: usize, origin_us: u64) -> Report {
         violations: words.map(ToString::to_string).collect(),
         violations_count: judged.violations.len(),
         unread,
-        gaps: pairs.map(|pair| Gap { from_us: pair[0], until_us: pair[1] }).collect(),
+        gaps,
         span_us: (
             times.first().copied().unwrap_or_default(),
             times.last().copied().unwrap_or_default(),
