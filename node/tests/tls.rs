@@ -1,5 +1,7 @@
 //! TLS on every transport: who shows what, who is refused, and certificates that change.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "tls/cluster.rs"]
 mod cluster;
 

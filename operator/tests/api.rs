@@ -1,5 +1,7 @@
 //! The operator on a real API server, without a single pod. Run by `cargo xtask test --api`.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 use cairn_crd::{Cluster, ClusterSpec, Group, Keyspace, KeyspaceSpec};
 use cairn_operator::context::Context;
 use cairn_operator::controller::validate::Defaults;

@@ -118,6 +118,14 @@ impl Play {
             }
             "found" => self.found(),
             "wish" => self.wish(&words),
+            "show" => self.show(node(words[1])),
+            _ => self.ask(&words),
+        }
+    }
+
+    /// Orders to one node, and questions.
+    fn ask(&mut self, words: &[&str]) {
+        match words[0] {
             "hand" => {
                 let epoch = Epoch(number(words[2]));
                 let target = name(node(words[3]));
@@ -135,7 +143,6 @@ impl Play {
                 let silence = self.cluster.report(node(words[1])).master_silence.as_millis();
                 self.cluster.trace.push(format!("{} has not heard for {silence} ms", words[1]));
             }
-            "show" => self.show(node(words[1])),
             other => panic!("unknown command {other}"),
         }
     }

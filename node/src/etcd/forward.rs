@@ -18,23 +18,24 @@ const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// The largest answer that is passed back.
 pub(super) const ANSWER_BYTES_MAX: usize = cairn_directory::answer::ANSWER_BYTES_MAX * 2;
 
-/// The connection to the master that was used last.
+/// The connection to the master that was used last: its address, and the certificates in use.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Forward {
-    last: Arc<Mutex<Option<(String, Channel)>>>,
+    last: Arc<Mutex<Option<(String, String, Channel)>>>,
 }
 
 impl Forward {
     fn channel(&self, address: &str, tls: Option<&Arc<Keys>>) -> Result<Channel, Status> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, channel)) = &*last
-            && known == address
+        let digest = tls.map_or_else(String::new, |keys| keys.now().digest.clone());
+        if let Some((known, with, channel)) = &*last
+            && (known == address && *with == digest)
         {
             return Ok(channel.clone());
         }
         let endpoint = endpoint(address, tls).map_err(|_| refuse::refusal(Refusal::NotReady))?;
         let channel = endpoint.connect_timeout(CONNECT_MAX).tcp_nodelay(true).connect_lazy();
-        *last = Some((address.to_owned(), channel.clone()));
+        *last = Some((address.to_owned(), digest, channel.clone()));
         Ok(channel)
     }
 }

@@ -32,7 +32,7 @@ const QUEUE: usize = 4096;
 /// Between two ticks.
 const TICK: Duration = Duration::from_millis(25);
 /// How long a stopping master waits to be relieved.
-const STOP_MAX: Duration = Duration::from_secs(3);
+const STOP_MAX: Duration = Duration::from_secs(8);
 /// Bodies of recent batches kept in memory, in bytes.
 const TAIL_BYTES_MAX: usize = 64 << 20;
 

@@ -26,7 +26,7 @@ const QUEUE: usize = 1024;
 /// Between two ticks of the replica.
 const TICK: Duration = Duration::from_millis(25);
 /// How long a stopping master waits to be relieved, and the data thread to answer what waits.
-const STOP_MAX: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(1));
+const STOP_MAX: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(1));
 
 /// The data thread's limits, from settings and from the keyspace.
 pub(super) fn config(settings: &NodeSettings, limits: Limits, keyspace: &KeyspaceConfig) -> Config {

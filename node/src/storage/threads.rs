@@ -170,8 +170,8 @@ impl WriterThread {
 
     /// Does something to the log; as long as there is no room for it, says so and tries again.
     ///
-    /// Votes that come meanwhile are flushed: a master must be followed by another one even if
-    /// this disk is full.
+    /// Everything else waits behind it, votes too: what is answered after a vote says where the log
+    /// ends, so all that was handed over before must be in it.
     fn patiently<T>(
         &mut self,
         what: &'static str,
@@ -199,7 +199,6 @@ impl WriterThread {
                 waits = true;
             }
             match tasks.recv_timeout(FULL_RETRY) {
-                Ok(Task::Vote(vote)) => self.persist(&vote),
                 Ok(Task::Close(done)) => return Done::Closing(done),
                 Ok(task) => self.later.push_back(task),
                 Err(RecvTimeoutError::Timeout) => {}
