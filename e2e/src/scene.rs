@@ -15,6 +15,8 @@ use crate::traffic::{Report, STOP};
 pub const TOOLS: &str = "cairn.dev/e2e-tools:test";
 /// How long a cluster may take to serve after it was applied.
 const READY_LIMIT: Duration = Duration::from_secs(180);
+/// How long a new namespace may take to get its account.
+const ACCOUNT_LIMIT: Duration = Duration::from_secs(60);
 const CLIENTS: &str = "clients";
 const TOOLBOX: &str = "tools";
 
@@ -48,6 +50,9 @@ impl Scene {
         let make = "{apiVersion: v1, kind: Namespace, metadata: {name: NAME}}";
         kubectl.apply(&make.replace("NAME", &namespace))?;
         let scene = Self { kubectl, name: name.to_owned(), keep };
+        // Pods are refused until a controller has made the namespace's account.
+        let account = || scene.kubectl.get(&["serviceaccount", "default"]).is_ok();
+        scene.wait_for("the namespace's account", ACCOUNT_LIMIT, account)?;
         scene.kubectl.apply(&scene.resources())?;
         scene.kubectl.apply(&pod(TOOLBOX, &["sh", "-c", "while :; do sleep 3600; done"]))?;
         Ok(scene)

@@ -29,7 +29,8 @@ impl Forward {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = tls.map_or_else(String::new, |keys| keys.now().digest.clone());
         if let Some((known, with, channel)) = &*last
-            && (known == address && *with == digest)
+            && known == address
+            && *with == digest
         {
             return Ok(channel.clone());
         }

@@ -35,8 +35,12 @@ impl Role {
         self.judge(JudgeInput::Answer { from, answer });
     }
 
-    /// Tells this plane's judge on this node.
+    /// Tells this plane's judge on this node; not before there is a life to judge in
+    /// (docs/decisions/0007).
     pub(super) fn judge(&mut self, input: JudgeInput) {
+        if !self.host.has_begun() {
+            return;
+        }
         let mut effects = Vec::new();
         self.court.judge.step(clock::now(), input, &mut effects);
         for effect in self.court.note(&GroupId::global(), effects) {
@@ -59,7 +63,11 @@ impl Role {
         }
     }
 
+    /// Asks the arbiter, in the name of this life; whoever asks before it has begun asks again.
     pub(super) fn ask_arbiter(&mut self, operation: Operation, wish: ArbiterWish) {
+        if !self.host.has_begun() {
+            return;
+        }
         let (token, done) = self.arbiter.ask(operation);
         self.wishes.insert(token, wish);
         self.arbitrated(done);
@@ -67,7 +75,7 @@ impl Role {
 
     pub(super) fn read_record(&mut self) {
         let reading = self.wishes.values().any(|wish| matches!(wish, ArbiterWish::Read));
-        if !reading {
+        if !reading && self.host.has_begun() {
             self.read_at = clock::now();
             self.ask_arbiter(Operation::Read, ArbiterWish::Read);
         }

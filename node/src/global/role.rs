@@ -426,8 +426,8 @@ impl Role {
                 self.tend_members();
                 self.tend_acceptors();
             }
-            self.reserve();
         }
+        self.reserve();
         self.settle();
     }
 
@@ -456,8 +456,11 @@ impl Role {
         }
     }
 
-    /// Keeps the flushed bound above every revision in use.
+    /// Keeps the flushed bound above every revision in use, on whoever may be asked for it.
     pub(super) fn reserve(&mut self) {
+        if !self.host.has_begun() {
+            return;
+        }
         const AHEAD: u64 = 1 << 20;
         let used = self.host.world.desk.core.directory().revision().0;
         if used + AHEAD / 2 > self.host.replica().vote().reserved {
@@ -466,6 +469,9 @@ impl Role {
     }
 
     pub(super) fn report(&mut self) {
+        if !self.host.has_begun() {
+            return;
+        }
         let now = clock::now();
         let report = self.host.replica().report(now);
         let due = status::interval(report.master_silence, self.boot.settings.timing.silence_max);

@@ -51,7 +51,7 @@ pub struct GlobalWorld {
     pub unproven: Vec<Unproven<crate::etcd::Token>>,
     /// The epoch in which the directory appends, while master.
     pub epoch: Epoch,
-    /// Revisions go on above it (of the newest epoch record applied).
+    /// Revisions go on above it (the greatest of all epoch records applied).
     pub above: u64,
     /// Alarms since the start, for status.
     pub alarms: Vec<String>,
@@ -140,7 +140,9 @@ impl World for GlobalWorld {
 
     fn apply(&mut self, batch: &Batch) {
         if batch.head.opens_epoch {
-            self.above = EpochRecord::decode(&batch.body).map_or(0, |record| record.above);
+            // Of all of them: the jump of an elect that died may never have been committed.
+            let above = EpochRecord::decode(&batch.body).map_or(0, |record| record.above);
+            self.above = self.above.max(above);
         }
         if let Err(error) = self.desk.core.apply_batch(batch, &mut self.desk.streams) {
             tracing::error!(%error, "the directory cannot follow its log");
@@ -161,7 +163,7 @@ impl World for GlobalWorld {
         self.epoch = epoch;
         self.desk.core.loaded(&mut self.desk.streams);
         self.desk.core.became_master(now, epoch, last.offset);
-        if self.above > 0 {
+        if self.above > self.desk.core.directory().revision().0 {
             self.desk.core.jump_revision(now, Revision(self.above));
         }
         self.todo.began = Some(epoch);

@@ -340,6 +340,10 @@ impl Role {
 
     fn report(&mut self, now: Instant) {
         let (Some(host), Some(group)) = (&self.host, &self.group) else { return };
+        if !host.has_begun() {
+            // Nothing is said in the name of a life that is not flushed (docs/decisions/0007).
+            return;
+        }
         let load = self.load(now);
         let up = status::report(group, host, now, load);
         self.asks.try_send(Ask::Up(up)).ok();
