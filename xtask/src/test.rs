@@ -54,10 +54,10 @@ const fn tests(name: &'static str, arguments: &'static [&'static str]) -> Stage 
     Stage { name, counted: true, program: "cargo", arguments }
 }
 
-const STAGES: [Stage; 8] = [
+/// What is generated is compared by the tests themselves.
+const STAGES: [Stage; 7] = [
     stage("fmt", &["fmt", "--all", "--check"]),
     stage("tidy", &["xtask", "tidy"]),
-    stage("codegen", &["xtask", "codegen", "--check"]),
     stage("clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
     tests("tests", &["test", "--workspace", "--no-fail-fast"]),
     stage("sim", &["xtask", "sim", "--seeds", "100"]),
