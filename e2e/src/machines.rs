@@ -8,10 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use cairn_harness::clock::wait_until;
 
-use crate::kubectl::{answer, succeed};
+use crate::kubectl::{Kubectl, answer, succeed};
 
 /// Where the control plane runs; clients of stories are put there, for nobody kills it.
 pub const CONTROL_PLANE: &str = "cairn-control-plane";
+/// Where pods of clusters run, each in a zone of its own.
+pub const WORKERS: [&str; 3] = ["cairn-worker", "cairn-worker2", "cairn-worker3"];
 const API_SERVER: &str = "kube-apiserver.yaml";
 
 /// Runs a command on a machine; its output.
@@ -47,6 +49,45 @@ pub fn kill(machine: &str) -> Result<()> {
 /// If docker refuses.
 pub fn start(machine: &str) -> Result<()> {
     succeed(Command::new("docker").args(["start", machine]), "").map(|_| ())
+}
+
+/// Brings a machine back and waits until Kubernetes takes it as ready.
+///
+/// # Errors
+/// If it does not come back.
+pub fn revive(kubectl: &Kubectl, machine: &str) -> Result<()> {
+    start(machine)?;
+    let node = format!("node/{machine}");
+    kubectl.run(["wait", "--for=condition=Ready", &node, "--timeout=180s"]).map(|_| ())
+}
+
+/// Gives an image that every machine has a second name, as a newer version would have.
+///
+/// # Errors
+/// If a machine does not have it.
+pub fn name_image(from: &str, to: &str) -> Result<()> {
+    WORKERS.iter().try_for_each(|machine| {
+        let tag = ["ctr", "--namespace=k8s.io", "images", "tag", "--force", from, to];
+        on(machine, &tag).map(|_| ())
+    })
+}
+
+/// Puts everything back as stories expect it, whatever one that failed has left.
+///
+/// # Errors
+/// If that cannot be done.
+pub fn restore(kubectl: &Kubectl) -> Result<()> {
+    for machine in WORKERS.iter().chain(&[CONTROL_PLANE]) {
+        start(machine)?;
+    }
+    if on(CONTROL_PLANE, &["test", "-e", &format!("/etc/kubernetes/{API_SERVER}")]).is_ok() {
+        start_api_server()?;
+    }
+    for machine in WORKERS {
+        revive(kubectl, machine)?;
+        kubectl.run(["uncordon", machine])?;
+    }
+    Ok(())
 }
 
 /// Stops the API server and waits until nobody answers at its port.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use cairn_e2e::kubectl::Kubectl;
 use cairn_e2e::stories::{self, Stage};
-use cairn_e2e::traffic;
+use cairn_e2e::{directory, traffic};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -34,12 +34,23 @@ enum Task {
         /// Leave the namespaces
         #[arg(long)]
         keep: bool,
+        /// Where what is known of a story that failed is written
+        #[arg(long, default_value = "target/e2e/logs")]
+        logs: PathBuf,
         /// Begin no story after this many minutes
         #[arg(long, default_value_t = 240)]
         minutes: u64,
         /// Name the stories and stop
         #[arg(long)]
         list: bool,
+    },
+    /// Work as a client of the directory until told to stop, then say what was seen
+    Directory {
+        /// The global nodes, separated by commas
+        endpoints: String,
+        /// Stop by yourself after this many seconds
+        #[arg(long, default_value_t = 3600)]
+        seconds: u64,
     },
     /// Work as clients until told to stop, then say what was seen
     Traffic {
@@ -71,10 +82,13 @@ fn perform(task: Task) -> Result<bool> {
             stories::STORIES.iter().for_each(|story| println!("{}: {}", story.name, story.about));
             Ok(true)
         }
-        Task::Stories { story, kubeconfig, rounds, keep, minutes, .. } => {
-            let stage = Stage { kubectl: Kubectl::new(kubeconfig, "default"), rounds, keep };
+        Task::Stories { story, kubeconfig, rounds, keep, minutes, logs, .. } => {
+            let stage = Stage { kubectl: Kubectl::new(kubeconfig, "default"), rounds, keep, logs };
             let limit = Duration::from_secs(minutes * 60);
             Ok(stories::tell(&stage, &stories::chosen(&story)?, limit))
+        }
+        Task::Directory { endpoints, seconds } => {
+            directory::run(&endpoints, Duration::from_secs(seconds)).map(|()| true)
         }
         Task::Traffic { seeds, seed, seconds } => {
             traffic::run(&seeds, seed, Duration::from_secs(seconds)).map(|()| true)

@@ -1,30 +1,42 @@
 //! One of our clusters in a namespace of its own, with clients at work.
 
+mod work;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use cairn_harness::clock::{wait, wait_until};
-use serde_json::Value;
+use anyhow::{Context, Result, ensure};
+use cairn_harness::clock::wait_until;
+use serde_json::{Value, json};
 
 use crate::kubectl::Kubectl;
-use crate::machines::CONTROL_PLANE;
-use crate::traffic::{Report, STOP};
+use crate::stories::Stage;
 
 /// The image with the clients; made by `cargo xtask e2e`, which knows it by this name.
 pub const TOOLS: &str = "cairn.dev/e2e-tools:test";
+/// Begins the names of the namespaces of stories.
+pub const NAMESPACE: &str = "story-";
 /// How long a cluster may take to serve after it was applied.
 const READY_LIMIT: Duration = Duration::from_secs(180);
 /// How long a new namespace may take to get its account.
 const ACCOUNT_LIMIT: Duration = Duration::from_secs(60);
-const CLIENTS: &str = "clients";
-const TOOLBOX: &str = "tools";
+/// How often something is looked at again.
+const PERIOD: Duration = Duration::from_millis(500);
 
 /// A cluster and its clients; the namespace goes when the story is over.
 pub struct Scene {
     kubectl: Kubectl,
     name: String,
     keep: bool,
+}
+
+/// What differs from the least specs that there are.
+#[derive(Debug, Clone, Default)]
+pub struct Specs {
+    /// Fields of the Cluster's spec.
+    pub cluster: Value,
+    /// Fields of the Keyspace's spec.
+    pub keyspace: Value,
 }
 
 /// Who is who in a configuration.
@@ -38,24 +50,58 @@ pub struct Roles {
     pub members: Vec<String>,
 }
 
+/// A pod of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Tells it from others of the same name.
+    pub uid: String,
+    /// Where it runs.
+    pub machine: String,
+    /// The image of its node.
+    pub image: String,
+    /// Its address.
+    pub address: String,
+}
+
 impl Scene {
     /// Makes the namespace and applies a cluster with one keyspace of one group; `name` begins the
     /// names of all pods, so no two scenes may share it.
     ///
     /// # Errors
     /// If the API server refuses something.
-    pub fn open(kubectl: &Kubectl, name: &str, keep: bool) -> Result<Self> {
-        let namespace = format!("story-{name}");
-        let kubectl = kubectl.within(&namespace);
-        let make = "{apiVersion: v1, kind: Namespace, metadata: {name: NAME}}";
-        kubectl.apply(&make.replace("NAME", &namespace))?;
-        let scene = Self { kubectl, name: name.to_owned(), keep };
+    pub fn open(stage: &Stage, name: &str, specs: &Specs) -> Result<Self> {
+        let namespace = format!("{NAMESPACE}{name}");
+        let kubectl = stage.kubectl.within(&namespace);
+        let make =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        kubectl.apply(&make.to_string())?;
+        let scene = Self { kubectl, name: name.to_owned(), keep: stage.keep };
         // Pods are refused until a controller has made the namespace's account.
         let account = || scene.kubectl.get(&["serviceaccount", "default"]).is_ok();
         scene.wait_for("the namespace's account", ACCOUNT_LIMIT, account)?;
-        scene.kubectl.apply(&scene.resources())?;
-        scene.kubectl.apply(&pod(TOOLBOX, &["sh", "-c", "while :; do sleep 3600; done"]))?;
+        scene.add(&scene.cluster(), &scene.keyspace(), specs)?;
+        scene.make_toolbox()?;
         Ok(scene)
+    }
+
+    /// Applies a Cluster and a Keyspace of it.
+    ///
+    /// # Errors
+    /// If the API server refuses them.
+    pub fn add(&self, cluster: &str, keyspace: &str, specs: &Specs) -> Result<()> {
+        let storage = || json!({"storage": {"size": "1Gi"}});
+        let object = |kind: &str, name: &str, spec: Value, more: &Value| {
+            let mut object = json!({
+                "apiVersion": "cairn.dev/v1alpha1", "kind": kind,
+                "metadata": {"name": name}, "spec": spec,
+            });
+            lay_over(&mut object["spec"], more);
+            self.kubectl.apply(&object.to_string())
+        };
+        object("Cluster", cluster, storage(), &specs.cluster)?;
+        let mut spec = storage();
+        spec["cluster"] = json!(cluster);
+        object("Keyspace", keyspace, spec, &specs.keyspace).map(|_| ())
     }
 
     /// Commands in the scene's namespace.
@@ -78,16 +124,23 @@ impl Scene {
         format!("{}-0", self.keyspace())
     }
 
-    fn resources(&self) -> String {
-        format!(
-            "apiVersion: cairn.dev/v1alpha1\nkind: Cluster\nmetadata:\n  name: {}\nspec:\n  \
-             storage:\n    size: 1Gi\n---\n\
-             apiVersion: cairn.dev/v1alpha1\nkind: Keyspace\nmetadata:\n  name: {}\nspec:\n  \
-             cluster: {}\n  storage:\n    size: 1Gi\n",
-            self.cluster(),
-            self.keyspace(),
-            self.cluster()
-        )
+    /// The Cluster, as kubectl names it.
+    pub fn cluster_object(&self) -> String {
+        format!("cluster/{}", self.cluster())
+    }
+
+    /// The Keyspace, as kubectl names it.
+    pub fn keyspace_object(&self) -> String {
+        format!("keyspace/{}", self.keyspace())
+    }
+
+    /// Changes fields of an object's spec.
+    ///
+    /// # Errors
+    /// If the API server refuses.
+    pub fn change(&self, object: &str, spec: &Value) -> Result<()> {
+        let patch = json!({ "spec": spec }).to_string();
+        self.kubectl.run(["patch", object, "--type=merge", "--patch", &patch]).map(|_| ())
     }
 
     /// Waits until the conditions of both resources say Ready; how long that took.
@@ -95,58 +148,65 @@ impl Scene {
     /// # Errors
     /// If they do not in time; the message has what they say instead.
     pub fn wait_ready(&self) -> Result<Duration> {
+        self.wait_conditions(READY_LIMIT, &[("Ready", "True")])
+    }
+
+    /// Waits until nothing is missing and nothing left to do; how long that took.
+    ///
+    /// # Errors
+    /// As [`Scene::wait_ready`].
+    pub fn wait_settled(&self, limit: Duration) -> Result<Duration> {
+        let wanted = [("Ready", "True"), ("Progressing", "False"), ("Degraded", "False")];
+        self.wait_conditions(limit, &wanted)
+    }
+
+    fn wait_conditions(&self, limit: Duration, wanted: &[(&str, &str)]) -> Result<Duration> {
         let began = Instant::now();
         let mut said = String::new();
-        let ready = wait_until(READY_LIMIT, Duration::from_millis(500), || {
-            said = self.conditions().unwrap_or_else(|error| format!("{error:#}"));
+        let ready = wait_until(limit, PERIOD, || {
+            said = self.unlike(wanted).unwrap_or_else(|error| format!("{error:#}"));
             said.is_empty()
         });
-        if !ready {
-            let pods = self.kubectl.run(["get", "pods", "--output", "wide"]).unwrap_or_default();
-            bail!("not ready after {} s: {said}\n{pods}", READY_LIMIT.as_secs());
-        }
+        let pods = || self.kubectl.run(["get", "pods", "--output", "wide"]).unwrap_or_default();
+        ensure!(ready, "not so after {} s: {said}\n{}", limit.as_secs(), pods());
         Ok(began.elapsed())
     }
 
-    /// Which of the two is not ready, and why; empty if both are.
-    fn conditions(&self) -> Result<String> {
+    /// What the two resources say that is not as wanted; empty if all is.
+    fn unlike(&self, wanted: &[(&str, &str)]) -> Result<String> {
+        let objects = [self.cluster_object(), self.keyspace_object()];
+        let list = self.kubectl.get(&[&objects[0], &objects[1]])?;
         let mut said = Vec::new();
-        for what in [format!("cluster/{}", self.cluster()), format!("ks/{}", self.keyspace())] {
-            let object = self.kubectl.get(&[&what])?;
-            let generation = &object["metadata"]["generation"];
-            let conditions = object["status"]["conditions"].as_array().cloned();
-            let ready = conditions.unwrap_or_default();
-            let ready = ready.iter().find(|condition| condition["type"] == "Ready");
-            let current = object["status"]["observedGeneration"] == *generation;
-            let is = ready.is_some_and(|ready| ready["status"] == "True") && current;
-            if !is {
-                said.push(format!("{what}: {}", ready.unwrap_or(&Value::Null)));
-            }
+        for (at, object) in objects.iter().enumerate() {
+            let wrong = conditions_unlike(&list["items"][at], wanted);
+            said.extend(wrong.into_iter().map(|words| format!("{object}: {words}")));
         }
         Ok(said.join("; "))
     }
 
-    /// Runs a command in the toolbox; its output.
+    /// The condition of an object: its status, reason and message.
     ///
     /// # Errors
-    /// If it fails.
-    pub fn tool(&self, command: &[&str]) -> Result<String> {
-        let exec = ["exec", TOOLBOX, "--"];
-        self.kubectl.run(exec.iter().chain(command))
-    }
-
-    /// Waits until the toolbox runs.
-    ///
-    /// # Errors
-    /// If it does not in time.
-    pub fn wait_tools(&self) -> Result<()> {
-        let pod = format!("pod/{TOOLBOX}");
-        self.kubectl.run(["wait", "--for=condition=Ready", &pod, "--timeout=120s"]).map(|_| ())
+    /// If it is not there.
+    pub fn condition(&self, object: &str, kind: &str) -> Result<[String; 3]> {
+        let object = self.kubectl.get(&[object])?;
+        let all = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = all.into_iter().find(|condition| condition["type"] == kind);
+        let found = found.with_context(|| format!("there is no condition {kind}"))?;
+        let word = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+        Ok(["status", "reason", "message"].map(word))
     }
 
     /// Where stock etcd clients find the directory.
     pub fn etcd(&self) -> String {
         format!("http://{}-etcd:2379", self.cluster())
+    }
+
+    /// Each of the two global nodes, for clients that go to another one by themselves.
+    pub fn etcd_endpoints(&self) -> String {
+        let set = format!("{}-global", self.cluster());
+        let at = |ordinal| format!("http://{set}-{ordinal}.{set}:2379");
+        format!("{},{}", at(0), at(1))
     }
 
     /// Where clients of Redis Cluster begin.
@@ -160,9 +220,7 @@ impl Scene {
     /// If the directory does not answer.
     pub fn roles(&self) -> Result<Roles> {
         let key = format!("/cairn/groups/{}", self.group());
-        let etcd = self.etcd();
-        let get = ["etcdctl", "--endpoints", &etcd, "get", "--print-value-only", &key];
-        let text = self.tool(&get)?;
+        let text = self.etcdctl(&["get", "--print-value-only", &key])?;
         let record: Value = serde_json::from_str(text.trim())
             .with_context(|| format!("the record of {} reads {text:?}", self.group()))?;
         roles(&record).with_context(|| format!("the record of {} reads {text}", self.group()))
@@ -179,59 +237,31 @@ impl Scene {
         Ok((master.to_owned(), status["epoch"].as_i64().unwrap_or_default()))
     }
 
-    /// The machine that each pod is on.
+    /// The cluster's pods, by name.
     ///
     /// # Errors
     /// If the API server does not answer.
-    pub fn machines(&self) -> Result<BTreeMap<String, String>> {
-        let pods = self.kubectl.get(&["pods"])?;
+    pub fn pods(&self) -> Result<BTreeMap<String, Pod>> {
+        self.pods_of(&self.cluster())
+    }
+
+    /// The pods of another Cluster of the namespace, by name.
+    ///
+    /// # Errors
+    /// If the API server does not answer.
+    pub fn pods_of(&self, cluster: &str) -> Result<BTreeMap<String, Pod>> {
+        let pods = self.kubectl.get(&["pods", "--selector", &selector(cluster)])?;
         let pods = pods["items"].as_array().cloned().unwrap_or_default();
-        let place = |pod: &Value| {
-            let name = pod["metadata"]["name"].as_str()?;
-            Some((name.to_owned(), pod["spec"]["nodeName"].as_str()?.to_owned()))
-        };
-        Ok(pods.iter().filter_map(place).collect())
+        Ok(pods.iter().filter_map(pod).collect())
     }
 
-    /// Puts clients to work until [`Scene::judge`]; returns when their first write is through.
+    /// The machine that a pod is on.
     ///
     /// # Errors
-    /// If they do not start.
-    pub fn start_clients(&self, seed: u64) -> Result<()> {
-        let seeds = format!("{}:6379", self.redis());
-        let seed = seed.to_string();
-        let command = ["cairn-e2e", "traffic", &seeds, "--seed", &seed];
-        self.kubectl.apply(&pod(CLIENTS, &command))?;
-        let pod = format!("pod/{CLIENTS}");
-        self.kubectl.run(["wait", "--for=condition=Ready", &pod, "--timeout=120s"])?;
-        wait(Duration::from_secs(2));
-        Ok(())
-    }
-
-    /// Ends the clients' work and returns what they saw.
-    ///
-    /// # Errors
-    /// If they do not come to an end.
-    pub fn stop_clients(&self) -> Result<Report> {
-        self.kubectl.run(["exec", CLIENTS, "--", "touch", STOP])?;
-        let pod = format!("pod/{CLIENTS}");
-        let done = "--for=jsonpath={.status.phase}=Succeeded";
-        self.kubectl.run(["wait", done, &pod, "--timeout=150s"])?;
-        let log = self.kubectl.run(["logs", CLIENTS])?;
-        let log = log.lines().last().unwrap_or_default();
-        self.kubectl.run(["delete", &pod, "--wait=true"])?;
-        serde_json::from_str(log).with_context(|| format!("the clients said {log:?}"))
-    }
-
-    /// Ends the clients' work; what they saw must be what a store that keeps its word shows.
-    ///
-    /// # Errors
-    /// If it is not; the message has the first violations.
-    pub fn judge(&self) -> Result<Report> {
-        let report = self.stop_clients()?;
-        let faults = report.faults();
-        ensure!(faults.is_empty(), "{}", faults.join("\n"));
-        Ok(report)
+    /// If it is nowhere.
+    pub fn machine_of(&self, name: &str) -> Result<String> {
+        let pod = self.pods()?.remove(name);
+        pod.map(|pod| pod.machine).with_context(|| format!("{name} is on no machine"))
     }
 
     /// Waits until `seen` says so.
@@ -239,7 +269,7 @@ impl Scene {
     /// # Errors
     /// If it does not in time; the message has `what`.
     pub fn wait_for(&self, what: &str, limit: Duration, seen: impl FnMut() -> bool) -> Result<()> {
-        let came = wait_until(limit, Duration::from_millis(500), seen);
+        let came = wait_until(limit, PERIOD, seen);
         ensure!(came, "{what}: not after {} s", limit.as_secs());
         Ok(())
     }
@@ -257,6 +287,53 @@ impl Scene {
     }
 }
 
+/// Which objects belong to a Cluster.
+pub fn selector(cluster: &str) -> String {
+    format!("cairn.dev/cluster={cluster}")
+}
+
+/// Puts fields over fields, objects into objects.
+fn lay_over(under: &mut Value, over: &Value) {
+    match (under, over) {
+        (_, Value::Null) => {}
+        (Value::Object(under), Value::Object(over)) => {
+            for (key, value) in over {
+                lay_over(under.entry(key).or_insert_with(|| json!({})), value);
+            }
+        }
+        (under, over) => *under = over.clone(),
+    }
+}
+
+fn conditions_unlike(object: &Value, wanted: &[(&str, &str)]) -> Vec<String> {
+    let mut said = Vec::new();
+    if object["status"]["observedGeneration"] != object["metadata"]["generation"] {
+        said.push("its last change was not seen yet".to_owned());
+    }
+    let all = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    for (kind, status) in wanted {
+        match all.iter().find(|condition| condition["type"] == *kind) {
+            Some(condition) if condition["status"] == *status => {}
+            Some(c) => {
+                said.push(format!("{kind} {} {}: {}", c["status"], c["reason"], c["message"]))
+            }
+            None => said.push(format!("no condition {kind}")),
+        }
+    }
+    said
+}
+
+fn pod(object: &Value) -> Option<(String, Pod)> {
+    let text = |at: &str| object.pointer(at).and_then(Value::as_str).map(str::to_owned);
+    let pod = Pod {
+        uid: text("/metadata/uid")?,
+        machine: text("/spec/nodeName")?,
+        image: text("/spec/containers/0/image")?,
+        address: text("/status/podIP").unwrap_or_default(),
+    };
+    Some((text("/metadata/name")?, pod))
+}
+
 fn roles(record: &Value) -> Option<Roles> {
     let id = |member: &Value| Some(member["id"].as_str()?.to_owned());
     Some(Roles {
@@ -264,29 +341,6 @@ fn roles(record: &Value) -> Option<Roles> {
         master: record["master"].as_str()?.to_owned(),
         members: record["members"].as_array()?.iter().filter_map(id).collect(),
     })
-}
-
-/// A pod of the tools on the machine that nobody kills.
-fn pod(name: &str, command: &[&str]) -> String {
-    serde_json::json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": { "name": name },
-        "spec": {
-            "nodeName": CONTROL_PLANE,
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 1,
-            "automountServiceAccountToken": false,
-            "tolerations": [{ "operator": "Exists" }],
-            "containers": [{
-                "name": "tools",
-                "image": TOOLS,
-                "imagePullPolicy": "Never",
-                "command": command,
-            }],
-        },
-    })
-    .to_string()
 }
 
 #[cfg(test)]
@@ -302,5 +356,27 @@ mod tests {
         let expected = Roles { epoch: 4, master: "a-0".to_owned(), members };
         assert_eq!(roles(&record), Some(expected));
         assert_eq!(roles(&serde_json::json!({"epoch": 4, "master": null})), None);
+    }
+    #[test]
+    fn fields_are_laid_over_fields() {
+        let mut under = json!({"storage": {"size": "1Gi"}});
+        lay_over(&mut under, &json!({"storage": {"onDelete": "delete"}, "replicas": 2}));
+        let expected = json!({"storage": {"size": "1Gi", "onDelete": "delete"}, "replicas": 2});
+        assert_eq!(under, expected);
+        lay_over(&mut under, &Value::Null);
+        assert_eq!(under, expected);
+    }
+
+    #[test]
+    fn what_is_not_as_wanted_is_said() {
+        let ready = json!({"type": "Ready", "status": "True", "reason": "a", "message": "b"});
+        let mut object = json!({
+            "metadata": {"generation": 2},
+            "status": {"observedGeneration": 2, "conditions": [ready]},
+        });
+        assert!(conditions_unlike(&object, &[("Ready", "True")]).is_empty());
+        assert_eq!(conditions_unlike(&object, &[("Ready", "False"), ("More", "True")]).len(), 2);
+        object["metadata"]["generation"] = json!(3);
+        assert_eq!(conditions_unlike(&object, &[("Ready", "True")]).len(), 1);
     }
 }

@@ -1,16 +1,24 @@
 //! What is told: each story has a cluster of its own, clients at work, something that happens, a
 //! bound on what the clients may notice of it, and a history that is checked.
 
+mod doors;
 mod failover;
 mod global;
-mod install;
+mod helm;
+mod life;
+mod refused;
+mod rest;
+mod rolling;
+mod scaling;
 mod stock;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use cairn_harness::pauses::Spread;
 
+use crate::act::Told;
+use crate::aftermath;
 use crate::kubectl::Kubectl;
 
 /// Where stories are told, and how.
@@ -21,6 +29,8 @@ pub struct Stage {
     pub rounds: u32,
     /// Leave the namespaces for a person to look at.
     pub keep: bool,
+    /// Where what is known of a story that failed is written, a folder for each.
+    pub logs: PathBuf,
 }
 
 /// One story.
@@ -32,47 +42,43 @@ pub struct Story {
     tell: fn(&Stage) -> Result<Told>,
 }
 
-/// What came of a story that went well.
-#[derive(Debug, Default)]
-pub struct Told {
-    facts: Vec<String>,
-    pauses_us: Vec<u64>,
-}
-
-impl Told {
-    /// Adds `key=value`.
-    pub fn fact(&mut self, key: &str, value: impl std::fmt::Display) {
-        self.facts.push(format!("{key}={value}"));
-    }
-
-    /// Adds how long writes paused around one fault.
-    pub fn pause_us(&mut self, pause_us: u64) {
-        self.pauses_us.push(pause_us);
-    }
-
-    fn line(&self) -> String {
-        let mut facts = self.facts.clone();
-        if !self.pauses_us.is_empty() {
-            let Spread { count, p50_us, max_us, .. } = Spread::of(self.pauses_us.clone());
-            let ms = |us: u64| us.div_ceil(1000);
-            facts.push(format!("faults={count}"));
-            facts.push(format!("pause_ms_p50={} pause_ms_max={}", ms(p50_us), ms(max_us)));
-        }
-        facts.join(" ")
-    }
-}
+/// The longest that writes may pause when a process goes, in milliseconds.
+const PROCESS_MS_MAX: u64 = 2_000;
+/// The longest that writes may pause when a machine goes, in milliseconds.
+const MACHINE_MS_MAX: u64 = 3_000;
+/// How long it may take until another master is seen.
+const TAKEOVER_LIMIT: Duration = Duration::from_secs(60);
+/// How long a cluster may take until nothing is missing and nothing left to do.
+pub const SETTLED_LIMIT: Duration = Duration::from_secs(240);
 
 /// Every story, in the order in which they are told.
-pub const STORIES: [Story; 9] = [
-    install::STORY,
+pub const STORIES: [Story; 26] = [
+    life::INSTALL,
     stock::STORY,
-    failover::POD_DELETED,
     failover::PROCESS_KILLED,
+    failover::POD_DELETED,
     failover::MACHINE_GONE,
-    failover::WITHOUT_OPERATOR,
     failover::WITHOUT_API_SERVER,
+    failover::WITHOUT_OPERATOR,
     global::PROCESS_KILLED,
+    global::POD_DELETED,
     global::MACHINE_GONE,
+    global::WITHOUT_API_SERVER,
+    global::WITHOUT_OPERATOR,
+    life::ALL_PODS,
+    rolling::UPGRADE,
+    scaling::ONE,
+    scaling::QUORUM,
+    scaling::GLOBAL,
+    helm::STORY,
+    rolling::OPERATOR_RESTARTED,
+    rolling::BAD_IMAGE,
+    refused::STORY,
+    life::TWO,
+    doors::STRANGER,
+    doors::OUTSIDE,
+    failover::DRAINED,
+    rest::STORY,
 ];
 
 /// The stories of these names, or all of them.
@@ -116,6 +122,7 @@ pub fn tell(stage: &Stage, stories: &[&Story], limit: Duration) -> bool {
             Err(error) => {
                 failed += 1;
                 println!("story {}: failed seconds={seconds}\n{error:#}", story.name);
+                aftermath::settle(stage, story.name);
             }
         }
     }
@@ -140,14 +147,5 @@ mod tests {
         let one = chosen(&["stock-clients".to_owned()]).unwrap();
         assert_eq!(one[0].name, "stock-clients");
         assert!(chosen(&["nothing".to_owned()]).is_err());
-    }
-
-    #[test]
-    fn what_came_of_a_story_is_one_line() {
-        let mut told = Told::default();
-        told.fact("acked", 7);
-        told.pause_us(1_500);
-        told.pause_us(9_000);
-        assert_eq!(told.line(), "acked=7 faults=2 pause_ms_p50=2 pause_ms_max=9");
     }
 }

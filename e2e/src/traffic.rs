@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use cairn_harness::checker::check;
 use cairn_harness::clock::wait;
-use cairn_harness::history::{Operation, Recorder};
+use cairn_harness::history::{Operation, Outcome, Recorder};
 use cairn_harness::traffic::{Plan, Traffic};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,8 @@ const GAP_US_MIN: u64 = 50_000;
 const GAPS_MAX: usize = 100;
 /// Violations told in full.
 const VIOLATIONS_MAX: usize = 10;
+/// Reasons told.
+const REASONS_MAX: usize = 8;
 /// Nobody is waited for longer than this to read everything back.
 const READ_BACK: Duration = Duration::from_secs(60);
 
@@ -32,8 +34,12 @@ pub struct Report {
     pub operations: usize,
     /// Writes that were acknowledged.
     pub acked: usize,
+    /// Writes and reads that were refused, or did not get through.
+    pub failed: usize,
     /// Writes whose outcome nobody knows.
     pub unknown: usize,
+    /// Why operations came to nothing or to nobody knows what, with how often; the most frequent.
+    pub reasons: Vec<(usize, String)>,
     /// Reads at masters.
     pub reads: usize,
     /// Reads at replicas.
@@ -106,28 +112,49 @@ fn report(history: &[Operation], unread: usize, origin_us: u64) -> Report {
     let mut times: Vec<u64> =
         acknowledged.map(|operation| origin_us + operation.returned_us).collect();
     times.sort_unstable();
-    let pairs = times.windows(2).filter(|pair| pair[1] - pair[0] >= GAP_US_MIN);
-    let mut gaps: Vec<Gap> =
-        pairs.map(|pair| Gap { from_us: pair[0], until_us: pair[1] }).collect();
-    gaps.sort_by_key(|gap| std::cmp::Reverse(gap.until_us - gap.from_us));
-    gaps.truncate(GAPS_MAX);
+    let failed = history.iter().filter(|o| matches!(o.outcome, Outcome::Failed(_))).count();
     let words = judged.violations.iter().take(VIOLATIONS_MAX);
     Report {
         operations: judged.operations,
         acked: judged.acknowledged,
+        failed,
         unknown: judged.unknown,
+        reasons: reasons(history),
         reads: judged.reads,
         replica_reads: judged.replica_reads,
         lost: judged.lost(),
         violations: words.map(ToString::to_string).collect(),
         violations_count: judged.violations.len(),
         unread,
-        gaps,
+        gaps: gaps(&times),
         span_us: (
             times.first().copied().unwrap_or_default(),
             times.last().copied().unwrap_or_default(),
         ),
     }
+}
+
+/// The longest spans between two of these moments, which are in order.
+pub fn gaps(times_us: &[u64]) -> Vec<Gap> {
+    let pairs = times_us.windows(2).filter(|pair| pair[1] - pair[0] >= GAP_US_MIN);
+    let mut gaps: Vec<Gap> =
+        pairs.map(|pair| Gap { from_us: pair[0], until_us: pair[1] }).collect();
+    gaps.sort_by_key(|gap| std::cmp::Reverse(gap.until_us - gap.from_us));
+    gaps.truncate(GAPS_MAX);
+    gaps
+}
+
+fn reasons(history: &[Operation]) -> Vec<(usize, String)> {
+    let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+    for operation in history {
+        if let Outcome::Failed(why) | Outcome::Unknown(why) = &operation.outcome {
+            *counts.entry(why).or_default() += 1;
+        }
+    }
+    let mut all: Vec<_> = counts.into_iter().map(|(why, count)| (count, why.to_owned())).collect();
+    all.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    all.truncate(REASONS_MAX);
+    all
 }
 
 /// Microseconds since 1970.

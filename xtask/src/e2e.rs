@@ -98,6 +98,7 @@ fn tell(kind: &Kind, images: &[PathBuf], args: &Args) -> Result<bool> {
     let mut stories = command("cargo", profile);
     stories.args(["stories", "--rounds", &args.rounds.to_string()]);
     stories.args(["--minutes", &args.minutes.to_string(), "--kubeconfig"]).arg(kind.kubeconfig());
+    stories.arg("--logs").arg(target_folder().join("e2e/logs"));
     args.story.iter().for_each(|name| {
         stories.args(["--story", name]);
     });

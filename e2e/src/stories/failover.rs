@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use cairn_harness::clock::wait;
 
-use super::{Stage, Story, Told};
+use super::{MACHINE_MS_MAX, PROCESS_MS_MAX, SETTLED_LIMIT, Stage, Story, TAKEOVER_LIMIT};
+use crate::act::{Act, Bounds, Told};
 use crate::machines;
-use crate::scene::{Roles, Scene};
-use crate::traffic::now_us;
+use crate::operator;
+use crate::scene::{Roles, Scene, Specs};
 
 /// Its pod is deleted: it hands over before it leaves.
 pub const POD_DELETED: Story = Story {
@@ -35,12 +36,29 @@ pub const PROCESS_KILLED: Story = Story {
     },
 };
 
+/// Its machine is drained.
+pub const DRAINED: Story = Story {
+    name: "machine-drained",
+    about: "kubectl drain of the machine with a group's master, which hands over, and uncordon",
+    tell: |stage| {
+        let drain = |scene: &Scene, _: &Roles, machine: &str| {
+            let which = format!("--pod-selector={}", crate::scene::selector(&scene.cluster()));
+            let drain = ["drain", machine, &which, "--ignore-daemonsets", "--timeout=120s"];
+            scene.kubectl().run(drain).map(|_| ())
+        };
+        let heal =
+            |scene: &Scene, machine: &str| scene.kubectl().run(["uncordon", machine]).map(|_| ());
+        tell(stage, "drain", PROCESS_MS_MAX, &drain, &heal)
+    },
+};
+
 /// Its machine is gone, kubelet and all.
 pub const MACHINE_GONE: Story = Story {
     name: "machine-gone",
     about: "docker kill of the machine with a group's master, and the machine comes back",
     tell: |stage| {
         let kill = |_: &Scene, _: &Roles, machine: &str| machines::kill(machine);
+        let heal = |scene: &Scene, machine: &str| machines::revive(scene.kubectl(), machine);
         tell(stage, "power", MACHINE_MS_MAX, &kill, &heal)
     },
 };
@@ -50,17 +68,15 @@ pub const WITHOUT_OPERATOR: Story = Story {
     name: "machine-gone-without-operator",
     about: "the same with the operator scaled to zero",
     tell: |stage| {
-        scale_operator(stage, 2, false)?;
-        let kill = |_: &Scene, _: &Roles, machine: &str| machines::kill(machine);
-        let strike = |scene: &Scene, roles: &Roles, machine: &str| {
-            scale_operator(stage, 0, true)?;
-            kill(scene, roles, machine)
+        let strike = |_: &Scene, _: &Roles, machine: &str| {
+            operator::scale(&stage.kubectl, 0)?;
+            machines::kill(machine)
         };
-        let back = |scene: &Scene, machine: &str| {
-            heal(scene, machine)?;
-            scale_operator(stage, 2, true)
+        let heal = |scene: &Scene, machine: &str| {
+            machines::revive(scene.kubectl(), machine)?;
+            operator::scale(&stage.kubectl, 2)
         };
-        tell(stage, "alone", MACHINE_MS_MAX, &strike, &back)
+        tell(stage, "alone", MACHINE_MS_MAX, &strike, &heal)
     },
 };
 
@@ -71,14 +87,10 @@ pub const WITHOUT_API_SERVER: Story = Story {
     tell: without_api_server,
 };
 
-/// The longest that writes may pause when a process goes, in milliseconds.
-const PROCESS_MS_MAX: u64 = 2_000;
-/// The longest that writes may pause when a machine goes, in milliseconds.
-const MACHINE_MS_MAX: u64 = 3_000;
-const TAKEOVER_LIMIT: Duration = Duration::from_secs(60);
-const WHOLE_LIMIT: Duration = Duration::from_secs(180);
-/// Where the operator is installed.
-const OPERATOR: &str = "cairn-system";
+/// Long enough for Leases and grace periods of Kubernetes to run out.
+const AWAY: Duration = Duration::from_secs(60);
+/// Long enough for another failover, once the first was seen to be the only one.
+const AWAY_AGAIN: Duration = Duration::from_secs(15);
 
 type Strike<'a> = &'a dyn Fn(&Scene, &Roles, &str) -> Result<()>;
 type Heal<'a> = &'a dyn Fn(&Scene, &str) -> Result<()>;
@@ -90,40 +102,20 @@ fn tell(
     strike: Strike<'_>,
     heal: Heal<'_>,
 ) -> Result<Told> {
-    let mut told = Told::default();
-    let scene = Scene::open(&stage.kubectl, name, stage.keep)?;
-    scene.wait_ready()?;
-    scene.wait_tools()?;
-    wait_whole(&scene)?;
-    scene.start_clients(1)?;
-    let mut faults = Vec::new();
+    let mut act = Act::begin(stage, name, &Specs::default(), Bounds::keyspace(pause_ms_max))?;
     for _ in 0..stage.rounds {
-        let before = scene.roles()?;
-        let machines = scene.machines()?;
-        let machine = machines.get(&before.master).context("the master has no machine")?;
-        let from_us = now_us();
-        strike(&scene, &before, machine)?;
-        wait_takeover(&scene, &before)?;
-        wait(Duration::from_secs(1));
-        faults.push((from_us, now_us()));
-        heal(&scene, machine)?;
-        wait_whole(&scene)?;
+        let before = act.scene.roles()?;
+        let machine = act.scene.machine_of(&before.master)?;
+        act.during(|scene| {
+            strike(scene, &before, &machine)?;
+            wait_takeover(scene, &before)?;
+            wait(Duration::from_secs(1));
+            Ok(())
+        })?;
+        heal(&act.scene, &machine)?;
+        wait_whole(&act.scene)?;
     }
-    let report = scene.judge()?;
-    told.fact("acked", report.acked);
-    told.fact("unknown", report.unknown);
-    told.fact("lost", report.lost);
-    for (from_us, until_us) in faults {
-        told.pause_us(report.pause_us(from_us, until_us));
-    }
-    let longest_ms = told.pauses_us.iter().max().copied().unwrap_or(0) / 1000;
-    scene.close()?;
-    ensure!(
-        longest_ms <= pause_ms_max,
-        "writes paused for {longest_ms} ms, {pause_ms_max} ms at most are allowed ({})",
-        told.line()
-    );
-    Ok(told)
+    act.end()
 }
 
 /// Another member is master of a later epoch.
@@ -137,60 +129,32 @@ fn wait_takeover(scene: &Scene, before: &Roles) -> Result<()> {
 /// Every member counts again, and the resources say so.
 fn wait_whole(scene: &Scene) -> Result<()> {
     let whole = || scene.roles().is_ok_and(|roles| roles.members.len() == 3);
-    scene.wait_for("all three members", WHOLE_LIMIT, whole)?;
-    scene.wait_ready().map(|_| ())
-}
-
-/// The machine comes back.
-fn heal(scene: &Scene, machine: &str) -> Result<()> {
-    machines::start(machine)?;
-    let node = format!("node/{machine}");
-    scene.kubectl().run(["wait", "--for=condition=Ready", &node, "--timeout=180s"])?;
-    Ok(())
-}
-
-fn scale_operator(stage: &Stage, replicas: u32, wait: bool) -> Result<()> {
-    let operator = stage.kubectl.within(OPERATOR);
-    let replicas = format!("--replicas={replicas}");
-    operator.run(["scale", "deployment/cairn-operator", &replicas])?;
-    if wait {
-        let limit = "--timeout=120s";
-        operator.run(["rollout", "status", "deployment/cairn-operator", limit])?;
-    }
-    Ok(())
+    scene.wait_for("all three members", SETTLED_LIMIT, whole)?;
+    scene.wait_settled(SETTLED_LIMIT).map(|_| ())
 }
 
 fn without_api_server(stage: &Stage) -> Result<Told> {
-    let mut told = Told::default();
-    let scene = Scene::open(&stage.kubectl, "noapi", stage.keep)?;
-    scene.wait_ready()?;
-    scene.wait_tools()?;
-    wait_whole(&scene)?;
-    scene.start_clients(1)?;
-    let before = scene.roles()?;
-    let machines = scene.machines()?;
-    let machine = machines.get(&before.master).context("the master has no machine")?;
-    machines::stop_api_server()?;
-    let away_us = now_us();
-    let struck = machines::kill_process(machine, &before.master);
-    // Long enough for Leases and grace periods of Kubernetes to run out.
-    wait(Duration::from_secs(60));
-    let back_us = now_us();
-    machines::start_api_server()?;
-    struck?;
-    // More than one takeover may have gone by unseen, and the last one back to the first master.
-    let later = || scene.roles().is_ok_and(|now| now.epoch > before.epoch);
-    scene.wait_for("a later epoch", TAKEOVER_LIMIT, later)?;
-    wait_whole(&scene)?;
-    let after = scene.roles()?;
-    let report = scene.judge()?;
-    told.fact("acked", report.acked);
-    told.fact("lost", report.lost);
-    told.fact("away_s", (back_us - away_us) / 1_000_000);
-    told.fact("epochs", after.epoch - before.epoch);
-    told.pause_us(report.pause_us(away_us, back_us));
-    let longest_ms = told.pauses_us.iter().max().copied().unwrap_or(0) / 1000;
-    scene.close()?;
-    ensure!(longest_ms <= PROCESS_MS_MAX, "writes paused for {longest_ms} ms ({})", told.line());
-    Ok(told)
+    let bounds = Bounds::keyspace(PROCESS_MS_MAX);
+    let mut act = Act::begin(stage, "noapi", &Specs::default(), bounds)?;
+    let mut epochs = 0;
+    for round in 0..stage.rounds {
+        let before = act.scene.roles()?;
+        let machine = act.scene.machine_of(&before.master)?;
+        machines::stop_api_server()?;
+        let struck = act.during(|_| {
+            machines::kill_process(&machine, &before.master)?;
+            wait(if round == 0 { AWAY } else { AWAY_AGAIN });
+            Ok(())
+        });
+        machines::start_api_server()?;
+        struck?;
+        // More than one takeover may have gone by unseen, the last one back to the first master.
+        let later = || act.scene.roles().is_ok_and(|now| now.epoch > before.epoch);
+        act.scene.wait_for("a later epoch", TAKEOVER_LIMIT, later)?;
+        wait_whole(&act.scene)?;
+        epochs += act.scene.roles()?.epoch - before.epoch;
+    }
+    act.told.fact("away_s", AWAY.as_secs());
+    act.told.fact("epochs", epochs);
+    act.end()
 }

@@ -1,86 +1,147 @@
 //! The global master goes away: another one follows, and no client of a keyspace notices.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use cairn_harness::clock::wait;
 
-use super::{Stage, Story, Told};
+use super::{MACHINE_MS_MAX, SETTLED_LIMIT, Stage, Story, TAKEOVER_LIMIT};
+use crate::act::{Act, Bounds, Told};
 use crate::machines;
-use crate::scene::Scene;
-use crate::traffic::now_us;
+use crate::operator;
+use crate::scene::{Scene, Specs};
+
+/// Its pod is deleted.
+pub const POD_DELETED: Story = Story {
+    name: "global-master-pod-deleted",
+    about: "kubectl delete pod of the global master; it hands over before it leaves",
+    tell: |stage| {
+        let delete = |scene: &Scene, master: &str, _: &str| {
+            let pod = format!("pod/{master}");
+            scene.kubectl().run(["delete", &pod, "--wait=false"]).map(|_| ())
+        };
+        tell(stage, "ggone", GROUP_MS_MAX, &delete, &|_, _| Ok(()))
+    },
+};
 
 /// Its process ends at once.
 pub const PROCESS_KILLED: Story = Story {
     name: "global-master-killed",
     about: "kill -9 of the global master; the directory is written again, groups go on",
-    tell: |stage| tell(stage, "gcrash", false),
+    tell: |stage| {
+        let kill = |_: &Scene, master: &str, machine: &str| machines::kill_process(machine, master);
+        tell(stage, "gcrash", GROUP_MS_MAX, &kill, &|_, _| Ok(()))
+    },
 };
 
-/// Its machine is gone.
+/// Its machine is gone, and a group's master with it.
 pub const MACHINE_GONE: Story = Story {
     name: "global-machine-gone",
-    about: "docker kill of the machine with the global master, and whatever else is on it",
-    tell: |stage| tell(stage, "gpower", true),
+    about: "docker kill of the machine with the global master and a group's master",
+    tell: |stage| {
+        let kill = |_: &Scene, _: &str, machine: &str| machines::kill(machine);
+        let heal = |scene: &Scene, machine: &str| machines::revive(scene.kubectl(), machine);
+        tell(stage, "gpower", MACHINE_MS_MAX, &kill, &heal)
+    },
 };
 
-/// How long the directory may refuse a write, in milliseconds. The clock here is kubectl's, which
-/// needs a second by itself to ask once.
-const DIRECTORY_MS_MAX: u128 = 6_000;
-/// How long a group's writes may pause: not at all, but for the noise of the machine; when a
-/// machine goes, the group may lose its master, too.
-const GROUP_MS_MAX: u64 = 1_000;
-const GROUP_WITH_MACHINE_MS_MAX: u64 = 3_000;
-const WHOLE_LIMIT: Duration = Duration::from_secs(180);
+/// The same while nobody runs the operator.
+pub const WITHOUT_OPERATOR: Story = Story {
+    name: "global-machine-gone-without-operator",
+    about: "the same with the operator scaled to zero",
+    tell: |stage| {
+        let strike = |_: &Scene, _: &str, machine: &str| {
+            operator::scale(&stage.kubectl, 0)?;
+            machines::kill(machine)
+        };
+        let heal = |scene: &Scene, machine: &str| {
+            machines::revive(scene.kubectl(), machine)?;
+            operator::scale(&stage.kubectl, 2)
+        };
+        tell(stage, "galone", MACHINE_MS_MAX, &strike, &heal)
+    },
+};
 
-fn tell(stage: &Stage, name: &str, whole_machine: bool) -> Result<Told> {
-    let mut told = Told::default();
-    let scene = Scene::open(&stage.kubectl, name, stage.keep)?;
-    scene.wait_ready()?;
-    scene.wait_tools()?;
-    scene.start_clients(1)?;
-    let mut faults = Vec::new();
-    let mut directory_ms = Vec::new();
+/// The same while the API server is down.
+pub const WITHOUT_API_SERVER: Story = Story {
+    name: "global-master-killed-without-api-server",
+    about: "the API server stops, the global master is killed, the API server comes back",
+    tell: |stage| {
+        let strike = |_: &Scene, master: &str, machine: &str| {
+            machines::stop_api_server()?;
+            let killed = machines::kill_process(machine, master);
+            wait(AWAY);
+            machines::start_api_server()?;
+            killed
+        };
+        tell(stage, "gnoapi", GROUP_MS_MAX, &strike, &|_, _| Ok(()))
+    },
+};
+
+/// How long the directory may refuse a write, in milliseconds: its client needs up to a second to
+/// give up an attempt.
+const DIRECTORY_MS_MAX: u64 = 5_000;
+/// How long a group's writes may pause: not at all, but for the noise of the machine.
+const GROUP_MS_MAX: u64 = 1_000;
+/// How long the API server stays away.
+const AWAY: Duration = Duration::from_secs(20);
+
+type Strike<'a> = &'a dyn Fn(&Scene, &str, &str) -> Result<()>;
+type Heal<'a> = &'a dyn Fn(&Scene, &str) -> Result<()>;
+
+fn tell(
+    stage: &Stage,
+    name: &str,
+    keyspace_ms: u64,
+    strike: Strike<'_>,
+    heal: Heal<'_>,
+) -> Result<Told> {
+    let bounds = Bounds { keyspace_ms, directory_ms: Some(DIRECTORY_MS_MAX) };
+    let mut act = Act::begin(stage, name, &Specs::default(), bounds)?;
     for round in 0..stage.rounds {
-        let (master, epoch) = scene.global_master()?;
-        let machines = scene.machines()?;
-        let machine = machines.get(&master).context("the global master has no machine")?;
-        let from_us = now_us();
-        let began = Instant::now();
-        match whole_machine {
-            true => machines::kill(machine)?,
-            false => machines::kill_process(machine, &master)?,
+        if keyspace_ms == MACHINE_MS_MAX {
+            meet(&act.scene)?;
         }
-        let value = round.to_string();
-        scene.wait_for("the directory takes a write", Duration::from_secs(60), || {
-            let etcd = scene.etcd();
-            let put = ["etcdctl", "--endpoints", &etcd, "--command-timeout=1s", "put", "/a"];
-            scene.tool(&[&put[..], &[value.as_str()]].concat()).is_ok()
+        let (master, epoch) = act.scene.global_master()?;
+        let machine = act.scene.machine_of(&master)?;
+        act.during(|scene| {
+            strike(scene, &master, &machine)?;
+            let value = round.to_string();
+            scene.wait_for("the directory takes a write", TAKEOVER_LIMIT, || {
+                scene.etcdctl(&["put", "/a", &value]).is_ok()
+            })?;
+            wait(Duration::from_secs(2));
+            Ok(())
         })?;
-        directory_ms.push(began.elapsed().as_millis());
-        faults.push((from_us, now_us() + 2_000_000));
-        if whole_machine {
-            machines::start(machine)?;
-            let node = format!("node/{machine}");
-            let ready = ["wait", "--for=condition=Ready", &node, "--timeout=180s"];
-            scene.kubectl().run(ready)?;
+        heal(&act.scene, &machine)?;
+        act.scene.wait_for("the next epoch in the status", SETTLED_LIMIT, || {
+            act.scene.global_master().is_ok_and(|(_, now)| now > epoch)
+        })?;
+        act.scene.wait_settled(SETTLED_LIMIT)?;
+    }
+    act.end()
+}
+
+/// Sees to it that the global master and the group's master share a machine.
+fn meet(scene: &Scene) -> Result<()> {
+    for _ in 0..6 {
+        let (global, group) = (scene.global_master()?.0, scene.roles()?.master);
+        let pods = scene.pods()?;
+        let place = |name: &str| pods.get(name).map(|pod| pod.machine.clone());
+        let there = place(&group);
+        if place(&global) == there {
+            return Ok(());
         }
-        scene.wait_for("the next epoch in the status", WHOLE_LIMIT, || {
-            scene.global_master().is_ok_and(|(_, now)| now > epoch)
-        })?;
-        scene.wait_ready()?;
+        let globals = format!("{}-global-", scene.cluster());
+        let other = pods
+            .iter()
+            .any(|(name, pod)| name.starts_with(&globals) && Some(&pod.machine) == there.as_ref());
+        // Whoever is deleted hands over first: the global master if that helps, else the group's.
+        let leaver = if other { global } else { group };
+        scene.kubectl().run(["delete", &format!("pod/{leaver}")])?;
+        scene.wait_settled(SETTLED_LIMIT)?;
     }
-    let report = scene.judge()?;
-    told.fact("acked", report.acked);
-    told.fact("lost", report.lost);
-    let longest_ms = directory_ms.into_iter().max().unwrap_or(0);
-    told.fact("directory_ms_max", longest_ms);
-    for (from_us, until_us) in faults {
-        told.pause_us(report.pause_us(from_us, until_us));
-    }
-    scene.close()?;
-    ensure!(longest_ms <= DIRECTORY_MS_MAX, "the directory was away too long: {}", told.line());
-    let pause_ms = told.pauses_us.iter().max().copied().unwrap_or(0) / 1000;
-    let most = if whole_machine { GROUP_WITH_MACHINE_MS_MAX } else { GROUP_MS_MAX };
-    ensure!(pause_ms <= most, "a group's writes paused, too: {}", told.line());
-    Ok(told)
+    let (global, group) = (scene.global_master()?.0, scene.roles()?.master);
+    ensure!(scene.machine_of(&global)? == scene.machine_of(&group)?, "the two never met");
+    Ok(())
 }

@@ -2,8 +2,9 @@
 
 use anyhow::{Result, ensure};
 
-use super::{Stage, Story, Told};
-use crate::scene::Scene;
+use super::{Stage, Story};
+use crate::act::Told;
+use crate::scene::{Scene, Specs};
 
 /// redis-cli and etcdctl, as distributions ship them.
 pub const STORY: Story = Story {
@@ -14,7 +15,7 @@ pub const STORY: Story = Story {
 
 fn tell(stage: &Stage) -> Result<Told> {
     let mut told = Told::default();
-    let scene = Scene::open(&stage.kubectl, "stock", stage.keep)?;
+    let scene = Scene::open(stage, "stock", &Specs::default())?;
     scene.wait_ready()?;
     scene.wait_tools()?;
     let host = scene.redis();
