@@ -94,6 +94,17 @@ pub enum Command {
     Events,
     /// List the log tails that were cut and kept aside.
     Tails,
+    /// Write all that support may want to know into a file: what the nodes say, resources, logs; no
+    /// secrets and no keys or values.
+    #[command(after_help = "Examples:\n  cairn report\n  cairn report -o /tmp/tweets.tar.gz")]
+    Report {
+        /// The file to write; absent: named after the cluster and the time, in this folder.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// How many of the last lines of each log to take.
+        #[arg(long, default_value_t = 5000)]
+        lines: usize,
+    },
     /// Print the log of a node.
     #[command(after_help = "Examples:\n  cairn logs tweets-0-0\n  cairn logs supervisor -f")]
     Logs {

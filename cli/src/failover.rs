@@ -73,29 +73,27 @@ async fn mastership(plane: &Arc<Plane>, group: &str) -> Result<Option<(u64, Stri
     Ok(view.master_of(group))
 }
 
-/// Prints what the judge and the members say of a group.
-pub async fn why(place: &Place, group: &str) -> Result<()> {
+/// What the judge and the members say of a group.
+pub async fn why(place: &Place, group: &str) -> Result<String> {
     let (roster, plane) = place.open().await?;
     let view = View::take(None, &plane).await;
-    match view.master_of(group) {
-        Some((epoch, master)) => {
-            print::line(format_args!("{group}: {master} is master in epoch {epoch}"))
-        }
-        None => print::line(format_args!("{group}: no master says that it serves")),
-    }
+    let mut lines = vec![match view.master_of(group) {
+        Some((epoch, master)) => format!("{group}: {master} is master in epoch {epoch}"),
+        None => format!("{group}: no master says that it serves"),
+    }];
     match plane.wish(Body::Why(Why { group: group.to_owned() })).await {
-        Ok(lines) => lines.iter().for_each(|line| print::line(format_args!("judge: {line}"))),
-        Err(error) => print::line(format_args!("judge: not reached: {error:#}")),
+        Ok(said) => lines.extend(said.iter().map(|line| format!("judge: {line}"))),
+        Err(error) => lines.push(format!("judge: not reached: {error:#}")),
     }
     for node in &roster.nodes {
         let Some(log) = view.log(&node.id, group) else {
             if !view.nodes.contains_key(&node.id) && view.belongs(&node.id, group) {
-                print::line(format_args!("{}: does not answer", node.id));
+                lines.push(format!("{}: does not answer", node.id));
             }
             continue;
         };
         let (last, sealed) = (log.last.unwrap_or_default(), log.sealed);
-        print::line(format_args!(
+        lines.push(format!(
             "{}: {}, last {}/{}, committed {}, sealed {sealed}{}, silence {} ms",
             node.id,
             crate::status::position(log),
@@ -105,9 +103,7 @@ pub async fn why(place: &Place, group: &str) -> Result<()> {
             if log.intact { "" } else { ", not intact" },
             log.master_silence_ms,
         ));
-        for line in &log.waiting {
-            print::line(format_args!("{}: waits: {line}", node.id));
-        }
+        lines.extend(log.waiting.iter().map(|line| format!("{}: waits: {line}", node.id)));
     }
-    Ok(())
+    Ok(lines.join("\n") + "\n")
 }

@@ -4,6 +4,7 @@
 //! to forward ports. Writes nothing.
 
 mod forward;
+mod objects;
 
 pub use forward::Forward;
 
@@ -142,8 +143,8 @@ impl Kubernetes {
         Ok(())
     }
 
-    /// Prints what was noted of the cluster's resources and pods, oldest first.
-    pub async fn events(&self) -> Result<()> {
+    /// What was noted of the cluster's resources and pods, oldest first.
+    pub async fn events(&self) -> Result<String> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let list = events.list(&ListParams::default().limit(EVENTS_MAX)).await;
         let list = list.with_context(|| format!("cannot list Events in {}", self.namespace))?;
@@ -173,8 +174,16 @@ impl Kubernetes {
             ]);
         }
         rows.sort();
-        print::text(&table(&["SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"], &rows));
-        Ok(())
+        Ok(table(&["SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"], &rows))
+    }
+
+    /// The last lines that a pod's container wrote, now or, if `previous`, before its last restart.
+    pub async fn log(&self, pod: &str, lines: usize, previous: bool) -> Result<String> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let tail_lines = Some(i64::try_from(lines).unwrap_or(i64::MAX));
+        let how = LogParams { previous, tail_lines, ..LogParams::default() };
+        let log = pods.logs(pod, &how).await;
+        log.with_context(|| format!("cannot read the log of pod {pod}"))
     }
 
     async fn pods(&self) -> Result<Vec<Pod>> {

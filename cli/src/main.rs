@@ -17,6 +17,7 @@ mod plane;
 mod ports;
 mod print;
 mod process;
+mod report;
 mod signals;
 mod status;
 mod supervise;
@@ -66,14 +67,15 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Up(args) => up::up(place.here()?, &args).await,
         Command::Down { purge, yes } => down::down(place.here()?, purge, yes).await,
-        Command::Status { output } => status::status(&place, output).await,
+        Command::Status { output } => shown(status::status(&place, output).await?),
         Command::Failover { group, to, timeout_sec } => {
             failover::failover(&place, &group, to.as_deref(), timeout_sec).await
         }
-        Command::Why { group } => failover::why(&place, &group).await,
-        Command::Tails => tails::tails(place.here()?),
-        Command::Top => top::top(&place).await,
-        Command::Events => place.kubernetes()?.events().await,
+        Command::Why { group } => shown(failover::why(&place, &group).await?),
+        Command::Tails => shown(tails::tails(&place).await?),
+        Command::Top => shown(top::top(&place).await?),
+        Command::Events => shown(place.kubernetes()?.events().await?),
+        Command::Report { output, lines } => report::report(&place, output, lines).await,
         Command::Logs { node, follow, lines } if place.kubernetes().is_ok() => {
             place.kubernetes()?.logs(&node, lines, follow).await
         }
@@ -91,6 +93,11 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Supervise => supervise(&folder).await,
         Command::ExecNode { parent, command } => supervise::exec_node(parent, &command),
     }
+}
+
+fn shown(text: String) -> Result<()> {
+    print::text(&text);
+    Ok(())
 }
 
 async fn tell(folder: &Folder, node: &str, request: impl Fn(String) -> Request) -> Result<()> {

@@ -5,7 +5,6 @@ mod conditions;
 use crate::args::Output;
 use crate::folder::{LocalNode, Roster};
 use crate::place::Place;
-use crate::print;
 use crate::supervise::Run;
 use crate::view::View;
 use anyhow::{Context, Result};
@@ -17,24 +16,18 @@ use cairn_wire::peer::pb;
 use conditions::{ConditionReport, conditions};
 use serde::Serialize;
 
-/// Prints what is seen now.
-pub async fn status(place: &Place, output: Output) -> Result<()> {
+/// What is seen now.
+pub async fn status(place: &Place, output: Output) -> Result<String> {
     let (roster, plane) = place.open().await?;
     let view = View::take(place.processes().await?, &plane).await;
     let report = Report::of(&roster, &view);
-    match output {
-        Output::Json => {
-            let text = serde_json::to_string_pretty(&report).context("cannot encode")?;
-            print::line(format_args!("{text}"));
+    Ok(match (output, place) {
+        (Output::Json, _) => serde_json::to_string_pretty(&report).context("cannot encode")? + "\n",
+        (Output::Table, Place::Here(_)) => report.tables(),
+        (Output::Table, Place::Kubernetes(cluster)) => {
+            report.tables() + &cluster.pod_table().await?
         }
-        Output::Table => {
-            print::text(&report.tables());
-            if let Place::Kubernetes(cluster) = place {
-                print::text(&cluster.pod_table().await?);
-            }
-        }
-    }
-    Ok(())
+    })
 }
 
 /// What `-o json` prints; keys are only ever added.

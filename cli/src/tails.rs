@@ -1,48 +1,41 @@
 //! `cairn tails`: what was cut from logs and kept aside until a person removes it.
 
-use crate::folder::Folder;
-use crate::print;
-use anyhow::{Context, Result};
-use std::fs;
-use std::path::Path;
+use crate::place::Place;
+use crate::status::table;
+use crate::view::View;
+use anyhow::Result;
 
-/// Lists every kept tail of every node, with its size and its file.
-pub fn tails(folder: &Folder) -> Result<()> {
-    let state = folder.state()?;
+/// Every kept tail of every node that answers, and the names of those that do not.
+pub async fn tails(place: &Place) -> Result<String> {
+    let (roster, plane) = place.open().await?;
+    let view = View::take(None, &plane).await;
     let mut found = Vec::new();
-    for node in &state.nodes {
-        let groups = folder.data(&node.id).join("groups");
-        for group in names(&groups)? {
-            let kept = groups.join(&group).join("log").join("tails");
-            for file in names(&kept)? {
-                let path = kept.join(&file);
-                let bytes = fs::metadata(&path).map(|m| m.len()).unwrap_or(0);
-                found.push([node.id.to_string(), group.clone(), bytes.to_string(), file]);
-            }
+    for (node, said) in &view.nodes {
+        for log in &said.logs {
+            found.extend(log.tails.iter().map(|tail| {
+                [
+                    node.to_string(),
+                    log.group.clone(),
+                    if tail.torn { "torn by a crash" } else { "cut" }.to_owned(),
+                    format!("{}/{}", tail.epoch, tail.first),
+                    tail.bytes.to_string(),
+                    tail.file.clone(),
+                ]
+            }));
         }
     }
-    if found.is_empty() {
-        print::line(format_args!("no tails: nothing was cut from any log"));
-        return Ok(());
-    }
-    print::text(&crate::status::table(&["NODE", "GROUP", "BYTES", "FILE"], &found));
-    print::line(format_args!(
-        "under {:?}; remove a file when you need it no more",
-        folder.path().join("data")
-    ));
-    Ok(())
-}
-
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.with_context(|| format!("cannot list {folder:?}"))?,
+    let silent = roster.nodes.iter().filter(|node| !view.nodes.contains_key(&node.id));
+    let silent: Vec<&str> = silent.map(|node| node.id.as_str()).collect();
+    let mut text = match found.is_empty() {
+        true => "no tails: nothing is kept that was cut from a log\n".to_owned(),
+        false => {
+            table(&["NODE", "GROUP", "WHY", "FROM", "BYTES", "FILE"], &found)
+                + "in groups/<group>/log/tails of the node's data folder; remove a file when you \
+                   need it no more\n"
+        }
     };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot list {folder:?}"))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
+    if !silent.is_empty() {
+        text += &format!("not asked, because silent: {}\n", silent.join(", "));
     }
-    names.sort();
-    Ok(names)
+    Ok(text)
 }

@@ -1,15 +1,14 @@
 //! `cairn top`: what each node is asked, and what it holds.
 
 use crate::place::Place;
-use crate::print;
 use crate::status::table;
 use crate::view::View;
 use anyhow::Result;
 
 const MIB: f64 = (1 << 20) as f64;
 
-/// Prints one row per node that answers.
-pub async fn top(place: &Place) -> Result<()> {
+/// One row per node.
+pub async fn top(place: &Place) -> Result<String> {
     let (roster, plane) = place.open().await?;
     let view = View::take(None, &plane).await;
     let mut rows = Vec::new();
@@ -39,6 +38,5 @@ pub async fn top(place: &Place) -> Result<()> {
         ]);
     }
     let heads = ["NODE", "ROLE", "OPS/S", "KEYS", "CLIENTS", "KEYS MIB", "RSS MIB"];
-    print::text(&table(&heads, &rows));
-    Ok(())
+    Ok(table(&heads, &rows))
 }

@@ -1,7 +1,7 @@
 //! The arbiter's acceptor in this process: a thread and a file of its own, so that it waits only
 //! for its flush; and the role `acceptor`, which does nothing else.
 
-use crate::boot::{self, Boot};
+use crate::boot::{self, Boot, StopSignals};
 use crate::metrics::{self, Facts};
 use crate::peer::{self, Inbound, Reply};
 use anyhow::{Context, Result};
@@ -111,10 +111,10 @@ pub async fn run(boot: Boot) -> Result<()> {
     peer::spawn(&boot.identity, listener, peer::peer_routes(&boot.identity, inbox.clone()));
     metrics::spawn(boot::listen("metrics", boot.settings.listen.metrics).await?, inbox);
     boot.identity.tls.watch();
-    let mut asked_to_stop = boot::stop_signals()?;
+    let mut stop = StopSignals::listen()?;
     loop {
         tokio::select! {
-            () = asked_to_stop() => break,
+            () = stop.asked() => break,
             inbound = queue.recv() => match inbound.context("the port ended")? {
                 Inbound::Accept(request, reply) => acceptor.call(request, reply),
                 Inbound::Status(reply) => drop(reply.send(Ok(status(&boot)))),

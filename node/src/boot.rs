@@ -33,10 +33,16 @@ impl Boot {
     /// What is wrong, in words that say what to change.
     pub fn new(role: NodeRole, path: &Path) -> Result<Self> {
         raise_open_files();
-        let settings = NodeSettings::load(path)?;
+        let mut unknown = Vec::new();
+        let settings = NodeSettings::load(path, &mut unknown)?;
+        if !unknown.is_empty() {
+            let keys = unknown.join(", ");
+            tracing::warn!(?path, keys, "settings that this version does not know are passed over");
+        }
         if settings.role != role {
             bail!("settings {path:?} are for a node of role {}, not {role}", settings.role);
         }
+        cairn_logs::set_node(settings.node.as_str());
         let file = &settings.secret_file;
         let text = std::fs::read(file).with_context(|| format!("cannot read secret {file:?}"))?;
         let secret = Secret::new(&settings.cluster_uid, &text)
@@ -99,17 +105,27 @@ pub async fn listen(what: &str, address: SocketAddr) -> Result<TcpListener> {
     listener.with_context(|| format!("cannot listen for {what} on {address}"))
 }
 
-/// Ends when the process is asked to stop (SIGTERM or SIGINT).
-///
-/// # Errors
-/// The handlers cannot be installed.
-pub fn stop_signals() -> Result<impl AsyncFnMut()> {
-    let mut term: Signal = signal(SignalKind::terminate())?;
-    let mut int: Signal = signal(SignalKind::interrupt())?;
-    Ok(async move || {
+/// SIGTERM and SIGINT: somebody asks the process to stop.
+pub struct StopSignals {
+    term: Signal,
+    int: Signal,
+}
+
+impl StopSignals {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// The handlers cannot be installed.
+    pub fn listen() -> Result<Self> {
+        let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { term, int })
+    }
+
+    /// Waits until the process is asked to stop; nothing is missed if the wait is given up.
+    pub async fn asked(&mut self) {
         tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
         }
-    })
+    }
 }

@@ -7,7 +7,6 @@ use cairn_settings::NodeRole;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 /// Small entries of many sizes are what a keyspace is made of; this allocator wastes least on them.
 #[global_allocator]
@@ -42,8 +41,7 @@ struct Start {
 
 fn main() -> ExitCode {
     let command = Command::parse();
-    let filter = EnvFilter::try_from_env("CAIRN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).json().init();
+    cairn_logs::start();
     match run(command.role) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -57,19 +55,20 @@ fn main() -> ExitCode {
 fn run(role: Role) -> Result<()> {
     cairn_node::memory::start_small();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let local = tokio::task::LocalSet::new();
     match role {
         Role::Global(start) => {
             let boot = Boot::new(NodeRole::Global, &start.settings)?;
-            local.block_on(&runtime, global::run(boot))
+            // As a task, because each wake of the future that the runtime blocks on costs a
+            // write to its own event descriptor.
+            runtime.block_on(async { tokio::spawn(global::run(boot)).await? })
         }
         Role::Data(start) => {
             let boot = Boot::new(NodeRole::Data, &start.settings)?;
-            local.block_on(&runtime, group::run(boot))
+            runtime.block_on(group::run(boot))
         }
         Role::Acceptor(start) => {
             let boot = Boot::new(NodeRole::Acceptor, &start.settings)?;
-            local.block_on(&runtime, acceptor::run(boot))
+            runtime.block_on(acceptor::run(boot))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What this node says of itself: reports to the judge, status to people.
 
 use crate::data::link::{DataLink, Gauges};
+use cairn_files::CutTail;
 use cairn_host::{Host, World};
 use cairn_logic::ids::GroupId;
 use cairn_logic::time::{Duration, Instant};
@@ -35,6 +36,7 @@ pub fn log_status<W: World>(
     host: &Host<W>,
     now: Instant,
     waiting: Vec<String>,
+    tails: &[CutTail],
 ) -> pb::LogStatus {
     let status = host.replica().status(now);
     let report = host.replica().report(now);
@@ -59,6 +61,17 @@ pub fn log_status<W: World>(
         members: members.collect(),
         waiting,
         digest: 0,
+        tails: tails.iter().map(tail).collect(),
+    }
+}
+
+fn tail(tail: &CutTail) -> pb::CutTail {
+    pb::CutTail {
+        file: tail.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        bytes: tail.bytes,
+        epoch: tail.epoch.0,
+        first: tail.first.0,
+        torn: tail.torn,
     }
 }
 

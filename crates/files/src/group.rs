@@ -137,7 +137,7 @@ impl Recovered {
 }
 
 /// Facts about room, for deciding whether to admit writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSpace {
     /// What the file system still has for us.
     pub disk_free_bytes: u64,
@@ -149,6 +149,8 @@ pub struct LogSpace {
     pub log_bytes: u64,
     /// Whether the next segment is reserved; if not, the disk is full.
     pub spare_ready: bool,
+    /// What was cut from it and is kept aside.
+    pub tails: Vec<CutTail>,
 }
 
 impl LogSpace {

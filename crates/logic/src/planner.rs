@@ -158,7 +158,7 @@ pub fn next_change(
         return Some(Change::Join(Member { id, incarnation, role: missing_role(asked, record) }));
     }
     if members > usize::from(wanted) {
-        return surplus(asked, record, heard).map(Change::Remove);
+        return surplus(record, heard).map(Change::Remove);
     }
     wrong_role(asked, record).map(Change::Role)
 }
@@ -172,17 +172,17 @@ fn missing_role(asked: &Asked, record: &Record) -> Role {
     if few_replicas { Role::Replica } else { Role::Backup }
 }
 
-/// Whom to remove: one that is not heard, then one of a role there are too many of, then the
-/// greatest name; never the master.
-fn surplus(asked: &Asked, record: &Record, heard: &BTreeSet<NodeId>) -> Option<NodeId> {
-    let too_many = |role| match role {
-        Role::Replica => having(record, role) > usize::from(asked.replicas),
-        Role::Backup => having(record, role) > usize::from(asked.backups),
-        Role::Master => false,
-    };
+/// Whom to remove: one that is not heard, then the last of those numbered, since sets of processes
+/// are made smaller from their end; never the master. Roles are put right afterwards.
+fn surplus(record: &Record, heard: &BTreeSet<NodeId>) -> Option<NodeId> {
     let others = record.members.iter().filter(|m| record.master.as_ref() != Some(&m.id));
-    let first = others.max_by_key(|m| (!heard.contains(&m.id), too_many(m.role), m.id.clone()));
+    let first = others.max_by_key(|m| (!heard.contains(&m.id), number(&m.id), &m.id));
     first.map(|member| member.id.clone())
+}
+
+/// The number that a name ends with.
+fn number(id: &NodeId) -> Option<u32> {
+    id.as_str().rsplit_once('-')?.1.parse().ok()
 }
 
 fn wrong_role(asked: &Asked, record: &Record) -> Option<Member> {

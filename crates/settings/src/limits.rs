@@ -8,7 +8,7 @@ const MIB: u64 = 1 << 20;
 
 /// What protects a data node from its clients; sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Limits {
     /// Connected clients; more are refused with an error. 1 to 1,000,000, default 10,000.
     pub maxclients: u32,
@@ -38,7 +38,7 @@ impl Default for Limits {
 
 /// What a member may be behind and still count as in sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct LagBounds {
     /// Bytes of the log not yet acknowledged; default 1 MiB.
     pub bytes_max: u64,
@@ -58,7 +58,7 @@ impl Default for LagBounds {
 
 /// The files of a node's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct LogSettings {
     /// The size of one preallocated segment; 1 MiB to 1 GiB, default 64 MiB.
     pub segment_bytes: u64,

@@ -97,7 +97,7 @@ impl Port {
 
 /// Where a node listens. Doors its role does not use stay closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ListenAddresses {
     /// RESP; default `0.0.0.0:6379`.
     pub client: SocketAddr,
@@ -170,7 +170,7 @@ impl Addresses {
 
 /// Where to find the global plane at the start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Seed {
     /// [`NodeRole::Global`] or [`NodeRole::Acceptor`].
     pub role: NodeRole,
@@ -185,7 +185,7 @@ pub struct Seed {
 
 /// All a node is told; one JSON file. Everything else it learns from its folder and the directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct NodeSettings {
     /// What the node is for.
     pub role: NodeRole,
@@ -246,24 +246,30 @@ pub const fn plain_durability() -> Durability {
 }
 
 impl NodeSettings {
-    /// Reads settings from JSON text and checks them.
+    /// Reads settings from JSON text and checks them; `unknown` gets the keys that this version
+    /// does not know, each by its full path. Programs write these files: a newer operator may say
+    /// more than an older node understands, and the node must start all the same.
     ///
     /// # Errors
     /// [`LoadError::Syntax`] names the line, [`LoadError::Invalid`] lists every problem.
-    pub fn from_json(text: &str) -> Result<Self, LoadError> {
-        let settings: Self = serde_json::from_str(text).map_err(LoadError::Syntax)?;
+    pub fn from_json(text: &str, unknown: &mut Vec<String>) -> Result<Self, LoadError> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
+        let settings: Self =
+            serde_ignored::deserialize(&mut json, note).map_err(LoadError::Syntax)?;
+        json.end().map_err(LoadError::Syntax)?;
         settings.validate().map_err(LoadError::Invalid)?;
         Ok(settings)
     }
 
-    /// Reads and checks the settings file at `path`.
+    /// Reads and checks the settings file at `path`; `unknown` as in [`Self::from_json`].
     ///
     /// # Errors
     /// [`LoadError::Read`] if it cannot be read, else as [`Self::from_json`].
-    pub fn load(path: &Path) -> Result<Self, LoadError> {
+    pub fn load(path: &Path, unknown: &mut Vec<String>) -> Result<Self, LoadError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-        Self::from_json(&text)
+        Self::from_json(&text, unknown)
     }
 
     /// The file's text.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// The spans of docs/replication.md §§5, 6; every node of a cluster has the same ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Timing {
     /// Between two heartbeats of a master to a member; default 100 ms.
     #[serde(with = "duration_text")]

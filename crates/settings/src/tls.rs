@@ -8,7 +8,7 @@ use std::path::PathBuf;
 ///
 /// Files are read again when they change; established connections go on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[serde(rename_all = "camelCase", default)]
 pub struct TlsSettings {
     /// Peers and heartbeats: both sides show a certificate of the authority.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -22,7 +22,7 @@ pub struct TlsSettings {
 
 /// PEM files, by absolute paths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TlsFiles {
     /// The node's certificate and those between it and the authority. It names the hosts under
     /// which the node is reached.

@@ -15,8 +15,14 @@ const LEAST: &str = r#"{
                 "heartbeat": "h:7401", "metrics": "h:9400"}
 }"#;
 
+/// Settings, and the keys that were not understood.
+fn read(text: &str) -> (NodeSettings, Vec<String>) {
+    let mut unknown = Vec::new();
+    (NodeSettings::from_json(text, &mut unknown).expect("the file is valid"), unknown)
+}
+
 fn least() -> NodeSettings {
-    NodeSettings::from_json(LEAST).expect("the least file is valid")
+    read(LEAST).0
 }
 
 #[test]
@@ -35,15 +41,36 @@ fn a_file_that_was_written_is_read_back() {
     let mut settings = least();
     settings.timing = Timing::noisy();
     settings.zone = Some("a".to_owned());
-    assert_eq!(NodeSettings::from_json(&settings.to_json()).unwrap(), settings);
+    assert_eq!(read(&settings.to_json()), (settings.clone(), Vec::new()));
     assert!(settings.to_json().contains(r#""readLease": "1500ms""#));
 }
 
 #[test]
-fn a_key_that_does_not_exist_is_refused_by_name() {
+fn what_a_newer_operator_says_is_passed_over_and_named() {
+    let settings = least();
+    let mut newer: serde_json::Value = serde_json::from_str(&settings.to_json()).unwrap();
+    newer["shards"] = serde_json::json!({"count": 7});
+    let places = ["/listen", "/seeds/global-0", "/timing", "/lag", "/log", "/limits", "/tls"];
+    for place in places {
+        newer.pointer_mut(place).expect(place)["later"] = serde_json::json!([1, {"more": null}]);
+    }
+    let (read, mut unknown) = read(&newer.to_string());
+    assert_eq!(read, settings, "what is known is as it was written");
+    unknown.sort();
+    let mut expected: Vec<String> =
+        places.map(|place| format!("{}.later", place[1..].replace('/', "."))).into();
+    expected.push("shards".to_owned());
+    expected.sort();
+    assert_eq!(unknown, expected);
+}
+
+#[test]
+fn a_misspelt_key_is_named_and_what_follows_the_file_is_refused() {
     let text = LEAST.replacen("\"role\": \"data\"", "\"roel\": 1, \"role\": \"data\"", 1);
-    let Err(LoadError::Syntax(error)) = NodeSettings::from_json(&text) else { panic!("accepted") };
-    assert!(error.to_string().contains("roel"), "{error}");
+    assert_eq!(read(&text).1, ["roel"]);
+    let twice = format!("{LEAST} {{}}");
+    let refused = NodeSettings::from_json(&twice, &mut Vec::new());
+    assert!(matches!(refused, Err(LoadError::Syntax(_))));
 }
 
 #[test]
@@ -149,10 +176,10 @@ fn three_acceptors_are_chosen_or_one_never_two() {
 fn a_missing_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("node.json");
-    let error = NodeSettings::load(&path).unwrap_err();
+    let error = NodeSettings::load(&path, &mut Vec::new()).unwrap_err();
     assert!(error.to_string().contains("node.json"));
     std::fs::write(&path, least().to_json()).unwrap();
-    assert_eq!(NodeSettings::load(&path).unwrap(), least());
+    assert_eq!(NodeSettings::load(&path, &mut Vec::new()).unwrap(), least());
 }
 
 #[test]

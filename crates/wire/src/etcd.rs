@@ -1,5 +1,6 @@
 //! The etcd v3 API: generated messages and services, and what they mean to the directory.
 
+pub mod ask;
 pub mod convert;
 pub mod refuse;
 

@@ -152,8 +152,9 @@ impl Courts {
         groups.iter().flat_map(|group| self.tell(group, input.clone())).collect()
     }
 
-    /// Every group's record, as committed.
+    /// Every group's record, as committed; groups that are no more need no judge.
     pub fn records(&mut self, view: &View) -> Effects {
+        self.courts.retain(|group, _| view.groups.contains_key(group));
         let mut effects = Vec::new();
         for (group, record) in &view.groups {
             let (me, timing) = (&self.me, self.timing);

@@ -434,15 +434,8 @@ impl Role {
     /// Lets the directory refuse clients' writes before the disk is full, and admit them again.
     fn watch_disk(&mut self) {
         let world = &mut self.host.world;
-        let room = world.storage.room();
-        if room.low != self.disk_low {
-            let (free_bytes, reserve_bytes) = (room.free_bytes, room.reserve_bytes);
-            match room.low {
-                true => tracing::error!(free_bytes, reserve_bytes, "disk is low, no writes"),
-                false => tracing::info!(free_bytes, reserve_bytes, "disk has room, writes go on"),
-            }
-            self.disk_low = room.low;
-            world.desk.core.set_disk_low(room.low);
+        if let Some(low) = world.storage.room().turned(&mut self.disk_low) {
+            world.desk.core.set_disk_low(low);
         }
     }
 

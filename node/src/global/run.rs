@@ -6,7 +6,7 @@ use super::lines::{LineTo, Ordered};
 use super::role::{Asked, Parts, Role, Why};
 use super::world::{GlobalWorld, Todo};
 use crate::acceptor::AcceptorHandle;
-use crate::boot::{self, Boot};
+use crate::boot::{self, Boot, StopSignals};
 use crate::clock;
 use crate::etcd;
 use crate::metrics;
@@ -29,8 +29,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// Things that may wait for the control loop, of each kind.
 const QUEUE: usize = 4096;
-/// Between two ticks.
-const TICK: Duration = Duration::from_millis(25);
+/// Between two ticks: half a heartbeat. A takeover goes on by messages, and waits for a tick only
+/// to begin; an idle node's processor time is mostly that of waking up.
+const TICK: Duration = Duration::from_millis(50);
 /// How long a stopping master waits to be relieved.
 const STOP_MAX: Duration = Duration::from_secs(8);
 /// Bodies of recent batches kept in memory, in bytes.
@@ -172,10 +173,10 @@ fn open(
 async fn serve(mut role: Role, mut inputs: Inputs) -> Result<()> {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut asked_to_stop = boot::stop_signals()?;
+    let mut stop = StopSignals::listen()?;
     loop {
         tokio::select! {
-            () = asked_to_stop() => break,
+            () = stop.asked() => break,
             _ = tick.tick() => role.tick(),
             turn = inputs.turn(&mut role) => turn?,
         }
@@ -183,7 +184,7 @@ async fn serve(mut role: Role, mut inputs: Inputs) -> Result<()> {
     tracing::info!("stopping");
     let deadline = clock::now() + STOP_MAX;
     while !role.is_relieved() && clock::now() < deadline {
-        let end = tokio::time::sleep(TICK * 5);
+        let end = tokio::time::sleep(TICK * 2);
         tokio::pin!(end);
         loop {
             tokio::select! {

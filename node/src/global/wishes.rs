@@ -51,27 +51,35 @@ pub fn founded(reply: Reply<pb::FoundReply>, outcome: Outcome) {
 }
 
 impl Role {
-    /// A wish or hint; only the global master takes them.
+    /// A wish, which only the global master takes, or a hint, which every judge does.
     pub(super) fn wish(&mut self, request: pb::WishRequest) -> Result<pb::WishReply, Status> {
+        use pb::wish_request::Body;
+        if let Some(Body::Hint(hint)) = &request.body {
+            return Ok(self.hint(hint));
+        }
         if !self.serving {
             let master = self.record.as_ref().and_then(|record| record.master.clone());
             let master = master.map_or("nobody yet".to_owned(), |id| id.as_str().to_owned());
             let text = format!("the global master is {master}; ask there");
             return Err(Status::failed_precondition(text));
         }
-        use pb::wish_request::Body;
         match request.body {
             Some(Body::Switchover(wish)) => self.switchover(&wish),
-            Some(Body::Hint(hint)) => {
-                tracing::info!(node = %hint.node, seen = %hint.seen, "hint");
-                let gone = JudgeInput::Hint(Hint::Gone(NodeId::new(&hint.node)));
-                let effects = self.courts.tell_all(&gone);
-                self.perform(effects);
-                Ok(pb::WishReply { lines: vec!["noted".to_owned()] })
-            }
             Some(Body::Why(why)) => Ok(pb::WishReply { lines: self.why(&why.group)? }),
-            None => Err(Status::invalid_argument("an empty wish")),
+            Some(Body::Hint(_)) | None => Err(Status::invalid_argument("an empty wish")),
         }
+    }
+
+    /// Lets this node's judges look at once instead of after a silence.
+    fn hint(&mut self, hint: &pb::Hint) -> pb::WishReply {
+        tracing::info!(node = %hint.node, seen = %hint.seen, "hint");
+        let gone = JudgeInput::Hint(Hint::Gone(NodeId::new(&hint.node)));
+        self.judge(gone.clone());
+        if self.serving {
+            let effects = self.courts.tell_all(&gone);
+            self.perform(effects);
+        }
+        pb::WishReply { lines: vec!["noted".to_owned()] }
     }
 
     fn switchover(&mut self, wish: &pb::Switchover) -> Result<pb::WishReply, Status> {
@@ -113,8 +121,9 @@ impl Role {
         let me = &self.boot.identity.me;
         let mut waiting = self.host.world.alarms.clone();
         waiting.extend(self.court.conditions.iter().cloned());
-        let log = status::log_status(&GroupId::global(), &self.host, clock::now(), waiting);
         let room = self.host.world.storage.room();
+        let (group, now) = (GroupId::global(), clock::now());
+        let log = status::log_status(&group, &self.host, now, waiting, &room.tails);
         let (peer_tls_digest, client_tls_digest) = self.boot.identity.tls.digests();
         pb::StatusReply {
             node: me.id.as_str().to_owned(),
@@ -126,7 +135,7 @@ impl Role {
             load: None,
             rss_bytes: status::rss_bytes(),
             disk_free_bytes: room.free_bytes,
-            conditions: room.conditions(GroupId::global().as_str()),
+            conditions: room.conditions(group.as_str()),
             peer_tls_digest,
             client_tls_digest,
         }

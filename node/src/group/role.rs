@@ -78,6 +78,7 @@ impl Role {
     /// Opens the files of `group` and starts its replica.
     fn join(&mut self, group: GroupId) -> Result<()> {
         let settings = &self.boot.settings;
+        cairn_logs::set_keyspace(View::keyspace_of(&group).unwrap_or_default());
         let events = self.events.clone();
         let notify: Notify = std::sync::Arc::new(move |event| drop(events.send(event)));
         let (storage, recovered) =
@@ -326,15 +327,8 @@ impl Role {
     /// Lets the data thread refuse writes before the disk is full, and admit them again.
     fn watch_disk(&mut self) {
         let Some(host) = &self.host else { return };
-        let room = host.world.storage.room();
-        if room.low != self.disk_low {
-            let (free_bytes, reserve_bytes) = (room.free_bytes, room.reserve_bytes);
-            match room.low {
-                true => tracing::error!(free_bytes, reserve_bytes, "disk is low, no writes"),
-                false => tracing::info!(free_bytes, reserve_bytes, "disk has room, writes go on"),
-            }
-            self.disk_low = room.low;
-            self.data.borrow_mut().send(ToData::DiskLow(room.low));
+        if let Some(low) = host.world.storage.room().turned(&mut self.disk_low) {
+            self.data.borrow_mut().send(ToData::DiskLow(low));
         }
     }
 
@@ -395,7 +389,8 @@ impl Role {
         let room = host.world.storage.room();
         answer.disk_free_bytes = room.free_bytes;
         answer.conditions = room.conditions(group.as_str());
-        answer.logs = vec![status::log_status(group, host, now, host.world.alarms.clone())];
+        let waiting = host.world.alarms.clone();
+        answer.logs = vec![status::log_status(group, host, now, waiting, &room.tails)];
         answer
     }
 

@@ -2,7 +2,7 @@
 
 use super::cache::Cache;
 use super::role::Role;
-use crate::boot::{self, Boot};
+use crate::boot::{self, Boot, StopSignals};
 use crate::clock;
 use crate::data::link::{Clock, Config, FromData, ToData};
 use crate::data::{Options, start};
@@ -139,10 +139,10 @@ pub async fn run(boot: Boot) -> Result<()> {
 async fn serve(mut role: Role, mut inputs: Inputs) -> Result<()> {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut asked_to_stop = boot::stop_signals()?;
+    let mut stop = StopSignals::listen()?;
     loop {
         tokio::select! {
-            () = asked_to_stop() => break,
+            () = stop.asked() => break,
             _ = tick.tick() => role.tick(),
             turn = inputs.turn(&mut role) => turn?,
         }

@@ -11,6 +11,9 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Error};
 use tonic::{Request, Status};
 
+/// How long a connection may be silent before a sign of life is asked for, and how long that may
+/// take: within twice this a node looks for another master.
+const ALIVE: Duration = Duration::from_millis(1_500);
 /// How long a connection may take to be made.
 pub const CONNECT_MAX: Duration = Duration::from_millis(500);
 
@@ -56,8 +59,8 @@ pub async fn channel(identity: &Identity, address: &str) -> Result<Channel, Erro
     endpoint(address, identity.tls.peers.as_ref())?
         .connect_timeout(CONNECT_MAX)
         .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(1))
-        .keep_alive_timeout(Duration::from_secs(2))
+        .http2_keep_alive_interval(ALIVE)
+        .keep_alive_timeout(ALIVE)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(8 << 20)
         .initial_connection_window_size(16 << 20)

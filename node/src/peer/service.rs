@@ -68,12 +68,16 @@ pub fn spawn(identity: &Identity, listener: TcpListener, routes: RoutesBuilder) 
     tokio::spawn(server.serve_with_incoming(incoming(listener, identity.tls.peers.clone())));
 }
 
+/// How often a server asks a silent connection for a sign of life, and how long it waits for it.
+/// This only frees what dead clients hold: those who wait for an answer ask more often.
+const ALIVE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
+
 /// A server with the limits every gRPC port has.
 #[must_use]
 pub fn server() -> tonic::transport::Server {
     tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(1)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(2)))
+        .http2_keepalive_interval(Some(ALIVE.0))
+        .http2_keepalive_timeout(Some(ALIVE.1))
         .initial_stream_window_size(8 << 20)
         .initial_connection_window_size(16 << 20)
         .max_concurrent_streams(1024)

@@ -1,6 +1,6 @@
 //! Whether the disk has room: looked at by the storage threads, read by control.
 
-use cairn_files::{Error, LogSpace};
+use cairn_files::{CutTail, Error, LogSpace};
 use cairn_settings::{LogSettings, NodeCondition};
 use cairn_wire::peer::pb;
 use std::sync::{Mutex, PoisonError};
@@ -16,11 +16,28 @@ pub struct Room {
     pub reserve_bytes: u64,
     /// Whether clients' writes are to be refused.
     pub low: bool,
+    /// What was cut from the log and is kept aside.
+    pub tails: Vec<CutTail>,
     /// What the log writer waits for, while it waits.
     pub waits: Option<(NodeCondition, String)>,
 }
 
 impl Room {
+    /// Whether clients' writes are to be refused from now on, if that is not what `was` says; says
+    /// so in the log.
+    pub fn turned(&self, was: &mut bool) -> Option<bool> {
+        if self.low == *was {
+            return None;
+        }
+        *was = self.low;
+        let (free_bytes, reserve_bytes) = (self.free_bytes, self.reserve_bytes);
+        match self.low {
+            true => tracing::error!(free_bytes, reserve_bytes, "disk is low, no writes"),
+            false => tracing::info!(free_bytes, reserve_bytes, "disk has room, writes go on"),
+        }
+        Some(self.low)
+    }
+
     /// What a person should know of it.
     #[must_use]
     pub fn conditions(&self, group: &str) -> Vec<pb::Condition> {
@@ -75,7 +92,7 @@ impl Watch {
             let floor = if room.low { reserve + reserve / 8 } else { reserve };
             room.low = no_spare || free < floor;
             (room.free_bytes, room.reserve_bytes) = (free, reserve);
-            room.log_bytes = space.log_bytes;
+            (room.log_bytes, room.tails) = (space.log_bytes, space.tails);
         });
     }
 

@@ -66,6 +66,8 @@ fn a_cut_waits_until_a_person_has_made_room_for_its_tail() {
     expect(&events, "write", written);
     storage.cut(Offset(2));
     expect(&events, "first cut", cut);
+    let what = |room: &Room| room.tails.iter().map(|t| (t.first.0, t.torn)).collect::<Vec<_>>();
+    eventually(&storage, "shows what it kept", |room| what(room) == [(3, false)]);
 
     storage.cut(Offset(1));
     let waits = |room: &Room| room.waits.as_ref().map(|(reason, _)| *reason);

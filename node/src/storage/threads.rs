@@ -262,7 +262,7 @@ pub(super) fn spawn_flusher(
                 return;
             }
             let mut space = flusher.space().ok();
-            if !something && space.is_some_and(|space| !space.spare_ready) {
+            if !something && space.as_ref().is_some_and(|space| !space.spare_ready) {
                 flusher.reserve();
                 space = flusher.space().ok();
             }

@@ -6,7 +6,7 @@ use crate::group::flushmark::FlushMark;
 use crate::group::marks::MarkFile;
 use crate::group::segment::{self, RECORDS_AT, Segment, Spare};
 use crate::group::walk::Tip;
-use crate::group::{LogOptions, LogSpace};
+use crate::group::{LogOptions, LogSpace, tails};
 use cairn_logic::ids::{EntryId, Offset};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -237,6 +237,7 @@ impl<D: Disk> Shared<D> {
     pub fn space(&self) -> Result<LogSpace> {
         let free = self.disk.free_bytes(&self.dir).map_err(Error::io("measure", &self.dir))?;
         let all = self.disk.all_bytes(&self.dir).map_err(Error::io("measure", &self.dir))?;
+        let tails = tails::list(&self.disk, &self.dir)?;
         let state = lock(&self.state);
         let spare = state.spare.as_ref().map_or(0, |spare| spare.bytes - RECORDS_AT);
         let place = state.places.last_key_value().expect("a log has a segment").1;
@@ -248,6 +249,7 @@ impl<D: Disk> Shared<D> {
             ahead_bytes: left + spare,
             log_bytes: used,
             spare_ready: state.spare.is_some(),
+            tails,
         })
     }
 }

@@ -123,6 +123,20 @@ fn shrinking_lowers_wanted_first_and_then_removes_the_surplus() {
 }
 
 #[test]
+fn the_last_number_is_surplus_whatever_its_role() {
+    let members = [
+        ("a-11", Role::Master),
+        ("a-0", Role::Replica),
+        ("a-2", Role::Backup),
+        ("a-9", Role::Replica),
+        ("a-10", Role::Backup),
+    ];
+    let record = running(&members, 4);
+    let change = next_change(&asked(2, 1), &record, &[], &all(&record));
+    assert_eq!(change, Some(Change::Remove(NodeId::new("a-10"))));
+}
+
+#[test]
 fn a_surplus_member_that_is_not_heard_goes_first() {
     let record = running(&[("a", Role::Master), ("b", Role::Replica), ("c", Role::Replica)], 2);
     let heard = BTreeSet::from([NodeId::new("a"), NodeId::new("c")]);

@@ -98,7 +98,9 @@ fn every_pod_finds_its_own_valid_settings() {
     let map = &find(&objects, Kind::ConfigMap, "tweets-0")["data"];
     assert_eq!(map.as_object().unwrap().len(), 3);
     let text = map["tweets-0-2.json"].as_str().unwrap();
-    let settings = NodeSettings::from_json(text).unwrap();
+    let mut unknown = Vec::new();
+    let settings = NodeSettings::from_json(text, &mut unknown).unwrap();
+    assert_eq!(unknown, [""; 0]);
     assert_eq!(settings.node.as_str(), "tweets-0-2");
     let host = "tweets-0-2.tweets-nodes.ns.svc.cluster.local";
     assert_eq!(settings.advertise.peer, format!("{host}:7400"));
