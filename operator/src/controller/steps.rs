@@ -94,27 +94,30 @@ fn pods_of<'a>(observed: &'a Observed, set: &str) -> Vec<(&'a String, &'a PodSee
 }
 
 fn roll(desired: &Desired, observed: &Observed, objects: &[Object], steps: &mut Steps) {
-    let sets: Vec<&Object> = objects.iter().filter(|o| o.kind == Kind::StatefulSet).collect();
-    let mut first: Option<(&str, Vec<(&String, &PodSeen)>)> = None;
-    let mut order: Vec<_> = sets.iter().map(|o| (rank(desired, &o.name), *o)).collect();
-    order.sort_by_key(|(rank, o)| (*rank, o.name.clone()));
-    for (_, set) in order {
+    let sets = objects.iter().filter(|o| o.kind == Kind::StatefulSet);
+    let mut sets: Vec<_> = sets.map(|o| (rank(desired, &o.name), &o.name, o)).collect();
+    sets.sort_by_key(|(rank, name, _)| (*rank, *name));
+    let mut old = Vec::new();
+    for (_, _, set) in sets {
         let wanted = template_hash(&set.value);
         let mut outdated = pods_of(observed, &set.name);
         outdated.retain(|(_, pod)| pod.template != wanted);
         steps.outdated.extend(outdated.iter().map(|(name, _)| (*name).clone()));
-        if !outdated.is_empty() && first.is_none() {
-            first = Some((&set.name, outdated));
+        if !outdated.is_empty() {
+            old.push((&*set.name, outdated));
         }
     }
-    let Some((set, outdated)) = first else { return };
+    for (set, outdated) in &old {
+        let broken = outdated.iter().find(|(_, pod)| !pod.running && !pod.deleting);
+        if let Some((name, pod)) = broken.filter(|_| is_ready_to_make(observed, set, objects)) {
+            // What does not run cannot be missed.
+            steps.actions.push(delete(name, pod));
+            return;
+        }
+    }
+    let Some((set, outdated)) = old.into_iter().next() else { return };
     if !is_ready_to_make(observed, set, objects) {
         steps.waits = format!("StatefulSet {set} has not taken the new template yet");
-        return;
-    }
-    if let Some((name, pod)) = outdated.iter().find(|(_, pod)| !pod.running && !pod.deleting) {
-        // What does not run cannot be missed.
-        steps.actions.push(delete(name, pod));
         return;
     }
     if let Some(stuck) = not_back(observed, &steps.outdated) {

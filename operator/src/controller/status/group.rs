@@ -172,11 +172,21 @@ impl Facts<'_> {
         }
         match (&self.record, self.missing()) {
             (None, _) => Verdict::yes(Reason::WaitingForNodes, "the group is not formed yet"),
+            _ if self.is_coming_back() => {
+                Verdict::yes(Reason::RollingOut, "a replaced node comes back")
+            }
             (Some(r), Some(missing)) if r.epoch.0 <= 1 => {
                 Verdict::yes(Reason::WaitingForNodes, missing)
             }
             _ => Verdict::no(Reason::Settled, "nothing is left to do"),
         }
+    }
+
+    /// Whether a young pod is not in sync yet.
+    fn is_coming_back(&self) -> bool {
+        let young = self.observed.now_sec - crate::controller::steps::STEP_SEC_MAX;
+        let mut pods = self.observed.pods.iter().filter(|(name, _)| self.is_about(name));
+        pods.any(|(_, pod)| !pod.ready && pod.created_sec > young)
     }
 
     /// Whether a text names one of the group's pods or claims.

@@ -121,6 +121,13 @@ fn a_pod_that_does_not_run_is_replaced_at_once() {
 }
 
 #[test]
+fn a_pod_that_does_not_run_goes_before_any_other_set() {
+    let seen = Seen::new().whole().cluster(|c| c.spec.pods.image = Some("cairn:2".to_owned()));
+    let seen = taken(seen).pod("demo-global-1", |pod| (pod.ready, pod.running) = (false, false));
+    assert_eq!(deleted(&steps(&seen)), Some("demo-global-1"));
+}
+
+#[test]
 fn a_set_that_has_not_taken_the_template_is_waited_for() {
     let seen = Seen::new().whole().keyspace(|k| k.spec.pods.image = Some("cairn:2".to_owned()));
     let waiting = steps(&seen);
