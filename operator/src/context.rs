@@ -2,6 +2,7 @@
 //!
 //! Memory only saves work: an operator that starts with none does the same.
 
+use crate::controller::certificates::Theirs;
 use crate::controller::observed::{Observed, PlaneSeen};
 use crate::controller::validate::Defaults;
 use crate::events::Teller;
@@ -11,9 +12,10 @@ use crate::plane::Plane;
 use crate::store::Store;
 use crate::writer::Writer;
 use cairn_logic::ids::GroupId;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::{Api, Resource, ResourceExt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -22,8 +24,8 @@ use tokio::time::timeout;
 
 /// A wish for a switchover is not repeated within this: the first may be under way.
 const WISH_AGAIN: Duration = Duration::from_secs(5);
-/// How long a password that was read is used.
-const PASSWORD_KEPT: Duration = Duration::from_secs(60);
+/// How long what was read of a Secret is used.
+const SECRET_KEPT: Duration = Duration::from_secs(60);
 const READ_MAX: Duration = Duration::from_secs(3);
 /// Clusters whose nodes said something new, waiting for the loop; more come with the next look.
 const NUDGES: usize = 256;
@@ -67,6 +69,8 @@ struct Memory {
     planes: BTreeMap<Key, Arc<Plane>>,
     wishes: BTreeMap<(Key, GroupId), Instant>,
     passwords: BTreeMap<(String, String, String), (String, Instant)>,
+    looked: BTreeMap<Key, Instant>,
+    theirs: BTreeMap<(String, String), (Theirs, Instant)>,
     followers: BTreeMap<Key, Follower>,
 }
 
@@ -138,7 +142,18 @@ impl Context {
         let mut memory = self.memory();
         memory.planes.remove(key);
         memory.followers.remove(key);
+        memory.looked.remove(key);
         memory.wishes.retain(|(of, _), _| of != key);
+    }
+
+    /// Whether the cluster's last look of this kind is `every` ago; notes that there is one now.
+    pub fn is_due(&self, key: &Key, every: Duration) -> bool {
+        let mut memory = self.memory();
+        let due = memory.looked.get(key).is_none_or(|at| at.elapsed() >= every);
+        if due {
+            memory.looked.insert(key.clone(), Instant::now());
+        }
+        due
     }
 
     /// Whether a switchover of `group` may be wished for now; notes that it is.
@@ -165,7 +180,7 @@ impl Context {
         for (name, key) in refs.collect::<Vec<_>>() {
             let at = (namespace.clone(), name.clone(), key.clone());
             let known = self.memory().passwords.get(&at).cloned();
-            let fresh = known.filter(|(_, read)| read.elapsed() < PASSWORD_KEPT);
+            let fresh = known.filter(|(_, read)| read.elapsed() < SECRET_KEPT);
             let password = match fresh {
                 Some((password, _)) => Some(password),
                 None => self.read_password(&namespace, &name, &key).await,
@@ -176,13 +191,51 @@ impl Context {
                 observed.passwords.insert((name, key), password);
             }
         }
-        self.memory().passwords.retain(|_, (_, read)| read.elapsed() < PASSWORD_KEPT);
+        self.memory().passwords.retain(|_, (_, read)| read.elapsed() < SECRET_KEPT);
+    }
+
+    /// Reads the certificates that people made for doors of clients; what cannot be read is
+    /// missing, and said so.
+    pub async fn read_certificates(&self, observed: &mut Observed) {
+        let namespace = observed.namespace().to_owned();
+        let keyspaces = observed.keyspaces.iter().filter_map(|k| k.spec.tls.as_ref());
+        let all = keyspaces.chain(observed.cluster.spec.tls.clients.as_ref());
+        let named: BTreeSet<String> = all.filter_map(|tls| tls.secret_name.clone()).collect();
+        for name in named {
+            let at = (namespace.clone(), name.clone());
+            let known = self.memory().theirs.get(&at).cloned();
+            let fresh = known.filter(|(_, read)| read.elapsed() < SECRET_KEPT);
+            let theirs = match fresh {
+                Some((theirs, _)) => Some(theirs),
+                None => self.read_theirs(&namespace, &name).await,
+            };
+            if let Some(theirs) = theirs {
+                let mut memory = self.memory();
+                memory.theirs.entry(at).or_insert_with(|| (theirs.clone(), Instant::now()));
+                observed.certificates.theirs.insert(name, theirs);
+            }
+        }
+        self.memory().theirs.retain(|_, (_, read)| read.elapsed() < SECRET_KEPT);
+    }
+
+    async fn read_theirs(&self, namespace: &str, name: &str) -> Option<Theirs> {
+        let mut data = self.read_secret(namespace, name).await?;
+        let mut text = |key: &str| String::from_utf8(data.remove(key)?.0).ok();
+        text("tls.key")?;
+        Some(Theirs { certificate: text("tls.crt")?, authority: text("ca.crt")? })
+    }
+
+    async fn read_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Option<BTreeMap<String, ByteString>> {
+        let api: Api<Secret> = Api::namespaced(self.writer.client(), namespace);
+        timeout(READ_MAX, api.get_opt(name)).await.ok()?.ok()??.data
     }
 
     async fn read_password(&self, namespace: &str, name: &str, key: &str) -> Option<String> {
-        let api: Api<Secret> = Api::namespaced(self.writer.client(), namespace);
-        let secret = timeout(READ_MAX, api.get_opt(name)).await.ok()?.ok()??;
-        let bytes = secret.data?.remove(key)?;
+        let bytes = self.read_secret(namespace, name).await?.remove(key)?;
         String::from_utf8(bytes.0).ok()
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod build;
+pub mod certificates;
 pub mod desired;
 mod extent;
 pub mod founding;
@@ -9,6 +10,7 @@ pub mod observe;
 pub mod observed;
 mod perform;
 mod publish;
+mod retire;
 pub mod status;
 pub mod steps;
 pub mod validate;
@@ -36,6 +38,9 @@ pub enum Error {
     /// The Kubernetes API, or this replica's right to write.
     #[error(transparent)]
     Write(#[from] crate::writer::Error),
+    /// A certificate cannot be made.
+    #[error(transparent)]
+    Certificate(#[from] crate::x509::Error),
     /// An identity that no node would accept.
     #[error("the identity of cluster {cluster} is damaged")]
     Identity {
@@ -53,7 +58,7 @@ impl Error {
         match self {
             Self::Write(crate::writer::Error::NotLeading) => Failure::NotLeading,
             Self::Write(_) => Failure::KubernetesApi,
-            Self::Identity { .. } => Failure::Plane,
+            Self::Identity { .. } | Self::Certificate(_) => Failure::Plane,
         }
     }
 }
@@ -69,6 +74,7 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Duration, Error> {
     };
     let mut observed = observe::look(&ctx.store, cluster, ctx.now_sec()); // memory
     ctx.read_passwords(&mut observed).await; // I/O
+    ctx.read_certificates(&mut observed).await; // I/O
     let Some(identity) = founding::identity(&ctx.writer, &observed).await? else {
         return Ok(SOON);
     };
@@ -80,13 +86,16 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Duration, Error> {
     let plane = plane(ctx, key, &identity, &desired)?;
     observed.plane = plane.look().await; // I/O
     ctx.follow(key, &plane, &observed.plane);
+    certificates::order(ctx, key, &desired, &mut observed).await; // I/O
+    certificates::keep(&ctx.writer, &desired, &mut observed).await?; // I/O
     let desired = match validate::validate(&observed, &identity, &ctx.defaults) {
         Ok(desired) => desired, // pure, now that the truth is known
         Err(refused) => return refuse(ctx, &observed, &refused.message).await,
     };
     let objects = build::build(&desired); // pure
     let steps = steps::next(&desired, &observed, &objects); // pure
-    let applied = apply::apply(&ctx.writer, &desired, &observed, &objects).await?; // I/O
+    let mut applied = apply::apply(&ctx.writer, &desired, &observed, &objects).await?; // I/O
+    applied.taken.extend(observed.certificates.taken.clone());
     if founding::is_due(&desired, &observed)
         && founding::found(&ctx.writer, &desired, &plane).await?
     {
@@ -149,7 +158,7 @@ fn plane(
     identity: &Identity,
     desired: &Desired,
 ) -> Result<Arc<Plane>, Error> {
-    let plane = Plane::new(&identity.uid, &identity.secret, desired.settings.values());
+    let plane = Plane::new(desired, &identity.secret);
     let plane = plane.map_err(|source| Error::Identity { cluster: key.name.clone(), source })?;
     Ok(ctx.keep_plane(key, plane))
 }

@@ -20,3 +20,4 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod writer;
+pub mod x509;

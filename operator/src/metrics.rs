@@ -40,7 +40,7 @@ pub struct Metrics {
     clusters: AtomicI64,
 }
 
-/// Each metric: name, type, help.
+/// Each metric: name, type, meaning.
 pub const ALL: [(&str, &str, &str); 8] = [
     ("cairn_operator_reconciles_total", "counter", "Reconciles of clusters that were begun."),
     ("cairn_operator_reconcile_seconds_total", "counter", "Time spent in reconciles."),
@@ -150,9 +150,41 @@ impl Metrics {
     }
 }
 
+/// The page that lists them all, docs/metrics-operator.md.
+#[must_use]
+pub fn documentation() -> String {
+    let mut text = String::from(
+        "# Metrics of the operator\n\n\
+         Both replicas serve `/metrics`, `/livez` and `/readyz` on `--metrics`, port 9400 by \
+         default; `serviceMonitor.enabled` of the chart has them scraped. This page is made from \
+         `operator/src/metrics.rs` by `cargo xtask codegen`.\n\n\
+         | metric | kind | labels | meaning |\n|---|---|---|---|\n",
+    );
+    let metrics = Metrics::default();
+    for (name, kind, help) in ALL {
+        let samples = metrics.samples(name);
+        let label = |text: &str| text.trim_matches(['{', '}']).replace('"', "`");
+        let labels: Vec<String> =
+            samples.iter().map(|(text, _)| label(text)).filter(|text| !text.is_empty()).collect();
+        let labels = labels.join(", ");
+        text.push_str(&format!("| `{name}` | {kind} | {labels} | {help} |\n"));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics-operator.md");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(path, documentation()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == documentation(), "{path} is stale: run `cargo xtask codegen`");
+    }
 
     #[test]
     fn every_metric_is_on_the_page_with_its_value() {

@@ -25,6 +25,10 @@ pub const TEMPLATE: &str = "cairn.dev/template";
 pub const APPLIED: &str = "cairn.dev/applied";
 /// On the identity Secret: the founding call was answered.
 pub const FOUNDED: &str = "cairn.dev/founded";
+/// On Secrets with certificates: a digest of the names in them and of who signed.
+pub const CERTIFICATE: &str = "cairn.dev/certificate";
+/// In the identity Secret, under the key `peers`: processes speak mutual TLS among themselves.
+pub const PEERS_TLS: &str = "tls";
 /// On volume claims: the uid of the cluster whose data they hold.
 pub const CLUSTER_UID: &str = "cairn.dev/cluster-uid";
 
@@ -53,6 +57,19 @@ pub fn etcd(cluster: &str) -> String {
 #[must_use]
 pub fn identity(cluster: &str) -> String {
     format!("{cluster}-identity")
+}
+
+/// The Secret with the authority that signs a cluster's certificates, and the ConfigMap with the
+/// certificates of all authorities that its nodes trust.
+#[must_use]
+pub fn authority(cluster: &str) -> String {
+    format!("{cluster}-ca")
+}
+
+/// The Secret with the certificate of the pods behind a headless Service.
+#[must_use]
+pub fn certificate(service: &str) -> String {
+    format!("{service}-tls")
 }
 
 /// The ServiceAccount of a cluster's or keyspace's pods; it has no rights.
@@ -123,6 +140,8 @@ mod tests {
         assert!(format!("{longest}-1023").len() + 11 <= 63);
         assert!(nodes(&longest).len() <= 63);
         assert!(etcd(&longest).len() <= 63);
+        // The common name of a certificate.
+        assert!(nodes(&longest).len() <= 64 && acceptor(&longest).len() <= 64);
     }
 
     #[test]

@@ -10,14 +10,14 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt as _;
-use kube::core::ApiResource;
+use kube::core::{ApiResource, GroupVersionKind};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// Every kind the operator reads or writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs, reason = "the names are those of Kubernetes and of our own resources")]
+#[allow(missing_docs, reason = "the names are those of Kubernetes, cert-manager and our own")]
 pub enum Kind {
     Cluster,
     Keyspace,
@@ -33,6 +33,7 @@ pub enum Kind {
     Pod,
     PersistentVolumeClaim,
     Node,
+    Certificate,
 }
 
 impl Kind {
@@ -70,6 +71,10 @@ impl Kind {
             Self::Pod => ApiResource::erase::<Pod>(&()),
             Self::PersistentVolumeClaim => ApiResource::erase::<PersistentVolumeClaim>(&()),
             Self::Node => ApiResource::erase::<Node>(&()),
+            Self::Certificate => {
+                let kind = GroupVersionKind::gvk("cert-manager.io", "v1", "Certificate");
+                ApiResource::from_gvk_with_plural(&kind, "certificates")
+            }
         }
     }
 
@@ -91,6 +96,7 @@ impl Kind {
             Self::Pod => Pod::KIND,
             Self::PersistentVolumeClaim => PersistentVolumeClaim::KIND,
             Self::Node => Node::KIND,
+            Self::Certificate => "Certificate",
         }
     }
 }

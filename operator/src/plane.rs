@@ -2,13 +2,16 @@
 //!
 //! Every call is bounded; a node that does not answer is simply absent from what was seen.
 
+use crate::controller::desired::Desired;
 use crate::controller::observed::{Directory, PlaneSeen};
+use crate::names;
 use cairn_logic::ids::{GroupId, Incarnation, Life, NodeId};
 use cairn_logic::message::Sender;
 use cairn_settings::directory_keys::{
     self as keys, KeyspaceConfig, NodeInfo, SlotOwners, decode_group,
 };
 use cairn_settings::{NodeRole, NodeSettings};
+use cairn_wire::etcd::ask::{delete_if_unchanged, put_if_unchanged};
 use cairn_wire::etcd::etcdserverpb as etcd;
 use cairn_wire::hello::{HELLO_KEY, Secret, ShortSecret};
 use cairn_wire::peer::pb;
@@ -21,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tonic::Request;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 const CONNECT_MAX: Duration = Duration::from_millis(500);
 /// How long one node may take to say something of itself.
@@ -50,6 +53,9 @@ pub enum Error {
         /// What it is.
         address: String,
     },
+    /// The certificate to show, or those to trust, are damaged.
+    #[error("the certificate for peers cannot be used")]
+    Certificate(#[source] tonic::transport::Error),
     /// Nobody says that it masters the global plane.
     #[error("no global node says that it is master")]
     NoMaster,
@@ -75,30 +81,53 @@ struct Node {
 /// A cluster's nodes, and the right to call them.
 pub struct Plane {
     secret: Secret,
+    tls: Option<Tls>,
     nodes: BTreeMap<NodeId, Node>,
     channels: Mutex<BTreeMap<String, Channel>>,
 }
 
+/// What the operator shows to nodes, and whom it trusts.
+struct Tls {
+    config: ClientTlsConfig,
+    /// Of all of it; connections are made anew when it changes.
+    digest: String,
+}
+
+impl Tls {
+    /// The operator shows what global nodes show.
+    fn of(desired: &Desired) -> Option<Self> {
+        let secret = names::certificate(&names::global(&desired.name));
+        let pair = &desired.tls.leaves.get(&secret)?.shown.as_ref()?.pair;
+        let config = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&desired.tls.trusted))
+            .identity(Identity::from_pem(&pair.certificate, &pair.key));
+        Some(Self { config, digest: desired.tls.digest(&secret)? })
+    }
+}
+
 impl Plane {
-    /// The nodes of `settings`.
+    /// The nodes of `desired`, to be called with the secret of its identity.
     ///
     /// # Errors
     /// A secret that is too short.
-    pub fn new<'a>(
-        uid: &str,
-        secret: &str,
-        settings: impl Iterator<Item = &'a NodeSettings>,
-    ) -> std::result::Result<Self, ShortSecret> {
+    pub fn new(desired: &Desired, secret: &str) -> std::result::Result<Self, ShortSecret> {
+        let settings = desired.settings.values();
         let node = |s: &NodeSettings| Node { role: s.role, peer: s.advertise.peer.clone() };
         Ok(Self {
-            secret: Secret::new(uid, secret.as_bytes())?,
+            secret: Secret::new(&desired.uid, secret.as_bytes())?,
+            tls: desired.tls.peers.then(|| Tls::of(desired)).flatten(),
             nodes: settings.map(|s| (s.node.clone(), node(s))).collect(),
             channels: Mutex::default(),
         })
     }
 
-    /// Takes over the connections of `old`, if it is of the same cluster.
+    /// Takes over the connections of `old` to the same nodes, unless they would be made otherwise
+    /// now.
     pub fn adopt(&self, old: &Self) {
+        let digest = |plane: &Self| plane.tls.as_ref().map(|tls| tls.digest.clone());
+        if digest(self) != digest(old) {
+            return;
+        }
         let old = old.channels.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let known = |address: &String| self.nodes.values().any(|node| node.peer == *address);
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,8 +139,12 @@ impl Plane {
         if let Some(channel) = channels.get(address) {
             return Ok(channel.clone());
         }
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
             .map_err(|_| Error::Address { address: address.to_owned() })?;
+        if let Some(tls) = &self.tls {
+            endpoint = endpoint.tls_config(tls.config.clone()).map_err(Error::Certificate)?;
+        }
         let channel = endpoint
             .connect_timeout(CONNECT_MAX)
             .tcp_nodelay(true)
@@ -195,6 +228,8 @@ impl Plane {
         let mut directory = Directory::default();
         for kv in kvs {
             let (key, value) = (&kv.key[..], &kv.value[..]);
+            let name = String::from_utf8_lossy(key).into_owned();
+            directory.revisions.insert(name, kv.mod_revision);
             if let Some(name) = keys::keyspace_of_key(key) {
                 directory.keyspaces.insert(name.to_owned(), KeyspaceConfig::decode(value)?);
             } else if let Some(group) = keys::group_of_key(key) {
@@ -327,6 +362,17 @@ impl Plane {
         }
         Err(Error::Contended { key: key.to_owned() })
     }
+
+    /// Deletes `keys`, all of them if none changed since the revision beside it, else none; whether
+    /// it did.
+    ///
+    /// # Errors
+    /// The master does not answer.
+    pub async fn forget(&self, seen: &PlaneSeen, keys: &[(String, i64)]) -> Result<bool> {
+        let mut kv = self.kv(self.master(seen)?)?;
+        let call = kv.txn(self.request(delete_if_unchanged(keys), "", DIRECTORY_MAX));
+        Ok(within(DIRECTORY_MAX, "the global master", call).await?.succeeded)
+    }
 }
 
 /// The first key after all that begin with `prefix`, which ends in a slash.
@@ -336,26 +382,6 @@ fn after(prefix: &str) -> Vec<u8> {
         *last += 1;
     }
     end
-}
-
-/// Puts `value` if the key was last changed at `seen` (0: does not exist).
-fn put_if_unchanged(key: &str, value: &[u8], seen: i64) -> etcd::TxnRequest {
-    use etcd::compare::{CompareResult, CompareTarget, TargetUnion};
-    use etcd::request_op::Request as Op;
-    let compare = etcd::Compare {
-        result: CompareResult::Equal.into(),
-        target: CompareTarget::Mod.into(),
-        key: key.as_bytes().to_vec().into(),
-        target_union: Some(TargetUnion::ModRevision(seen)),
-        ..etcd::Compare::default()
-    };
-    let put = etcd::PutRequest {
-        key: key.as_bytes().to_vec().into(),
-        value: value.to_vec().into(),
-        ..etcd::PutRequest::default()
-    };
-    let put = etcd::RequestOp { request: Some(Op::RequestPut(put)) };
-    etcd::TxnRequest { compare: vec![compare], success: vec![put], failure: Vec::new() }
 }
 
 /// Bounds a call here, whatever the other side does.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::controller::build;
+use crate::controller::certificates::{self, Certificates};
 use crate::controller::desired::Desired;
 use crate::controller::observed::{Directory, Identity, Machine, Observed, PlaneSeen, PodSeen};
 use crate::controller::validate::{Defaults, validate};
@@ -12,6 +13,7 @@ use cairn_logic::ids::{Epoch, GroupId, Incarnation, NodeId, Version};
 use cairn_logic::record::{Durability, Member, Record, Role, Rule};
 use cairn_settings::directory_keys::{SlotOwners, SlotRange};
 use cairn_wire::peer::pb::{LogStatus, MemberStatus, Position, PositionKind, StatusReply};
+use kube::core::DynamicObject;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -52,6 +54,7 @@ impl Seen {
         let identity = Identity {
             uid: "0123456789abcdef0123456789abcdef".to_owned(),
             secret: "a secret of sixteen bytes".to_owned(),
+            tls: false,
             founded: false,
         };
         let observed = Observed {
@@ -63,6 +66,7 @@ impl Seen {
             machines: BTreeMap::new(),
             claims: BTreeMap::new(),
             passwords: BTreeMap::new(),
+            certificates: Certificates::default(),
             identity: Some(identity),
             plane: PlaneSeen { error: "no answer".to_owned(), ..PlaneSeen::default() },
             now_sec: NOW_SEC,
@@ -81,6 +85,50 @@ impl Seen {
     #[must_use]
     pub fn keyspace(mut self, change: impl FnOnce(&mut Keyspace)) -> Self {
         change(Arc::make_mut(&mut self.observed.keyspaces[0]));
+        self
+    }
+
+    /// Its processes speak TLS; what the first look makes of that is there.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.observed.identity.as_mut().unwrap().tls = true;
+        self.certified()
+    }
+
+    /// What a look does about certificates is done.
+    #[must_use]
+    pub fn certified(mut self) -> Self {
+        let desired = self.desired();
+        if let Some(authorities) = certificates::changed(&desired, &self.observed).unwrap() {
+            let object = certificates::secret(&desired, &authorities);
+            self.observed.live.insert(object.id(), Arc::new(live(&object)));
+            self.observed.certificates.authorities = authorities;
+        }
+        certificates::renew(&desired, &mut self.observed).unwrap();
+        self
+    }
+
+    /// Nodes have loaded the certificates they are given.
+    #[must_use]
+    pub fn loaded(mut self) -> Self {
+        let desired = self.desired();
+        for (node, says) in &mut self.observed.plane.nodes {
+            let settings = &desired.settings[node];
+            let secret = crate::names::certificate(&desired.service_of(settings));
+            let digest = desired.tls.digest(&secret).unwrap_or_default();
+            let shows = |files: &Option<_>| files.as_ref().map(|_| digest.clone());
+            says.peer_tls_digest = shows(&settings.tls.peers).unwrap_or_default();
+            says.client_tls_digest = shows(&settings.tls.clients).unwrap_or_default();
+        }
+        self
+    }
+
+    /// The next look, so many days later: all it knows is what was written.
+    #[must_use]
+    pub fn days_later(mut self, days: i64) -> Self {
+        self.observed.now_sec += days * 86_400;
+        let observed = &mut self.observed;
+        observed.certificates = Certificates::of(&observed.cluster, &observed.live);
         self
     }
 
@@ -123,10 +171,7 @@ impl Seen {
     pub fn applied(mut self) -> Self {
         let objects = self.objects();
         for object in &objects {
-            let mut live: kube::core::DynamicObject =
-                serde_json::from_value(object.value.clone()).unwrap();
-            live.metadata.uid = Some(format!("u-{}-{}", object.kind.as_str(), object.name));
-            live.metadata.generation = Some(1);
+            let mut live = live(object);
             if object.kind == Kind::StatefulSet {
                 live.data["status"] = serde_json::json!({ "observedGeneration": 1 });
                 self.pods_of(object);
@@ -276,6 +321,14 @@ impl Seen {
             PlaneSeen { error: "no answer in time".to_owned(), ..PlaneSeen::default() };
         self
     }
+}
+
+/// An object as the API server would show it.
+fn live(object: &Object) -> DynamicObject {
+    let mut live: DynamicObject = serde_json::from_value(object.value.clone()).unwrap();
+    live.metadata.uid = Some(format!("u-{}-{}", object.kind.as_str(), object.name));
+    live.metadata.generation = Some(1);
+    live
 }
 
 /// A settled record of epoch 1; the first of `nodes` is master, the last a backup if there are

@@ -173,6 +173,9 @@ async fn resources_become_objects_and_a_second_look_writes_nothing() {
     for name in ["demo-global", "demo-acceptor", "demo-etcd", "tweets", "tweets-nodes"] {
         services.get(name).await.expect(name);
     }
+    let set = serde_json::to_value(&set).unwrap();
+    let volumes = set["spec"]["template"]["spec"]["volumes"].to_string();
+    assert!(volumes.contains("tweets-nodes-tls") && volumes.contains("demo-ca"), "{volumes}");
     let written = operator.at_rest().await;
     sleep(Duration::from_secs(6)).await;
     assert_eq!(operator.metrics.writes(), written, "a look at nothing new wrote something");
@@ -202,6 +205,42 @@ async fn an_identity_is_made_once_and_never_written_again() {
     let later = secrets.get(&names::identity("demo")).await.unwrap();
     assert_eq!(later.data, first.data);
     assert_eq!(later.immutable, Some(true));
+}
+
+#[tokio::test]
+#[ignore = "needs an API server: cargo xtask test --api"]
+async fn an_authority_that_is_deleted_is_followed_by_another_and_nothing_is_left_of_it() {
+    let world = World::new("op-tls").await;
+    world.write(KeyspaceSpec::of("demo")).await;
+    let operator = world.operate();
+    world.all_sets().await;
+    let written = operator.at_rest().await;
+    let (secrets, maps) = (world.api::<Secret>(), world.api::<ConfigMap>());
+    let data = async |name: &str| {
+        let secret = secrets.get_opt(name).await.unwrap();
+        secret.and_then(|secret| secret.data).unwrap_or_default()
+    };
+    let authority = data("demo-ca").await;
+    assert_eq!(authority.keys().collect::<Vec<_>>(), ["tls.crt", "tls.key"]);
+    let trusted = async || maps.get("demo-ca").await.unwrap().data.unwrap()["ca.crt"].clone();
+    assert_eq!(trusted().await.as_bytes(), authority["tls.crt"].0);
+    let before = data("tweets-nodes-tls").await;
+    // Nodes that run would have to load each step; here none runs.
+    secrets.delete("demo-ca", &DeleteParams::default()).await.unwrap();
+    until("another one signs, alone", async || {
+        let now = data("demo-ca").await;
+        let only = now.keys().map(String::as_str).eq(["tls.crt", "tls.key"]);
+        only && now != authority && trusted().await.as_bytes() == now["tls.crt"].0
+    })
+    .await;
+    for secret in ["demo-global-tls", "demo-acceptor-tls", "tweets-nodes-tls"] {
+        let found = secrets.get(secret).await.unwrap();
+        assert_eq!(found.type_.as_deref(), Some("kubernetes.io/tls"));
+    }
+    assert_ne!(data("tweets-nodes-tls").await, before);
+    let again = operator.at_rest().await;
+    // Three steps of the authority and of whom to trust, each certificate once; little else.
+    assert!((7..=20).contains(&(again - written)), "{} writes", again - written);
 }
 
 #[tokio::test]

@@ -14,12 +14,13 @@ pub struct Args {
 }
 
 /// The tests that own a generated file: package and target, then the test's name.
-const OWNERS: [([&str; 4], &str); 2] = [
+const OWNERS: [([&str; 4], &str); 3] = [
     (["-p", "cairn-crd", "--test", "crds"], "the_committed_files_are_fresh"),
     (["-p", "cairn-node", "--lib", "--quiet"], "metrics::tests::the_page_is_fresh"),
+    (["-p", "cairn-operator", "--lib", "--quiet"], "metrics::tests::the_page_is_fresh"),
 ];
 
-/// Writes or checks `crds/` and `docs/metrics.md`; whether they are fresh.
+/// Writes or checks `crds/` and the pages made from names in the code; whether they are fresh.
 ///
 /// # Errors
 /// If cargo cannot be run.

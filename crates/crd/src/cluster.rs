@@ -7,6 +7,7 @@ use crate::problem::Problem;
 use crate::rules;
 use crate::shared::{Condition, Storage};
 use crate::timing::TimingSpec;
+use crate::tls::{CertificateStatus, Tls};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,9 @@ pub struct ClusterSpec {
     /// What an acknowledged change of the directory survives.
     #[serde(default)]
     pub durability: GlobalDurability,
+    /// Who speaks TLS, with which certificates.
+    #[serde(default)]
+    pub tls: Tls,
     /// The pods of its nodes; those of its keyspaces have the same where they say nothing else.
     #[serde(default)]
     pub pods: Pods,
@@ -95,6 +99,9 @@ pub struct ClusterStatus {
     /// Global nodes that are in sync.
     #[serde(default)]
     pub ready_nodes: i32,
+    /// The certificates that its global nodes and acceptor show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateStatus>,
     /// What is true of it now, and since when.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -116,6 +123,7 @@ impl Default for ClusterSpec {
             timing: TimingSpec::default(),
             storage: Storage::default(),
             durability: GlobalDurability::default(),
+            tls: Tls::default(),
             pods: Pods::default(),
         }
     }

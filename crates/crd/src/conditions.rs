@@ -78,6 +78,8 @@ names!(
         /// Pods wait for a machine, a volume or an image, or end again and again; the message says
         /// which.
         PodsPending,
+        /// Certificates that pods need are not there yet; the message names their Secrets.
+        CertificatesPending,
         /// A failover is under way.
         WaitingForMaster,
         /// Some slots have no master that serves them.

@@ -6,6 +6,7 @@ use crate::pods::Pods;
 use crate::problem::Problem;
 use crate::rules;
 use crate::shared::{Condition, Durability, Storage};
+use crate::tls::{CertificateStatus, ClientTls};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,9 @@ pub struct KeyspaceSpec {
     /// Who may connect; absent means everybody who reaches the port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
+    /// TLS for its clients; absent means what `tls.clients` of the Cluster says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ClientTls>,
     /// What a linearizable read waits for.
     #[serde(default)]
     pub reads: ReadMode,
@@ -160,6 +164,9 @@ pub struct KeyspaceStatus {
     /// Which password its nodes follow: 12 digits of a digest of its digest; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// The certificates that its nodes show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateStatus>,
     /// The label selector of its pods, for autoscalers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
@@ -188,6 +195,7 @@ impl KeyspaceSpec {
             durability: Durability::default(),
             limits: KeyspaceLimits::default(),
             auth: None,
+            tls: None,
             reads: ReadMode::default(),
             storage: Storage::default(),
             pods: Pods::default(),

@@ -15,6 +15,7 @@ mod render;
 pub mod rules;
 pub mod shared;
 pub mod timing;
+pub mod tls;
 
 pub use cluster::{Cluster, ClusterSpec, ClusterStatus};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

@@ -34,12 +34,12 @@ fn definition<T>(crd: CustomResourceDefinition, rules: &[Rule<T>]) -> Value {
         };
         add(node, rule);
     }
-    list_by_type(schema);
+    list_by_key(schema);
     crd
 }
 
 fn add<T>(node: &mut Value, rule: &Rule<T>) {
-    let mut validation = json!({ "rule": rule.cel, "message": rule.message });
+    let mut validation = json!({ "rule": rule.cel, "message": rule.cel_message() });
     // The API server knows no schema of metadata, so a path there would be refused.
     if !rule.at.is_empty() {
         validation["fieldPath"] = json!(rule.path[rule.at.len()..]);
@@ -51,10 +51,12 @@ fn add<T>(node: &mut Value, rule: &Rule<T>) {
     }
 }
 
-/// Conditions are merged by their type, so that two writers of different ones do not collide.
-fn list_by_type(schema: &mut Value) {
-    if let Some(conditions) = schema.pointer_mut("/properties/status/properties/conditions") {
-        conditions["x-kubernetes-list-type"] = json!("map");
-        conditions["x-kubernetes-list-map-keys"] = json!(["type"]);
+/// Items are merged by what tells them apart, so that two writers of different ones do not collide.
+fn list_by_key(schema: &mut Value) {
+    for (field, key) in [("conditions", "type"), ("certificates", "secret")] {
+        if let Some(list) = schema.pointer_mut(&format!("/properties/status/properties/{field}")) {
+            list["x-kubernetes-list-type"] = json!("map");
+            list["x-kubernetes-list-map-keys"] = json!([key]);
+        }
     }
 }

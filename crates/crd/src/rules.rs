@@ -8,6 +8,7 @@ use crate::problem::Problem;
 mod cluster;
 mod group;
 mod keyspace;
+mod tls;
 
 pub use cluster::cluster;
 pub use group::group;
@@ -111,6 +112,16 @@ impl<T> Rule<T> {
             "cannot change; write the old value, or make a new resource",
             move |new, old| get(new) == get(old),
         )
+    }
+
+    /// The message for the API server, which tells the field only where it knows a schema: not of
+    /// metadata.
+    #[must_use]
+    pub fn cel_message(&self) -> String {
+        match self.at.is_empty() {
+            true => format!("{} {}", self.path, self.message),
+            false => self.message.clone(),
+        }
     }
 
     fn holds(&self, new: &T, old: Option<&T>) -> bool {

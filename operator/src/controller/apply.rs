@@ -79,8 +79,8 @@ pub fn writes<'a>(desired: &Desired, observed: &Observed, objects: &'a [Object])
     writes
 }
 
-/// What nobody asks for and must not go: identities, what belongs to a keyspace that is refused,
-/// and Leases of masters that are not known at the moment.
+/// What is not built and must not go: identities, authorities, what an issuer made, what belongs to
+/// a keyspace that is refused, and Leases of masters that are not known at the moment.
 fn stays(
     desired: &Desired,
     observed: &Observed,
@@ -90,8 +90,10 @@ fn stays(
     let keyspace = live.labels().get(names::KEYSPACE);
     let refused = keyspace.is_some_and(|keyspace| desired.refused.contains_key(keyspace));
     let unknown = *kind == Kind::Lease && observed.plane.directory.is_none();
-    let identity = *kind == Kind::Secret && *name == names::identity(&desired.name);
-    refused || unknown || identity
+    let kept = [names::identity(&desired.name), names::authority(&desired.name)];
+    let kept = *kind == Kind::Secret && kept.contains(name);
+    let issued = *kind == Kind::Secret && desired.tls.leaves.contains_key(name);
+    refused || unknown || kept || issued
 }
 
 /// Writes what differs.
@@ -194,6 +196,15 @@ mod tests {
             "new Lease tweets-0",
         ];
         assert_eq!(kinds(&seen), expected);
+    }
+
+    #[test]
+    fn a_second_look_at_certificates_writes_nothing() {
+        let seen = Seen::new().grouped().tls().whole().loaded().applied();
+        assert_eq!(kinds(&seen.clone().days_later(1).certified()), [""; 0]);
+        let expected = ["demo-acceptor-tls", "demo-global-tls", "tweets-nodes-tls"];
+        let expected = expected.map(|name| format!("changed Secret {name}"));
+        assert_eq!(kinds(&seen.days_later(70).certified()), expected);
     }
 
     #[test]

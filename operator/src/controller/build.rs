@@ -5,6 +5,7 @@
 //! [`build`].
 
 mod acceptor;
+mod certificates;
 mod config;
 mod global;
 mod group;
@@ -35,6 +36,7 @@ pub fn build(desired: &Desired) -> Vec<Object> {
             group::build(desired, keyspace, group, &mut objects);
         }
     }
+    certificates::build(desired, &mut objects);
     mirror::build(desired, &mut objects);
     objects.sort_by_key(|object| crate::object::Kind::MADE.iter().position(|k| *k == object.kind));
     objects

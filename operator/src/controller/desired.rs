@@ -1,11 +1,13 @@
 //! What is wanted, checked: the only thing that [`super::build`] reads.
 
+use super::certificates::{ClientDoor, WantedTls};
+use crate::names;
 use crate::object::Owner;
 use cairn_crd::pods::Pods;
 use cairn_crd::{Cluster, Keyspace};
 use cairn_logic::ids::NodeId;
-use cairn_settings::NodeSettings;
 use cairn_settings::directory_keys::KeyspaceConfig;
+use cairn_settings::{NodeRole, NodeSettings};
 use cairn_topology::Founding;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +37,8 @@ pub struct Desired {
     pub keyspaces: Vec<WantedKeyspace>,
     /// Why the others did not, by name.
     pub refused: BTreeMap<String, String>,
+    /// Certificates, and who speaks TLS.
+    pub tls: WantedTls,
     /// Sizes that volume claim templates have and cannot change, by StatefulSet.
     pub claim_sizes: BTreeMap<String, String>,
 }
@@ -50,6 +54,8 @@ pub struct WantedKeyspace {
     pub pods: Pods,
     /// What the directory is to hold.
     pub config: KeyspaceConfig,
+    /// How its clients speak.
+    pub clients: ClientDoor,
     /// Its groups, also those that are still to be emptied.
     pub groups: Vec<WantedGroup>,
 }
@@ -85,6 +91,24 @@ impl Desired {
     #[must_use]
     pub fn owner(&self) -> Owner {
         Owner::of(crate::object::Kind::Cluster, self.cluster.as_ref())
+    }
+
+    /// The headless Service that names the node of `settings`.
+    #[must_use]
+    pub fn service_of(&self, settings: &NodeSettings) -> String {
+        match (settings.role, &settings.preferred_keyspace) {
+            (NodeRole::Acceptor, _) => names::acceptor(&self.name),
+            (NodeRole::Data, Some(keyspace)) => names::nodes(keyspace),
+            _ => names::global(&self.name),
+        }
+    }
+
+    /// How clients speak with the node of `settings`.
+    #[must_use]
+    pub fn clients_of(&self, settings: &NodeSettings) -> &ClientDoor {
+        let name = settings.preferred_keyspace.as_ref();
+        let keyspace = self.keyspaces.iter().find(|keyspace| Some(&keyspace.name) == name);
+        keyspace.map_or(&self.tls.clients, |keyspace| &keyspace.clients)
     }
 
     /// Settings of the nodes of the StatefulSet `set`, by pod.

@@ -46,13 +46,14 @@ fn new_identity(observed: &Observed) -> Identity {
     Identity {
         uid: known.or(kept).unwrap_or_else(random),
         secret: format!("{}{}", random(), random()),
+        tls: observed.cluster.spec.tls.peers,
         founded: false,
     }
 }
 
 fn secret(observed: &Observed, identity: &Identity) -> Object {
     let name = names::identity(observed.name());
-    let body = json!({
+    let mut body = json!({
         "metadata": {
             "name": name, "namespace": observed.namespace(),
             "labels": names::labels(observed.name(), "identity"),
@@ -61,6 +62,9 @@ fn secret(observed: &Observed, identity: &Identity) -> Object {
         "type": "cairn.dev/identity",
         "stringData": { "uid": identity.uid, "secret": identity.secret },
     });
+    if identity.tls {
+        body["stringData"]["peers"] = json!(names::PEERS_TLS);
+    }
     let owner = Owner::of(Kind::Cluster, observed.cluster.as_ref());
     Object::new(Kind::Secret, &owner, &body)
 }

@@ -1,5 +1,6 @@
 //! Looks: at the store, at passwords, at the cluster's own nodes.
 
+use super::certificates::Certificates;
 use super::observed::{ClaimSeen, Identity, Machine, Observed, PlaneSeen, PodSeen};
 use crate::names;
 use crate::object::Kind;
@@ -39,6 +40,7 @@ pub fn look(store: &Store, cluster: Arc<Cluster>, now_sec: i64) -> Observed {
     let claims = list(Kind::PersistentVolumeClaim).into_iter().filter(|object| of_cluster(object));
     let machines = store.all(Kind::Node).into_iter();
     Observed {
+        certificates: Certificates::of(&cluster, &live),
         identity: identity(store, &cluster),
         keyspaces: keyspaces.collect(),
         groups: groups.collect::<BTreeMap<String, Arc<Group>>>(),
@@ -78,7 +80,8 @@ fn identity(store: &Store, cluster: &Cluster) -> Option<Identity> {
     let secret: Secret = typed(&object)?;
     let data = secret.data.unwrap_or_default();
     let text = |key: &str| Some(String::from_utf8_lossy(&data.get(key)?.0).into_owned());
-    Some(Identity { uid: text("uid")?, secret: text("secret")?, founded })
+    let tls = text("peers").is_some_and(|peers| peers == names::PEERS_TLS);
+    Some(Identity { uid: text("uid")?, secret: text("secret")?, tls, founded })
 }
 
 /// What matters of a pod.

@@ -1,5 +1,6 @@
 //! What is seen of a cluster, from Kubernetes and from its own nodes.
 
+use super::certificates::Certificates;
 use crate::object::Id;
 use cairn_crd::{Cluster, Group, Keyspace};
 use cairn_logic::ids::{GroupId, NodeId};
@@ -29,6 +30,8 @@ pub struct Observed {
     pub claims: BTreeMap<String, ClaimSeen>,
     /// Passwords that keyspaces refer to, by (Secret, key); absent if not found.
     pub passwords: BTreeMap<(String, String), String>,
+    /// What its doors show and trust.
+    pub certificates: Certificates,
     /// Who the cluster is; absent before it was decided.
     pub identity: Option<Identity>,
     /// What its nodes say.
@@ -44,6 +47,8 @@ pub struct Identity {
     pub uid: String,
     /// What its processes prove to each other.
     pub secret: String,
+    /// Whether its processes speak mutual TLS among themselves: decided with the rest.
+    pub tls: bool,
     /// Whether the founding call was answered.
     pub founded: bool,
 }
@@ -114,6 +119,8 @@ pub struct Directory {
     pub nodes: BTreeMap<NodeId, NodeInfo>,
     /// Those whose lease lives.
     pub alive: BTreeSet<NodeId>,
+    /// The revision at which each key was changed last.
+    pub revisions: BTreeMap<String, i64>,
 }
 
 /// What the cluster's nodes say.

@@ -3,6 +3,7 @@
 use super::Error;
 use super::desired::Desired;
 use super::observed::Observed;
+use super::retire::retired;
 use super::steps::{Action, Steps};
 use crate::context::{Context, Key};
 use crate::events::News;
@@ -28,6 +29,7 @@ pub async fn perform(
     steps: &Steps,
 ) -> Result<(), Error> {
     write_keyspaces(ctx, desired, observed, plane).await;
+    forget_keyspaces(ctx, observed, plane).await;
     for action in &steps.actions {
         one(ctx, key, desired, observed, plane, action).await?;
     }
@@ -48,6 +50,23 @@ async fn write_keyspaces(ctx: &Context, desired: &Desired, observed: &Observed, 
                 ctx.metrics.failed(Failure::Plane);
                 tracing::warn!(keyspace = %keyspace.name, %error, "the keyspace is not written");
             }
+        }
+    }
+}
+
+/// What is gone for ever is not in the way of what comes after it.
+async fn forget_keyspaces(ctx: &Context, observed: &Observed, plane: &Plane) {
+    let keys = retired(observed);
+    if keys.is_empty() {
+        return;
+    }
+    match plane.forget(&observed.plane, &keys).await {
+        Ok(true) => tracing::info!(?keys, "the directory forgot what is gone"),
+        // Something changed meanwhile: the next look decides anew.
+        Ok(false) => {}
+        Err(error) => {
+            ctx.metrics.failed(Failure::Plane);
+            tracing::warn!(%error, "the directory still holds what is gone");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Every condition has a reason of the closed list in `cairn_crd::conditions`. A condition whose
 //! status does not change keeps the moment since when it is so.
 
+mod certificates;
 mod cluster;
 mod conditions;
 mod group;
@@ -46,7 +47,7 @@ pub fn statuses(
             let status = self::group(desired, keyspace, group, observed, steps);
             seen.insert(group.name.clone(), status);
         }
-        let status = self::keyspace(keyspace, &seen, observed, steps);
+        let status = self::keyspace(desired, keyspace, &seen, observed, steps);
         keyspaces.insert(keyspace.name.clone(), status);
         groups.append(&mut seen);
     }

@@ -1,5 +1,6 @@
 //! Checks what people wrote and turns it into what is wanted. Pure.
 
+use super::certificates::{self, ClientDoor};
 use super::desired::{Desired, Mastership, WantedGroup, WantedKeyspace};
 use super::extent;
 use super::observed::{Identity, Observed};
@@ -8,7 +9,7 @@ use crate::object::{Kind, Owner};
 use cairn_crd::pods::Pods;
 use cairn_crd::{Cluster, Keyspace};
 use cairn_logic::ids::{GroupId, NodeId};
-use cairn_settings::{Addresses, ListenAddresses, NodeRole, NodeSettings, Port};
+use cairn_settings::{Addresses, ListenAddresses, NodeRole, NodeSettings, Port, TlsSettings};
 use cairn_topology::{Options, Place, Resources, check, keyspace_config, plan, roster};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,7 +56,7 @@ pub fn validate(
     }
     let everything = resources(observed, extended, &valid);
     let pods = cluster_pods(observed, defaults);
-    let keyspaces: Vec<_> =
+    let mut keyspaces: Vec<_> =
         valid.iter().map(|k| wanted_keyspace(observed, k, &everything, &pods)).collect();
     let options = options(observed, identity, &everything, &keyspaces, defaults);
     let plan = plan(&everything, &options).map_err(|e| Refused { message: e.to_string() })?;
@@ -64,7 +65,8 @@ pub fn validate(
     for keyspace in &keyspaces {
         add_those_that_stay(keyspace, &options, &mut settings);
     }
-    Ok(Desired {
+    let tls = certificates::wanted(observed, identity, &mut keyspaces, &defaults.domain);
+    let mut desired = Desired {
         name: observed.name().to_owned(),
         namespace: observed.namespace().to_owned(),
         uid: identity.uid.clone(),
@@ -76,8 +78,16 @@ pub fn validate(
         founding: plan.founding,
         keyspaces,
         refused,
+        tls,
         claim_sizes: claim_sizes(observed),
-    })
+    };
+    let doors: Vec<TlsSettings> = desired
+        .settings
+        .values()
+        .map(|settings| desired.tls.settings(settings.role, desired.clients_of(settings)))
+        .collect();
+    desired.settings.values_mut().zip(doors).for_each(|(settings, tls)| settings.tls = tls);
+    Ok(desired)
 }
 
 fn name(keyspace: &Keyspace) -> String {
@@ -125,6 +135,7 @@ fn wanted_keyspace(
         groups: (0..count).map(group).collect(),
         resource: keyspace.clone(),
         pods: keyspace.spec.pods.or(cluster),
+        clients: ClientDoor::default(),
         config,
         name,
     }

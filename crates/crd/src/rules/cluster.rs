@@ -1,6 +1,6 @@
 //! Rules of a Cluster.
 
-use super::{NAME_MESSAGE, Rule, is_name, name_cel, pods, storage};
+use super::{NAME_MESSAGE, Rule, is_name, name_cel, pods, storage, tls};
 use crate::cluster::Cluster;
 use crate::quantity::{SPAN_PATTERN, span_ms, span_text};
 use crate::timing::{
@@ -28,6 +28,7 @@ pub fn cluster() -> Vec<Rule<Cluster>> {
     }
     rules.extend(relations());
     rules.extend(storage(|c: &Cluster| &c.spec.storage));
+    rules.extend(tls::of_cluster());
     rules.extend(pods(|c: &Cluster| &c.spec.pods));
     rules
 }

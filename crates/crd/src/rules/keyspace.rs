@@ -1,6 +1,6 @@
 //! Rules of a Keyspace.
 
-use super::{NAME_MESSAGE, Rule, is_name, name_cel, pods, storage};
+use super::{NAME_MESSAGE, Rule, is_name, name_cel, pods, storage, tls};
 use crate::keyspace::{Keyspace, KeyspaceLimits};
 use crate::quantity::{SIZE_PATTERN, size_bytes};
 use crate::shared::Ack;
@@ -22,6 +22,7 @@ pub fn keyspace() -> Vec<Rule<Keyspace>> {
     rules.extend(members());
     rules.extend(limits());
     rules.extend(auth());
+    rules.extend(tls::of_keyspace());
     rules.extend(storage(|k: &Keyspace| &k.spec.storage));
     rules.extend(pods(|k: &Keyspace| &k.spec.pods));
     rules

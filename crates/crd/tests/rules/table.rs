@@ -78,6 +78,7 @@ pub fn cluster_cases() -> Vec<Case> {
         c(&[("/spec/pods/template", json!({"spec": {"tolerations": [{"key": "k"}]}}))], None),
         c(&[("/spec/storage/onDelete", json!("delete"))], None),
     ];
+    cases.extend(tls_cases());
     for (key, text, words) in [
         ("heartbeat", "1.5s", "whole number"),
         ("heartbeat", "5ms", "10ms to 10s"),
@@ -103,6 +104,44 @@ pub fn cluster_cases() -> Vec<Case> {
         Some(("spec.timing.silenceMax", "timing.readLease")),
     ));
     cases
+}
+
+/// Clusters, as for their TLS.
+fn tls_cases() -> Vec<Case> {
+    let c = |set: &[(&'static str, Value)], refused| case("clusters", set, refused);
+    vec![
+        c(&[("/spec/tls/peers", json!(false))], None),
+        c(&[("/spec/tls/clients", json!({}))], None),
+        c(&[("/spec/tls/clients", json!({"secretName": "web", "verify": true}))], None),
+        c(
+            &[("/spec/tls/clients", json!({"secretName": ""}))],
+            Some(("spec.tls.clients.secretName", "must not be empty")),
+        ),
+        c(
+            &[("/spec/tls/clients", json!({"verify": true}))],
+            Some(("spec.tls.clients.verify", "somebody who signs")),
+        ),
+        c(
+            &[
+                ("/spec/tls/clients", json!({"verify": true})),
+                ("/spec/tls/issuerRef", json!({"name": "ca", "kind": "ClusterIssuer"})),
+            ],
+            None,
+        ),
+        c(
+            &[("/spec/tls/issuerRef", json!({"name": ""}))],
+            Some(("spec.tls.issuerRef.name", "name of an Issuer")),
+        ),
+        c(&[("/spec/tls/clients", json!({"altNames": ["*.a.example", "b"]}))], None),
+        c(
+            &[("/spec/tls/clients", json!({"altNames": ["a.example", "A b"]}))],
+            Some(("spec.tls.clients.altNames", "DNS names")),
+        ),
+        c(
+            &[("/spec/tls/clients", json!({"secretName": "web", "altNames": ["a"]}))],
+            Some(("spec.tls.clients.altNames", "left out with secretName")),
+        ),
+    ]
 }
 
 /// Keyspaces.
@@ -160,6 +199,19 @@ pub fn keyspace_cases() -> Vec<Case> {
         k(&[secret, ("/spec/auth/password", json!("p"))], Some(("spec.auth", "exactly one"))),
         k(&[("/spec/auth/password", json!(""))], Some(("spec.auth.password", "must not be empty"))),
         k(&[("/spec/storage/size", json!("ten"))], Some(("spec.storage.size", "10Gi"))),
+        k(&[("/spec/tls", json!({}))], None),
+        k(&[("/spec/tls", json!({"altNames": ["redis.example.org"]}))], None),
+        k(&[("/spec/tls", json!({"secretName": "web", "verify": true}))], None),
+        k(
+            &[("/spec/tls", json!({"secretName": ""}))],
+            Some(("spec.tls.secretName", "must not be empty")),
+        ),
+        k(&[("/spec/tls", json!({"verify": true}))], Some(("spec.tls.verify", "who signs"))),
+        k(&[("/spec/tls", json!({"altNames": ["-a"]}))], Some(("spec.tls.altNames", "DNS names"))),
+        k(
+            &[("/spec/tls", json!({"secretName": "web", "altNames": ["a"]}))],
+            Some(("spec.tls.altNames", "left out with secretName")),
+        ),
     ]
 }
 
@@ -195,6 +247,13 @@ pub fn change_cases() -> Vec<Case> {
             "clusters",
             &[("/spec/acceptor", json!(false)), ("/spec/globalReplicas", json!(2))],
             Some(("spec.acceptor", fixed)),
+        ),
+        case("clusters", &[("/spec/tls/peers", json!(false))], Some(("spec.tls.peers", fixed))),
+        case("clusters", &[("/spec/tls/clients", json!({}))], None),
+        case(
+            "clusters",
+            &[("/spec/tls/issuerRef", json!({"name": "ca"}))],
+            Some(("spec.tls.issuerRef", "cannot be added")),
         ),
         case("keyspaces", &[("/spec/groups", json!(5))], None),
         case("keyspaces", &[("/spec/cluster", json!("other"))], Some(("spec.cluster", fixed))),

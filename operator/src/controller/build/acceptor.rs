@@ -40,6 +40,8 @@ pub fn build(desired: &Desired, objects: &mut Vec<Object>) {
         settings: &set,
         identity: &names::identity(name),
         account: &names::account(name),
+        certificate: super::certificates::mounted(desired, &set),
+        client_certificate: None,
         digest: desired.settings_of(&set).next().map(settings_digest).unwrap_or_default(),
     });
     let storage = Storage { size: SIZE.to_owned(), ..spec.storage.clone() };

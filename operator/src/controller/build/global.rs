@@ -43,6 +43,8 @@ pub fn build(desired: &Desired, objects: &mut Vec<Object>) {
         settings: &set,
         identity: &names::identity(name),
         account: &names::account(name),
+        certificate: super::certificates::mounted(desired, &set),
+        client_certificate: super::certificates::theirs(&desired.tls.clients),
         digest: desired.settings_of(&set).next().map(settings_digest).unwrap_or_default(),
     });
     let claim_size = desired.claim_sizes.get(&set);

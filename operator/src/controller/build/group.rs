@@ -39,6 +39,8 @@ pub fn build(
         settings: name,
         identity: &names::identity(&desired.name),
         account: &names::account(&keyspace.name),
+        certificate: super::certificates::mounted(desired, &names::nodes(&keyspace.name)),
+        client_certificate: super::certificates::theirs(&keyspace.clients),
         digest: desired.settings_of(name).next().map(settings_digest).unwrap_or_default(),
     });
     let parts = Set {

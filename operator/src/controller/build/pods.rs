@@ -1,14 +1,16 @@
 //! The pod template of a node.
 
 use super::overlay;
+use crate::controller::certificates::{MADE, THEIRS};
 use crate::names;
 use cairn_crd::pods::{Pods, Spread};
-use cairn_settings::{NodeRole, NodeSettings, Port};
+use cairn_settings::{NodeRole, NodeSettings, Port, TlsSettings};
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-    HTTPGetAction, LocalObjectReference, ObjectFieldSelector, PodAffinityTerm, PodAntiAffinity,
-    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecretVolumeSource,
-    SecurityContext, TopologySpreadConstraint, Volume, VolumeMount, WeightedPodAffinityTerm,
+    Affinity, Capabilities, ConfigMapProjection, ConfigMapVolumeSource, Container, ContainerPort,
+    EnvVar, EnvVarSource, HTTPGetAction, KeyToPath, LocalObjectReference, ObjectFieldSelector,
+    PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ProjectedVolumeSource, SeccompProfile, SecretProjection, SecretVolumeSource, SecurityContext,
+    TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -48,6 +50,11 @@ pub struct Template<'a> {
     pub identity: &'a str,
     /// The ServiceAccount.
     pub account: &'a str,
+    /// The Secret with the certificate that is made for its nodes, and the ConfigMap with whom to
+    /// trust.
+    pub certificate: Option<(String, String)>,
+    /// The Secret that people made for the door of its clients.
+    pub client_certificate: Option<&'a str>,
     /// Changes when running nodes must be replaced to follow their settings.
     pub digest: String,
 }
@@ -82,6 +89,10 @@ pub fn template_of(template: &Template<'_>) -> Value {
 #[must_use]
 pub fn settings_digest(settings: &NodeSettings) -> String {
     let mut shared = json!({ "uid": settings.cluster_uid, "timing": settings.timing });
+    if settings.tls != TlsSettings::default() {
+        // Which files there are; what is in them they read anew.
+        shared["tls"] = json!(settings.tls);
+    }
     if settings.role == NodeRole::Global {
         shared["seeds"] = json!(settings.seeds);
         shared["durability"] = json!(settings.durability);
@@ -124,12 +135,6 @@ fn runtime_default() -> SeccompProfile {
 
 fn container(template: &Template<'_>) -> Container {
     let pods = template.pods;
-    let mount = |name: &str, path: &str, read_only| VolumeMount {
-        name: name.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: Some(read_only).filter(|only| *only),
-        ..VolumeMount::default()
-    };
     let text = |text: &str| text.to_owned();
     Container {
         name: "node".to_owned(),
@@ -155,13 +160,26 @@ fn container(template: &Template<'_>) -> Container {
             seccomp_profile: Some(runtime_default()),
             ..SecurityContext::default()
         }),
-        volume_mounts: Some(vec![
-            mount("data", VOLUME, false),
-            mount("settings", SETTINGS, true),
-            mount("identity", IDENTITY, true),
-        ]),
+        volume_mounts: Some(mounts(template)),
         ..Container::default()
     }
+}
+
+fn mounts(template: &Template<'_>) -> Vec<VolumeMount> {
+    let mount = |name: &str, path: &str, read_only| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: Some(read_only).filter(|only| *only),
+        ..VolumeMount::default()
+    };
+    let mut mounts = vec![
+        mount("data", VOLUME, false),
+        mount("settings", SETTINGS, true),
+        mount("identity", IDENTITY, true),
+    ];
+    mounts.extend(template.certificate.as_ref().map(|_| mount("tls", MADE, true)));
+    mounts.extend(template.client_certificate.map(|_| mount("client-tls", THEIRS, true)));
+    mounts
 }
 
 fn pod_name() -> EnvVar {
@@ -217,10 +235,44 @@ fn volumes(template: &Template<'_>) -> Vec<Volume> {
         default_mode: Some(0o440),
         ..SecretVolumeSource::default()
     };
-    vec![
+    let mut volumes = vec![
         Volume { name: "settings".to_owned(), config_map: Some(settings), ..Volume::default() },
         Volume { name: "identity".to_owned(), secret: Some(identity), ..Volume::default() },
-    ]
+    ];
+    if let Some((secret, trusted)) = &template.certificate {
+        volumes.push(certificate(secret, trusted));
+    }
+    if let Some(secret) = template.client_certificate {
+        let secret = SecretVolumeSource {
+            secret_name: Some(secret.to_owned()),
+            default_mode: Some(0o440),
+            ..SecretVolumeSource::default()
+        };
+        let name = "client-tls".to_owned();
+        volumes.push(Volume { name, secret: Some(secret), ..Volume::default() });
+    }
+    volumes
+}
+
+/// A certificate with its key, and whom to trust, in one folder that changes at once.
+fn certificate(secret: &str, trusted: &str) -> Volume {
+    let items = |keys: &[&str]| {
+        let item = |key: &&str| KeyToPath { key: (*key).into(), path: (*key).into(), mode: None };
+        Some(keys.iter().map(item).collect())
+    };
+    let secret = SecretProjection {
+        name: secret.to_owned(),
+        items: items(&["tls.crt", "tls.key"]),
+        optional: None,
+    };
+    let trusted =
+        ConfigMapProjection { name: trusted.to_owned(), items: items(&["ca.crt"]), optional: None };
+    let sources = vec![
+        VolumeProjection { secret: Some(secret), ..VolumeProjection::default() },
+        VolumeProjection { config_map: Some(trusted), ..VolumeProjection::default() },
+    ];
+    let projected = ProjectedVolumeSource { sources: Some(sources), default_mode: Some(0o440) };
+    Volume { name: "tls".to_owned(), projected: Some(projected), ..Volume::default() }
 }
 
 fn selector(label: (&str, &str)) -> LabelSelector {

@@ -27,6 +27,51 @@ fn the_pod_templates_are_those_of_the_version_before() {
     assert_eq!(hashes, ["89a19192048f29b4", "d349719be75438d3", "740e47d71cd86815"]);
 }
 
+/// The same of clusters whose processes speak TLS.
+#[test]
+fn the_pod_templates_with_tls_are_those_of_the_version_before() {
+    let objects = Seen::new().grouped().tls().objects();
+    let hashes = ["demo-global", "demo-acceptor", "tweets-0"].map(|set| hash(&objects, set));
+    assert_eq!(hashes, ["f4312fd37d409e64", "2095746a00db689c", "fa0510822094a919"]);
+}
+
+#[test]
+fn renewed_certificates_replace_no_pod() {
+    let seen = Seen::new().grouped().tls().whole();
+    let template = |seen: &Seen, set| hash(&seen.objects(), set);
+    let before = ["demo-global", "demo-acceptor", "tweets-0"].map(|set| template(&seen, set));
+    let secret = |seen: &Seen| find(&seen.objects(), Kind::Secret, "demo-global-tls").clone();
+    let later = seen.clone().days_later(80).certified();
+    assert_ne!(secret(&seen)["data"], secret(&later)["data"]);
+    let after = ["demo-global", "demo-acceptor", "tweets-0"].map(|set| template(&later, set));
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_certificate_and_whom_to_trust_are_mounted_as_one_folder() {
+    let seen = Seen::new().grouped().tls().keyspace(|k| {
+        let tls = json!({ "secretName": "web" });
+        k.spec.tls = Some(serde_json::from_value(tls).unwrap());
+    });
+    let objects = seen.objects();
+    let pod = &find(&objects, Kind::StatefulSet, "tweets-0")["spec"]["template"]["spec"];
+    let volume = |name: &str| {
+        let volumes = pod["volumes"].as_array().unwrap();
+        volumes.iter().find(|volume| volume["name"] == name).unwrap().clone()
+    };
+    let sources = &volume("tls")["projected"]["sources"];
+    assert_eq!(sources[0]["secret"]["name"], "tweets-nodes-tls");
+    assert_eq!(sources[1]["configMap"]["name"], "demo-ca");
+    assert_eq!(volume("client-tls")["secret"]["secretName"], "web");
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    let paths: Vec<&str> = mounts.iter().filter_map(|m| m["mountPath"].as_str()).collect();
+    assert_eq!(paths[3..], ["/etc/cairn/tls", "/etc/cairn/client-tls"]);
+    let keys = &find(&objects, Kind::Secret, "tweets-nodes-tls");
+    assert_eq!(keys["metadata"]["ownerReferences"][0]["uid"], "u-keyspace");
+    let map = &find(&objects, Kind::ConfigMap, "demo-ca")["data"];
+    assert!(map["ca.crt"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
+}
+
 #[test]
 fn a_cluster_and_a_keyspace_become_these_objects() {
     let objects = Seen::new().grouped().objects();

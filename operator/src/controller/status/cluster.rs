@@ -1,5 +1,6 @@
 //! The status of a cluster: its global plane.
 
+use super::certificates;
 use super::conditions::{Conditions, Verdict};
 use super::group::needs_person;
 use crate::controller::desired::Desired;
@@ -66,6 +67,7 @@ pub fn cluster(
         master: master.or(old.master),
         epoch: epoch.or(old.epoch),
         ready_nodes: facts.in_sync(),
+        certificates: certificates::of(desired, observed, None),
         conditions: conditions.done(),
     }
 }
@@ -144,6 +146,9 @@ impl Facts<'_> {
         };
         if let Some(stuck) = &self.steps.stuck {
             return Verdict::no(Reason::RolloutStuck, stuck.clone());
+        }
+        if let Some(pending) = certificates::pending(self.desired, self.observed, None) {
+            return pending;
         }
         if let Some(waits) = self.waits() {
             return Verdict::yes(Reason::PodsPending, waits);

@@ -1,7 +1,8 @@
 //! The status of a keyspace: the sum of its groups.
 
+use super::certificates;
 use super::conditions::{Conditions, Verdict};
-use crate::controller::desired::WantedKeyspace;
+use crate::controller::desired::{Desired, WantedKeyspace};
 use crate::controller::observed::Observed;
 use crate::controller::steps::Steps;
 use crate::names;
@@ -20,6 +21,7 @@ const ABOUT: [ConditionType; 5] = [
 /// What is said of a keyspace whose groups are `groups`.
 #[must_use]
 pub fn keyspace(
+    desired: &Desired,
     keyspace: &WantedKeyspace,
     groups: &BTreeMap<String, GroupStatus>,
     observed: &Observed,
@@ -33,7 +35,9 @@ pub fn keyspace(
         groups.values().filter(|g| is(g, ConditionType::Ready)).map(|g| g.slots).sum();
     let parts = Parts { groups, asked, served, count: keyspace.groups.len(), steps };
     conditions.set(ConditionType::Ready, &parts.ready());
-    conditions.set(ConditionType::Progressing, &parts.progressing());
+    let pending = certificates::pending(desired, observed, Some(keyspace));
+    let progressing = pending.unwrap_or_else(|| parts.progressing());
+    conditions.set(ConditionType::Progressing, &progressing);
     for about in [ConditionType::Degraded, ConditionType::WritesRefused, ConditionType::NeedsPerson]
     {
         conditions.set(about, &parts.worst(about));
@@ -45,6 +49,7 @@ pub fn keyspace(
         ready_groups: i32::try_from(ready).unwrap_or(i32::MAX),
         slots_served: served,
         password: password(keyspace, observed),
+        certificates: certificates::of(desired, observed, Some(keyspace)),
         selector: Some(format!("{}={}", names::KEYSPACE, keyspace.name)),
         conditions: conditions.done(),
     }

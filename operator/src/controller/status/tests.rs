@@ -69,6 +69,16 @@ fn beginnings() -> Vec<Row> {
         directory.slots.clear();
         seen
     };
+    let issuer = || {
+        let mut seen = Seen::new();
+        seen.observed.identity.as_mut().unwrap().tls = true;
+        let issuer = serde_json::from_value(serde_json::json!({ "name": "ca" })).unwrap();
+        seen.cluster(|c| c.spec.tls.issuer_ref = Some(issuer))
+    };
+    let named = || {
+        let tls = serde_json::from_value(serde_json::json!({ "secretName": "web" })).unwrap();
+        Seen::new().keyspace(|k| k.spec.tls = Some(tls))
+    };
     vec![
         Row("whole", whole(), cluster, Ready, "True", Reason::AllServing),
         Row("whole", whole(), keyspace, Ready, "True", Reason::AllServing),
@@ -78,6 +88,8 @@ fn beginnings() -> Vec<Row> {
         Row("new", Seen::new(), cluster, Ready, "False", Reason::Founding),
         Row("new", Seen::new().grouped(), group, Ready, "False", Reason::Founding),
         Row("unformed", unformed(), group, Ready, "False", Reason::WaitingForNodes),
+        Row("no issuer", issuer(), cluster, Progressing, "True", Reason::CertificatesPending),
+        Row("no Secret", named(), keyspace, Progressing, "True", Reason::CertificatesPending),
         Row("unformed", unformed(), keyspace, Ready, "False", Reason::WaitingForNodes),
         Row("pending", pending(), cluster, Progressing, "True", Reason::PodsPending),
         Row("deaf", whole().deaf(), cluster, Ready, "Unknown", Reason::PlaneUnreachable),
@@ -245,6 +257,31 @@ fn each_thing_that_is_seen_has_its_condition_and_reason() {
         let found = look(&seen, about);
         assert_eq!(found, pair(status, reason), "{what}: {about}");
     }
+}
+
+#[test]
+fn certificates_are_shown_with_who_has_loaded_them() {
+    let seen = Seen::new().grouped().tls().whole();
+    let figures = |seen: &Seen| {
+        let statuses = of(seen);
+        let all = statuses.cluster.certificates.into_iter();
+        let all = all.chain(statuses.keyspaces["tweets"].certificates.clone());
+        all.map(|c| (c.secret, c.loaded, c.nodes)).collect::<Vec<_>>()
+    };
+    let each = |loaded: [i32; 3]| {
+        let names = ["demo-acceptor-tls", "demo-global-tls", "tweets-nodes-tls"];
+        let nodes = [1, 2, 3];
+        [0, 1, 2].map(|at| (names[at].to_owned(), loaded[at], nodes[at])).to_vec()
+    };
+    assert_eq!(figures(&seen), each([0, 0, 0]));
+    let seen = seen.loaded();
+    assert_eq!(figures(&seen), each([1, 2, 3]));
+    let later = seen.clone().applied().days_later(70).certified();
+    assert_eq!(figures(&later), each([0, 0, 0]));
+    assert_eq!(figures(&seen.silent("demo-global-1")), each([1, 1, 3]));
+    let certificate = &of(&later).keyspaces["tweets"].certificates[0];
+    assert_eq!(certificate.digest.len(), 12);
+    assert_eq!(certificate.not_after.as_deref(), Some("1970-06-21T13:46:40Z"));
 }
 
 #[test]
