@@ -19,12 +19,13 @@ use cairn_crd::{Cluster, Keyspace};
 use cairn_logic::ids::NodeId;
 use cairn_settings::{NodeRole, Port};
 use futures::{AsyncBufReadExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Node, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Event, Node, Pod, Secret};
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, LogParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, ResourceExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 /// The label with the Cluster's name, and the one with the node's role, as the operator sets them.
 const CLUSTER: &str = "cairn.dev/cluster";
@@ -87,8 +88,36 @@ impl Kubernetes {
             keyspaces: self.keyspaces().await?,
         };
         let forward = Forward::new(self.client.clone(), self.namespace.clone());
-        let plane = Plane::of_pods(&roster, &text("secret")?, forward)?;
+        let tls = match data.get("peers").is_some_and(|peers| peers.0 == b"tls") {
+            true => Some(self.tls().await?),
+            false => None,
+        };
+        let plane = Plane::of_pods(&roster, &text("secret")?, tls, forward)?;
         Ok((roster, Arc::new(plane)))
+    }
+
+    /// Shows what global nodes show, and trusts whom they trust.
+    async fn tls(&self) -> Result<ClientTlsConfig> {
+        let (name, trusted) =
+            (format!("{}-global-tls", self.cluster), format!("{}-ca", self.cluster));
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let secret = secrets.get(&name).await.with_context(|| {
+            format!("cannot read the Secret {name}: nodes want to be shown a certificate")
+        })?;
+        let data = secret.data.unwrap_or_default();
+        let pem = |key: &str| {
+            let value = data.get(key).map(|value| value.0.clone());
+            value.with_context(|| format!("the Secret {name} has no {key}"))
+        };
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let map = maps.get(&trusted).await;
+        let map = map.with_context(|| format!("cannot read the ConfigMap {trusted}"))?;
+        let authority = map.data.and_then(|mut data| data.remove("ca.crt"));
+        let authority =
+            authority.with_context(|| format!("the ConfigMap {trusted} has no ca.crt"))?;
+        Ok(ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(authority))
+            .identity(Identity::from_pem(pem("tls.crt")?, pem("tls.key")?)))
     }
 
     /// What Kubernetes says of its pods.
@@ -220,11 +249,15 @@ fn node(pod: &Pod) -> Option<LocalNode> {
         _ => return None,
     };
     let name = pod.name_any();
+    // As its certificate names it.
+    let service = pod.spec.as_ref().and_then(|spec| spec.subdomain.as_ref());
+    let host =
+        service.zip(pod.namespace()).map(|(s, namespace)| format!("{name}.{s}.{namespace}.svc"));
     Some(LocalNode {
         id: NodeId::new(&name),
         role,
         ports: Port::ALL.map(Port::number),
-        host: Some(name),
+        host: Some(host.unwrap_or(name)),
     })
 }
 
@@ -262,7 +295,10 @@ mod tests {
     #[test]
     fn a_pod_is_a_node_by_its_labels() {
         let pod: Pod = serde_json::from_value(json!({
-            "metadata": { "name": "tweets-0-1", "labels": { "cairn.dev/role": "data" } },
+            "metadata": {
+                "name": "tweets-0-1", "namespace": "ns", "labels": { "cairn.dev/role": "data" },
+            },
+            "spec": { "subdomain": "tweets-nodes", "containers": [] },
             "status": { "containerStatuses": [{
                 "name": "node", "image": "cairn:1", "imageID": "", "ready": false,
                 "restartCount": 3,
@@ -274,7 +310,7 @@ mod tests {
         let found = node(&pod).unwrap();
         assert_eq!(
             (found.role, found.address(Port::Peer)),
-            (NodeRole::Data, "tweets-0-1:7400".into())
+            (NodeRole::Data, "tweets-0-1.tweets-nodes.ns.svc:7400".into())
         );
         let said = process(&pod);
         assert_eq!((said.run, said.restarts), (Run::Running, 3));

@@ -155,6 +155,13 @@ impl Found {
             });
             bail!("{}", lines.collect::<Vec<_>>().join("\n"));
         }
+        let asks =
+            resources.cluster.spec.tls.clients.is_some().then_some("Cluster spec.tls.clients");
+        let keyspace = resources.keyspaces.iter().any(|keyspace| keyspace.spec.tls.is_some());
+        if let Some(field) = asks.or(keyspace.then_some("Keyspace spec.tls")) {
+            // Plain text where TLS was asked for would be a silent lie.
+            bail!("{field}: local processes speak plain text: leave it out, or use Kubernetes");
+        }
         Ok(resources)
     }
 }
@@ -211,6 +218,7 @@ mod tests {
         ("{cluster: other}", &["spec.cluster: must be the Cluster's name, demo"]),
         ("{}", &["spec", "missing field `cluster`"]),
         ("{cluster: demo, auth: {passwordSecretRef: {name: s}}}", &["spec.auth.passwordSecretRef"]),
+        ("{cluster: demo, tls: {}}", &["Keyspace spec.tls: ", "plain text"]),
         ("{cluster: [demo", &["document 2: this is no YAML", "line"]),
     ];
 

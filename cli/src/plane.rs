@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use cairn_logic::ids::{Incarnation, Life, NodeId};
 use cairn_logic::message::Sender;
 use cairn_settings::Port;
+use cairn_wire::etcd::ask::put_if_unchanged;
 use cairn_wire::etcd::etcdserverpb as etcd;
 use cairn_wire::hello::{HELLO_KEY, Secret};
 use cairn_wire::peer::pb;
@@ -13,7 +14,7 @@ use etcd::kv_client::KvClient;
 use pb::peer_client::PeerClient;
 use std::time::Duration;
 use tonic::Request;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The way through an API server is longer.
@@ -39,6 +40,8 @@ pub struct Plane {
     nodes: Vec<LocalNode>,
     /// Through the API server; without it nodes are called directly.
     forward: Option<Forward>,
+    /// What to show and whom to trust, where peers speak TLS.
+    tls: Option<ClientTlsConfig>,
 }
 
 impl Plane {
@@ -49,14 +52,19 @@ impl Plane {
             std::fs::read(&path).with_context(|| format!("cannot read the secret {path:?}"))?;
         let secret = Secret::new(&state.uid, &text)
             .with_context(|| format!("the secret in {path:?} is damaged"))?;
-        Ok(Self { secret, nodes: state.nodes.clone(), forward: None })
+        Ok(Self { secret, nodes: state.nodes.clone(), forward: None, tls: None })
     }
 
-    /// The cluster of `roster`, whose nodes are pods.
-    pub fn of_pods(roster: &Roster, secret: &[u8], forward: Forward) -> Result<Self> {
+    /// The cluster of `roster`, whose nodes are pods that speak TLS if there is `tls`.
+    pub fn of_pods(
+        roster: &Roster,
+        secret: &[u8],
+        tls: Option<ClientTlsConfig>,
+        forward: Forward,
+    ) -> Result<Self> {
         let secret = Secret::new(&roster.uid, secret)
             .with_context(|| format!("the secret of cluster {} is damaged", roster.name))?;
-        Ok(Self { secret, nodes: roster.nodes.clone(), forward: Some(forward) })
+        Ok(Self { secret, nodes: roster.nodes.clone(), forward: Some(forward), tls })
     }
 
     /// All its nodes.
@@ -66,8 +74,13 @@ impl Plane {
 
     async fn channel(&self, node: &LocalNode) -> Result<Channel> {
         let address = node.address(Port::Peer);
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
             .with_context(|| format!("{address} is no address"))?;
+        if let Some(tls) = &self.tls {
+            let used = endpoint.tls_config(tls.clone());
+            endpoint = used.context("the cluster's certificate cannot be used")?;
+        }
         let channel = match &self.forward {
             None => endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await,
             Some(forward) => {
@@ -211,25 +224,6 @@ fn root(error: &dyn std::error::Error) -> String {
 
 fn rank(reply: &pb::WhereReply) -> (u64, bool) {
     (reply.epoch, reply.serving)
-}
-
-/// Puts `value` if the key was last changed at `seen` (0: does not exist).
-fn put_if_unchanged(key: &str, value: &[u8], seen: i64) -> etcd::TxnRequest {
-    use etcd::compare::{CompareResult, CompareTarget, TargetUnion};
-    let compare = etcd::Compare {
-        result: CompareResult::Equal.into(),
-        target: CompareTarget::Mod.into(),
-        key: key.as_bytes().to_vec().into(),
-        target_union: Some(TargetUnion::ModRevision(seen)),
-        ..etcd::Compare::default()
-    };
-    let put = etcd::PutRequest {
-        key: key.as_bytes().to_vec().into(),
-        value: value.to_vec().into(),
-        ..etcd::PutRequest::default()
-    };
-    let put = etcd::RequestOp { request: Some(etcd::request_op::Request::RequestPut(put)) };
-    etcd::TxnRequest { compare: vec![compare], success: vec![put], failure: Vec::new() }
 }
 
 fn told<T>(reply: Result<tonic::Response<T>, tonic::Status>, who: &str) -> Result<T> {
