@@ -9,6 +9,8 @@ mod clients;
 mod clock;
 #[path = "processes/disk.rs"]
 mod disk;
+#[path = "processes/history.rs"]
+mod history;
 #[path = "processes/probes.rs"]
 mod probes;
 #[path = "processes/shrunk.rs"]

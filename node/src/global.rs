@@ -7,6 +7,7 @@
 mod arbiter;
 mod arrivals;
 mod courts;
+mod history;
 mod lines;
 mod own;
 mod planning;

@@ -7,6 +7,7 @@
 mod alive;
 mod cluster;
 mod group;
+mod history;
 mod keyspace;
 mod node;
 mod slots;
@@ -14,6 +15,9 @@ mod slots;
 pub use alive::{Alive, alive_key, node_of_alive_key};
 pub use cluster::ClusterInfo;
 pub use group::{decode_group, encode_group, group_key, group_of_key};
+pub use history::{
+    Sealed, TRANSITIONS_MAX, Transition, history_prefix, transition_key,
+};
 pub use keyspace::{KeyspaceConfig, KeyspaceLimits, keyspace_key, keyspace_of_key};
 pub use node::{Claim, NodeInfo, node_key, node_of_key};
 pub use slots::{SlotOwners, SlotRange, slots_key, slots_of_key};
@@ -33,6 +37,8 @@ pub const NODES: &str = "/cairn/nodes/";
 pub const ALIVE: &str = "/cairn/alive/";
 /// Before the ids of groups.
 pub const GROUPS: &str = "/cairn/groups/";
+/// Before the groups whose transitions they are.
+pub const HISTORY: &str = "/cairn/history/";
 /// Before the names of the keyspaces whose slots they are.
 pub const SLOTS: &str = "/cairn/slots/";
 

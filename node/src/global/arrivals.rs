@@ -9,6 +9,7 @@ use cairn_host::Event;
 use cairn_logic::ids::{Epoch, GroupId, NodeId};
 use cairn_logic::judge::JudgeInput;
 use cairn_logic::message::Message;
+use cairn_settings::directory_keys::Transition;
 use cairn_wire::hello::Caller;
 use cairn_wire::peer::control::{self};
 use cairn_wire::peer::pb;
@@ -107,6 +108,12 @@ impl Role {
             Some(pb::up::Body::Answer(answer)) => match control::answer_in(answer) {
                 Ok(answer) => JudgeInput::Answer { from, answer },
                 Err(error) => return tracing::error!(%error, "unreadable answer"),
+            },
+            Some(pb::up::Body::Transition(made)) => match Transition::decode(made) {
+                Ok(made) if self.serving => return self.keep_transition(&group, made),
+                // Its sender knew earlier than this node that this node is to be master.
+                Ok(made) => return self.court.keep(made),
+                Err(error) => return tracing::error!(%error, "unreadable transition"),
             },
             None => return,
         };

@@ -1,5 +1,6 @@
 //! The judges of all groups, while this node is global master.
 
+use super::history;
 use super::role::Asked;
 use crate::clock;
 use crate::view::View;
@@ -8,19 +9,20 @@ use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::judge::{CasOutcome, Decision, Judge, JudgeEffect, JudgeInput, Waiting};
 use cairn_logic::message::{Order, Sender};
 use cairn_logic::timing::Timing;
+use cairn_settings::directory_keys::{TRANSITIONS_MAX, Transition};
 use std::collections::{BTreeMap, VecDeque};
-
-/// Decisions kept for `cairn why`, per group.
-const DECISIONS_MAX: usize = 50;
 
 /// One group's judge, and what people may want to know of it.
 pub struct Court {
     /// The judge.
     pub judge: Judge,
+    me: Sender,
     /// What it waits for.
     pub waiting: Option<Waiting>,
-    /// What it decided, newest last.
-    pub decisions: VecDeque<String>,
+    /// What it decided and is not in the directory yet, newest last.
+    pub transitions: VecDeque<Transition>,
+    /// Why the last wished switchover was dropped; none after a later decision.
+    pub dropped: Option<&'static str>,
     /// Conditions that need a person.
     pub conditions: Vec<String>,
 }
@@ -29,9 +31,11 @@ impl Court {
     /// A judge on `me` for one log of `plane`.
     pub fn new(plane: Plane, me: Sender, timing: Timing) -> Self {
         Self {
-            judge: Judge::new(plane, me, timing),
+            judge: Judge::new(plane, me.clone(), timing),
+            me,
             waiting: None,
-            decisions: VecDeque::new(),
+            transitions: VecDeque::new(),
+            dropped: None,
             conditions: Vec::new(),
         }
     }
@@ -45,7 +49,7 @@ impl Court {
                 JudgeEffect::Decided(decision) => self.decided(group, &decision),
                 JudgeEffect::WishDropped { why } => {
                     tracing::warn!(%group, why, "a wished switchover was dropped");
-                    self.remember(format!("switchover dropped: {why}"));
+                    self.dropped = Some(why);
                 }
                 JudgeEffect::DataLossPossible { attempt, sealed } => {
                     tracing::error!(%group, %attempt, ?sealed, "acknowledged writes may be lost");
@@ -65,42 +69,28 @@ impl Court {
     }
 
     fn decided(&mut self, group: &GroupId, decision: &Decision) {
-        let new = decision.record.master.as_ref().map_or("nobody", NodeId::as_str);
-        let old = decision.former_master.as_ref().map_or("nobody", NodeId::as_str);
+        self.dropped = None;
+        let made = history::transition(&self.me, decision);
+        let name = |node: &Option<NodeId>| node.as_ref().map_or("nobody".into(), NodeId::to_string);
         tracing::info!(
-            %group, cause = ?decision.cause, old, new, epoch = %decision.record.epoch,
-            took_ms = u64::try_from(decision.took.as_millis()).unwrap_or(u64::MAX), "new master"
+            %group, cause = ?made.cause, old = name(&made.former_master), new = name(&made.master),
+            epoch = %made.epoch, took_ms = made.took_ms, "new master"
         );
-        let sealed: Vec<String> = decision
-            .sealed
-            .iter()
-            .map(|(id, last, intact)| {
-                format!("{id} at {last}{}", if *intact { "" } else { " (not intact)" })
-            })
-            .collect();
-        self.remember(format!(
-            "unix_ms={} epoch {} -> {}: {old} -> {new}, cause {:?}, took {} ms, sealed: {}{}",
-            clock::unix_ms(),
-            decision.former_epoch,
-            decision.record.epoch,
-            decision.cause,
-            decision.took.as_millis(),
-            sealed.join(", "),
-            if decision.lossy { ", LOSS POSSIBLE" } else { "" },
-        ));
+        self.keep(made);
     }
 
-    fn remember(&mut self, line: String) {
-        self.decisions.push_back(line);
-        if self.decisions.len() > DECISIONS_MAX {
-            self.decisions.pop_front();
+    /// Keeps a transition until it is in the directory; of too many, the newest.
+    pub fn keep(&mut self, transition: Transition) {
+        self.transitions.push_back(transition);
+        if self.transitions.len() as u64 > TRANSITIONS_MAX {
+            self.transitions.pop_front();
         }
     }
 
     /// Why the group has no master or attempt under way, in words.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.decisions.iter().cloned().collect();
-        lines.extend(self.conditions.iter().cloned());
+        let mut lines = self.conditions.clone();
+        lines.extend(self.dropped.map(|why| format!("the last wished switchover was dropped: {why}")));
         if let Some(waiting) = &self.waiting {
             let silent: Vec<&str> = waiting.silent.iter().map(NodeId::as_str).collect();
             lines.push(format!(
@@ -135,6 +125,15 @@ impl Courts {
     /// The judge of a group.
     pub fn get(&self, group: &GroupId) -> Option<&Court> {
         self.courts.get(group)
+    }
+
+    /// What was decided since the last call.
+    pub fn transitions(&mut self) -> Vec<(GroupId, Transition)> {
+        let courts = self.courts.iter_mut();
+        let made = courts.flat_map(|(group, court)| {
+            court.transitions.drain(..).map(|made| (group.clone(), made))
+        });
+        made.collect()
     }
 
     /// Tells one group's judge.

@@ -6,9 +6,9 @@
 use crate::view::View;
 use bytes::Bytes;
 use cairn_directory::LeaseId;
-use cairn_directory::op::{Compare, Op, Put, Relation, Target, Txn, TxnOp};
+use cairn_directory::op::{Compare, DeleteRange, Op, Put, Relation, Target, Txn, TxnOp};
 use cairn_directory::range::KeyRange;
-use cairn_logic::ids::{GroupId, NodeId};
+use cairn_logic::ids::{Epoch, GroupId, NodeId};
 use cairn_logic::message::Mode;
 use cairn_logic::planner::{self, Asked, Node};
 use cairn_logic::record::Record;
@@ -17,7 +17,7 @@ use cairn_logic::time::{Duration, Instant};
 use cairn_settings::NodeRole;
 use cairn_settings::directory_keys as keys;
 use cairn_wire::peer::control::Plan;
-use keys::{Claim, KeyspaceConfig, NodeInfo, SlotOwners, SlotRange};
+use keys::{Claim, KeyspaceConfig, NodeInfo, SlotOwners, SlotRange, Transition};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a new group waits for all its members before it begins with fewer.
@@ -58,6 +58,16 @@ fn put(key: &str, value: Vec<u8>) -> TxnOp {
 pub fn swap(key: &str, version: u64, value: Vec<u8>) -> Op {
     let success = vec![put(key, value)];
     Op::Txn(Txn { compare: vec![version_is(key, version)], success, failure: Vec::new() })
+}
+
+/// Adds a transition to a group's history, and forgets those that are too old.
+pub fn remember(group: &GroupId, made: &Transition) -> Op {
+    let oldest = Epoch(made.epoch.0.saturating_sub(keys::TRANSITIONS_MAX));
+    let (first, end) = (keys::history_prefix(group), keys::transition_key(group, oldest));
+    let range = KeyRange::from_etcd(Bytes::from(first), Bytes::from(end));
+    let old = TxnOp::DeleteRange(DeleteRange { range, prev_kv: false });
+    let new = put(&keys::transition_key(group, made.epoch), made.encode());
+    Op::Txn(Txn { compare: Vec::new(), success: vec![old, new], failure: Vec::new() })
 }
 
 fn asked(config: &KeyspaceConfig) -> Asked {

@@ -59,6 +59,8 @@ pub enum Why {
     Planner,
     /// The first Txn of the cluster.
     Cluster,
+    /// What is kept for people.
+    History,
 }
 
 /// What an operation on the arbiter was for.
@@ -340,7 +342,7 @@ impl Role {
                 self.perform(effects);
             }
             Why::Planner => self.planner_busy = false,
-            Why::Cluster => {}
+            Why::Cluster | Why::History => {}
         }
         self.settle();
     }
@@ -427,6 +429,7 @@ impl Role {
                 self.tend_acceptors();
             }
         }
+        self.keep_history();
         self.reserve();
         self.settle();
     }

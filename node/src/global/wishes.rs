@@ -107,14 +107,15 @@ impl Role {
 
     fn why(&self, group: &str) -> Result<Vec<String>, Status> {
         let group = GroupId::new(group);
-        if group == GroupId::global() {
-            return Ok(self.court.lines());
-        }
-        let court = self.courts.get(&group);
-        court.map(|court| court.lines()).ok_or_else(|| {
+        let own = group == GroupId::global();
+        let court = if own { Some(&self.court) } else { self.courts.get(&group) };
+        let court = court.ok_or_else(|| {
             let known: Vec<&str> = self.view.groups.keys().map(GroupId::as_str).collect();
             Status::not_found(format!("no group {group}; there are {}", known.join(", ")))
-        })
+        })?;
+        let mut lines = self.history(&group);
+        lines.extend(court.lines());
+        Ok(lines)
     }
 
     pub(super) fn status(&self) -> pb::StatusReply {
