@@ -90,7 +90,9 @@ impl Court {
     /// Why the group has no master or attempt under way, in words.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = self.conditions.clone();
-        lines.extend(self.dropped.map(|why| format!("the last wished switchover was dropped: {why}")));
+        lines.extend(
+            self.dropped.map(|why| format!("the last wished switchover was dropped: {why}")),
+        );
         if let Some(waiting) = &self.waiting {
             let silent: Vec<&str> = waiting.silent.iter().map(NodeId::as_str).collect();
             lines.push(format!(
