@@ -61,6 +61,8 @@ pub struct Pod {
     pub image: String,
     /// Its address.
     pub address: String,
+    /// How often its container was started again.
+    pub restarts: u64,
 }
 
 impl Scene {
@@ -72,6 +74,9 @@ impl Scene {
     pub fn open(stage: &Stage, name: &str, specs: &Specs) -> Result<Self> {
         let namespace = format!("{NAMESPACE}{name}");
         let kubectl = stage.kubectl.within(&namespace);
+        // One of an earlier run may still be going.
+        let former = format!("namespace/{namespace}");
+        kubectl.run(["delete", &former, "--ignore-not-found", "--timeout=120s"])?;
         let make =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         kubectl.apply(&make.to_string())?;
@@ -330,6 +335,7 @@ fn pod(object: &Value) -> Option<(String, Pod)> {
         machine: text("/spec/nodeName")?,
         image: text("/spec/containers/0/image")?,
         address: text("/status/podIP").unwrap_or_default(),
+        restarts: object["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap_or(0),
     };
     Some((text("/metadata/name")?, pod))
 }

@@ -1,6 +1,7 @@
 //! What is told: each story has a cluster of its own, clients at work, something that happens, a
 //! bound on what the clients may notice of it, and a history that is checked.
 
+mod certificates;
 mod doors;
 mod failover;
 mod global;
@@ -52,7 +53,7 @@ const TAKEOVER_LIMIT: Duration = Duration::from_secs(60);
 pub const SETTLED_LIMIT: Duration = Duration::from_secs(240);
 
 /// Every story, in the order in which they are told.
-pub const STORIES: [Story; 26] = [
+pub const STORIES: [Story; 27] = [
     life::INSTALL,
     stock::STORY,
     failover::PROCESS_KILLED,
@@ -78,6 +79,7 @@ pub const STORIES: [Story; 26] = [
     doors::STRANGER,
     doors::OUTSIDE,
     failover::DRAINED,
+    certificates::STORY,
     rest::STORY,
 ];
 

@@ -105,7 +105,11 @@ fn tell(kind: &Kind, images: &[PathBuf], args: &Args) -> Result<bool> {
     if args.keep {
         stories.arg("--keep");
     }
-    watch(stories.env("PATH", path_with_programs()?), |_| {})
+    // Clients outside the cluster are stock ones, too.
+    let mut path = setup::etcd_folder()?.into_os_string();
+    path.push(":");
+    path.push(path_with_programs()?);
+    watch(stories.env("PATH", path), |_| {})
 }
 
 /// What a new user types, with the words of the chart's notes.

@@ -71,19 +71,33 @@ impl Scene {
         self.start(DIRECTORY, &["cairn-e2e", "directory", &self.etcd_endpoints()])
     }
 
-    /// Lets redis-cli count up, twenty times a second, until [`Scene::stop_stock`].
+    /// Lets redis-cli count up in `keyspace`, twenty times a second, until [`Scene::stop_stock`];
+    /// with TLS if there is an authority to trust.
     ///
     /// # Errors
     /// If it does not start.
-    pub fn start_stock(&self) -> Result<()> {
+    pub fn start_stock(&self, keyspace: &str, authority: Option<&str>) -> Result<()> {
+        let host = format!("{keyspace}.{}.svc.cluster.local", self.kubectl.namespace());
         let ask = format!("while [ ! -e {STOP} ]; do echo INCR stock; sleep 0.05; done");
+        let trust = authority.map(|pem| format!("echo '{pem}' >/tmp/ca.crt; ")).unwrap_or_default();
+        let tls = if authority.is_some() { "--tls --cacert /tmp/ca.crt" } else { "" };
         let script = format!(
-            "{ask} | redis-cli -c -h {} >/tmp/answers 2>&1; \
+            "{trust}{ask} | redis-cli -c -h {host} {tls} >/tmp/answers 2>&1; \
              grep -v '^-> Redirected' /tmp/answers | grep -v '^ *$' >/tmp/said; \
-             grep -c '^[0-9][0-9]*$' /tmp/said; grep -v '^[0-9][0-9]*$' /tmp/said | head -n 5",
-            self.redis()
+             grep -c '^[0-9][0-9]*$' /tmp/said; grep -v '^[0-9][0-9]*$' /tmp/said | head -n 5"
         );
         self.start(STOCK, &["sh", "-c", &script])
+    }
+
+    /// The own ports of redis-cli's connections.
+    ///
+    /// # Errors
+    /// If its pod does not answer.
+    pub fn stock_connections(&self) -> Result<Vec<String>> {
+        let list = self.kubectl.run(["exec", STOCK, "--", "netstat", "-tn"])?;
+        let held = list.lines().filter(|line| line.contains("ESTABLISHED"));
+        let own = |line: &str| Some(line.split_whitespace().nth(3)?.to_owned());
+        Ok(held.filter(|line| line.contains(":6379")).filter_map(own).collect())
     }
 
     /// Ends the clients' work; what they saw must be what a store that keeps its word shows.

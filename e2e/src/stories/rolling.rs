@@ -19,7 +19,7 @@ pub const UPGRADE: Story = Story {
     tell: |stage| {
         let bounds = Bounds { keyspace_ms: PROCESS_MS_MAX, directory_ms: Some(DIRECTORY_MS_MAX) };
         let mut act = Act::begin(stage, "roll", &Specs::default(), bounds)?;
-        act.scene.start_stock()?;
+        act.scene.start_stock(&act.scene.keyspace(), None)?;
         for round in 0..stage.rounds {
             let took = act.during(|scene| roll(scene, round, &|| Ok(())))?;
             act.told.fact("roll_s", took.as_secs());

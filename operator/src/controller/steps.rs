@@ -120,11 +120,13 @@ fn roll(desired: &Desired, observed: &Observed, objects: &[Object], steps: &mut 
         steps.waits = format!("StatefulSet {set} has not taken the new template yet");
         return;
     }
-    if let Some(stuck) = not_back(observed, &steps.outdated) {
+    let mut ignored = steps.outdated.clone();
+    ignored.extend(newcomers(desired, observed, &steps.outdated));
+    if let Some(stuck) = not_back(observed, &ignored) {
         steps.stuck = Some(stuck);
         return;
     }
-    if let Some(wait) = busy(observed, &steps.outdated) {
+    if let Some(wait) = busy(observed, &ignored) {
         steps.waits = wait;
         return;
     }
@@ -163,10 +165,10 @@ fn delete(name: &str, pod: &PodSeen) -> Action {
 }
 
 /// A pod of the new template that is not in sync after all the time there is.
-fn not_back(observed: &Observed, outdated: &[String]) -> Option<String> {
+fn not_back(observed: &Observed, ignored: &[String]) -> Option<String> {
     let late = observed.pods.iter().find(|(name, pod)| {
         let age_sec = observed.now_sec - pod.created_sec;
-        !outdated.contains(name) && !pod.ready && age_sec > STEP_SEC_MAX
+        !ignored.contains(name) && !pod.ready && age_sec > STEP_SEC_MAX
     });
     late.map(|(name, pod)| {
         let waits = if pod.waits.is_empty() { "it is not in sync" } else { &pod.waits };
@@ -174,10 +176,23 @@ fn not_back(observed: &Observed, outdated: &[String]) -> Option<String> {
     })
 }
 
+/// Global nodes that were added: those before them learn of them by being replaced, and only then
+/// can they get in sync.
+fn newcomers(desired: &Desired, observed: &Observed, outdated: &[String]) -> Vec<String> {
+    let set = names::global(&desired.name);
+    let Some(record) = observed.plane.record(&GroupId::global()) else { return Vec::new() };
+    let pods = pods_of(observed, &set);
+    if !pods.iter().any(|(name, _)| outdated.contains(name)) {
+        return Vec::new();
+    }
+    let counts = |name: &str| record.member(&NodeId::new(name)).is_some();
+    pods.into_iter().map(|(name, _)| name).filter(|name| !counts(name)).cloned().collect()
+}
+
 /// A pod that stops or comes back: one at a time.
-fn busy(observed: &Observed, outdated: &[String]) -> Option<String> {
+fn busy(observed: &Observed, ignored: &[String]) -> Option<String> {
     let mut pods = observed.pods.iter();
-    let found = pods.find(|(name, pod)| pod.deleting || (!pod.ready && !outdated.contains(name)));
+    let found = pods.find(|(name, pod)| pod.deleting || (!pod.ready && !ignored.contains(name)));
     found.map(|(name, pod)| {
         format!("{name} {}", if pod.deleting { "is stopping" } else { "is not in sync yet" })
     })

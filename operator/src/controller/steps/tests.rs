@@ -147,6 +147,17 @@ fn the_global_plane_goes_before_groups_and_its_master_last() {
 }
 
 #[test]
+fn a_new_global_node_is_not_waited_for_by_those_that_must_learn_of_it() {
+    let seen = Seen::new().whole().cluster(|c| c.spec.global_replicas = 2).applied();
+    let seen = taken(seen).pod("demo-global-2", |pod| pod.ready = false);
+    assert_eq!(deleted(&steps(&seen)), Some("demo-global-1"));
+    let seen = replaced(seen, "demo-global-1").pod("demo-global-1", |pod| pod.ready = false);
+    assert_eq!(steps(&seen).actions, []);
+    let seen = seen.pod("demo-global-1", |pod| pod.ready = true);
+    assert_eq!(switched(&steps(&seen)), Some(("global", "demo-global-1")));
+}
+
+#[test]
 fn masters_leave_a_machine_that_is_drained_for_one_that_is_not() {
     let seen = Seen::new().whole().drained("tweets-0-0");
     assert_eq!(switched(&steps(&seen)), Some(("tweets-0", "tweets-0-1")));
