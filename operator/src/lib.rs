@@ -9,6 +9,7 @@ pub mod controller;
 pub mod events;
 pub mod hints;
 pub mod http;
+pub mod known;
 pub mod leader;
 pub mod metrics;
 pub mod names;

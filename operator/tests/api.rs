@@ -255,7 +255,9 @@ async fn install_certificates(client: &Client) {
             "names": { "plural": "certificates", "singular": "certificate", "kind": "Certificate" },
             "versions": [{
                 "name": "v1", "served": true, "storage": true,
-                "schema": { "openAPIV3Schema": { "type": "object", "properties": { "spec": any } } },
+                "schema": {
+                    "openAPIV3Schema": { "type": "object", "properties": { "spec": any } },
+                },
             }],
         },
     });

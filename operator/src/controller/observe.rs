@@ -55,10 +55,12 @@ pub fn look(store: &Store, cluster: Arc<Cluster>, now_sec: i64) -> Observed {
     }
 }
 
-/// An object as its own type; `None` if a newer version wrote what this one cannot read.
+/// An object as its own type, without what only a newer version knows; `None` if it cannot be read
+/// even so.
 #[must_use]
 pub fn typed<T: DeserializeOwned>(object: &DynamicObject) -> Option<T> {
-    let value = serde_json::to_value(object).ok()?;
+    let mut value = serde_json::to_value(object).ok()?;
+    crate::known::leave_out_unknown(&mut value);
     match serde_json::from_value(value) {
         Ok(typed) => Some(typed),
         Err(error) => {
