@@ -1,7 +1,7 @@
 //! Who comes in from where: clients from outside the cluster, and strangers at the peers' port.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -30,16 +30,20 @@ const NOISE_MS_MAX: u64 = 1_000;
 struct Forward {
     child: Child,
     port: u16,
+    /// Held open: kubectl goes on to write, and ends when nobody could read it.
+    output: Option<BufReader<ChildStdout>>,
 }
 
 impl Forward {
     fn open(kubectl: &Kubectl, to: &str, port: u16) -> Result<Self> {
         let mut command = kubectl.command(["port-forward", to, &format!(":{port}")]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-        let mut forward = Self { child: child.context("cannot run kubectl")?, port: 0 };
+        let child = child.context("cannot run kubectl")?;
+        let mut forward = Self { child, port: 0, output: None };
         let output = forward.child.stdout.take().context("standard output is a pipe")?;
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
+        let (mut output, mut line) = (BufReader::new(output), String::new());
+        output.read_line(&mut line)?;
+        forward.output = Some(output);
         // `Forwarding from 127.0.0.1:40123 -> 6379`
         let local = line.split_whitespace().nth(2).and_then(|at| at.rsplit_once(':'));
         let local = local.with_context(|| format!("kubectl port-forward {to} said {line:?}"))?;
@@ -50,6 +54,7 @@ impl Forward {
 
 impl Drop for Forward {
     fn drop(&mut self) {
+        drop(self.output.take());
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -98,7 +103,10 @@ fn stranger(stage: &Stage) -> Result<Told> {
         let (global, _) = scene.global_master()?;
         let host = format!("{global}.{set}");
         // The port is there and answers: it is the caller that is refused, not the way to it.
-        scene.tool(&["nc", "-z", "-w", "3", &host, "7400"])?;
+        let plain = ["timeout", "5", "redis-cli", "-h", &host, "-p", "7400", "PING"];
+        let said = format!("{:?}", scene.tool(&plain));
+        let reached = !said.contains("Could not connect") && !said.contains("PONG");
+        ensure!(reached, "at the peers' port of {host}: {said}");
         let key = format!("/cairn/groups/{}", scene.group());
         let mut tried = 0;
         for (scheme, more) in [("http", &[][..]), ("https", &["--insecure-skip-tls-verify"][..])] {

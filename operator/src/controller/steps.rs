@@ -126,7 +126,7 @@ fn roll(desired: &Desired, observed: &Observed, objects: &[Object], steps: &mut 
         steps.stuck = Some(stuck);
         return;
     }
-    if let Some(wait) = busy(observed, &ignored) {
+    if let Some(wait) = absent(observed, objects).or_else(|| busy(observed, &ignored)) {
         steps.waits = wait;
         return;
     }
@@ -187,6 +187,17 @@ fn newcomers(desired: &Desired, observed: &Observed, outdated: &[String]) -> Vec
     }
     let counts = |name: &str| record.member(&NodeId::new(name)).is_some();
     pods.into_iter().map(|(name, _)| name).filter(|name| !counts(name)).cloned().collect()
+}
+
+/// A pod that is gone and not made again yet: its node counts as heard for a while.
+fn absent(observed: &Observed, objects: &[Object]) -> Option<String> {
+    let sets = objects.iter().filter(|object| object.kind == Kind::StatefulSet);
+    let mut pods = sets.flat_map(|set| {
+        let replicas = set.value.pointer("/spec/replicas").and_then(|count| count.as_i64());
+        (0..replicas.unwrap_or(0)).map(|ordinal| format!("{}-{ordinal}", set.name))
+    });
+    let missing = pods.find(|pod| !observed.pods.contains_key(pod))?;
+    Some(format!("{missing} is not made yet"))
 }
 
 /// A pod that stops or comes back: one at a time.

@@ -80,6 +80,15 @@ fn one_pod_at_a_time() {
 }
 
 #[test]
+fn a_pod_that_is_gone_and_not_made_again_is_waited_for() {
+    let mut seen = rolled(Seen::new().whole());
+    seen.observed.pods.remove("tweets-0-2");
+    let waiting = steps(&seen);
+    assert_eq!(waiting.actions, []);
+    assert!(waiting.waits.contains("tweets-0-2 is not made yet"), "{}", waiting.waits);
+}
+
+#[test]
 fn nothing_is_replaced_while_another_member_lags() {
     let seen = rolled(Seen::new().whole()).master("tweets-0", |status| {
         status.logs[0].members[0].lag_entries = 1_000_000;
