@@ -34,6 +34,21 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 /// Events that are looked at, at most.
 const EVENTS_MAX: u32 = 1000;
 
+/// What Kubernetes says of a pod.
+#[derive(Clone, Debug, Default)]
+pub struct PodSeen {
+    /// Its phase.
+    pub phase: String,
+    /// Whether its node says that it is in sync.
+    pub ready: bool,
+    /// How often its container was started again.
+    pub restarts: i32,
+    /// The zone of its machine; empty if that is not known.
+    pub zone: String,
+    /// Its machine; empty before it has one.
+    pub machine: String,
+}
+
 /// A cluster on Kubernetes.
 pub struct Kubernetes {
     client: Client,
@@ -130,8 +145,8 @@ impl Kubernetes {
             .collect())
     }
 
-    /// Which pod is where.
-    pub async fn pod_table(&self) -> Result<String> {
+    /// Which pod is where, and how it is, by name.
+    pub async fn pods_seen(&self) -> Result<BTreeMap<String, PodSeen>> {
         let nodes: Api<Node> = Api::all(self.client.clone());
         // Whoever may not list machines is not told zones.
         let zones: BTreeMap<String, String> = match nodes.list(&ListParams::default()).await {
@@ -141,22 +156,19 @@ impl Kubernetes {
                 .collect(),
             Err(_) => BTreeMap::new(),
         };
-        let row = |pod: &Pod| {
+        let seen = |pod: &Pod| {
             let status = container(pod);
             let machine = pod.spec.as_ref().and_then(|s| s.node_name.clone()).unwrap_or_default();
-            [
-                pod.name_any(),
-                pod.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default(),
-                if status.is_some_and(|s| s.ready) { "yes" } else { "no" }.to_owned(),
-                status.map_or(0, |s| s.restart_count).to_string(),
-                zones.get(&machine).cloned().unwrap_or_default(),
+            let seen = PodSeen {
+                phase: pod.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default(),
+                ready: status.is_some_and(|s| s.ready),
+                restarts: status.map_or(0, |s| s.restart_count),
+                zone: zones.get(&machine).cloned().unwrap_or_default(),
                 machine,
-                status.map(|s| s.image.clone()).unwrap_or_default(),
-            ]
+            };
+            (pod.name_any(), seen)
         };
-        let rows: Vec<_> = self.pods().await?.iter().map(row).collect();
-        let heads = ["POD", "PHASE", "READY", "RESTARTS", "ZONE", "MACHINE", "IMAGE"];
-        Ok(format!("\n{}", table(&heads, &rows)))
+        Ok(self.pods().await?.iter().map(seen).collect())
     }
 
     /// Prints the log of a pod.

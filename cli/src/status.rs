@@ -1,6 +1,7 @@
 //! `cairn status`: nodes, roles, epochs, lag, slots; for people or for programs.
 
 mod conditions;
+mod tree;
 
 use crate::args::Output;
 use crate::folder::{LocalNode, Roster};
@@ -23,9 +24,9 @@ pub async fn status(place: &Place, output: Output) -> Result<String> {
     let report = Report::of(&roster, &view);
     Ok(match (output, place) {
         (Output::Json, _) => serde_json::to_string_pretty(&report).context("cannot encode")? + "\n",
-        (Output::Table, Place::Here(_)) => report.tables(),
+        (Output::Table, Place::Here(_)) => report.summary() + &report.tables(),
         (Output::Table, Place::Kubernetes(cluster)) => {
-            report.tables() + &cluster.pod_table().await?
+            report.summary() + "\n" + &tree::tree(&report, &cluster.pods_seen().await?)
         }
     })
 }
@@ -149,7 +150,8 @@ impl Report {
         }
     }
 
-    fn tables(&self) -> String {
+    /// What a person should know first.
+    fn summary(&self) -> String {
         let ready = match (self.up, self.ready) {
             (false, _) => "not up",
             (true, true) => "ready",
@@ -168,8 +170,12 @@ impl Report {
         for condition in &self.conditions {
             text += &format!("  {}\n", condition.line());
         }
+        text
+    }
+
+    fn tables(&self) -> String {
         let nodes: Vec<_> = self.nodes.iter().flat_map(NodeReport::rows).collect();
-        text += "\n";
+        let mut text = "\n".to_owned();
         text += &table(
             &["NODE", "ROLE", "PROCESS", "GROUP", "POSITION", "EPOCH", "LAST", "COMMITTED", "LAG"],
             &nodes,
@@ -309,19 +315,22 @@ fn group_reports(view: &View) -> Vec<GroupReport> {
 }
 
 impl GroupReport {
-    fn row(&self) -> [String; 6] {
-        let state = match (self.serving, self.open) {
+    fn state(&self) -> &'static str {
+        match (self.serving, self.open) {
             (_, true) => "failing over",
             (true, false) => "serving",
             (false, false) => "not serving",
-        };
+        }
+    }
+
+    fn row(&self) -> [String; 6] {
         [
             self.id.clone(),
             self.master.clone().unwrap_or_else(|| "-".to_owned()),
             self.epoch.to_string(),
             format!("{}/{}", self.members.len(), self.wanted),
             self.slots.to_string(),
-            state.to_owned(),
+            self.state().to_owned(),
         ]
     }
 }
