@@ -172,11 +172,9 @@ impl Context {
     /// Reads the passwords that keyspaces refer to; what cannot be read is missing, and said so.
     pub async fn read_passwords(&self, observed: &mut Observed) {
         let namespace = observed.namespace().to_owned();
-        let refs = observed.keyspaces.iter().filter_map(|keyspace| {
-            let auth = keyspace.spec.auth.as_ref()?;
-            let at = auth.password_secret_ref.as_ref()?;
-            Some((at.name.clone(), at.key.clone()))
-        });
+        let auths = observed.keyspaces.iter().filter_map(|keyspace| keyspace.spec.auth.as_ref());
+        let refs = auths.flat_map(|auth| auth.secrets());
+        let refs = refs.map(|at| (at.name.clone(), at.key.clone()));
         for (name, key) in refs.collect::<Vec<_>>() {
             let at = (namespace.clone(), name.clone(), key.clone());
             let known = self.memory().passwords.get(&at).cloned();

@@ -108,7 +108,8 @@ pub struct KeyspaceLimits {
     pub max_value: Option<String>,
 }
 
-/// The password clients must give; exactly one of the two.
+/// What clients must give: the password of the user `default`, by one of two ways or not at all,
+/// and those of users. Every user may do everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Auth {
@@ -119,6 +120,30 @@ pub struct Auth {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub password: Option<String>,
+    /// Users that come in by name and password. One may be there several times, with a password
+    /// each: so one replaces another.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub users: Vec<User>,
+}
+
+/// A user and a password that is good for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct User {
+    /// Its name.
+    #[schemars(length(max = 64))]
+    pub name: String,
+    /// A key of a Secret in the same namespace.
+    pub password_secret_ref: SecretKey,
+}
+
+impl Auth {
+    /// Every Secret that is referred to.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretKey> {
+        let users = self.users.iter().map(|user| &user.password_secret_ref);
+        self.password_secret_ref.iter().chain(users)
+    }
 }
 
 /// A key of a Secret.
@@ -161,7 +186,7 @@ pub struct KeyspaceStatus {
     /// Slots that a master serves, of 16384.
     #[serde(default)]
     pub slots_served: i32,
-    /// Which password its nodes follow: 12 digits of a digest of its digest; absent for none.
+    /// Which passwords its nodes follow: 12 digits of a digest of their digests; absent for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
     /// The certificates that its nodes show.

@@ -2,6 +2,7 @@
 
 use crate::{Resources, name};
 use cairn_crd::Problem;
+use cairn_crd::keyspace::{Auth, SecretKey};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -50,19 +51,22 @@ pub fn check(resources: &Resources) -> Result<(), Faults> {
             problems
                 .push(problem("spec.cluster", format!("must be the Cluster's name, {cluster}")));
         }
-        let reference = keyspace.spec.auth.as_ref().and_then(|a| a.password_secret_ref.as_ref());
-        if let Some(secret) = reference
-            && !resources.secrets.contains_key(&(secret.name.clone(), secret.key.clone()))
-        {
-            let message = format!(
-                "must name a Secret that exists and has the key {}: {} was not found",
-                secret.key, secret.name
-            );
-            problems.push(problem("spec.auth.passwordSecretRef", message));
-        }
+        problems.extend(keyspace.spec.auth.iter().flat_map(|auth| missing(auth, resources)));
         add("Keyspace", name, problems);
     }
     if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+}
+
+/// Passwords whose Secrets were not found.
+fn missing<'a>(auth: &'a Auth, resources: &'a Resources) -> impl Iterator<Item = Problem> + 'a {
+    let own = auth.password_secret_ref.iter().map(|at| ("spec.auth.passwordSecretRef", at));
+    let users = auth.users.iter().map(|user| ("spec.auth.users", &user.password_secret_ref));
+    let at = |secret: &SecretKey| (secret.name.clone(), secret.key.clone());
+    let gone = own.chain(users).filter(move |(_, s)| !resources.secrets.contains_key(&at(s)));
+    gone.map(|(path, SecretKey { name, key })| {
+        let what = format!("must name a Secret that exists and has the key {key}");
+        problem(path, format!("{what}: {name} was not found"))
+    })
 }
 
 fn problem(path: &str, message: impl Into<String>) -> Problem {

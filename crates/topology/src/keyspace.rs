@@ -2,13 +2,14 @@
 
 use crate::Resources;
 use cairn_crd::Keyspace;
-use cairn_crd::keyspace::ReadMode;
+use cairn_crd::keyspace::{ReadMode, SecretKey};
 use cairn_crd::quantity::size_bytes;
 use cairn_crd::shared::Ack;
 use cairn_logic::record::{Durability, Rule};
 use cairn_settings::Reads;
 use cairn_settings::directory_keys::{KeyspaceConfig, KeyspaceLimits};
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the planner is to bring about for a keyspace that passed [`crate::check`].
 #[must_use]
@@ -41,8 +42,29 @@ pub fn keyspace_config(keyspace: &Keyspace, resources: &Resources) -> KeyspaceCo
             query_buffer_bytes_max: bytes(&limits.query_buffer),
             bulk_bytes_max: bytes(&limits.max_value),
         },
-        password_sha256: password(keyspace, resources).map(|p| password_digest(&p)),
+        password_sha256: default_password(keyspace, resources),
+        users: users(keyspace, resources),
     }
+}
+
+/// What no password's digest is: nobody comes in by it, also at a node that knows no users.
+const NOBODY: &str = "*";
+
+fn default_password(keyspace: &Keyspace, resources: &Resources) -> Option<String> {
+    let users = keyspace.spec.auth.as_ref().is_some_and(|auth| !auth.users.is_empty());
+    let own = password(keyspace, resources).map(|password| password_digest(&password));
+    own.or_else(|| users.then(|| NOBODY.to_owned()))
+}
+
+fn users(keyspace: &Keyspace, resources: &Resources) -> BTreeMap<String, BTreeSet<String>> {
+    let mut users: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for user in keyspace.spec.auth.iter().flat_map(|auth| &auth.users) {
+        let SecretKey { name, key } = &user.password_secret_ref;
+        let password = resources.secrets.get(&(name.clone(), key.clone()));
+        let good = users.entry(user.name.clone()).or_default();
+        good.extend(password.map(|password| password_digest(password)));
+    }
+    users
 }
 
 fn password(keyspace: &Keyspace, resources: &Resources) -> Option<String> {

@@ -103,7 +103,7 @@ fn faults_name_their_resource_and_come_all_at_once() {
             name: "s".to_owned(),
             key: "password".to_owned(),
         }),
-        password: None,
+        ..Default::default()
     });
     let faults = check(&resources).unwrap_err().0;
     let lines: Vec<_> =
@@ -127,11 +127,38 @@ fn a_password_reaches_the_directory_as_its_digest_alone() {
             name: "s".to_owned(),
             key: "p".to_owned(),
         }),
-        password: None,
+        ..Default::default()
     });
     let plan = plan(&resources, &options(&resources)).unwrap();
     let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(plan.keyspaces["tweets"].password_sha256.as_deref(), Some(digest));
+}
+
+#[test]
+fn users_reach_it_with_every_password_that_is_good_for_them() {
+    let mut resources = resources();
+    for (key, password) in [("old", "abc"), ("new", "def")] {
+        resources.secrets.insert(("s".to_owned(), key.to_owned()), password.to_owned());
+    }
+    let user = |key: &str| cairn_crd::keyspace::User {
+        name: "app".to_owned(),
+        password_secret_ref: cairn_crd::keyspace::SecretKey {
+            name: "s".to_owned(),
+            key: key.to_owned(),
+        },
+    };
+    let users = vec![user("old"), user("new")];
+    let auth = cairn_crd::keyspace::Auth { users, ..Default::default() };
+    resources.keyspaces[0].spec.auth = Some(auth.clone());
+    let plan = plan(&resources, &options(&resources)).unwrap();
+    let config = &plan.keyspaces["tweets"];
+    let good = ["abc", "def"].map(cairn_topology::password_digest);
+    assert_eq!(config.users["app"], good.into());
+    assert_eq!(config.password_sha256.as_deref(), Some("*"), "the default user is locked out");
+    let gone = cairn_crd::keyspace::Auth { users: vec![user("gone")], ..auth };
+    resources.keyspaces[0].spec.auth = Some(gone);
+    let faults = check(&resources).unwrap_err().to_string();
+    assert!(faults.contains("spec.auth.users") && faults.contains("the key gone"), "{faults}");
 }
 
 /// Whatever the resources' rules allow, the nodes' settings allow too.

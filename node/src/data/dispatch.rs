@@ -182,7 +182,7 @@ impl Server {
     /// Executes one request and queues its reply.
     #[inline]
     pub fn request(&mut self, index: usize, args: Args<'_>, item: Item) -> Flow {
-        let locked = self.core.config.password_sha256.is_some();
+        let locked = !self.core.config.is_open();
         let conn = self.conn(index);
         let plain = conn.session.multi.is_none()
             && conn.session.reply == ReplyMode::On
@@ -289,7 +289,7 @@ impl Server {
             self.refuse_transaction(index);
             return Flow::Next;
         }
-        let locked = self.core.config.password_sha256.is_some();
+        let locked = !self.core.config.is_open();
         let session = self.session(index);
         session.last_command = command.name;
         if locked && !session.authenticated && !command.flags.has(Flags::NO_AUTH) {

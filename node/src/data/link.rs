@@ -12,6 +12,7 @@ use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::replication::Admission;
 use cairn_logic::time::{Duration, Instant};
 use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc;
@@ -142,11 +143,13 @@ pub enum FromData {
     Stopped,
 }
 
-/// Limits and password; all of them can change while the thread runs.
+/// Limits and who may come in; all of it can change while the thread runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The SHA-256 of AUTH's password, in hexadecimal; `None`: nobody needs one.
+    /// The SHA-256 of the default user's password, in hexadecimal.
     pub password_sha256: Option<String>,
+    /// Other users, each with the SHA-256 of every password that is good for it.
+    pub users: BTreeMap<String, BTreeSet<String>>,
     /// How long a write may wait for its copies before NOACK.
     pub ack_timeout: Duration,
     /// Connections served at once.
@@ -167,10 +170,19 @@ pub struct Config {
     pub memory_max_bytes: u64,
 }
 
+impl Config {
+    /// Whether everybody may come in.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.password_sha256.is_none() && self.users.is_empty()
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             password_sha256: None,
+            users: BTreeMap::new(),
             ack_timeout: Duration::from_secs(1),
             clients_max: 10_000,
             query_buffer_max_bytes: 1 << 30,

@@ -149,7 +149,7 @@ impl Server {
         Limits {
             bulk_bytes_max: u32::try_from(config.value_max_bytes).unwrap_or(u32::MAX),
             request_bytes_max: REQUEST_BYTES_MAX as u64,
-            unauthenticated: !authenticated && config.password_sha256.is_some(),
+            unauthenticated: !authenticated && !config.is_open(),
             ..Limits::default()
         }
     }

@@ -179,7 +179,7 @@ impl Server {
             return;
         }
         let (now, max) = (self.core.now, self.core.config.clients_max);
-        let open = self.core.config.password_sha256.is_none();
+        let open = self.core.config.is_open();
         let accepted = self.net.accept(max, now, open);
         self.core.stats.connections += accepted.taken + accepted.refused;
         self.core.stats.refused += accepted.refused;

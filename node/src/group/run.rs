@@ -30,7 +30,11 @@ const STOP_MAX: (Duration, Duration) = (Duration::from_secs(8), Duration::from_s
 
 /// The data thread's limits, from settings and from the keyspace.
 pub(super) fn config(settings: &NodeSettings, limits: Limits, keyspace: &KeyspaceConfig) -> Config {
-    Config { password_sha256: keyspace.password_sha256.clone(), ..plain_config(settings, limits) }
+    Config {
+        password_sha256: keyspace.password_sha256.clone(),
+        users: keyspace.users.clone(),
+        ..plain_config(settings, limits)
+    }
 }
 
 fn plain_config(settings: &NodeSettings, limits: Limits) -> Config {

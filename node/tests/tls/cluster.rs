@@ -122,6 +122,7 @@ fn keyspace() -> etcd::PutRequest {
         reads: Reads::Lease,
         limits: KeyspaceLimits::default(),
         password_sha256: None,
+        users: Default::default(),
     };
     let value = config.encode().into();
     etcd::PutRequest { key: keyspace_key("k").into_bytes().into(), value, ..Default::default() }

@@ -163,27 +163,43 @@ fn larger_than_a_value(field: &str, get: Size) -> Rule<Keyspace> {
     )
 }
 
-fn auth() -> [Rule<Keyspace>; 2] {
-    [
+fn auth() -> Vec<Rule<Keyspace>> {
+    let of = |k: &Keyspace| k.spec.auth.clone().unwrap_or_default();
+    vec![
         Rule::spec(
             "auth",
-            "!has(self.auth) || has(self.auth.password) != has(self.auth.passwordSecretRef)",
-            "must have exactly one of passwordSecretRef and password",
+            "!has(self.auth) || has(self.auth.password) != has(self.auth.passwordSecretRef) || \
+             (!has(self.auth.password) && has(self.auth.users) && self.auth.users.size() >= 1)",
+            "must have exactly one of passwordSecretRef and password; or users, and at most \
+             passwordSecretRef or password beside them",
             |k: &Keyspace| {
-                let both = |a: &crate::keyspace::Auth| {
-                    a.password.is_some() != a.password_secret_ref.is_some()
-                };
-                k.spec.auth.as_ref().is_none_or(both)
+                k.spec.auth.as_ref().is_none_or(|a| {
+                    let neither = a.password.is_none() && !a.users.is_empty();
+                    a.password.is_some() != a.password_secret_ref.is_some() || neither
+                })
             },
         ),
         Rule::spec(
             "auth.password",
             "!has(self.auth) || !has(self.auth.password) || self.auth.password.size() >= 1",
             "must not be empty: write a password, or leave auth out",
-            |k: &Keyspace| {
-                let password = k.spec.auth.as_ref().and_then(|a| a.password.as_deref());
-                password.is_none_or(|p| !p.is_empty())
-            },
+            move |k: &Keyspace| of(k).password.is_none_or(|p| !p.is_empty()),
+        ),
+        Rule::spec(
+            "auth.users",
+            format!(
+                "!has(self.auth) || !has(self.auth.users) || \
+                 self.auth.users.all(u, u.name.matches('{USER_PATTERN}'))"
+            ),
+            "must have names of letters, digits, -, _ and .",
+            move |k: &Keyspace| of(k).users.iter().all(|user| is_user(&user.name)),
         ),
     ]
+}
+
+const USER_PATTERN: &str = "^[A-Za-z0-9._-]+$";
+
+fn is_user(name: &str) -> bool {
+    let ok = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    !name.is_empty() && name.bytes().all(ok)
 }

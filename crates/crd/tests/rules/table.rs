@@ -151,6 +151,7 @@ pub fn keyspace_cases() -> Vec<Case> {
     let replicas = |n: i32| ("/spec/replicas", json!(n));
     let backups = |n: i32| ("/spec/backups", json!(n));
     let secret = ("/spec/auth/passwordSecretRef", json!({"name": "s"}));
+    let user = |name: &str| json!([{"name": name, "passwordSecretRef": {"name": "s"}}]);
     vec![
         k(&[], None),
         k(&name("t1"), None),
@@ -198,6 +199,16 @@ pub fn keyspace_cases() -> Vec<Case> {
         k(&[("/spec/auth", json!({}))], Some(("spec.auth", "exactly one"))),
         k(&[secret, ("/spec/auth/password", json!("p"))], Some(("spec.auth", "exactly one"))),
         k(&[("/spec/auth/password", json!(""))], Some(("spec.auth.password", "must not be empty"))),
+        k(&[("/spec/auth/users", user("app"))], None),
+        k(&[("/spec/auth/users", user("a b"))], Some(("spec.auth.users", "must have names"))),
+        k(&[("/spec/auth/users", user("app")), ("/spec/auth/password", json!("p"))], None),
+        k(
+            &[
+                ("/spec/auth", json!({"password": "p", "passwordSecretRef": {"name": "s"}})),
+                ("/spec/auth/users", user("app")),
+            ],
+            Some(("spec.auth", "exactly one")),
+        ),
         k(&[("/spec/storage/size", json!("ten"))], Some(("spec.storage.size", "10Gi"))),
         k(&[("/spec/tls", json!({}))], None),
         k(&[("/spec/tls", json!({"altNames": ["redis.example.org"]}))], None),

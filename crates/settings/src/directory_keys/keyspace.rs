@@ -4,6 +4,7 @@ use super::{DecodeError, KEYSPACES, decode, encode, name_after};
 use crate::{Limits, Reads, plain_durability};
 use cairn_logic::record::{Durability, Rule};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The key of a keyspace's configuration.
 #[must_use]
@@ -80,6 +81,10 @@ pub struct KeyspaceConfig {
     /// SHA-256 of the password clients must give, 64 hexadecimal digits; none = open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_sha256: Option<String>,
+    /// Users, each with the SHA-256 of every password that is good for it beside the one above,
+    /// which is that of the user `default`. With neither everybody may come in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl KeyspaceConfig {
@@ -118,6 +123,7 @@ mod tests {
             reads: Reads::Confirm,
             limits: KeyspaceLimits { maxclients: Some(7), ..KeyspaceLimits::default() },
             password_sha256: Some("ab".repeat(32)),
+            users: [("app".to_owned(), ["cd".repeat(32), "ef".repeat(32)].into())].into(),
         }
     }
 

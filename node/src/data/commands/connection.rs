@@ -33,11 +33,17 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 
 impl Server {
     fn password_fits(&self, user: &[u8], password: &[u8]) -> bool {
-        let known = self.core.config.password_sha256.as_deref();
-        let digest = || -> String {
-            Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect()
-        };
-        user == b"default" && known.is_none_or(|known| same(known.as_bytes(), digest().as_bytes()))
+        let config = &self.core.config;
+        let is_default = user == b"default";
+        if config.is_open() {
+            return is_default;
+        }
+        let digest: String =
+            Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect();
+        let own = config.password_sha256.as_ref().filter(|_| is_default);
+        let user = std::str::from_utf8(user).ok().and_then(|user| config.users.get(user));
+        let mut good = own.into_iter().chain(user.into_iter().flatten());
+        good.any(|good| same(good.as_bytes(), digest.as_bytes()))
     }
 
     /// `HELLO [protover [AUTH user password] [SETNAME name]]`
@@ -80,7 +86,7 @@ impl Server {
                 }
             }
         }
-        if !authenticated && self.core.config.password_sha256.is_some() {
+        if !authenticated && !self.core.config.is_open() {
             return self.out(index).error(NOAUTH_HELLO);
         }
         let session = self.session(index);
@@ -121,7 +127,7 @@ impl Server {
             4.. => return self.out(index).error("ERR syntax error"),
             _ => return wrong_arity(self, index, "auth"),
         };
-        if args.len() == 2 && self.core.config.password_sha256.is_none() {
+        if args.len() == 2 && self.core.config.is_open() {
             return self.out(index).error(NO_PASSWORD);
         }
         if !self.password_fits(user, password) {
@@ -148,7 +154,7 @@ impl Server {
 
     /// `RESET`
     pub fn reset(&mut self, index: usize) {
-        let authenticated = self.core.config.password_sha256.is_none();
+        let authenticated = self.core.config.is_open();
         self.forget_watched(index);
         self.session(index).reset(authenticated);
         let out = self.out(index);

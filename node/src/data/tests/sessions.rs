@@ -3,6 +3,7 @@
 use super::{Committing, Rig, show};
 use crate::data::link::Config;
 use cairn_resp::Reply;
+use sha2::{Digest, Sha256};
 
 #[test]
 fn the_usual_first_commands_work() {
@@ -46,6 +47,29 @@ fn nothing_is_answered_without_the_password() {
     let mut early = rig.client();
     early.raw(b"*1000\r\n");
     assert_eq!(show(&early.reply()), "-ERR Protocol error: unauthenticated multibulk length");
+}
+
+#[test]
+fn users_come_in_with_any_of_their_passwords_and_the_default_user_only_with_its_own() {
+    let digest = |text: &str| -> String {
+        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let app = ("app".to_owned(), ["old", "new"].map(digest).into());
+    let users = [app, ("other".to_owned(), [digest("else")].into())].into();
+    let rig = Committing::with(Config { users, ..Config::default() });
+    let mut client = rig.client();
+    let wrong = "-WRONGPASS invalid username-password pair or user is disabled.";
+    assert_eq!(client.say("GET b"), "-NOAUTH Authentication required.");
+    let guesses = ["old", "default old", "app else", "nobody old", "app x"];
+    for guess in guesses.map(|guess| format!("AUTH {guess}")) {
+        assert_eq!(client.say(&guess), wrong, "{guess}");
+    }
+    for good in ["AUTH app old", "AUTH app new", "AUTH other else"] {
+        assert_eq!(rig.client().say(good), "OK", "{good}");
+    }
+    assert!(matches!(rig.client().ask("HELLO 3 AUTH app new"), Reply::Map(_)));
+    assert_eq!(client.say("AUTH other else"), "OK");
+    assert_eq!(client.say("GET b"), "(nil)");
 }
 
 #[test]
