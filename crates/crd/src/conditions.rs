@@ -80,6 +80,8 @@ names!(
         PodsPending,
         /// Certificates that pods need are not there yet; the message names their Secrets.
         CertificatesPending,
+        /// A certificate ends within two weeks and was not renewed; the message names its Secret.
+        CertificateEnds,
         /// A failover is under way.
         WaitingForMaster,
         /// Some slots have no master that serves them.

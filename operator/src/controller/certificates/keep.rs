@@ -124,7 +124,9 @@ fn is_due(leaf: &WantedLeaf, mark: &str, now_sec: i64) -> bool {
 fn is_settled(desired: &Desired, observed: &Observed) -> bool {
     let certificates = &observed.certificates;
     let written = certificates.trusted == certificates.authorities.trusted();
-    written && due(desired, observed).is_empty() && all_loaded(desired, observed)
+    // Nodes of a keyspace that is refused are given nothing new, and must not be left behind.
+    let all = desired.refused.is_empty() && all_loaded(desired, observed);
+    written && due(desired, observed).is_empty() && all
 }
 
 /// Whether every node that runs has loaded what it is given now.

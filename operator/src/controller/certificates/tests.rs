@@ -124,6 +124,17 @@ fn an_authority_that_somebody_deletes_is_followed_without_a_gap() {
 }
 
 #[test]
+fn nodes_of_a_refused_keyspace_are_not_left_behind() {
+    let mut seen = whole();
+    seen.observed.live.remove(&(Kind::Secret, "demo-ca".to_owned()));
+    let seen = look(look(seen, 0).loaded(), 0).loaded();
+    assert_eq!(trusted(&seen), 2);
+    let refused = look(seen.clone().keyspace(|k| k.spec.groups = 0), 1);
+    assert_eq!(trusted(&refused), 2, "its nodes may still show what the former one signed");
+    assert_eq!(trusted(&look(seen, 1)), 1);
+}
+
+#[test]
 fn a_step_waits_until_the_one_before_is_written() {
     let mut seen = whole();
     seen.observed.live.remove(&(Kind::Secret, "demo-ca".to_owned()));

@@ -80,6 +80,26 @@ pub fn of(
     all
 }
 
+/// So long before it ends a certificate has been renewed, if all is well.
+const WARN_SEC: i64 = 14 * 86_400;
+
+/// Certificates that end soon: somebody must see why they were not renewed, or renew them.
+pub fn ending(
+    desired: &Desired,
+    observed: &Observed,
+    keyspace: Option<&WantedKeyspace>,
+) -> Option<Verdict> {
+    let needed = needed(desired, observed, keyspace);
+    let ends = |needed: &Needed<'_>| {
+        let (_, certificate) = needed.there.as_ref()?;
+        let end = validity(certificate)?.to_sec;
+        let soon = end - observed.now_sec < WARN_SEC;
+        soon.then(|| format!("{} ends {}", needed.secret, moment(end).unwrap_or_default()))
+    };
+    let soon: Vec<String> = needed.iter().filter_map(ends).collect();
+    (!soon.is_empty()).then(|| Verdict::yes(Reason::CertificateEnds, soon.join(", ")))
+}
+
 /// Secrets that pods wait for.
 pub fn pending(
     desired: &Desired,

@@ -220,7 +220,11 @@ impl Facts<'_> {
             return Verdict::yes(Reason::RecordMissing, message);
         }
         let alarms = self.observed.plane.alarms.get(&self.id);
-        needs_person(alarms.map_or(&[], Vec::as_slice))
+        let verdict = needs_person(alarms.map_or(&[], Vec::as_slice));
+        match certificates::ending(self.desired, self.observed, None) {
+            Some(ending) if verdict.is != Some(true) => ending,
+            _ => verdict,
+        }
     }
 
     /// Founded, everybody is there and has had the time to look, and nobody knows a record.

@@ -40,7 +40,10 @@ pub fn keyspace(
     conditions.set(ConditionType::Progressing, &progressing);
     for about in [ConditionType::Degraded, ConditionType::WritesRefused, ConditionType::NeedsPerson]
     {
-        conditions.set(about, &parts.worst(about));
+        let worst = parts.worst(about);
+        let ending = (about == ConditionType::NeedsPerson && worst.is != Some(true))
+            .then(|| certificates::ending(desired, observed, Some(keyspace)));
+        conditions.set(about, &ending.flatten().unwrap_or(worst));
     }
     let ready = groups.values().filter(|group| is(group, ConditionType::Ready)).count();
     KeyspaceStatus {
@@ -58,8 +61,11 @@ pub fn keyspace(
 /// Tells one password from another and nothing else; as the directory has it and nodes follow it.
 fn password(keyspace: &WantedKeyspace, observed: &Observed) -> Option<String> {
     let known = observed.plane.directory.as_ref()?.keyspaces.get(&keyspace.name)?;
-    let digest = known.password_sha256.as_ref()?;
-    let mut text = crate::object::digest(&serde_json::json!(digest));
+    let mut text = match (&known.password_sha256, known.users.is_empty()) {
+        (None, true) => return None,
+        (digest, true) => crate::object::digest(&serde_json::json!(digest)),
+        (digest, false) => crate::object::digest(&serde_json::json!([digest, known.users])),
+    };
     text.truncate(12);
     Some(text)
 }

@@ -75,6 +75,7 @@ fn beginnings() -> Vec<Row> {
         let issuer = serde_json::from_value(serde_json::json!({ "name": "ca" })).unwrap();
         seen.cluster(|c| c.spec.tls.issuer_ref = Some(issuer))
     };
+    let late = || Seen::new().grouped().tls().whole().loaded().days_later(80);
     let named = || {
         let tls = serde_json::from_value(serde_json::json!({ "secretName": "web" })).unwrap();
         Seen::new().keyspace(|k| k.spec.tls = Some(tls))
@@ -88,6 +89,8 @@ fn beginnings() -> Vec<Row> {
         Row("new", Seen::new(), cluster, Ready, "False", Reason::Founding),
         Row("new", Seen::new().grouped(), group, Ready, "False", Reason::Founding),
         Row("unformed", unformed(), group, Ready, "False", Reason::WaitingForNodes),
+        Row("not renewed", late(), cluster, NeedsPerson, "True", Reason::CertificateEnds),
+        Row("not renewed", late(), keyspace, NeedsPerson, "True", Reason::CertificateEnds),
         Row("no issuer", issuer(), cluster, Progressing, "True", Reason::CertificatesPending),
         Row("no Secret", named(), keyspace, Progressing, "True", Reason::CertificatesPending),
         Row("unformed", unformed(), keyspace, Ready, "False", Reason::WaitingForNodes),
