@@ -229,8 +229,7 @@ mod tests {
             zone: "b".to_owned(),
             machine: "m2".to_owned(),
         };
-        let pods = BTreeMap::from([("tweets-0-1".to_owned(), pod)]);
-        let text = tree(&report, &pods);
+        let text = tree(&report, &BTreeMap::from([("tweets-0-1".to_owned(), pod)]));
         let names: Vec<&str> = text
             .lines()
             .skip(1)

@@ -418,7 +418,10 @@ impl Judge {
             }
             return;
         }
-        let leaving = cause::wants_to_leave(record, &self.reports).then_some(None);
+        // Where nobody can take over the master goes when the others have gone.
+        let leaving = cause::wants_to_leave(record, &self.reports)
+            && choose::target(record, &self.reports, None).is_some();
+        let leaving = leaving.then_some(None);
         let Some(wished) = self.wish.take().or(leaving) else { return };
         if now < self.not_before {
             self.wish = Some(wished);

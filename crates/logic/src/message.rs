@@ -209,7 +209,7 @@ pub struct Report {
     pub master_silence: crate::time::Duration,
     /// Whether it is master, elect, follower or learner, and of which epoch.
     pub position: Position,
-    /// Set by a master that cannot go on.
+    /// Set by a master that cannot go on, and by any member that is being stopped.
     pub relief: Option<Relief>,
     /// Other members heard lately (masters only).
     pub reaches: u32,

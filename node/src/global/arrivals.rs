@@ -103,7 +103,11 @@ impl Role {
                 if let Some(load) = report.load {
                     self.loads.insert(from.id.clone(), load);
                 }
-                JudgeInput::Report { from, report: control::report_in(report) }
+                let report = control::report_in(report);
+                if group == GroupId::global() {
+                    self.may_leave(&from.id, report.relief);
+                }
+                JudgeInput::Report { from, report }
             }
             Some(pb::up::Body::Answer(answer)) => match control::answer_in(answer) {
                 Ok(answer) => JudgeInput::Answer { from, answer },

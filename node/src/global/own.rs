@@ -9,7 +9,7 @@ use cairn_host::Event;
 use cairn_logic::arbiter::{Operation, Outcome, Token};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::judge::{JudgeEffect, JudgeInput};
-use cairn_logic::message::{Answer, Order};
+use cairn_logic::message::{Answer, Order, Relief};
 use cairn_logic::record::{Member, Record, Role as MemberRole};
 use cairn_logic::replication::Change;
 use cairn_logic::time::Duration;
@@ -197,7 +197,20 @@ impl Role {
         Ok(members)
     }
 
-    /// Global nodes that follow without counting, and the wish that they count again.
+    /// Takes note of whether a global node is being stopped; the sitting master then lets it go at
+    /// once, because each write waits for every member.
+    pub(super) fn may_leave(&mut self, id: &NodeId, relief: Option<Relief>) {
+        let changed = match relief {
+            Some(Relief::Stopping) => self.leaving.insert(id.clone()),
+            _ => self.leaving.remove(id),
+        };
+        if changed && self.serving {
+            self.tend_members();
+        }
+    }
+
+    /// Global nodes that follow without counting, and the wish that they count again; one that is
+    /// being stopped is to leave first.
     pub(super) fn tend_members(&mut self) {
         let Some(record) = self.record.clone() else { return };
         let callers = self.others.keys().filter_map(|id| self.lines.get(id));
@@ -209,8 +222,12 @@ impl Role {
                 role: MemberRole::Replica,
             })
             .collect();
-        let free = outside.iter().find(|member| record.member(&member.id).is_none());
-        let wish = free.filter(|_| !record.open).cloned().map(Change::Join);
+        let stays = |member: &&Member| !self.leaving.contains(&member.id);
+        let free = outside.iter().filter(|member| record.member(&member.id).is_none());
+        let join = free.filter(stays).next().cloned().map(Change::Join);
+        let leaves = self.leaving.iter().find(|id| record.member(id).is_some());
+        let wish = leaves.cloned().map(Change::Remove).or(join).filter(|_| !record.open);
+        let outside = outside.iter().filter(stays).cloned().collect();
         self.host.handle(Event::Learners(outside));
         self.host.handle(Event::Wish(wish));
     }

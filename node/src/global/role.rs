@@ -89,6 +89,8 @@ pub struct Role {
     /// Lines that others keep to us: data nodes and global nodes.
     pub(super) lines: BTreeMap<NodeId, (Caller, mpsc::Sender<pb::Down>)>,
     pub(super) loads: BTreeMap<NodeId, pb::Load>,
+    /// Global nodes that are being stopped.
+    pub(super) leaving: BTreeSet<NodeId>,
     pub(super) plane: watch::Sender<Arc<etcd::Plane>>,
     pub(super) asked: mpsc::Sender<(Why, Asked)>,
     pub(super) notices: mpsc::Sender<Notice>,
@@ -137,6 +139,7 @@ impl Role {
             others: parts.others,
             lines: BTreeMap::new(),
             loads: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             plane: parts.plane,
             asked: parts.asked,
             notices: parts.notices,
@@ -480,9 +483,9 @@ impl Role {
         }
     }
 
-    /// Whom the others may take for master, and what etcd's clients are told.
-    /// Asks to be relieved of mastership; true once another node masters, or nobody could follow.
-    /// Until then this node stays: its copy may be needed for the handing over.
+    /// Asks to be relieved of mastership and of membership; true once another node masters and this
+    /// one does not count, or nobody could follow. Until then this node stays: its copy may be
+    /// needed for the handing over, and every write waits for each member.
     pub(super) fn is_relieved(&mut self) -> bool {
         self.event(Event::Relief(Some(Relief::Stopping)));
         self.reported = Instant::ZERO;
@@ -492,6 +495,6 @@ impl Role {
         let alone = !self.others.keys().any(|id| self.lines.contains_key(id));
         self.record
             .as_ref()
-            .is_none_or(|record| alone || (!record.open && record.master.as_ref() != Some(me)))
+            .is_none_or(|record| alone || (!record.open && record.member(me).is_none()))
     }
 }

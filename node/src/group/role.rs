@@ -418,11 +418,11 @@ impl Role {
         self.event(Event::Relief(Some(Relief::Stopping)));
         self.report(clock::now());
         let me = &self.boot.identity.me.id;
-        let record = self.host.as_ref().and_then(|host| host.replica().record());
-        record.is_none_or(|record| {
-            let alone = record.members.len() < 2;
-            alone || (!record.open && record.master.as_ref() != Some(me))
-        }) || !self.online
+        let Some(host) = &self.host else { return true };
+        let follows = |record: &Record| !record.open && record.master.as_ref() != Some(me);
+        // A master that hears nobody has nobody to hand over to.
+        let alone = || host.replica().report(clock::now()).reaches == 0;
+        host.replica().record().is_none_or(|record| follows(record) || alone()) || !self.online
     }
 }
 

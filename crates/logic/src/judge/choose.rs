@@ -91,7 +91,8 @@ fn seats(record: &Record, left: &[&Member], elect: &Member) -> Vec<Member> {
     members
 }
 
-/// Who a wished switchover goes to: the one named, or whoever has the most.
+/// Who a wished switchover goes to: the one named, or whoever has the most; nobody who is being
+/// stopped.
 pub(super) fn target(
     record: &Record,
     reports: &BTreeMap<NodeId, Heard>,
@@ -100,6 +101,7 @@ pub(super) fn target(
     let could = |id: &NodeId| {
         let heard = reports.get(id)?;
         let follows = heard.report.position == Position::Follower && heard.report.intact;
+        let follows = follows && heard.report.relief.is_none();
         (follows && record.master.as_ref() != Some(id)).then_some(heard.report.last)
     };
     if let Some(id) = wished {

@@ -427,6 +427,23 @@ fn a_wished_switchover_hands_over_then_seals_the_master_first() {
 }
 
 #[test]
+fn a_master_that_is_stopped_hands_over_to_one_that_stays() {
+    let mut group = group(3, Rule::One);
+    let stopping = Report { relief: Some(Relief::Stopping), ..report(ms(0)) };
+    group.reports(2, Report { last: EntryId::new(Epoch(1), Offset(11)), ..stopping.clone() });
+    group.reports(3, stopping.clone());
+    let leaves = |r: &mut Report| r.relief = Some(Relief::Stopping);
+    let effects = group.master_says(leaves);
+    assert!(orders(&effects).is_empty(), "everybody leaves");
+    assert!(!effects.iter().any(|e| matches!(e, JudgeEffect::WishDropped { .. })));
+    let effects = group.reports(3, report(ms(0)));
+    let [(to, Order::HandOver { target, .. })] = &orders(&effects)[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((to, target), (&id(1), &id(3)), "n2 has more, and leaves");
+}
+
+#[test]
 fn a_number_never_given_out_stops_the_judge_and_calls_a_person() {
     let mut group = group(3, Rule::One);
     let effects = group.reports(2, Report { sealed: Epoch(7), ..report(ms(700)) });

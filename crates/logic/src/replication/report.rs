@@ -80,9 +80,14 @@ impl Replica {
             committed: self.committed,
             master_silence,
             position: self.position(),
-            relief: self.relief.filter(|_| self.is_master()).or_else(stuck),
+            relief: self.relief.filter(|relief| self.may_say(*relief)).or_else(stuck),
             reaches: lead.map_or(0, |l| self.reaches(l, now)),
         }
+    }
+
+    /// What ails a member concerns nobody while it does not master; that it leaves does.
+    fn may_say(&self, relief: Relief) -> bool {
+        self.is_master() || relief == Relief::Stopping
     }
 
     /// How long the master has not been heard. One that says for `stuck_max` that nothing commits
