@@ -84,7 +84,8 @@ impl Scene {
         let script = format!(
             "{trust}{ask} | redis-cli -c -h {host} {tls} >/tmp/answers 2>&1; \
              grep -v '^-> Redirected' /tmp/answers | grep -v '^ *$' >/tmp/said; \
-             grep -c '^[0-9][0-9]*$' /tmp/said; grep -v '^[0-9][0-9]*$' /tmp/said | head -n 5"
+             grep -c '^[0-9][0-9]*$' /tmp/said; \
+             grep -v '^[0-9][0-9]*$' /tmp/said | sort | uniq -c | head -n 5"
         );
         self.start(STOCK, &["sh", "-c", &script])
     }
