@@ -13,7 +13,7 @@ use crate::scene::{Scene, Specs};
 /// All of them.
 pub const STORY: Story = Story {
     name: "certificates-rotated",
-    about: "certificates, then their authority, are made anew; no pod is replaced, nobody is cut off",
+    about: "certificates, then their authority, are made anew; no pod goes, nobody is cut off",
     tell,
 };
 
