@@ -150,7 +150,7 @@ impl Server {
         core.dirty_tail = core.last.offset > core.committed;
         core.outgoing.forget();
         core.confirm.wanted = false;
-        core.limbo_until = core.now + core.config.ack_timeout;
+        core.hold();
         let mut noacks = 0;
         for index in self.net.held.clone() {
             let Some(conn) = self.net.conn(index) else { continue };

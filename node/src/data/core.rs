@@ -209,7 +209,17 @@ impl Core {
 
     /// New routes.
     pub fn set_routes(&mut self, routes: Arc<Routes>) {
+        let was = self.view.awaits_master();
         self.view = View::new(routes, self.mastership.is_some());
+        if self.view.awaits_master() && !was {
+            self.hold();
+        }
+    }
+
+    /// From now on commands wait for the group's next master instead of being refused, for twice as
+    /// long as a reply may wait.
+    pub fn hold(&mut self) {
+        self.limbo_until = self.now + self.config.ack_timeout * 2;
     }
 
     /// The state does not go on: shows nothing and tells control.

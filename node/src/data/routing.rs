@@ -1,6 +1,6 @@
 //! Who may answer a command: pure decisions over routes and this node's position.
 
-use crate::data::routes::Routes;
+use crate::data::routes::{GroupRoute, Routes};
 use cairn_logic::ids::Slot;
 use cairn_logic::record::Role;
 use std::sync::Arc;
@@ -60,6 +60,15 @@ impl View {
     #[must_use]
     pub fn is_replica(&self) -> bool {
         !self.master && self.role == Some(Role::Replica)
+    }
+
+    /// Whether this node's group has no master that is known, or this node is to be it and is not
+    /// yet: what comes now is better kept for a moment than refused.
+    #[must_use]
+    pub fn awaits_master(&self) -> bool {
+        let group = self.home.and_then(|home| self.routes.groups.get(home));
+        let another = |group: &GroupRoute| group.master().is_some_and(|m| m.id != self.routes.me);
+        !self.master && group.is_some_and(|group| !another(group))
     }
 
     /// Who answers a command whose keys are all in `slot`.
@@ -126,7 +135,7 @@ impl View {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::routes::{GroupRoute, NOBODY, NodeRoute};
+    use crate::data::routes::{NOBODY, NodeRoute};
     use cairn_logic::ids::{Epoch, GroupId, NodeId, SLOTS};
 
     const READ: Ask = Ask { write: false, readonly: false };

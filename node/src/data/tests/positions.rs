@@ -148,6 +148,21 @@ fn a_command_after_stepping_down_waits_for_the_new_master_but_not_for_ever() {
 }
 
 #[test]
+fn a_command_that_comes_before_mastership_does_waits_for_it() {
+    let mut rig = Rig::replica(Role::Replica);
+    let mut client = rig.client();
+    rig.routes("a");
+    client.send("GET b");
+    assert!(client.is_quiet());
+    rig.link.read_until(Some(FOREVER));
+    rig.link.send(ToData::Admission(Admission::Open));
+    let (epoch, next) = (Epoch(3), Offset(1));
+    let answers = Answers::AtCommit;
+    rig.link.send(ToData::BecomeMaster { epoch, next, reads: Reads::Lease, answers });
+    assert_eq!(show(&client.reply()), "(nil)");
+}
+
+#[test]
 fn an_early_deadline_and_admission_belong_to_the_mastership_that_follows() {
     let mut rig = Rig::replica(Role::Replica);
     rig.link.read_until(Some(FOREVER));
