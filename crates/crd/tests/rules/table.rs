@@ -150,9 +150,7 @@ pub fn keyspace_cases() -> Vec<Case> {
     let ack = |ack: &str| ("/spec/durability/ack", json!(ack));
     let replicas = |n: i32| ("/spec/replicas", json!(n));
     let backups = |n: i32| ("/spec/backups", json!(n));
-    let secret = ("/spec/auth/passwordSecretRef", json!({"name": "s"}));
-    let user = |name: &str| json!([{"name": name, "passwordSecretRef": {"name": "s"}}]);
-    vec![
+    let mut cases = vec![
         k(&[], None),
         k(&name("t1"), None),
         k(&name("Tweets"), Some(("metadata.name", "must be 1 to 40 of"))),
@@ -194,6 +192,17 @@ pub fn keyspace_cases() -> Vec<Case> {
             &[("/spec/limits/outputBuffer", json!("2Mi")), ("/spec/limits/maxValue", json!("1Mi"))],
             None,
         ),
+    ];
+    cases.extend(door_cases());
+    cases
+}
+
+/// Keyspaces, as for who comes in and how.
+fn door_cases() -> Vec<Case> {
+    let k = |set: &[(&'static str, Value)], refused| case("keyspaces", set, refused);
+    let secret = ("/spec/auth/passwordSecretRef", json!({"name": "s"}));
+    let user = |name: &str| json!([{"name": name, "passwordSecretRef": {"name": "s"}}]);
+    vec![
         k(&[("/spec/auth/password", json!("p"))], None),
         k(std::slice::from_ref(&secret), None),
         k(&[("/spec/auth", json!({}))], Some(("spec.auth", "exactly one"))),
