@@ -223,8 +223,8 @@ impl Role {
             })
             .collect();
         let stays = |member: &&Member| !self.leaving.contains(&member.id);
-        let free = outside.iter().filter(|member| record.member(&member.id).is_none());
-        let join = free.filter(stays).next().cloned().map(Change::Join);
+        let free = |member: &&Member| record.member(&member.id).is_none() && stays(member);
+        let join = outside.iter().find(free).cloned().map(Change::Join);
         let leaves = self.leaving.iter().find(|id| record.member(id).is_some());
         let wish = leaves.cloned().map(Change::Remove).or(join).filter(|_| !record.open);
         let outside = outside.iter().filter(stays).cloned().collect();

@@ -420,9 +420,10 @@ impl Role {
         let me = &self.boot.identity.me.id;
         let Some(host) = &self.host else { return true };
         let follows = |record: &Record| !record.open && record.master.as_ref() != Some(me);
-        // A master that hears nobody has nobody to hand over to.
-        let alone = || host.replica().report(clock::now()).reaches == 0;
-        host.replica().record().is_none_or(|record| follows(record) || alone()) || !self.online
+        // A master that hears nobody has nobody to hand over to; one that is sealed by now has.
+        let report = host.replica().report(clock::now());
+        let alone = matches!(report.position, Position::Master(_)) && report.reaches == 0;
+        host.replica().record().is_none_or(|record| follows(record) || alone) || !self.online
     }
 }
 
