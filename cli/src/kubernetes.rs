@@ -19,6 +19,7 @@ use cairn_crd::{Cluster, Keyspace};
 use cairn_logic::ids::NodeId;
 use cairn_settings::{NodeRole, Port};
 use futures::{AsyncBufReadExt, TryStreamExt};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Event, Node, Pod, Secret};
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, LogParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -33,6 +34,19 @@ const ROLE: &str = "cairn.dev/role";
 const ZONE: &str = "topology.kubernetes.io/zone";
 /// Events that are looked at, at most.
 const EVENTS_MAX: u32 = 1000;
+
+/// What a Secret holds.
+struct SecretData {
+    name: String,
+    data: BTreeMap<String, ByteString>,
+}
+
+impl SecretData {
+    fn get(&self, key: &str) -> Result<Vec<u8>> {
+        let value = self.data.get(key).map(|value| value.0.clone());
+        value.with_context(|| format!("the Secret {} has no {key}", self.name))
+    }
+}
 
 /// What Kubernetes says of a pod.
 #[derive(Clone, Debug, Default)]
@@ -86,44 +100,27 @@ impl Kubernetes {
 
     /// Its nodes, and a way to them.
     pub async fn open(&self) -> Result<(Roster, Arc<Plane>)> {
-        let name = format!("{}-identity", self.cluster);
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let identity = secrets.get(&name).await.with_context(|| {
-            format!("cannot read the Secret {name}: it is the right to call the cluster's nodes")
-        })?;
-        let data = identity.data.unwrap_or_default();
-        let text = |key: &str| {
-            let value = data.get(key).map(|value| value.0.clone());
-            value.with_context(|| format!("the Secret {name} has no {key}"))
-        };
+        let why = "it is the right to call the cluster's nodes";
+        let identity = self.secret("identity", why).await?;
         let roster = Roster {
-            uid: String::from_utf8(text("uid")?).context("the cluster's uid is no text")?,
+            uid: String::from_utf8(identity.get("uid")?).context("the cluster's uid is no text")?,
             name: self.cluster.clone(),
             nodes: self.pods().await?.iter().filter_map(node).collect(),
             keyspaces: self.keyspaces().await?,
         };
         let forward = Forward::new(self.client.clone(), self.namespace.clone());
-        let tls = match data.get("peers").is_some_and(|peers| peers.0 == b"tls") {
+        let tls = match identity.get("peers").is_ok_and(|peers| peers == b"tls") {
             true => Some(self.tls().await?),
             false => None,
         };
-        let plane = Plane::of_pods(&roster, &text("secret")?, tls, forward)?;
+        let plane = Plane::of_pods(&roster, &identity.get("secret")?, tls, forward)?;
         Ok((roster, Arc::new(plane)))
     }
 
     /// Shows what global nodes show, and trusts whom they trust.
     async fn tls(&self) -> Result<ClientTlsConfig> {
-        let (name, trusted) =
-            (format!("{}-global-tls", self.cluster), format!("{}-ca", self.cluster));
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let secret = secrets.get(&name).await.with_context(|| {
-            format!("cannot read the Secret {name}: nodes want to be shown a certificate")
-        })?;
-        let data = secret.data.unwrap_or_default();
-        let pem = |key: &str| {
-            let value = data.get(key).map(|value| value.0.clone());
-            value.with_context(|| format!("the Secret {name} has no {key}"))
-        };
+        let shown = self.secret("global-tls", "nodes want to be shown a certificate").await?;
+        let trusted = format!("{}-ca", self.cluster);
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
         let map = maps.get(&trusted).await;
         let map = map.with_context(|| format!("cannot read the ConfigMap {trusted}"))?;
@@ -132,7 +129,16 @@ impl Kubernetes {
             authority.with_context(|| format!("the ConfigMap {trusted} has no ca.crt"))?;
         Ok(ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(authority))
-            .identity(Identity::from_pem(pem("tls.crt")?, pem("tls.key")?)))
+            .identity(Identity::from_pem(shown.get("tls.crt")?, shown.get("tls.key")?)))
+    }
+
+    /// The cluster's Secret of that kind; `why` it is needed is said if it cannot be read.
+    async fn secret(&self, kind: &str, why: &str) -> Result<SecretData> {
+        let name = format!("{}-{kind}", self.cluster);
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let found = secrets.get(&name).await;
+        let found = found.with_context(|| format!("cannot read the Secret {name}: {why}"))?;
+        Ok(SecretData { name, data: found.data.unwrap_or_default() })
     }
 
     /// What Kubernetes says of its pods.

@@ -43,6 +43,8 @@ pub struct Story {
     tell: fn(&Stage) -> Result<Told>,
 }
 
+/// How long writes may pause when nothing of theirs is touched, in milliseconds: noise alone.
+const NOISE_MS_MAX: u64 = 1_000;
 /// The longest that writes may pause when a process goes, in milliseconds.
 const PROCESS_MS_MAX: u64 = 2_000;
 /// The longest that writes may pause when a machine goes, in milliseconds.

@@ -146,12 +146,6 @@ impl View {
             .iter()
             .filter(move |(_, n)| matches!(&n.claim, Claim::Claimed { group: g, .. } if g == group))
     }
-
-    /// The keyspace a group belongs to: groups are named `<keyspace>-<n>`.
-    #[must_use]
-    pub fn keyspace_of(group: &GroupId) -> Option<&str> {
-        group.as_str().rsplit_once('-').map(|(keyspace, _)| keyspace)
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod slots;
 
 pub use alive::{Alive, alive_key, node_of_alive_key};
 pub use cluster::ClusterInfo;
-pub use group::{decode_group, encode_group, group_key, group_of_key};
+pub use group::{decode_group, encode_group, group_key, group_of_key, keyspace_of};
 pub use history::{Sealed, TRANSITIONS_MAX, Transition, history_prefix, transition_key};
 pub use keyspace::{KeyspaceConfig, KeyspaceLimits, keyspace_key, keyspace_of_key};
 pub use node::{Claim, NodeInfo, node_key, node_of_key};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-use super::{SETTLED_LIMIT, Stage, Story};
+use super::{NOISE_MS_MAX, SETTLED_LIMIT, Stage, Story};
 use crate::act::{Act, Bounds, Told};
 use crate::scene::{Scene, Specs};
 
@@ -21,7 +21,6 @@ pub const STORY: Story = Story {
 const LOADED_LIMIT: Duration = Duration::from_secs(240);
 /// How long it may take until the former authority is trusted no more.
 const AUTHORITY_LIMIT: Duration = Duration::from_secs(480);
-const NOISE_MS_MAX: u64 = 1_000;
 /// The directory's client gives up an attempt after a second, so one of them may come to nothing.
 const DIRECTORY_MS_MAX: u64 = 2_000;
 /// A keyspace whose clients speak TLS.

@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Stage, Story};
+use super::{NOISE_MS_MAX, Stage, Story};
 use crate::act::{Act, Bounds, Told};
 use crate::kubectl::{Kubectl, succeed};
 use crate::scene::Specs;
@@ -23,8 +23,6 @@ pub const STRANGER: Story = Story {
     about: "a pod without the cluster's identity reaches the peers' port and is refused",
     tell: stranger,
 };
-
-const NOISE_MS_MAX: u64 = 1_000;
 
 /// `kubectl port-forward`, ended when dropped.
 struct Forward {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use cairn_harness::clock::wait;
 use serde_json::json;
 
-use super::{SETTLED_LIMIT, Stage, Story};
+use super::{NOISE_MS_MAX, SETTLED_LIMIT, Stage, Story};
 use crate::act::{Act, Bounds, Told};
 use crate::scene::{Scene, Specs, selector};
 
@@ -35,8 +35,6 @@ pub const TWO: Story = Story {
 const GONE_LIMIT: Duration = Duration::from_secs(120);
 /// How long writes may pause when every pod is replaced, in milliseconds.
 const ALL_PODS_MS_MAX: u64 = 60_000;
-/// How long writes may pause because of another cluster, in milliseconds: noise alone.
-const NOISE_MS_MAX: u64 = 1_000;
 /// Every kind of which the operator makes objects.
 const MADE: &str = "group,statefulset,pod,service,configmap,secret,poddisruptionbudget,lease,\
                     serviceaccount,networkpolicy";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{SETTLED_LIMIT, Stage, Story};
+use super::{NOISE_MS_MAX, SETTLED_LIMIT, Stage, Story};
 use crate::act::{Act, Bounds, Told};
 use crate::scene::{Scene, Specs};
 
@@ -24,7 +24,6 @@ const BY_API_SERVER: [(&str, &str, &str); 5] = [
     ("keyspace", r#"{"replicas": 4}"#, "`one` needs 2 or 3 members"),
     ("keyspace", r#"{"cluster": "another"}"#, "cannot change"),
 ];
-const NOISE_MS_MAX: u64 = 1_000;
 
 fn tell(stage: &Stage) -> Result<Told> {
     let bounds = Bounds::keyspace(NOISE_MS_MAX);

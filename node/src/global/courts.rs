@@ -1,6 +1,5 @@
 //! The judges of all groups, while this node is global master.
 
-use super::history;
 use super::role::Asked;
 use crate::clock;
 use crate::view::View;
@@ -70,7 +69,7 @@ impl Court {
 
     fn decided(&mut self, group: &GroupId, decision: &Decision) {
         self.dropped = None;
-        let made = history::transition(&self.me, decision);
+        let made = Transition::new(self.me.id.clone(), clock::unix_ms(), decision);
         let name = |node: &Option<NodeId>| node.as_ref().map_or("nobody".into(), NodeId::to_string);
         tracing::info!(
             %group, cause = ?made.cause, old = name(&made.former_master), new = name(&made.master),

@@ -2,7 +2,6 @@
 
 use super::planning;
 use super::role::{Role, Why};
-use crate::clock;
 use cairn_directory::KeyRange;
 use cairn_directory::op::RangeQuery;
 use cairn_logic::ids::GroupId;
@@ -51,12 +50,4 @@ impl Role {
         let unreadable = |error: keys::DecodeError| error.to_string();
         found.kvs.iter().map(|kv| read(&kv.value).unwrap_or_else(unreadable)).collect()
     }
-}
-
-/// What a judge on this node decided just now.
-pub(super) fn transition(
-    me: &cairn_logic::message::Sender,
-    decision: &cairn_logic::judge::Decision,
-) -> Transition {
-    Transition::new(me.id.clone(), clock::unix_ms(), decision)
 }

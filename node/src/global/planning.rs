@@ -206,7 +206,7 @@ fn place_slots(view: &View, name: &str, config: &KeyspaceConfig) -> Option<Step>
 /// What the master of `group` is to know and to ask for.
 pub fn plan(view: &View, group: &GroupId, heard: &BTreeSet<NodeId>) -> Option<Plan> {
     let record = view.groups.get(group)?;
-    let config = view.keyspaces.get(View::keyspace_of(group)?)?;
+    let config = view.keyspaces.get(keys::keyspace_of(group)?)?;
     let learners: Vec<Node> = view
         .claimed(group)
         .filter(|(id, info)| !record.names(id, info.incarnation) && view.is_alive(id))

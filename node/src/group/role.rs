@@ -23,7 +23,7 @@ use cairn_logic::record::Record;
 use cairn_logic::replication::Replica;
 use cairn_logic::time::Instant;
 use cairn_settings::Reads as ReadsSetting;
-use cairn_settings::directory_keys::Claim;
+use cairn_settings::directory_keys::{Claim, keyspace_of};
 use cairn_wire::peer::control::{self, Instruction};
 use cairn_wire::peer::pb;
 use std::cell::RefCell;
@@ -78,7 +78,7 @@ impl Role {
     /// Opens the files of `group` and starts its replica.
     fn join(&mut self, group: GroupId) -> Result<()> {
         let settings = &self.boot.settings;
-        cairn_logs::set_keyspace(View::keyspace_of(&group).unwrap_or_default());
+        cairn_logs::set_keyspace(keyspace_of(&group).unwrap_or_default());
         let events = self.events.clone();
         let notify: Notify = std::sync::Arc::new(move |event| drop(events.send(event)));
         let (storage, recovered) =
@@ -122,7 +122,7 @@ impl Role {
     }
 
     fn reads(&self, group: &GroupId) -> Reads {
-        let keyspace = View::keyspace_of(group).and_then(|name| self.view.keyspaces.get(name));
+        let keyspace = keyspace_of(group).and_then(|name| self.view.keyspaces.get(name));
         match keyspace.map_or(self.boot.settings.reads, |config| config.reads) {
             ReadsSetting::Lease => Reads::Lease,
             ReadsSetting::Confirm => Reads::Confirm,
@@ -298,7 +298,7 @@ impl Role {
     }
 
     fn tell_config(&mut self) {
-        let keyspace = self.group.as_ref().and_then(View::keyspace_of);
+        let keyspace = self.group.as_ref().and_then(keyspace_of);
         let Some(keyspace) = keyspace.and_then(|name| self.view.keyspaces.get(name)) else {
             return;
         };

@@ -4,12 +4,13 @@ use crate::data::routes::{GroupRoute, NOBODY, NodeRoute, Routes};
 use crate::view::View;
 use cairn_logic::ids::{GroupId, NodeId, SLOTS};
 use cairn_logic::record::{Member, Record};
+use cairn_settings::directory_keys::keyspace_of;
 
 /// The routes that `me`, a node of `group`, shows to clients.
 pub fn routes(view: &View, me: &NodeId, group: &GroupId) -> Routes {
     let mut routes = Routes { revision: view.revision, ..Routes::none(me.clone()) };
-    let Some(keyspace) = View::keyspace_of(group) else { return routes };
-    let of_keyspace = |id: &&GroupId| View::keyspace_of(id) == Some(keyspace);
+    let Some(keyspace) = keyspace_of(group) else { return routes };
+    let of_keyspace = |id: &&GroupId| keyspace_of(id) == Some(keyspace);
     for id in view.groups.keys().filter(of_keyspace) {
         routes.groups.push(group_route(view, id, &view.groups[id]));
     }

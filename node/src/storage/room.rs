@@ -3,7 +3,7 @@
 use cairn_files::{CutTail, Error, LogSpace};
 use cairn_settings::{LogSettings, NodeCondition};
 use cairn_wire::peer::pb;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The room of a log's disk, as last seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Room {
     /// Whether clients' writes are to be refused.
     pub low: bool,
     /// What was cut from the log and is kept aside.
-    pub tails: Vec<CutTail>,
+    pub tails: Arc<[CutTail]>,
     /// What the log writer waits for, while it waits.
     pub waits: Option<(NodeCondition, String)>,
 }
@@ -92,7 +92,7 @@ impl Watch {
             let floor = if room.low { reserve + reserve / 8 } else { reserve };
             room.low = no_spare || free < floor;
             (room.free_bytes, room.reserve_bytes) = (free, reserve);
-            (room.log_bytes, room.tails) = (space.log_bytes, space.tails);
+            (room.log_bytes, room.tails) = (space.log_bytes, space.tails.into());
         });
     }
 

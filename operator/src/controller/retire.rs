@@ -5,8 +5,7 @@
 //! says of it would be in the way of a new keyspace of that name.
 
 use super::observed::{Directory, Observed};
-use cairn_logic::ids::GroupId;
-use cairn_settings::directory_keys::{self as keys, Claim};
+use cairn_settings::directory_keys::{self as keys, Claim, keyspace_of};
 use kube::ResourceExt;
 use std::collections::BTreeSet;
 
@@ -21,10 +20,6 @@ pub fn retired(observed: &Observed) -> Vec<(String, i64)> {
     let gone = known.into_iter().filter(|keyspace| is_gone(observed, keyspace));
     let found = gone.flat_map(|keyspace| keys_of(directory, keyspace));
     found.take(AT_ONCE_MAX).collect()
-}
-
-fn keyspace_of(group: &GroupId) -> Option<&str> {
-    group.as_str().rsplit_once('-').map(|(keyspace, _)| keyspace)
 }
 
 fn known(directory: &Directory) -> impl Iterator<Item = &str> {

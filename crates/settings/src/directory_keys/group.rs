@@ -19,6 +19,12 @@ pub fn group_of_key(key: &[u8]) -> Option<GroupId> {
     name_after(GROUPS, key).map(GroupId::new)
 }
 
+/// The keyspace a group belongs to: groups are named `<keyspace>-<n>`.
+#[must_use]
+pub fn keyspace_of(group: &GroupId) -> Option<&str> {
+    group.as_str().rsplit_once('-').map(|(keyspace, _)| keyspace)
+}
+
 /// The record's bytes.
 #[must_use]
 pub fn encode_group(record: &Record) -> Vec<u8> {
@@ -64,5 +70,6 @@ mod tests {
         for key in ["/cairn/groups/", "/cairn/groups/a/b", "/cairn/nodes/a", "tweets-0"] {
             assert_eq!(group_of_key(key.as_bytes()), None, "{key}");
         }
+        assert_eq!(keyspace_of(&GroupId::new("tweets-b-0")), Some("tweets-b"));
     }
 }
