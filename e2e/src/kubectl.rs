@@ -63,6 +63,14 @@ impl Kubectl {
         command
     }
 
+    /// `kubectl NAME`, a plugin, which finds cluster and namespace by itself.
+    pub fn plugin(&self, name: &str) -> Command {
+        let mut command = Command::new("kubectl");
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command.args([name, "--namespace", &self.namespace]);
+        command
+    }
+
     /// Runs to the end, whatever the end is.
     ///
     /// # Errors

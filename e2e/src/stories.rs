@@ -7,6 +7,7 @@ mod failover;
 mod global;
 mod helm;
 mod life;
+mod plugin;
 mod refused;
 mod rest;
 mod rolling;
@@ -55,7 +56,7 @@ const TAKEOVER_LIMIT: Duration = Duration::from_secs(60);
 pub const SETTLED_LIMIT: Duration = Duration::from_secs(240);
 
 /// Every story, in the order in which they are told.
-pub const STORIES: [Story; 27] = [
+pub const STORIES: [Story; 29] = [
     life::INSTALL,
     stock::STORY,
     failover::PROCESS_KILLED,
@@ -63,6 +64,7 @@ pub const STORIES: [Story; 27] = [
     failover::MACHINE_GONE,
     failover::WITHOUT_API_SERVER,
     failover::WITHOUT_OPERATOR,
+    failover::ALONE,
     global::PROCESS_KILLED,
     global::POD_DELETED,
     global::MACHINE_GONE,
@@ -81,6 +83,7 @@ pub const STORIES: [Story; 27] = [
     doors::STRANGER,
     doors::OUTSIDE,
     failover::DRAINED,
+    plugin::STORY,
     certificates::STORY,
     rest::STORY,
 ];

@@ -3,6 +3,7 @@
 //! Makes a cluster of four nodes, loads our image, installs the chart as a user would, tells the
 //! stories, and leaves nothing running.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -108,15 +109,35 @@ fn tell(kind: &Kind, images: &[PathBuf], args: &Args) -> Result<bool> {
     // Clients outside the cluster are stock ones, too.
     let mut path = setup::etcd_folder()?.into_os_string();
     path.push(":");
+    path.push(plugin(&args.profile)?);
+    path.push(":");
     path.push(path_with_programs()?);
     watch(stories.env("PATH", path), |_| {})
 }
 
-/// What a new user types, with the words of the chart's notes.
+/// What a new user types, with the words of the chart's notes: the chart as it is published.
 fn install(kind: &Kind) -> Result<()> {
+    let place = target_folder().join("e2e/chart");
+    if place.exists() {
+        fs::remove_dir_all(&place).with_context(|| format!("cannot empty {place:?}"))?;
+    }
+    let mut package = helm(kind.kubeconfig())?;
+    check(package.args(["package", "charts/cairn", "--destination"]).arg(&place))?;
+    let mut made = fs::read_dir(&place).with_context(|| format!("cannot read {place:?}"))?;
+    let chart = made.next().context("helm made no package")??.path();
     let mut helm = helm(kind.kubeconfig())?;
-    helm.args(["upgrade", "--install", "cairn", "charts/cairn", "--create-namespace"]);
+    helm.args(["upgrade", "--install", "cairn"]).arg(chart).arg("--create-namespace");
     check(helm.args(["--namespace", NAMESPACE, "--wait", "--timeout", "180s"]))
+}
+
+/// A folder with the plugin of kubectl, which comes with the image's programs.
+fn plugin(profile: &str) -> Result<PathBuf> {
+    let place = target_folder().join("e2e/plugin");
+    fs::create_dir_all(&place).with_context(|| format!("cannot make {place:?}"))?;
+    let program = target_folder().join(image::folder_of(profile)).join("cairn");
+    fs::copy(&program, place.join("kubectl-cairn"))
+        .with_context(|| format!("cannot copy {program:?}"))?;
+    Ok(place)
 }
 
 fn helm(kubeconfig: &Path) -> Result<Command> {

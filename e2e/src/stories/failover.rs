@@ -84,8 +84,22 @@ pub const WITHOUT_OPERATOR: Story = Story {
 pub const WITHOUT_API_SERVER: Story = Story {
     name: "master-killed-without-api-server",
     about: "the API server stops, a group's master is killed, the API server comes back",
-    tell: without_api_server,
+    tell: |stage| without_api_server(stage, "noapi", Gone::Process),
 };
+
+/// The machine is gone, and nothing of Kubernetes is there to notice.
+pub const ALONE: Story = Story {
+    name: "machine-gone-alone",
+    about: "the operator is scaled to zero, the API server stops, the master's machine is gone",
+    tell: |stage| without_api_server(stage, "lone", Gone::MachineAndOperator),
+};
+
+/// What is not there besides the API server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    Process,
+    MachineAndOperator,
+}
 
 /// Long enough for Leases and grace periods of Kubernetes to run out.
 const AWAY: Duration = Duration::from_secs(60);
@@ -133,21 +147,32 @@ fn wait_whole(scene: &Scene) -> Result<()> {
     scene.wait_settled(SETTLED_LIMIT).map(|_| ())
 }
 
-fn without_api_server(stage: &Stage) -> Result<Told> {
-    let bounds = Bounds::keyspace(PROCESS_MS_MAX);
-    let mut act = Act::begin(stage, "noapi", &Specs::default(), bounds)?;
+fn without_api_server(stage: &Stage, name: &str, gone: Gone) -> Result<Told> {
+    let alone = gone == Gone::MachineAndOperator;
+    let bounds = Bounds::keyspace(if alone { MACHINE_MS_MAX } else { PROCESS_MS_MAX });
+    let mut act = Act::begin(stage, name, &Specs::default(), bounds)?;
     let mut epochs = 0;
     for round in 0..stage.rounds {
         let before = act.scene.roles()?;
         let machine = act.scene.machine_of(&before.master)?;
+        if alone {
+            operator::scale(&stage.kubectl, 0)?;
+        }
         machines::stop_api_server()?;
         let struck = act.during(|_| {
-            machines::kill_process(&machine, &before.master)?;
+            match gone {
+                Gone::Process => machines::kill_process(&machine, &before.master)?,
+                Gone::MachineAndOperator => machines::kill(&machine)?,
+            }
             wait(if round == 0 { AWAY } else { AWAY_AGAIN });
             Ok(())
         });
         machines::start_api_server()?;
         struck?;
+        if alone {
+            machines::revive(act.scene.kubectl(), &machine)?;
+            operator::scale(&stage.kubectl, 2)?;
+        }
         // More than one takeover may have gone by unseen, the last one back to the first master.
         let later = || act.scene.roles().is_ok_and(|now| now.epoch > before.epoch);
         act.scene.wait_for("a later epoch", TAKEOVER_LIMIT, later)?;

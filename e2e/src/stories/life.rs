@@ -31,6 +31,8 @@ pub const TWO: Story = Story {
     tell: two,
 };
 
+/// So many groups of three make a cluster of twelve pods.
+const GROUPS: u32 = 3;
 /// How long the operator's objects may stay after their owners went.
 const GONE_LIMIT: Duration = Duration::from_secs(120);
 /// How long writes may pause when every pod is replaced, in milliseconds.
@@ -41,10 +43,13 @@ const MADE: &str = "group,statefulset,pod,service,configmap,secret,poddisruption
 
 fn install(stage: &Stage) -> Result<Told> {
     let began = std::time::Instant::now();
-    let scene = Scene::open(stage, "install", &Specs::default())?;
+    let specs = Specs { keyspace: json!({ "groups": GROUPS }), ..Specs::default() };
+    let scene = Scene::open(stage, "install", &specs)?;
     scene.wait_ready()?;
     let ready_ms = began.elapsed().as_millis();
+    let pods = scene.pods()?.len();
     let mut act = Act::take(scene, Bounds::keyspace(NOISE_MS_MAX))?;
+    act.told.fact("pods", pods);
     act.told.fact("ready_ms", ready_ms);
     wait(Duration::from_secs(10));
     let report = act.scene.judge()?;
@@ -54,7 +59,7 @@ fn install(stage: &Stage) -> Result<Told> {
     delete(&act.scene, &act.scene.cluster(), &act.scene.keyspace())?;
     let claims = claims(&act.scene, &act.scene.cluster())?;
     act.told.fact("volumes_kept", claims);
-    ensure!(claims >= 5, "{claims} volumes were kept");
+    ensure!(claims == pods, "{claims} volumes of {pods} pods were kept");
     act.scene.close()?;
     Ok(act.told)
 }
