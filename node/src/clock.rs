@@ -17,5 +17,8 @@ pub fn now() -> Instant {
 #[must_use]
 pub fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    #[cfg(feature = "fault-disk")]
+    let now = now.saturating_add_signed(cairn_files::disk::faulty::clock_offset_ms());
+    now
 }

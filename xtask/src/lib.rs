@@ -5,6 +5,7 @@
 
 pub mod api_tier;
 pub mod bench;
+pub mod chaos;
 pub mod codegen;
 pub mod demo;
 pub mod e2e;
@@ -51,6 +52,8 @@ enum Task {
     RealData(real_data::Args),
     /// Kill masters of a real cluster under traffic; nothing may be lost
     Faults(faults::Args),
+    /// Real nodes in network namespaces under random faults; nothing may be lost (needs root)
+    Chaos(chaos::Args),
     /// Measure ours against the best peer
     Bench(bench::Args),
     /// Use a cluster with stock clients of Redis and etcd
@@ -94,6 +97,7 @@ fn perform(task: Task) -> Result<bool> {
         Task::Demo(args) => demo::run(&args),
         Task::RealData(args) => real_data::run(&args),
         Task::Faults(args) => faults::run(&args),
+        Task::Chaos(args) => chaos::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Interop => interop::run(),
         Task::E2e(args) => e2e::run(&args),

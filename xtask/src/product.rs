@@ -45,6 +45,24 @@ pub fn build_mutants() -> Result<PathBuf> {
     Ok(folder.join("fast"))
 }
 
+/// Builds programs whose nodes have a fault layer below their files; the folder they are in, which
+/// is none that products are taken from.
+///
+/// `CAIRN_FAULT_PROGRAMS` names a folder with such programs that are built already.
+///
+/// # Errors
+/// If they do not compile.
+pub fn build_fault_disk() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("CAIRN_FAULT_PROGRAMS") {
+        return Ok(PathBuf::from(folder));
+    }
+    let folder = target_folder().join("fault-disk");
+    let packages = ["-p", "cairn-node", "-p", "cairn-cli", "--features", "cairn-node/fault-disk"];
+    let mut cargo = command("cargo", ["build", "--quiet", "--profile", "fast"]);
+    check(cargo.args(packages).env("CARGO_TARGET_DIR", &folder))?;
+    Ok(folder.join("fast"))
+}
+
 fn build_with(profile: &str) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("CAIRN_PROGRAMS") {
         return Ok(PathBuf::from(folder));

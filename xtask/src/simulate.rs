@@ -144,10 +144,15 @@ mod tests {
             let Ok(text) = read_to_string(folder.join("Cargo.toml")) else { continue };
             seen += 1;
             let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-            let asks: Vec<&str> = lines.filter(|line| line.contains("mutants")).collect();
+            let asks: Vec<&str> = lines
+                .filter(|line| line.contains("mutants") || line.contains("fault-disk"))
+                .collect();
             let allowed: &[&str] = match folder.file_name().and_then(|name| name.to_str()) {
                 // Asked for by `cargo xtask faults --without` alone; `default` does not name it.
-                Some("logic" | "node") => &["mutants = []"],
+                Some("logic") => &["mutants = []"],
+                // Asked for by `cargo xtask chaos` alone.
+                Some("node") => &["mutants = []", r#"fault-disk = ["cairn-files/fault-disk"]"#],
+                Some("files") => &["fault-disk = []"],
                 Some("sim") => &[
                     r#"mutants = ["cairn-logic/mutants"]"#,
                     r#"name = "mutants""#,

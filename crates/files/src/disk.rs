@@ -1,5 +1,7 @@
 //! What is asked of a file system, and nothing more.
 
+#[cfg(feature = "fault-disk")]
+pub mod faulty;
 #[cfg(any(test, feature = "mem-disk"))]
 pub mod mem;
 pub mod real;

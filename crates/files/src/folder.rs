@@ -229,5 +229,7 @@ fn file_name(name: &str) -> String {
 pub fn boot_id() -> Result<String> {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
     let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    #[cfg(feature = "fault-disk")]
+    let text = crate::disk::faulty::boot_id(text.trim());
     Ok(text.trim().to_owned())
 }

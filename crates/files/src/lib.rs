@@ -23,8 +23,11 @@ pub mod rotate;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "fault-disk")]
+pub use disk::faulty::FaultyDisk as RealDisk;
 #[cfg(any(test, feature = "mem-disk"))]
 pub use disk::mem::MemDisk;
+#[cfg(not(feature = "fault-disk"))]
 pub use disk::real::RealDisk;
 pub use disk::{Disk, DiskFile};
 pub use double::DoubleWriteFile;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -75,17 +76,24 @@ pub struct Node {
     pub role: Role,
     /// Ports for clients, etcd clients, peers, heartbeats and metrics.
     pub ports: [u16; 5],
+    /// Its address, if that is not 127.0.0.1.
+    #[serde(default)]
+    pub host: Option<String>,
 }
 
 impl Node {
     /// Where Redis clients reach it.
     pub fn redis(&self) -> String {
-        format!("127.0.0.1:{}", self.ports[0])
+        self.address(0)
     }
 
     /// Where etcd clients reach it.
     pub fn etcd(&self) -> String {
-        format!("127.0.0.1:{}", self.ports[1])
+        self.address(1)
+    }
+
+    fn address(&self, port: usize) -> String {
+        format!("{}:{}", self.host.as_deref().unwrap_or("127.0.0.1"), self.ports[port])
     }
 }
 
@@ -96,8 +104,8 @@ pub struct Cluster {
     folder: PathBuf,
     nodes: Vec<Node>,
     variable: Option<(String, String)>,
-    emptied: u32,
-    kept: bool,
+    emptied: AtomicU32,
+    kept: AtomicBool,
 }
 
 #[derive(Deserialize)]
@@ -119,15 +127,30 @@ impl Cluster {
         resources: &Path,
         variable: Option<(&str, &str)>,
     ) -> Result<Self, Error> {
+        Self::up_with(program, folder, resources, &[], variable)
+    }
+
+    /// The same, with more arguments of `cairn up`.
+    ///
+    /// # Errors
+    /// As [`Cluster::up`].
+    pub fn up_with(
+        program: &Path,
+        folder: &Path,
+        resources: &Path,
+        more: &[&OsStr],
+        variable: Option<(&str, &str)>,
+    ) -> Result<Self, Error> {
         let mut cluster = Self {
             program: program.to_owned(),
             folder: folder.to_owned(),
             nodes: Vec::new(),
             variable: variable.map(|(name, value)| (name.to_owned(), value.to_owned())),
-            emptied: 0,
-            kept: false,
+            emptied: AtomicU32::new(0),
+            kept: AtomicBool::new(false),
         };
-        cluster.cairn([OsStr::new("up"), resources.as_os_str()])?;
+        let arguments = [OsStr::new("up"), resources.as_os_str()];
+        cluster.cairn(arguments.iter().chain(more))?;
         let path = folder.join("cluster.json");
         let file: ClusterFile = read_json(&path)?;
         cluster.nodes = file.nodes;
@@ -135,8 +158,8 @@ impl Cluster {
     }
 
     /// Leaves processes and folder as they are when this is dropped.
-    pub fn keep(&mut self) {
-        self.kept = true;
+    pub fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
     }
 
     /// All nodes in starting order.
@@ -262,6 +285,14 @@ impl Cluster {
         self.signal(node, Signal::STOP)
     }
 
+    /// Kills a node's process without asking its supervisor, who starts it again.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn crash(&self, node: &str) -> Result<(), Error> {
+        self.signal(node, Signal::KILL)
+    }
+
     /// Lets a frozen process go on.
     ///
     /// # Errors
@@ -283,19 +314,19 @@ impl Cluster {
     ///
     /// # Errors
     /// If the node runs, or the folder cannot be moved.
-    pub fn empty_folder(&mut self, node: &str) -> Result<(), Error> {
+    pub fn empty_folder(&self, node: &str) -> Result<(), Error> {
         let stopped = wait_until(Duration::from_secs(5), Duration::from_millis(20), || {
             self.pid(node).is_ok_and(|pid| pid.is_none())
         });
         if !stopped {
             return Err(Error::Node { node: node.to_owned(), what: "still runs".into() });
         }
-        self.emptied += 1;
+        let number = self.emptied.fetch_add(1, Ordering::Relaxed) + 1;
         let from = self.folder.join("data").join(node);
         let aside = self.folder.join("emptied");
         std::fs::create_dir_all(&aside)
             .map_err(|source| Error::File { path: aside.clone(), source })?;
-        std::fs::rename(&from, aside.join(format!("{}-{node}", self.emptied)))
+        std::fs::rename(&from, aside.join(format!("{number}-{node}")))
             .map_err(|source| Error::File { path: from, source })
     }
 
@@ -320,7 +351,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if !self.kept && self.folder.join("cluster.json").exists() {
+        if !self.kept.load(Ordering::Relaxed) && self.folder.join("cluster.json").exists() {
             // Nothing can be done about a failure here, but nobody should have to guess it.
             if let Err(error) = self.cairn(["down", "--purge", "--yes"]) {
                 eprintln!("harness: {error}");

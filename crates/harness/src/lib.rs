@@ -4,7 +4,7 @@
 //! reading order: what clients saw ([`history`]), whether it could be so ([`checker`]), a client
 //! that knows what it does not know ([`client`]), many of them at work ([`traffic`]), how long
 //! their writes paused ([`pauses`]). Then whole clusters as processes ([`cluster`], [`status`]) and
-//! what is done to them ([`fault`]).
+//! what is done to them ([`fault`]), and what must be true of them whatever is done ([`watch`]).
 
 pub mod checker;
 pub mod client;
@@ -16,3 +16,4 @@ pub mod history;
 pub mod pauses;
 pub mod status;
 pub mod traffic;
+pub mod watch;

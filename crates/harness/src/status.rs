@@ -39,6 +39,12 @@ pub struct NodeStatus {
     pub pid: Option<i32>,
     /// Whether it answers.
     pub answers: bool,
+    /// Its folder, if it answers: another one after the folder was lost.
+    #[serde(default)]
+    pub incarnation: Option<String>,
+    /// The run of its process with this folder, if it answers.
+    #[serde(default)]
+    pub life: Option<u64>,
     /// Memory that its process holds.
     pub rss_bytes: Option<u64>,
     /// The logs it keeps.
@@ -57,6 +63,12 @@ pub struct LogStatus {
     pub epoch: u64,
     /// The epoch of its last entry.
     pub last_epoch: u64,
+    /// Where its log ends.
+    #[serde(default)]
+    pub last_offset: u64,
+    /// Up to where it knows the log to be committed.
+    #[serde(default)]
+    pub committed: u64,
 }
 
 /// A group's record at a moment.

@@ -35,6 +35,9 @@ pub struct Plan {
     pub keys: u64,
     /// How many items a list gets before the next one is begun.
     pub list_items: u64,
+    /// Whether a transaction of a watched key may be given up although nobody touched the key, as
+    /// when its master begins a new mastership; then only that it had no effect is held against it.
+    pub watches_fail: bool,
     /// Begins every key, so that rounds do not meet.
     pub prefix: String,
     /// What the choices follow from.
@@ -51,6 +54,7 @@ impl Plan {
             rest: Duration::from_millis(3),
             keys: 12,
             list_items: 100,
+            watches_fail: false,
             prefix: format!("t{seed}"),
             seed,
         }
@@ -238,6 +242,12 @@ impl<'a> Worker<'a> {
         );
         let read = Draft { key, readonly: false, connection: 0, called_us };
         self.record_at(read, Action::Get, read_us, found, |frame| content(frame).map(Reply::Value));
+        let answer = match answer {
+            Answer::Reply(Frame::Null) if self.shared.plan.watches_fail => {
+                Answer::Failed("given up".into())
+            }
+            answer => answer,
+        };
         let applied = |frame: &Frame| match frame {
             Frame::Array(_) => Some(Reply::Applied(true)),
             Frame::Null => Some(Reply::Applied(false)),
