@@ -154,7 +154,7 @@ mod tests {
         write(&mut unflushed, &file, 10, &[4; 40]);
         file.truncate(20).unwrap();
         unflushed.shorten(20);
-        (1..20).for_each(|mut seed| drop(unflushed.lose(&file, &mut seed)));
+        (1..20).for_each(|mut seed| _ = unflushed.lose(&file, &mut seed));
         assert_eq!(file.bytes().unwrap(), 20);
     }
 }
