@@ -6,7 +6,7 @@
 mod session;
 
 use crate::peer::{Identity, client};
-use crate::view::Changed;
+use cairn_global::Changed;
 use cairn_logic::ids::{GroupId, NodeId, Version};
 use cairn_logic::record::Record;
 use cairn_logic::time::Duration;

@@ -6,11 +6,9 @@
 
 mod arbiter;
 mod arrivals;
-mod courts;
 mod history;
 mod lines;
 mod own;
-mod planning;
 mod role;
 mod run;
 mod wishes;

@@ -14,4 +14,3 @@ pub mod peer;
 pub mod status;
 pub mod storage;
 pub mod tls;
-pub mod view;

@@ -1,8 +1,7 @@
-//! Runs seeds: `sim [--seeds N] [--from S] [--minutes M] [--jobs J] [--plane group|global]`, or
+//! Runs seeds: `sim [--seeds N] [--from S] [--minutes M] [--jobs J] [--kind group|global|cluster]`, or
 //! one of them: `sim --seed S [--trace]`.
 
-use cairn_logic::counting::Plane;
-use cairn_sim::{Options, campaign, run};
+use cairn_sim::{Options, WorldKind, campaign, run};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -34,8 +33,9 @@ fn asked() -> Result<Asked, String> {
             "--seed" => asked.one = Some(number()?),
             "--jobs" => asked.jobs = usize::try_from(number()?).unwrap_or(1),
             "--minutes" => asked.minutes = number()?,
-            "--plane" if value == "global" => asked.options.plane = Some(Plane::Global),
-            "--plane" if value == "group" => asked.options.plane = Some(Plane::Group),
+            "--kind" if value == "group" => asked.options.kind = Some(WorldKind::Group),
+            "--kind" if value == "global" => asked.options.kind = Some(WorldKind::Global),
+            "--kind" if value == "cluster" => asked.options.kind = Some(WorldKind::Cluster),
             _ => return Err(format!("unknown argument {arg} {value}")),
         }
     }

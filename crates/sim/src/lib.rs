@@ -1,22 +1,27 @@
 //! The real decision code in a seeded world: clocks, network, disks, faults, clients.
 //!
 //! [`run`] makes one world from a seed: nodes that run [`cairn_host::Host`], rival judges, a keeper
-//! of the record (or, in the global plane, the arbiter's register), clients. Messages are lost,
+//! of the record (or, in the global plane, the arbiter's register), clients. Every third seed is a
+//! whole cluster: acceptors, global nodes with the real directory, judges and planner of
+//! [`cairn_global`] wherever the global master is, two groups whose records are keys of that
+//! directory, idle nodes to claim. Messages are lost,
 //! late, repeated and out of order, links break one way, processes and machines crash, disks fail,
 //! clocks run at different rates. After every event the invariants of
 //! [`cairn_logic::invariants`] hold; once faults stop, the world heals within a bound. The same
 //! seed gives the same world, byte for byte.
 
 mod data;
+mod desk;
 mod folder;
 pub mod mutants;
 mod place;
 mod rng;
 mod scenario;
+mod session;
 mod shell;
 mod world;
 
-pub use scenario::Options;
+pub use scenario::{Options, WorldKind};
 
 use cairn_logic::invariants::Broken;
 use std::fmt;
@@ -48,8 +53,12 @@ pub struct Stats {
     pub cut_tails: u64,
     /// Events handled.
     pub events: u64,
-    /// Attempts that became epochs.
+    /// Attempts that became epochs of groups.
     pub takeovers: u64,
+    /// Attempts that became epochs of the global plane.
+    pub plane_takeovers: u64,
+    /// Idle nodes that were claimed by groups.
+    pub claims: u64,
     /// Changes of configuration in which the master stayed.
     pub changes: u64,
     /// Writes answered with OK.
@@ -152,7 +161,9 @@ impl Summary {
         sum.cut_tails += one.cut_tails;
         sum.events += one.events;
         sum.takeovers += one.takeovers;
+        sum.plane_takeovers += one.plane_takeovers;
         sum.changes += one.changes;
+        sum.claims += one.claims;
         sum.writes += one.writes;
         sum.reads += one.reads;
         sum.stale_reads += one.stale_reads;
@@ -172,14 +183,16 @@ impl fmt::Display for Summary {
         let (s, least) = (&self.stats, self.least.unwrap_or_default());
         write!(
             f,
-            "sim: seeds={} violations={} lossy={} takeovers={} changes={} cut_tails={} faults={} \
+            "sim: seeds={} violations={} lossy={} takeovers={} plane_takeovers={} changes={} claims={} cut_tails={} faults={} \
              faults_min={} operations={} operations_min={} writes={} reads={} stale_reads={} \
              crashes={} events={} healed_ms_max={}",
             self.seeds,
             self.violations,
             self.lossy,
             s.takeovers,
+            s.plane_takeovers,
             s.changes,
+            s.claims,
             s.cut_tails,
             s.faults_all(),
             least.1,

@@ -1,7 +1,6 @@
 //! Rules broken on purpose, and whether the world notices.
 
-use crate::{Options, Outcome, run};
-use cairn_logic::counting::Plane;
+use crate::{Options, Outcome, WorldKind, run};
 use cairn_logic::mutant::Mutant;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -62,10 +61,10 @@ pub fn all() -> &'static [Mutant] {
 }
 
 /// Where a rule has a meaning; `None`: anywhere.
-fn plane_of(mutant: Mutant) -> Option<Plane> {
+fn kind_of(mutant: Mutant) -> Option<WorldKind> {
     match mutant {
-        Mutant::SpeaksUnflushed | Mutant::ReplacesAnyFolder => Some(Plane::Global),
-        Mutant::CasIgnoresVersion | Mutant::ReleasedLie => Some(Plane::Group),
+        Mutant::SpeaksUnflushed | Mutant::ReplacesAnyFolder => Some(WorldKind::Global),
+        Mutant::CasIgnoresVersion | Mutant::ReleasedLie => Some(WorldKind::Group),
         _ => None,
     }
 }
@@ -77,7 +76,7 @@ fn plane_of(mutant: Mutant) -> Option<Plane> {
 /// Without the feature `mutants`.
 #[must_use]
 pub fn hunt(mutant: Mutant, first: u64, seeds_max: u64, end: Option<Instant>) -> Caught {
-    let options = Options { mutant: Some(mutant), plane: plane_of(mutant), ..Options::default() };
+    let options = Options { mutant: Some(mutant), kind: kind_of(mutant), ..Options::default() };
     let mut seeds = 0;
     while seeds < seeds_max && end.is_none_or(|end| Instant::now() < end) {
         let outcome = run(first + seeds, &options);

@@ -1,14 +1,19 @@
 //! One machine of the world: its clock, its process, its folder.
 
 use crate::data::{Data, ToControl};
+use crate::desk::Desk;
 use crate::folder::Folder;
+use crate::session::Session;
 use crate::shell::{DataCommand, Shell};
 use crate::world::MS;
+use cairn_directory::core::{Refusal, Reply as Answered, Request as Asking};
+use cairn_directory::watch::Notice;
+use cairn_global::{Asked, Told, Why};
 use cairn_host::{Event, Host, ReadFor};
 use cairn_logic::arbiter::{Acceptor, AcceptorState, Proposer, Reply, Request, Seat, Token};
-use cairn_logic::ids::{NodeId, Offset, Version};
+use cairn_logic::ids::{Epoch, GroupId, NodeId, Offset, Version};
 use cairn_logic::judge::{Judge, JudgeInput};
-use cairn_logic::message::Sender;
+use cairn_logic::message::{Answer, Report, Sender};
 use cairn_logic::mutant::{Mutant, broken};
 use cairn_logic::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
@@ -44,6 +49,51 @@ pub(crate) enum Local {
     Stored { state: Box<AcceptorState>, to: usize, reply: Box<Reply> },
     /// For the proposer.
     Reply { from: Seat, reply: Box<Reply> },
+    /// Who is global master?
+    Where(Where),
+    /// Something came over a line between a data node and a global one.
+    Line { line: u64, what: Box<OnLine> },
+    /// The directory's watch of what is the system's says something.
+    Noticed(Notice),
+    /// A change that the system proposed has ended.
+    Asked(Why, Asked),
+    /// A wish or a hint about groups, for whoever is global master.
+    Wish(Box<(Option<GroupId>, JudgeInput)>),
+    /// The operator writes what is wanted of a keyspace.
+    Configure { key: String, value: Vec<u8> },
+}
+
+/// The question who is global master, and its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Where {
+    Asked { from: usize },
+    Here { place: usize, epoch: Epoch },
+}
+
+/// What a line carries.
+#[derive(Clone, Debug)]
+pub(crate) enum OnLine {
+    Up(Up),
+    Down(Down),
+    /// It is over.
+    Lost,
+}
+
+/// From a data node.
+#[derive(Clone, Debug)]
+pub(crate) enum Up {
+    Open(Sender),
+    Call { call: u64, request: Asking },
+    Report(Report),
+    Answer(Answer),
+}
+
+/// From the global master.
+#[derive(Clone, Debug)]
+pub(crate) enum Down {
+    Reply { call: u64, reply: Result<Answered, Refusal> },
+    Watched(Notice),
+    Told(GroupId, Told),
 }
 
 /// What a client does.
@@ -139,6 +189,8 @@ pub(crate) enum Purpose {
 pub(crate) struct Process {
     pub host: Host<Shell>,
     pub data: Data,
+    /// A global node of a cluster: its directory, instead of `data`.
+    pub desk: Option<Box<Desk>>,
     /// Neither thread hears the other out of order: the time of the last word each way.
     pub to_control: u64,
     pub to_data: u64,
@@ -161,6 +213,10 @@ pub(crate) struct Place {
     pub up: bool,
     /// What comes while it is paused, in order.
     pub paused: Option<VecDeque<Local>>,
+    /// The log it has a copy of; none on an idle node. Survives the process.
+    pub log: Option<usize>,
+    /// A data node's way to the directory.
+    pub session: Option<Box<Session>>,
     /// Data and global nodes.
     pub folder: Option<Folder>,
     pub process: Option<Process>,
@@ -193,6 +249,8 @@ impl Place {
             generation: 0,
             up: false,
             paused: None,
+            log: None,
+            session: None,
             folder: None,
             process: None,
             judge: None,
@@ -232,5 +290,15 @@ impl Place {
     pub(crate) fn seat(&self) -> Seat {
         let incarnation = cairn_logic::ids::Incarnation(self.seat_incarnation);
         Seat { id: self.id.clone(), incarnation }
+    }
+}
+
+impl Process {
+    /// Whether it believes that it serves.
+    pub(crate) fn is_master(&self) -> bool {
+        match &self.desk {
+            Some(desk) => desk.core.is_master(),
+            None => self.data.is_master(),
+        }
     }
 }

@@ -2,18 +2,22 @@
 
 use crate::rng::Rng;
 use cairn_logic::counting::Plane;
+use cairn_logic::ids::NodeId;
 use cairn_logic::message::Mode;
 use cairn_logic::mutant::Mutant;
 use cairn_logic::record::{Durability, Rule};
 use cairn_logic::replication::Reads;
 use cairn_logic::time::Duration;
 use cairn_logic::timing::Timing;
+use cairn_settings::Reads as ReadsSetting;
+use cairn_settings::directory_keys::KeyspaceConfig;
+use std::fmt;
 
 /// What the caller of [`crate::run`] asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The plane; by the seed if `None`.
-    pub plane: Option<Plane>,
+    /// The kind of world; by the seed if `None`.
+    pub kind: Option<WorldKind>,
     /// How long faults go on, in milliseconds of the world's time.
     pub faulty_ms: u64,
     /// How long the world may take to heal afterwards, in milliseconds of its time.
@@ -26,7 +30,29 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { plane: None, faulty_ms: 60_000, healing_ms: 90_000, mutant: None, trace: false }
+        Self { kind: None, faulty_ms: 60_000, healing_ms: 90_000, mutant: None, trace: false }
+    }
+}
+
+/// What a world is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorldKind {
+    /// One group, with a keeper of its record and two judges.
+    Group,
+    /// The global plane alone, with its arbiter.
+    Global,
+    /// The global plane with a directory, and two groups whose records are in it.
+    Cluster,
+}
+
+impl WorldKind {
+    /// Every third seed makes a cluster.
+    fn of(seed: u64, rng: &mut Rng) -> Self {
+        match rng.chance(250) {
+            _ if seed % 3 == 2 => Self::Cluster,
+            true => Self::Global,
+            false => Self::Group,
+        }
     }
 }
 
@@ -115,7 +141,13 @@ impl Faults {
 /// The world of one seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
+    pub kind: WorldKind,
+    /// The plane of its first log.
     pub plane: Plane,
+    /// Global nodes of a cluster.
+    pub globals: usize,
+    /// Keyspaces of a cluster, of one group each.
+    pub keyspaces: Vec<KeyspaceConfig>,
     /// Data (or global) nodes, members and others.
     pub nodes: usize,
     /// Members at the beginning.
@@ -153,21 +185,91 @@ fn timing(rng: &mut Rng) -> Timing {
     }
 }
 
+/// How many members, and which rule.
+fn group_mode(rng: &mut Rng) -> (u64, Rule) {
+    match rng.below(10) {
+        0..=1 => (2, Rule::One),
+        2..=4 => (3, Rule::One),
+        5..=6 => (3, Rule::Quorum),
+        7 => (5, Rule::Quorum),
+        8 => (rng.between(2, 4), Rule::All),
+        9 if rng.chance(500) => (rng.between(2, 4), Rule::Async),
+        _ => (4, Rule::Quorum),
+    }
+}
+
+/// A keyspace of one group of three to five.
+fn keyspace(rng: &mut Rng) -> KeyspaceConfig {
+    let (wanted, ack) = match rng.below(10) {
+        0..=3 => (3, Rule::One),
+        4..=6 => (3, Rule::Quorum),
+        7 => (4, Rule::Quorum),
+        8 => (5, Rule::Quorum),
+        _ => (3, Rule::All),
+    };
+    let backups = u8::from(rng.chance(500));
+    KeyspaceConfig {
+        groups: 1,
+        replicas: wanted - 1 - backups,
+        backups,
+        ack,
+        durability: Durability { flushed: rng.chance(300), zones: 1 },
+        reads: if rng.chance(150) { ReadsSetting::Confirm } else { ReadsSetting::Lease },
+        limits: Default::default(),
+        password_sha256: None,
+        users: Default::default(),
+    }
+}
+
 impl Scenario {
-    pub(crate) fn of(options: &Options, rng: &mut Rng) -> Self {
-        let by_seed = if rng.chance(250) { Plane::Global } else { Plane::Group };
-        let plane = options.plane.unwrap_or(by_seed);
+    pub(crate) fn of(seed: u64, options: &Options, rng: &mut Rng) -> Self {
+        let by_seed = WorldKind::of(seed, rng);
+        match options.kind.unwrap_or(by_seed) {
+            WorldKind::Cluster => Self::cluster(rng),
+            kind => Self::of_one(kind, rng),
+        }
+    }
+
+    /// How many logs there are once all groups are formed.
+    pub(crate) fn logs(&self) -> usize {
+        1 + self.keyspaces.len()
+    }
+
+    /// The name of a keyspace of a cluster.
+    pub(crate) fn keyspace(at: usize) -> &'static str {
+        ["a", "b"][at]
+    }
+
+    fn cluster(rng: &mut Rng) -> Self {
+        let globals = 2 + usize::from(rng.chance(300));
+        let keyspaces = vec![keyspace(rng), keyspace(rng)];
+        let members: u8 = keyspaces.iter().map(KeyspaceConfig::wanted).sum();
+        let idle = rng.between(1, 3);
+        let wanted = u8::try_from(globals).expect("few");
+        let durability = Durability { flushed: rng.chance(150), zones: 1 };
+        Self {
+            kind: WorldKind::Cluster,
+            plane: Plane::Global,
+            globals,
+            nodes: globals + usize::from(members) + usize::try_from(idle).expect("few"),
+            keyspaces,
+            members: globals,
+            replicas: wanted - 1,
+            backups: 0,
+            mode: Mode { rule: Rule::All, wanted, durability },
+            reads: Reads::Lease,
+            timing: timing(rng),
+            tail_bytes: if rng.chance(300) { 256 } else { 1 << 16 },
+            faults: Faults::of(rng),
+            client_gap_us: rng.between(5000, 25_000),
+        }
+    }
+
+    fn of_one(kind: WorldKind, rng: &mut Rng) -> Self {
+        let plane = if kind == WorldKind::Global { Plane::Global } else { Plane::Group };
         let (members, rule) = match plane {
             Plane::Global => (rng.between(1, 3), Rule::All),
-            Plane::Group => match rng.below(10) {
-                0..=1 => (2, Rule::One),
-                2..=4 => (3, Rule::One),
-                5..=6 => (3, Rule::Quorum),
-                7 => (5, Rule::Quorum),
-                8 => (rng.between(2, 4), Rule::All),
-                9 if rng.chance(500) => (rng.between(2, 4), Rule::Async),
-                _ => (4, Rule::Quorum),
-            },
+            Plane::Group => group_mode(rng),
         };
         let members = usize::try_from(members).expect("few");
         let backups = u8::from(members > 2 && rng.chance(500));
@@ -175,7 +277,10 @@ impl Scenario {
         let flushed = rng.chance(300);
         let durability = Durability { flushed, zones: 1 };
         Self {
+            kind,
             plane,
+            globals: 0,
+            keyspaces: Vec::new(),
             // The global plane's nodes all want to be in the set.
             nodes: members + if plane == Plane::Global { 0 } else { rng.index(3) },
             members,
@@ -188,5 +293,31 @@ impl Scenario {
             faults: Faults::of(rng),
             client_gap_us: rng.between(3000, 25_000),
         }
+    }
+}
+
+impl Scenario {
+    /// The name of a node by its place.
+    pub(crate) fn node(&self, at: usize) -> NodeId {
+        match at.checked_sub(self.globals) {
+            _ if self.kind != WorldKind::Cluster => NodeId::new(format!("n{at}")),
+            None => NodeId::new(format!("g{at}")),
+            Some(at) => NodeId::new(format!("d{at}")),
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flushed = |flushed: bool| if flushed { " flushed" } else { "" };
+        let (mode, text) = (&self.mode, flushed(self.mode.durability.flushed));
+        write!(f, "{:?} {:?}{text}", self.kind, mode.rule)?;
+        write!(f, " members={} nodes={} reads={:?}", self.members, self.nodes, self.reads)?;
+        for (at, config) in self.keyspaces.iter().enumerate() {
+            let (name, text) = (Self::keyspace(at), flushed(config.durability.flushed));
+            let (wanted, reads) = (config.wanted(), config.reads);
+            write!(f, " {name}={:?}{text} members={wanted} reads={reads:?}", config.ack)?;
+        }
+        Ok(())
     }
 }

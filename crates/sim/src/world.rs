@@ -1,28 +1,37 @@
 //! The world: one queue of events in time, and what each of them does.
 
+mod desk;
 mod disk;
 mod faults;
 mod judging;
 mod keeper;
+mod lines;
 mod network;
 mod node;
 mod perform;
 mod register;
+mod session;
+mod truth;
 
 use crate::folder::{Digest, Folder};
-use crate::place::{ClientOp, Clock, Local, Place};
+use crate::place::{ClientOp, Clock, Local, Place, Process};
 use crate::rng::Rng;
-use crate::scenario::{Faults, Options, Scenario};
+use crate::scenario::{Faults, Options, Scenario, WorldKind};
 use crate::{Outcome, Stats, Verdict};
 use cairn_logic::arbiter::{Ballot, Seat};
 use cairn_logic::counting::Plane;
-use cairn_logic::ids::{Epoch, Version};
+use cairn_logic::ids::{Epoch, GroupId, Incarnation, Offset, Version};
 use cairn_logic::invariants::{Broken, Held, Witness};
+use cairn_logic::message::Mode;
 use cairn_logic::planner::Asked;
 use cairn_logic::record::{Member, Record, Role};
+use cairn_logic::replication::{Change, Reads};
+use cairn_settings::directory_keys::KeyspaceConfig;
+use lines::Lines;
 use network::Links;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
+use truth::Truth;
 
 /// Nanoseconds of a millisecond and of a microsecond.
 pub(crate) const MS: u64 = 1_000_000;
@@ -65,6 +74,43 @@ pub(crate) enum Ev {
     Look,
 }
 
+/// One replicated log of the world: the global plane's, or a group's.
+pub(crate) struct Log {
+    pub group: GroupId,
+    pub plane: Plane,
+    pub witness: Witness,
+    /// What is wanted of its members.
+    pub asked: Asked,
+    pub reads: Reads,
+    /// A chaotic wish, until this time.
+    pub odd_wish: Option<(Change, u64)>,
+    /// Writes answered.
+    pub writes: u64,
+    /// Writes answered before everything was well.
+    pub calm_writes: u64,
+}
+
+impl Log {
+    pub(crate) fn new(group: GroupId, plane: Plane, record: Record, asked: Asked) -> Self {
+        Self {
+            group,
+            plane,
+            witness: Witness::new(plane, record),
+            asked,
+            reads: Reads::Lease,
+            odd_wish: None,
+            writes: 0,
+            calm_writes: 0,
+        }
+    }
+}
+
+/// What is asked of a keyspace's groups.
+pub(crate) fn asked_of(config: &KeyspaceConfig) -> Asked {
+    let mode = Mode { rule: config.ack, wanted: config.wanted(), durability: config.durability };
+    Asked { replicas: config.replicas, backups: config.backups, mode }
+}
+
 /// One seeded world.
 pub(crate) struct World {
     seed: u64,
@@ -76,21 +122,24 @@ pub(crate) struct World {
     queue: BTreeMap<(u64, u64), Ev>,
     places: Vec<Place>,
     links: Links,
-    witness: Witness,
+    /// The first one is the group's or the global plane's; those of a cluster's groups follow as
+    /// they are formed.
+    logs: Vec<Log>,
+    /// Lines between data nodes and global ones.
+    lines: Lines,
+    /// What is committed in the directory of a cluster.
+    truth: Truth,
     faults: Faults,
-    asked: Asked,
     /// Many messages to this place linger until this time.
     slow: Option<(usize, u64)>,
-    /// A chaotic wish, until this time.
-    odd_wish: Option<(cairn_logic::replication::Change, u64)>,
     /// Who ever accepted each of the last rounds of the register.
     accepted: BTreeMap<Ballot, BTreeSet<Seat>>,
     /// The acceptor that lost its folder and is not replaced yet.
     lost_acceptor: Option<usize>,
     serial: u64,
     incarnations: u64,
-    /// When faults stopped; writes answered before that.
-    calm: Option<(u64, u64)>,
+    /// When faults stopped.
+    calm: Option<u64>,
     healed: bool,
     stats: Stats,
     digest: Digest,
@@ -100,10 +149,14 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, options: &Options) -> Self {
         let mut rng = Rng::new(seed);
-        let scenario = Scenario::of(options, &mut rng);
+        let scenario = Scenario::of(seed, options, &mut rng);
         let record = first_record(&scenario);
         let asked =
             Asked { replicas: scenario.replicas, backups: scenario.backups, mode: scenario.mode };
+        let group = match scenario.plane {
+            Plane::Group => GroupId::new("group-0"),
+            Plane::Global => GroupId::global(),
+        };
         let mut world = Self {
             seed,
             options: *options,
@@ -113,11 +166,14 @@ impl World {
             queue: BTreeMap::new(),
             places: Vec::new(),
             links: Links::default(),
-            witness: Witness::new(scenario.plane, record),
+            logs: vec![Log {
+                reads: scenario.reads,
+                ..Log::new(group, scenario.plane, record, asked)
+            }],
+            lines: Lines::default(),
+            truth: Truth::default(),
             faults: scenario.faults,
-            asked,
             slow: None,
-            odd_wish: None,
             accepted: BTreeMap::new(),
             lost_acceptor: None,
             serial: 0,
@@ -137,14 +193,17 @@ impl World {
     fn furnish(&mut self) {
         let nodes = self.scenario.nodes;
         for n in 0..nodes {
-            let mut place = Place::new(&format!("n{n}"), self.clock());
+            let mut place = Place::new(self.scenario.node(n).as_str(), self.clock());
             place.folder = Some(Folder::new(n as u64 + 1));
-            place.has_judge = self.scenario.plane == Plane::Global;
+            let cluster = self.scenario.kind == WorldKind::Cluster;
+            let counts = !cluster || n < self.scenario.globals;
+            place.has_judge = self.scenario.plane == Plane::Global && counts;
+            place.log = counts.then_some(0);
             self.places.push(place);
         }
         let others: &[&str] = match self.scenario.plane {
             Plane::Group => &["judge-a", "judge-b"],
-            Plane::Global if nodes == 1 => &["acceptor-b", "acceptor-c"],
+            Plane::Global if self.scenario.members == 1 => &["acceptor-b", "acceptor-c"],
             Plane::Global => &["acceptor-c"],
         };
         for name in others {
@@ -180,6 +239,7 @@ impl World {
     /// Where the acceptors of the global plane are.
     pub(crate) fn acceptors(&self) -> Vec<usize> {
         match self.scenario.nodes {
+            _ if self.scenario.kind == WorldKind::Cluster => vec![0, 1, self.scenario.nodes],
             1 => vec![0, 1, 2],
             nodes => vec![0, 1, nodes],
         }
@@ -225,8 +285,11 @@ impl World {
             if let Err(broken) = self.happen(event) {
                 break Verdict::Broken(broken);
             }
+            if self.truth.rolled_back {
+                break Verdict::Lossy;
+            }
             if self.healed {
-                let lossy = self.witness.is_lossy();
+                let lossy = self.logs.iter().any(|log| log.witness.is_lossy());
                 break if lossy { Verdict::Lossy } else { Verdict::Held };
             }
             if self.stats.events >= EVENTS_MAX {
@@ -237,22 +300,16 @@ impl World {
             let line = broken.to_string();
             self.note(|| line);
         }
-        let scenario = &self.scenario;
-        let mode = &scenario.mode;
-        let flushed = if mode.durability.flushed { " flushed" } else { "" };
+        let text = self.scenario.to_string();
         Outcome {
             seed: self.seed,
             verdict,
             digest: self.digest.0,
             stats: self.stats,
-            scenario: format!(
-                "{:?} {:?}{flushed} members={} nodes={} reads={:?}",
-                scenario.plane, mode.rule, scenario.members, scenario.nodes, scenario.reads
-            ),
+            scenario: text,
             trace: self.trace.into(),
         }
     }
-
     fn happen(&mut self, event: Ev) -> Held {
         self.digest.add(self.now);
         match event {
@@ -312,23 +369,44 @@ impl World {
         self.push(wait, Ev::Client);
         let op = match self.rng.below(10) {
             0..=4 => ClientOp::Write,
-            5..=8 => ClientOp::Read { began: self.witness.read_begins() },
+            5..=8 => ClientOp::Read { began: Offset::ZERO },
             _ => ClientOp::Stale,
         };
-        let place = self.some_server();
+        let log = self.some_log();
+        let place = self.some_server(log);
+        let op = match op {
+            ClientOp::Read { .. } => ClientOp::Read { began: self.read_begins(log) },
+            op => op,
+        };
         let late = self.rng.between(50, 400) * US;
         self.stats.operations += 1;
         self.push(late, Ev::Local { place, generation: None, what: Local::Client(op) });
     }
 
-    fn some_server(&mut self) -> usize {
+    fn some_server(&mut self, log: usize) -> usize {
         let nodes = self.scenario.nodes;
+        let nodes: Vec<usize> = (0..nodes).filter(|at| self.places[*at].log == Some(log)).collect();
         let believes =
-            |at: &usize| self.places[*at].process.as_ref().is_some_and(|p| p.data.is_master());
-        let masters: Vec<usize> = (0..nodes).filter(believes).collect();
+            |at: &usize| self.places[*at].process.as_ref().is_some_and(Process::is_master);
+        let masters: Vec<usize> = nodes.iter().copied().filter(believes).collect();
         match self.rng.pick(&masters).copied() {
             Some(place) if self.rng.chance(750) => place,
-            _ => self.rng.index(nodes),
+            _ => self.rng.pick(&nodes).copied().unwrap_or(0),
+        }
+    }
+
+    /// The log that `place` has a copy of; of an idle node, which has none, the first.
+    pub(crate) fn log_of(&self, place: usize) -> usize {
+        self.places[place].log.unwrap_or(0)
+    }
+
+    /// What linearizable reads rest on at a place.
+    fn reads_of(&self, place: usize) -> Reads {
+        match self.scenario.kind {
+            WorldKind::Cluster => {
+                self.places[place].log.map_or(Reads::Lease, |at| self.logs[at].reads)
+            }
+            WorldKind::Group | WorldKind::Global => self.scenario.reads,
         }
     }
 }
@@ -337,8 +415,8 @@ impl World {
 fn first_record(scenario: &Scenario) -> Record {
     let serving = scenario.members - usize::from(scenario.backups);
     let member = |n: usize| Member {
-        id: cairn_logic::ids::NodeId::new(format!("n{n}")),
-        incarnation: cairn_logic::ids::Incarnation(n as u64 + 1),
+        id: scenario.node(n),
+        incarnation: Incarnation(n as u64 + 1),
         role: if n < serving { Role::Replica } else { Role::Backup },
     };
     Record {

@@ -1,12 +1,12 @@
 //! Worlds of fixed seeds: they hold, they heal, they replay.
 
-use cairn_logic::counting::Plane;
-use cairn_sim::{Options, campaign, run, run_many};
+use cairn_sim::{Options, WorldKind, campaign, run, run_many};
 
 #[test]
 fn a_seed_replays_byte_for_byte() {
     let options = Options { trace: true, ..short() };
-    for seed in [3, 105] {
+    // A group, a cluster, the global plane or another group.
+    for seed in [3, 5, 105] {
         let (first, second) = (run(seed, &options), run(seed, &options));
         assert_eq!(first.digest, second.digest, "seed {seed}");
         assert_eq!(first.trace, second.trace, "seed {seed}");
@@ -41,10 +41,22 @@ fn no_rule_breaks_and_every_world_heals() {
 
 #[test]
 fn the_global_plane_holds_on_its_register() {
-    let options = Options { plane: Some(Plane::Global), ..short() };
+    let options = Options { kind: Some(WorldKind::Global), ..short() };
     let summary = run_many(1, 8, 1, &options);
     assert!(summary.broken.is_empty(), "{}", summary.broken[0]);
-    assert!(summary.stats.takeovers > 8, "{summary}");
+    assert!(summary.stats.plane_takeovers > 8, "{summary}");
+}
+
+#[test]
+fn whole_clusters_hold_and_heal() {
+    let options = Options { kind: Some(WorldKind::Cluster), ..short() };
+    let summary = run_many(1, 6, 1, &options);
+    assert!(summary.broken.is_empty(), "{}", summary.broken[0]);
+    let stats = summary.stats;
+    assert!(stats.takeovers > 6 && stats.plane_takeovers > 3, "{summary}");
+    assert!(stats.changes > 6 && stats.claims > 36 && stats.cut_tails > 0, "{summary}");
+    let (operations, faults) = summary.least.expect("worlds were run");
+    assert!(operations >= 200 && faults >= 10, "{summary}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Ask, Follow, Heard};
 use crate::peer::client::{self, SayHello};
-use crate::view::Changed;
+use cairn_global::Changed;
 use cairn_logic::ids::{GroupId, Version};
 use cairn_logic::record::Record;
 use cairn_settings::directory_keys as keys;

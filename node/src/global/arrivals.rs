@@ -87,8 +87,7 @@ impl Role {
         if same {
             self.lines.remove(id);
             let gone = JudgeInput::Gone(id.clone());
-            let effects = self.courts.tell_all(&gone);
-            self.perform(effects);
+            self.tell_all(&gone);
             if self.others.contains_key(id) {
                 self.judge(gone);
             }
@@ -124,8 +123,7 @@ impl Role {
         if group == GroupId::global() {
             self.judge(input);
         } else if self.serving {
-            let effects = self.courts.tell(&group, input);
-            self.perform(effects);
+            self.tell(&group, input);
         }
     }
 

@@ -1,9 +1,9 @@
 //! How each epoch came to be: from the judge who decided it into the directory, for people.
 
-use super::planning;
-use super::role::{Role, Why};
+use super::role::Role;
 use cairn_directory::KeyRange;
 use cairn_directory::op::RangeQuery;
+use cairn_global::{Why, planning};
 use cairn_logic::ids::GroupId;
 use cairn_settings::directory_keys::{self as keys, Transition};
 use cairn_wire::peer::pb;
@@ -15,7 +15,7 @@ impl Role {
     pub(super) fn keep_history(&mut self) {
         let global = GroupId::global();
         let own = self.court.transitions.drain(..).map(|made| (global.clone(), made));
-        let made: Vec<(GroupId, Transition)> = own.chain(self.courts.transitions()).collect();
+        let made: Vec<(GroupId, Transition)> = own.chain(self.master.transitions()).collect();
         for (group, transition) in made {
             self.keep_transition(&group, transition);
         }

@@ -1,17 +1,16 @@
 //! This plane's own replica, its judge on this node, and the arbiter.
 
 use super::arbiter::Replied;
-use super::courts;
 use super::lines::Ordered;
-use super::role::{ArbiterWish, Role};
+use super::role::{ArbiterWish, Role, now};
 use crate::clock;
+use cairn_global::members_wish;
 use cairn_host::Event;
 use cairn_logic::arbiter::{Operation, Outcome, Token};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::judge::{JudgeEffect, JudgeInput};
 use cairn_logic::message::{Answer, Order, Relief};
 use cairn_logic::record::{Member, Record, Role as MemberRole};
-use cairn_logic::replication::Change;
 use cairn_logic::time::Duration;
 use cairn_wire::peer::control::{self, Instruction};
 use cairn_wire::peer::pb;
@@ -43,7 +42,7 @@ impl Role {
         }
         let mut effects = Vec::new();
         self.court.judge.step(clock::now(), input, &mut effects);
-        for effect in self.court.note(&GroupId::global(), effects) {
+        for effect in self.court.note(&GroupId::global(), now().unix_ms, effects) {
             match effect {
                 JudgeEffect::Cas { expected, record } => {
                     let swap = Operation::Swap { expected, record: Box::new(record) };
@@ -51,7 +50,7 @@ impl Role {
                 }
                 JudgeEffect::ReadRecord => self.read_record(),
                 effect => {
-                    let Some((to, order)) = courts::order(effect) else { continue };
+                    let JudgeEffect::Order { to, order } = effect else { continue };
                     if to == self.boot.identity.me.id {
                         self.host.handle(Event::Order(order));
                     } else {
@@ -214,20 +213,12 @@ impl Role {
     pub(super) fn tend_members(&mut self) {
         let Some(record) = self.record.clone() else { return };
         let callers = self.others.keys().filter_map(|id| self.lines.get(id));
-        let outside: Vec<Member> = callers
-            .filter(|(caller, _)| !record.names(&caller.sender.id, caller.sender.incarnation))
-            .map(|(caller, _)| Member {
-                id: caller.sender.id.clone(),
-                incarnation: caller.sender.incarnation,
-                role: MemberRole::Replica,
-            })
-            .collect();
-        let stays = |member: &&Member| !self.leaving.contains(&member.id);
-        let free = |member: &&Member| record.member(&member.id).is_none() && stays(member);
-        let join = outside.iter().find(free).cloned().map(Change::Join);
-        let leaves = self.leaving.iter().find(|id| record.member(id).is_some());
-        let wish = leaves.cloned().map(Change::Remove).or(join).filter(|_| !record.open);
-        let outside = outside.iter().filter(stays).cloned().collect();
+        let present = callers.map(|(caller, _)| Member {
+            id: caller.sender.id.clone(),
+            incarnation: caller.sender.incarnation,
+            role: MemberRole::Replica,
+        });
+        let (outside, wish) = members_wish(&record, present.collect(), &self.leaving);
         self.host.handle(Event::Learners(outside));
         self.host.handle(Event::Wish(wish));
     }

@@ -1,9 +1,7 @@
 //! The control loop's state and what it does with each thing that happens.
 
 use super::arbiter::Arbiter;
-use super::courts::{self, Court, Courts, Effects};
 use super::lines::LineTo;
-use super::planning::{self, Planning};
 use super::world::GlobalWorld;
 use crate::acceptor::AcceptorHandle;
 use crate::boot::Boot;
@@ -11,20 +9,21 @@ use crate::clock;
 use crate::etcd;
 use crate::metrics::lag::Lag;
 use crate::status;
-use crate::view::{Changed, View};
 use bytes::Bytes;
-use cairn_directory::core::{Reply, Request, Response};
+use cairn_directory::core::Request;
 use cairn_directory::watch::{Notice, StreamId, Wish};
-use cairn_directory::{Answer as DirectoryAnswer, EventKind, KeyRange, Op};
+use cairn_directory::{KeyRange, Op};
+use cairn_global::courts::Now;
+use cairn_global::{Act, Asked, Court, GlobalMaster, Told, Why};
 use cairn_host::{Event, Host};
 use cairn_logic::arbiter::{Operation, Token};
 use cairn_logic::batch::{Batch, BatchHead};
-use cairn_logic::ids::{GroupId, NodeId, Offset};
-use cairn_logic::judge::{JudgeEffect, JudgeInput};
+use cairn_logic::ids::{GroupId, NodeId, Offset, Revision};
+use cairn_logic::judge::JudgeInput;
 use cairn_logic::message::{Relief, Sender};
 use cairn_logic::record::{EpochRecord, Record};
 use cairn_logic::time::{Duration, Instant};
-use cairn_settings::directory_keys::{self as keys, ClusterInfo};
+use cairn_settings::directory_keys as keys;
 use cairn_wire::hello::Caller;
 use cairn_wire::peer::control::{self};
 use cairn_wire::peer::pb;
@@ -38,30 +37,6 @@ const SYSTEM_STREAM: StreamId = StreamId(0);
 const READ_INTERVAL: Duration = Duration::from_millis(500);
 /// How often plans are sent to masters again.
 const PLAN_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How a change the system asked of the directory ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// All comparisons held: it is committed.
-    Held,
-    /// A comparison failed: nothing happened.
-    Failed,
-    /// Nobody can say.
-    Unknown,
-}
-
-/// Why the system asked.
-#[derive(Clone, Debug)]
-pub enum Why {
-    /// A group's judge.
-    Judge(GroupId, cairn_logic::ids::Version),
-    /// The planner.
-    Planner,
-    /// The first Txn of the cluster.
-    Cluster,
-    /// What is kept for people.
-    History,
-}
 
 /// What an operation on the arbiter was for.
 #[derive(Debug)]
@@ -82,9 +57,8 @@ pub struct Role {
     pub(super) acceptor: Option<AcceptorHandle>,
     /// This plane's judge: each global node judges for itself.
     pub(super) court: Court,
-    pub(super) courts: Courts,
-    pub(super) planning: Planning,
-    pub(super) view: View,
+    /// The judges of all groups and the planner, while this node is global master.
+    pub(super) master: GlobalMaster,
     pub(super) others: BTreeMap<NodeId, LineTo>,
     /// Lines that others keep to us: data nodes and global nodes.
     pub(super) lines: BTreeMap<NodeId, (Caller, mpsc::Sender<pb::Down>)>,
@@ -101,10 +75,8 @@ pub struct Role {
     pub(super) disk_low: bool,
     /// How far this node is behind the global master.
     pub(super) lag: Lag,
-    pub(super) planner_busy: bool,
     pub(super) watches: i64,
     pub(super) wishes: BTreeMap<Token, ArbiterWish>,
-    pub(super) plans: BTreeMap<GroupId, control::Plan>,
     pub(super) read_at: Instant,
     pub(super) planned_at: Instant,
     pub(super) reported: Instant,
@@ -117,11 +89,16 @@ pub struct Parts {
     pub arbiter: Arbiter,
     pub acceptor: Option<AcceptorHandle>,
     pub court: Court,
-    pub courts: Courts,
+    pub master: GlobalMaster,
     pub others: BTreeMap<NodeId, LineTo>,
     pub plane: watch::Sender<Arc<etcd::Plane>>,
     pub asked: mpsc::Sender<(Why, Asked)>,
     pub notices: mpsc::Sender<Notice>,
+}
+
+/// Both clocks.
+pub(super) fn now() -> Now {
+    Now { monotonic: clock::now(), unix_ms: clock::unix_ms() }
 }
 
 impl Role {
@@ -133,9 +110,7 @@ impl Role {
             arbiter: parts.arbiter,
             acceptor: parts.acceptor,
             court: parts.court,
-            courts: parts.courts,
-            planning: Planning::default(),
-            view: View::default(),
+            master: parts.master,
             others: parts.others,
             lines: BTreeMap::new(),
             loads: BTreeMap::new(),
@@ -148,10 +123,8 @@ impl Role {
             loaded: false,
             disk_low: false,
             lag: Lag::default(),
-            planner_busy: false,
             watches: 0,
             wishes: BTreeMap::new(),
-            plans: BTreeMap::new(),
             read_at: Instant::ZERO,
             planned_at: Instant::ZERO,
             reported: Instant::ZERO,
@@ -241,19 +214,10 @@ impl Role {
     /// This node is global master now.
     pub(super) fn began(&mut self) {
         self.serving = true;
-        self.courts = Courts::new(self.me(), self.timing());
         self.loads.clear();
-        self.plans.clear();
-        self.planning = Planning::default();
-        self.planner_busy = false;
-        self.read_view();
-        let info = ClusterInfo {
-            uid: self.boot.settings.cluster_uid.clone(),
-            format: cairn_settings::FORMAT,
-        };
-        if self.view.cluster.is_none() {
-            self.propose(Why::Cluster, planning::swap(keys::CLUSTER, 0, info.encode()));
-        }
+        let core = &self.host.world.desk.core;
+        let acts = self.master.begin(now(), core.directory(), core.committed_revision());
+        self.act(acts);
         self.publish_plane();
     }
 
@@ -265,33 +229,20 @@ impl Role {
         self.publish_plane();
     }
 
-    /// Reads all of `/cairn/` as committed, and watches it from there on.
-    pub(super) fn read_view(&mut self) {
+    /// Watches `/cairn/` from `start` on, and not from where it did before.
+    fn watch_system(&mut self, start: Revision) {
         let desk = &mut self.host.world.desk;
-        let at = desk.core.committed_revision();
-        let range = KeyRange::prefix(keys::PREFIX);
-        let query = cairn_directory::op::RangeQuery::all(range.clone());
-        self.view = View::default();
-        match desk.core.directory().range(&query, at) {
-            Ok(found) => found.kvs.iter().for_each(|kv| {
-                let value = Some((kv.value.to_vec(), kv.version));
-                self.view.change(&Changed { key: kv.key.to_vec(), value });
-            }),
-            Err(error) => tracing::error!(%error, "cannot read the system's keys"),
-        }
-        self.view.revision = at.0;
         let stream = etcd::Asked::OpenStream(SYSTEM_STREAM, self.notices.clone());
         desk.accept(clock::now(), stream);
         let (id, before) = (self.watches + 1, self.watches);
         self.watches = id;
         let cancel = Request::CancelWatch { stream: SYSTEM_STREAM, id: before };
         desk.accept(clock::now(), etcd::Asked::Request(cancel, oneshot::channel().0));
+        let range = KeyRange::prefix(keys::PREFIX);
         let wish = Wish { range, no_put: false, no_delete: false, prev_kv: false };
-        let start = Some(at.next());
+        let start = Some(start);
         let request = Request::Watch { stream: SYSTEM_STREAM, id, wish, start, progress: false };
         desk.accept(clock::now(), etcd::Asked::Request(request, oneshot::channel().0));
-        let effects = self.courts.records(&self.view);
-        self.perform(effects);
     }
 
     /// The directory says what changed below `/cairn/`.
@@ -301,17 +252,15 @@ impl Role {
                 if !watches.contains(&self.watches) || !self.serving {
                     return;
                 }
-                for event in events.iter() {
-                    let value = (event.kind == EventKind::Put)
-                        .then(|| (event.kv.value.to_vec(), event.kv.version));
-                    self.view.change(&Changed { key: event.kv.key.to_vec(), value });
-                }
-                self.view.revision = revision.0;
-                let effects = self.courts.records(&self.view);
-                self.perform(effects);
+                let acts = self.master.changed(now(), revision, &events);
+                self.act(acts);
                 self.plan();
             }
-            Notice::Cancelled { .. } => self.read_view(),
+            Notice::Cancelled { .. } => {
+                let core = &self.host.world.desk.core;
+                let acts = self.master.read(now(), core.directory(), core.committed_revision());
+                self.act(acts);
+            }
             Notice::Progress { .. } => {}
         }
         self.settle();
@@ -325,53 +274,46 @@ impl Role {
         desk.accept(clock::now(), etcd::Asked::Request(request, reply));
         let asked = self.asked.clone();
         tokio::spawn(async move {
-            let outcome = match outcome.await {
-                Ok(Ok(Reply { response: Response::Answer(answer), .. })) => match answer {
-                    DirectoryAnswer::Txn { succeeded: false, .. } => Asked::Failed,
-                    _ => Asked::Held,
-                },
-                Ok(Ok(_)) | Ok(Err(_)) | Err(_) => Asked::Unknown,
-            };
+            let outcome = Asked::of(outcome.await.ok().as_ref());
             asked.send((why, outcome)).await.ok();
         });
     }
 
     /// A request of the system has ended.
     pub(super) fn was_asked(&mut self, why: Why, outcome: Asked) {
-        match why {
-            Why::Judge(group, expected) => {
-                let outcome = courts::outcome(&outcome);
-                let effects = self.courts.tell(&group, JudgeInput::CasDone { expected, outcome });
-                self.perform(effects);
-            }
-            Why::Planner => self.planner_busy = false,
-            Why::Cluster | Why::History => {}
-        }
+        let acts = self.master.was_asked(now(), why, outcome);
+        self.act(acts);
         self.settle();
     }
 
-    /// Performs what groups' judges want.
-    pub(super) fn perform(&mut self, effects: Effects) {
-        for (group, effect) in effects {
-            match effect {
-                JudgeEffect::Cas { expected, record } => {
-                    let key = keys::group_key(&group);
-                    let op = planning::swap(&key, expected.0, keys::encode_group(&record));
-                    self.propose(Why::Judge(group, expected), op);
+    /// Performs what groups' judges and the planner want.
+    pub(super) fn act(&mut self, acts: Vec<Act>) {
+        for act in acts {
+            match act {
+                Act::Propose(why, op) => self.propose(why, op),
+                Act::Watch(start) => self.watch_system(start),
+                Act::Noted(..) => {}
+                Act::Tell { to, group, told: Told::Order(order) } => {
+                    self.send_down(&to, control::order_out(group.as_str(), &order));
                 }
-                JudgeEffect::ReadRecord => {
-                    let record = self.view.groups.get(&group).cloned();
-                    let input = record.map(JudgeInput::Record);
-                    let effects = input.map(|input| self.courts.tell(&group, input));
-                    self.perform(effects.unwrap_or_default());
-                }
-                effect => {
-                    if let Some((to, order)) = courts::order(effect) {
-                        self.send_down(&to, control::order_out(group.as_str(), &order));
-                    }
+                Act::Tell { to, group, told: Told::Plan(plan) } => {
+                    let plan = control::Plan { learners: plan.learners, wish: plan.wish };
+                    self.send_down(&to, control::plan_out(group.as_str(), &plan));
                 }
             }
         }
+    }
+
+    /// Tells one group's judge.
+    pub(super) fn tell(&mut self, group: &GroupId, input: JudgeInput) {
+        let acts = self.master.tell(now(), group, input);
+        self.act(acts);
+    }
+
+    /// Tells the judges of all groups.
+    pub(super) fn tell_all(&mut self, input: &JudgeInput) {
+        let acts = self.master.tell_all(now(), input);
+        self.act(acts);
     }
 
     pub(super) fn send_down(&self, to: &NodeId, down: pb::Down) {
@@ -385,28 +327,9 @@ impl Role {
         if !self.serving || !self.host.world.desk.core.is_master() {
             return;
         }
-        let claim = self.host.world.desk.core.directory().revision().next().0;
-        if !self.planner_busy
-            && let Some(step) = self.planning.next(clock::now(), &self.view, claim)
-        {
-            tracing::info!(step = %step.what, "planner");
-            self.planner_busy = true;
-            self.propose(Why::Planner, step.op);
-        }
-        for (group, record) in &self.view.groups {
-            let heard: BTreeSet<NodeId> = self
-                .courts
-                .get(group)
-                .map(|court| court.judge.reports().keys().cloned().collect())
-                .unwrap_or_default();
-            let Some(plan) = planning::plan(&self.view, group, &heard) else { continue };
-            let Some(master) = &record.master else { continue };
-            if self.plans.get(group) != Some(&plan) {
-                tracing::info!(%group, ?plan, "plan");
-            }
-            self.send_down(master, control::plan_out(group.as_str(), &plan));
-            self.plans.insert(group.clone(), plan);
-        }
+        let claim = self.host.world.desk.core.directory().revision().next();
+        let acts = self.master.plan(now(), claim);
+        self.act(acts);
     }
 
     pub(super) fn tick(&mut self) {
@@ -423,8 +346,7 @@ impl Role {
         self.end_loading();
         self.watch_disk();
         if self.serving {
-            let effects = self.courts.tell_all(&JudgeInput::Tick);
-            self.perform(effects);
+            self.tell_all(&JudgeInput::Tick);
             if now.since(self.planned_at) >= PLAN_INTERVAL {
                 self.planned_at = now;
                 self.plan();

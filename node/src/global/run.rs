@@ -1,9 +1,8 @@
 //! Starts the replica, the acceptor, the ports and the lines; then the control loop.
 
 use super::arbiter::{Arbiter, Replied};
-use super::courts::{Court, Courts};
 use super::lines::{LineTo, Ordered};
-use super::role::{Asked, Parts, Role, Why};
+use super::role::{Parts, Role};
 use super::world::{GlobalWorld, Todo};
 use crate::acceptor::AcceptorHandle;
 use crate::boot::{self, Boot, StopSignals};
@@ -16,11 +15,13 @@ use crate::storage::{Notify, Storage};
 use anyhow::{Context, Result};
 use cairn_directory::core::Limits;
 use cairn_directory::watch::Notice;
+use cairn_global::{Asked, Court, GlobalMaster, Why};
 use cairn_host::{Event, Host};
 use cairn_logic::counting::Plane;
 use cairn_logic::ids::{Epoch, GroupId, NodeId};
 use cairn_logic::replication::{Reads, Replica};
 use cairn_logic::time::Duration;
+use cairn_settings::directory_keys::ClusterInfo;
 use cairn_settings::{NodeRole, NodeSettings};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -91,9 +92,10 @@ pub async fn run(boot: Boot) -> Result<()> {
 
     identity.tls.watch();
     let timing = settings.timing.for_logic(&settings.lag);
+    let cluster = ClusterInfo { uid: settings.cluster_uid.clone(), format: cairn_settings::FORMAT };
     let role = Role::new(Parts {
         court: Court::new(Plane::Global, identity.me.clone(), timing),
-        courts: Courts::new(identity.me.clone(), timing),
+        master: GlobalMaster::new(identity.me.clone(), timing, cluster),
         others: lines(&boot, &settings, &orders),
         boot,
         host,

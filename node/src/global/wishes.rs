@@ -76,8 +76,7 @@ impl Role {
         let gone = JudgeInput::Hint(Hint::Gone(NodeId::new(&hint.node)));
         self.judge(gone.clone());
         if self.serving {
-            let effects = self.courts.tell_all(&gone);
-            self.perform(effects);
+            self.tell_all(&gone);
         }
         pb::WishReply { lines: vec!["noted".to_owned()] }
     }
@@ -85,7 +84,7 @@ impl Role {
     fn switchover(&mut self, wish: &pb::Switchover) -> Result<pb::WishReply, Status> {
         let group = GroupId::new(&wish.group);
         let own = group == GroupId::global();
-        let record = if own { self.record.as_ref() } else { self.view.groups.get(&group) };
+        let record = if own { self.record.as_ref() } else { self.master.view().groups.get(&group) };
         let record = record.ok_or_else(|| Status::not_found(format!("no group {group}")))?;
         let target = (!wish.target.is_empty()).then(|| NodeId::new(&wish.target));
         if let Some(target) = &target
@@ -99,8 +98,7 @@ impl Role {
         if own {
             self.judge(JudgeInput::Wish { target });
         } else {
-            let effects = self.courts.tell(&group, JudgeInput::Wish { target });
-            self.perform(effects);
+            self.tell(&group, JudgeInput::Wish { target });
         }
         Ok(pb::WishReply { lines: vec![format!("switchover of {group} begun")] })
     }
@@ -108,9 +106,10 @@ impl Role {
     fn why(&self, group: &str) -> Result<Vec<String>, Status> {
         let group = GroupId::new(group);
         let own = group == GroupId::global();
-        let court = if own { Some(&self.court) } else { self.courts.get(&group) };
+        let court = if own { Some(&self.court) } else { self.master.courts().get(&group) };
         let court = court.ok_or_else(|| {
-            let known: Vec<&str> = self.view.groups.keys().map(GroupId::as_str).collect();
+            let known = self.master.view().groups.keys();
+            let known: Vec<&str> = known.map(GroupId::as_str).collect();
             Status::not_found(format!("no group {group}; there are {}", known.join(", ")))
         })?;
         let mut lines = self.history(&group);

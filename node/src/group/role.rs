@@ -13,7 +13,7 @@ use crate::peer::Inbound;
 use crate::peer::links::{AddressBook, Links, PeerAddress};
 use crate::status;
 use crate::storage::{Notify, Storage};
-use crate::view::{Changed, View};
+use cairn_global::{Changed, View};
 use anyhow::{Context, Result};
 use cairn_host::{Event, Host};
 use cairn_logic::counting::{Counts, Plane};

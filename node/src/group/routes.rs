@@ -1,7 +1,7 @@
 //! Routes of the keyspace this node belongs to, from the directory's view.
 
 use crate::data::routes::{GroupRoute, NOBODY, NodeRoute, Routes};
-use crate::view::View;
+use cairn_global::View;
 use cairn_logic::ids::{GroupId, NodeId, SLOTS};
 use cairn_logic::record::{Member, Record};
 use cairn_settings::directory_keys::keyspace_of;

@@ -88,7 +88,8 @@ impl World {
         if self.places[place].disk.fails {
             return self.disk_fails(place);
         }
-        let name = self.places[place].folder_name();
+        let (name, log) = (self.places[place].folder_name(), self.log_of(place));
+        let witness = &mut self.logs[log].witness;
         let there = &mut self.places[place];
         let Some(folder) = &mut there.folder else { return Ok(()) };
         folder.busy = false;
@@ -99,19 +100,19 @@ impl World {
                 let copies = folder.write(batches);
                 let last = folder.last();
                 for copy in copies {
-                    self.witness.written(&name, copy)?;
+                    witness.written(&name, copy)?;
                 }
                 Event::Written(last)
             }
             DiskOp::Vote(vote) => {
                 folder.voted(vote);
-                self.witness.votes(&name, folder.vote.sealed)?;
+                witness.votes(&name, folder.vote.sealed)?;
                 Event::VotePersisted
             }
             DiskOp::Cut(after) => {
                 let known = there.process.as_ref().map(|p| p.host.replica().committed());
                 let cut = folder.cut(after);
-                self.witness.cuts(&name, known.unwrap_or_default(), &cut)?;
+                witness.cuts(&name, known.unwrap_or_default(), &cut)?;
                 let from = cut.first().map_or(EntryId::ZERO, |copy| copy.last);
                 self.stats.cut_tails += u64::from(!cut.is_empty());
                 self.note(|| format!("{} cuts {} batches from {from}", name.0, cut.len()));
@@ -129,11 +130,12 @@ impl World {
         if self.places[place].disk.fails {
             return self.disk_fails(place);
         }
-        let name = self.places[place].folder_name();
+        let (name, log) = (self.places[place].folder_name(), self.log_of(place));
+        let witness = &mut self.logs[log].witness;
         let Some(folder) = &mut self.places[place].folder else { return Ok(()) };
         let done = folder.flushed().map(|copies| {
             for copy in copies {
-                self.witness.flushed(&name, *copy);
+                witness.flushed(&name, *copy);
             }
         });
         let last = folder.durable_last();

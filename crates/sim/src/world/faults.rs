@@ -10,8 +10,7 @@ mod slow;
 pub(crate) use process::End;
 
 use super::{Ev, MS, World};
-use crate::scenario::{Faults, Kind};
-use cairn_logic::counting::Plane;
+use crate::scenario::{Faults, Kind, WorldKind};
 use cairn_logic::invariants::Held;
 
 /// The kinds of fault that are brought about when too little goes wrong by itself.
@@ -80,18 +79,28 @@ impl World {
     }
 
     fn crash_a_judge(&mut self) -> Result<bool, super::Broken> {
-        if self.scenario.plane == Plane::Global {
+        if self.scenario.kind != WorldKind::Group {
             return Ok(false);
         }
         let at = self.scenario.nodes + self.rng.index(2);
         self.crash(at, End::Process, 3000)
     }
 
+    /// One of the logs.
+    pub(super) fn some_log(&mut self) -> usize {
+        if self.logs.len() == 1 { 0 } else { self.rng.index(self.logs.len()) }
+    }
+
+    /// Where the recorded master of a log is.
+    fn master_of(&self, log: usize) -> Option<usize> {
+        let master = self.logs[log].witness.record().master.as_ref()?;
+        self.places.iter().position(|there| there.id == *master)
+    }
+
     /// A node, the master more often than others.
     fn some_node(&mut self) -> usize {
-        let master = self.witness.record().master.clone();
-        let at = self.places.iter().position(|there| Some(&there.id) == master.as_ref());
-        match at {
+        let log = self.some_log();
+        match self.master_of(log) {
             Some(at) if self.rng.chance(400) => at,
             _ => self.rng.index(self.scenario.nodes),
         }

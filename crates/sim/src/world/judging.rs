@@ -2,6 +2,7 @@
 
 use super::{Ev, MS, World};
 use crate::place::{Local, Purpose};
+use crate::scenario::WorldKind;
 use cairn_host::Event;
 use cairn_logic::arbiter::Operation;
 use cairn_logic::counting::Plane;
@@ -23,6 +24,7 @@ impl World {
         if self.places[place].is_beginning() {
             return Ok(());
         }
+        self.may_leave(place, &input)?;
         let now = self.places[place].clock.read(self.now);
         let Some(judge) = &mut self.places[place].judge else { return Ok(()) };
         let mut effects = Vec::new();
@@ -40,8 +42,8 @@ impl World {
         let id = self.places[place].id.clone();
         match effect {
             JudgeEffect::Cas { expected, record } => {
-                self.witness.rests_on(expected, &record)?;
-                match self.scenario.plane {
+                self.logs[0].witness.rests_on(expected, &record)?;
+                match self.logs[0].plane {
                     Plane::Group => self.swap(place, true, expected, record),
                     Plane::Global => {
                         let record = Box::new(record);
@@ -58,6 +60,15 @@ impl World {
                     self.transmit(place, target, Local::Host(event));
                 }
             }
+            effect => return self.judge_says(0, id.as_str(), effect),
+        }
+        Ok(())
+    }
+
+    /// What a judge of a log says for people.
+    pub(super) fn judge_says(&mut self, log: usize, id: &str, effect: JudgeEffect) -> Held {
+        match effect {
+            JudgeEffect::Cas { .. } | JudgeEffect::ReadRecord | JudgeEffect::Order { .. } => {}
             JudgeEffect::Waiting(waiting) => {
                 let text = waiting.map_or("nothing".to_owned(), |w| {
                     let silent: Vec<&str> = w.silent.iter().map(|id| id.as_str()).collect();
@@ -67,7 +78,7 @@ impl World {
             }
             JudgeEffect::DataLossPossible { attempt, sealed } => {
                 self.note(|| format!("judge {id} reports a loss in {attempt}: {sealed:?}"));
-                self.witness.loss_reported(attempt);
+                self.logs[log].witness.loss_reported(attempt);
             }
             JudgeEffect::DirectoryBehind { member, sealed, attempt } => {
                 let facts = format!("{member} sealed {sealed}, the record says {attempt}");
@@ -76,7 +87,11 @@ impl World {
             JudgeEffect::Decided(decision) => {
                 let (cause, took) = (decision.cause, decision.took);
                 self.note(|| format!("judge {id} decided: {cause:?} took {took:?}"));
-                self.witness.decides(&decision.record, &decision.sealed, decision.lossy)?;
+                self.logs[log].witness.decides(
+                    &decision.record,
+                    &decision.sealed,
+                    decision.lossy,
+                )?;
             }
             JudgeEffect::WishDropped { why } => self.note(|| format!("judge {id}: {why}")),
         }
@@ -88,7 +103,11 @@ impl World {
         let wait = self.rng.between(40, 200) * MS;
         self.push(wait, Ev::Plan);
         self.replace_acceptor();
-        let record = self.witness.record().clone();
+        if self.scenario.kind == WorldKind::Cluster {
+            self.operate();
+            return Ok(());
+        }
+        let record = self.logs[0].witness.record().clone();
         let mut learners: Vec<(u64, Node)> = Vec::new();
         let mut heard = BTreeSet::new();
         for place in &self.places[..self.scenario.nodes] {
@@ -116,7 +135,7 @@ impl World {
         let free: Vec<Node> = learners.iter().map(|(_, node)| node.clone()).collect();
         let joinable: Vec<Node> =
             free.iter().filter(|node| record.member(&node.id).is_none()).cloned().collect();
-        let planned = next_change(&self.asked, &record, &joinable, &heard);
+        let planned = next_change(&self.logs[0].asked, &record, &joinable, &heard);
         let wish = self.odd_wish(&record.members).or(planned);
         self.tell_master(&record, &free, wish);
         Ok(())
@@ -146,13 +165,13 @@ impl World {
 
     /// A wish that makes no sense, for a while.
     fn odd_wish(&mut self, members: &[Member]) -> Option<Change> {
-        let (wish, until) = self.odd_wish.clone()?;
+        let (wish, until) = self.logs[0].odd_wish.clone()?;
         let known = match &wish {
             Change::Remove(id) => members.iter().any(|m| m.id == *id),
             _ => true,
         };
         if self.now >= until || !known {
-            self.odd_wish = None;
+            self.logs[0].odd_wish = None;
             return None;
         }
         Some(wish)

@@ -3,6 +3,7 @@
 use super::network::KEEPER;
 use super::{Ev, MS, US, World};
 use crate::place::{Local, Purpose};
+use crate::scenario::WorldKind;
 use cairn_host::Event;
 use cairn_logic::arbiter::{Founding, Operation};
 use cairn_logic::counting::Plane;
@@ -33,7 +34,11 @@ pub(crate) enum Ask {
 impl World {
     /// The master's change.
     pub(super) fn ask_record(&mut self, place: usize, expected: Version, record: Record) {
-        if self.scenario.plane == Plane::Global {
+        if self.has_session(place) {
+            self.swap_group(place, expected, record);
+            return;
+        }
+        if self.logs[0].plane == Plane::Global {
             let record = Box::new(record);
             self.propose(place, Purpose::Change, Operation::Swap { expected, record });
             return;
@@ -56,7 +61,9 @@ impl World {
     }
 
     pub(super) fn read_record(&mut self, place: usize) {
-        if self.scenario.plane == Plane::Global {
+        if self.has_session(place) {
+            self.read_group(place);
+        } else if self.logs[0].plane == Plane::Global {
             self.propose(place, Purpose::Read, Operation::Read);
         } else if self.links.works(place, KEEPER) {
             let after = self.latency();
@@ -74,13 +81,13 @@ impl World {
                 let acceptors = acceptors.into_iter().map(|at| self.places[at].id.clone());
                 let founding = Founding {
                     uid: "simulated".to_owned(),
-                    record: self.witness.record().clone(),
+                    record: self.logs[0].witness.record().clone(),
                     acceptors: acceptors.collect(),
                 };
                 self.propose(0, Purpose::Found, Operation::Found(Box::new(founding)));
             }
             Ask::Read { place } => {
-                let record = self.witness.record().clone();
+                let record = self.logs[0].witness.record().clone();
                 self.show(place, record);
             }
             Ask::Swap { asker: Asker { place, generation }, by_judge, expected, record } => {
@@ -98,7 +105,7 @@ impl World {
                     let generation = Some(generation);
                     self.push(after, Ev::Local { place, generation, what });
                 } else if answered {
-                    let record = self.witness.record().clone();
+                    let record = self.logs[0].witness.record().clone();
                     self.show(place, record);
                 }
             }
@@ -108,14 +115,14 @@ impl World {
 
     /// Compares and swaps.
     fn take(&mut self, expected: Version, record: &Record) -> Result<bool, super::Broken> {
-        let now = self.witness.record();
+        let now = self.logs[0].witness.record();
         let (mut record, same) = (record.clone(), now.version == expected);
         if !same && broken(Mutant::CasIgnoresVersion) && record.epoch > now.epoch {
             record.version = now.version.next();
         } else if !same {
             return Ok(false);
         }
-        self.recorded(&record)?;
+        self.recorded(0, &record)?;
         for place in 0..self.places.len() {
             self.show(place, record.clone());
         }
@@ -123,21 +130,28 @@ impl World {
     }
 
     /// The record changed, wherever it is kept.
-    pub(super) fn recorded(&mut self, record: &Record) -> Held {
-        let now = self.witness.record().clone();
+    pub(super) fn recorded(&mut self, log: usize, record: &Record) -> Held {
+        let now = self.logs[log].witness.record().clone();
+        let name = match self.scenario.kind {
+            WorldKind::Cluster => format!(" of {}", self.logs[log].group),
+            WorldKind::Group | WorldKind::Global => String::new(),
+        };
         self.note(|| {
             let members: Vec<&str> = record.members.iter().map(|m| m.id.as_str()).collect();
             let (epoch, attempt, open) = (record.epoch, record.attempt, record.open);
             let master = record.master.as_ref().map_or("nobody", |m| m.as_str());
-            format!("record: epoch {epoch} {master} of {members:?} attempt {attempt} open {open}")
+            format!(
+                "record{name}: epoch {epoch} {master} of {members:?} attempt {attempt} open {open}"
+            )
         });
         if record.epoch != now.epoch {
             match record.master == now.master && !now.open {
                 true => self.stats.changes += 1,
+                false if self.logs[log].plane == Plane::Global => self.stats.plane_takeovers += 1,
                 false => self.stats.takeovers += 1,
             }
         }
-        self.witness.record_changes(record)
+        self.logs[log].witness.record_changes(record)
     }
 
     /// Shows the record to a place: its host and its judge, some time.

@@ -2,7 +2,7 @@
 
 use super::{MS, US, World};
 use crate::data::ToControl;
-use crate::place::{ClientOp, Local};
+use crate::place::{ClientOp, Local, Up};
 use cairn_host::Event;
 use cairn_logic::invariants::{Broken, Held};
 use cairn_logic::judge::JudgeInput;
@@ -28,8 +28,9 @@ impl World {
             Local::Data(command) => {
                 let unix_ms = self.unix_ms(place);
                 let folder = self.places[place].folder_name();
+                let witness = &self.logs[self.log_of(place)].witness;
                 let Some(process) = &mut self.places[place].process else { return Ok(()) };
-                let made = process.data.hear(command, unix_ms, &self.witness, &folder)?;
+                let made = process.data.hear(command, unix_ms, witness, &folder)?;
                 if let Some(word) = made {
                     self.tell_control(place, word);
                 }
@@ -49,6 +50,12 @@ impl World {
             }
             Local::Stored { state, to, reply } => self.stored(place, *state, to, *reply),
             Local::Reply { from, reply } => self.proposer(place, &from, *reply),
+            Local::Where(ask) => self.where_asked(place, ask),
+            Local::Line { line, what } => self.line_says(place, line, *what),
+            Local::Noticed(notice) => self.noticed(place, notice),
+            Local::Asked(why, asked) => self.was_asked(place, why, asked),
+            Local::Wish(input) => self.desk_wish(place, &input),
+            Local::Configure { key, value } => self.configure(place, key, value),
         }
     }
 
@@ -56,8 +63,15 @@ impl World {
         self.places[place].clock.unix_ms(self.now)
     }
 
-    /// Gives an event to the host and performs what it asks.
+    /// Gives an event to the host and performs what it asks, and what follows from that for the
+    /// directory.
     pub(super) fn host(&mut self, place: usize, event: Event) -> Held {
+        self.host_alone(place, event)?;
+        self.settle(place)
+    }
+
+    /// Gives an event to the host and performs what it asks.
+    pub(super) fn host_alone(&mut self, place: usize, event: Event) -> Held {
         let (now, unix_ms) = (self.places[place].clock.read(self.now), self.unix_ms(place));
         let Some(process) = &mut self.places[place].process else { return Ok(()) };
         process.host.world.now = now;
@@ -87,10 +101,12 @@ impl World {
         if self.places[place].is_beginning() {
             return Ok(());
         }
+        self.tick_session(place)?;
         if self.places[place].process.is_some() {
             self.report(place);
             self.release(place)?;
         }
+        self.tick_desk(place)?;
         self.tick_register(place)?;
         self.poll_record(place);
         self.judge(place, JudgeInput::Tick)
@@ -99,6 +115,9 @@ impl World {
     /// Keeps the flushed bound above every revision in use.
     fn reserve(&mut self, place: usize) -> Held {
         let Some(process) = &self.places[place].process else { return Ok(()) };
+        if process.desk.is_some() {
+            return self.reserve_revisions(place);
+        }
         let bound = process.data.reserve(process.host.replica().vote().reserved);
         bound.map_or(Ok(()), |bound| self.host(place, Event::Reserve(bound)))
     }
@@ -115,6 +134,10 @@ impl World {
         let silent = report.master_silence > self.scenario.timing.heartbeat * 3;
         process.report_at =
             self.now + if silent || report.relief.is_some() { 30 } else { 200 } * MS;
+        if self.has_session(place) {
+            self.say_up(place, Up::Report(report));
+            return;
+        }
         for judge in self.judges() {
             let input = JudgeInput::Report { from: from.clone(), report: report.clone() };
             self.transmit(place, judge, Local::Judge(Box::new(input)));
@@ -134,13 +157,18 @@ impl World {
     fn serve(&mut self, place: usize, op: ClientOp) -> Held {
         let unix_ms = self.unix_ms(place);
         self.serial += 1;
+        if self.places[place].process.as_ref().is_some_and(|process| process.desk.is_some()) {
+            return self.serve_directory(place, op);
+        }
         let all = self.rng.chance(500);
+        let log = self.log_of(place);
+        let witness = &mut self.logs[log].witness;
         let there = &mut self.places[place];
         let reserved = there.folder.as_ref().map_or(0, |folder| folder.vote.reserved);
         let Some(process) = &mut there.process else { return Ok(()) };
         match op {
             ClientOp::Write => {
-                let made = process.data.write(self.serial, reserved, unix_ms, &mut self.witness)?;
+                let made = process.data.write(self.serial, reserved, unix_ms, witness)?;
                 if let Some(batch) = made {
                     self.tell_control(place, ToControl::Appended(batch));
                 }
@@ -154,7 +182,7 @@ impl World {
             }
             ClientOp::Stale => {
                 if process.host.replica().position() == Position::Follower {
-                    process.data.stale_read(&self.witness)?;
+                    process.data.stale_read(witness)?;
                     self.stats.stale_reads += 1;
                 }
             }
@@ -164,9 +192,11 @@ impl World {
 
     /// Releases replies by a fresh clock.
     fn release(&mut self, place: usize) -> Held {
-        let now = self.places[place].clock.read(self.now);
+        let (now, log) = (self.places[place].clock.read(self.now), self.log_of(place));
+        let witness = &mut self.logs[log].witness;
         let Some(process) = &mut self.places[place].process else { return Ok(()) };
-        let answered = process.data.release(now, &mut self.witness)?;
+        let answered = process.data.release(now, witness)?;
+        self.logs[log].writes += answered.writes;
         self.stats.writes += answered.writes;
         self.stats.reads += answered.reads;
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::{US, World};
 use crate::folder::DiskOp;
-use crate::place::Local;
+use crate::place::{Local, Up};
 use crate::shell::{Command, DataCommand};
 use cairn_host::Event;
 use cairn_logic::invariants::{Broken, Copy, Folder, Held, Witness};
@@ -37,7 +37,8 @@ impl World {
             Command::Send { to, message, bodies } => return self.send(place, &to, message, bodies),
             Command::Answer(answer) => return self.answer(place, answer),
             Command::AskRecord { expected, record } => {
-                self.witness.rests_on(expected, &record)?;
+                let log = self.log_of(place);
+                self.logs[log].witness.rests_on(expected, &record)?;
                 self.ask_record(place, expected, record);
             }
             Command::ReadRecord => self.read_record(place),
@@ -62,7 +63,9 @@ impl World {
         bodies: Vec<bytes::Bytes>,
     ) -> Held {
         if let Message::Ack(ack) = &body {
-            self.witness.acknowledges(&self.places[place].folder_name(), ack.epoch)?;
+            self.logs[self.log_of(place)]
+                .witness
+                .acknowledges(&self.places[place].folder_name(), ack.epoch)?;
         }
         let Some(target) = self.places.iter().position(|there| there.id == *to) else {
             return Ok(());
@@ -77,8 +80,16 @@ impl World {
         let from = self.places[place].sender();
         if let Answer::Sealed(sealed) = &answer {
             let durable = self.places[place].folder.as_ref().map(|folder| folder.vote.sealed);
-            let name = self.places[place].folder_name();
-            self.witness.answers_seal(&name, sealed.attempt, durable.unwrap_or_default())?;
+            let (name, log) = (self.places[place].folder_name(), self.log_of(place));
+            self.logs[log].witness.answers_seal(
+                &name,
+                sealed.attempt,
+                durable.unwrap_or_default(),
+            )?;
+        }
+        if self.has_session(place) {
+            self.say_up(place, Up::Answer(answer));
+            return Ok(());
         }
         for judge in self.judges() {
             let input = JudgeInput::Answer { from: from.clone(), answer: answer.clone() };
@@ -89,9 +100,10 @@ impl World {
 
     /// Tells the data thread, a little later, in order.
     fn tell(&mut self, place: usize, command: DataCommand) -> Held {
-        let name = self.places[place].folder_name();
+        let (name, log) = (self.places[place].folder_name(), self.log_of(place));
         let wait = self.rng.between(1, 150) * US;
         let now = self.now;
+        let witness = &mut self.logs[log].witness;
         let there = &mut self.places[place];
         let (Some(process), Some(folder)) = (&mut there.process, &there.folder) else {
             return Ok(());
@@ -100,20 +112,21 @@ impl World {
         match (&command, process.host.replica().position()) {
             (DataCommand::Committed(_) | DataCommand::Apply(_), Position::Master(epoch)) => {
                 let up_to = process.host.replica().committed();
-                self.witness.commits(&name, epoch, folder.copies_to(up_to))?;
+                witness.commits(&name, epoch, folder.copies_to(up_to))?;
             }
             (DataCommand::Apply(batch), _) => {
                 let log = folder.copies_to(batch.head.last_offset());
-                commits_late(&mut self.witness, &name, log)?;
+                commits_late(witness, &name, log)?;
             }
             (DataCommand::Committed(up_to), _) => {
-                commits_late(&mut self.witness, &name, folder.copies_to(*up_to))?;
+                commits_late(witness, &name, folder.copies_to(*up_to))?;
             }
             (DataCommand::BecomeMaster { epoch, .. }, _) => {
-                self.witness.becomes_master(&name, life, *epoch, &folder.copies)?;
+                witness.becomes_master(&name, life, *epoch, &folder.copies)?;
             }
             _ => {}
         }
+        let own_desk = process.desk.is_some();
         process.to_data = (now + wait).max(process.to_data + 1);
         let after = process.to_data - now;
         if let DataCommand::BecomeMaster { epoch, .. } = &command {
@@ -124,6 +137,10 @@ impl World {
             let epoch = *epoch;
             self.note(|| format!("{} leaves {epoch}", name.0));
         }
+        if own_desk {
+            self.truth_follows(place)?;
+            return self.desk_hears(place, command);
+        }
         self.push_own(place, after, Local::Data(command));
         Ok(())
     }
@@ -131,7 +148,7 @@ impl World {
     fn alarm(&mut self, place: usize, alarm: Alarm) -> Held {
         let id = self.places[place].id.clone();
         if let Alarm::CutBelowCommitted { .. } = alarm {
-            if self.witness.is_lossy() {
+            if self.logs[self.log_of(place)].witness.is_lossy() {
                 // What it knew to be committed is lost; a person starts it again.
                 self.end_process(place, super::faults::End::Process)?;
                 self.push(500 * super::MS, super::Ev::Restart(place));

@@ -204,8 +204,11 @@ impl World {
     pub(super) fn replace_acceptor(&mut self) {
         let Some(lost) = self.lost_acceptor else { return };
         let seat = self.places[lost].seat();
-        let epoch = self.witness.record().epoch;
+        let epoch = self.logs[0].witness.record().epoch;
         let master = self.places.iter().position(|there| {
+            if there.register.is_none() {
+                return false;
+            }
             let replica = there.process.as_ref().map(|p| p.host.replica());
             replica.is_some_and(|r| r.position() == Position::Master(epoch))
         });
@@ -219,9 +222,9 @@ impl World {
     }
 
     fn decided(&mut self, record: &cairn_logic::record::Record) -> Held {
-        let known = self.witness.record();
+        let known = self.logs[0].witness.record();
         if record.version == known.version.next() {
-            return self.recorded(record);
+            return self.recorded(0, record);
         }
         let same = record.version < known.version || record == known;
         if same && record.version >= Version(1) {

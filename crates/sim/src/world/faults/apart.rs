@@ -8,8 +8,8 @@ use cairn_logic::invariants::Held;
 impl World {
     /// The master of the moment ends, pauses or is cut off.
     pub(in super::super) fn strike(&mut self) -> Held {
-        let master = self.witness.record().master.clone();
-        let at = self.places.iter().position(|there| Some(&there.id) == master.as_ref());
+        let log = self.some_log();
+        let at = self.master_of(log);
         let Some(at) = at.filter(|_| self.calm.is_none()) else { return Ok(()) };
         match self.rng.below(4) {
             0 => self.crash(at, End::Process, 600)?,
@@ -26,8 +26,8 @@ impl World {
 
     /// The master does not reach some members for a while; then it is hit itself.
     pub(super) fn storm(&mut self) -> bool {
-        let master = self.witness.record().master.clone();
-        let at = self.places.iter().position(|there| Some(&there.id) == master.as_ref());
+        let log = self.some_log();
+        let at = self.master_of(log);
         let Some(at) = at else { return false };
         if self.rng.chance(300) {
             // Acknowledgements linger on the way, and then nothing gets through.
@@ -37,7 +37,7 @@ impl World {
             return true;
         }
         let mut reached = self.rng.index(2);
-        for other in (0..self.scenario.nodes).filter(|other| *other != at) {
+        for other in self.fellows(at) {
             if reached > 0 && self.rng.chance(500) {
                 reached -= 1;
             } else {
@@ -49,6 +49,17 @@ impl World {
         let wait = self.rng.between(10, 250) * MS;
         self.push(wait, Ev::Strike);
         true
+    }
+
+    fn all_others(&self, place: usize) -> Vec<usize> {
+        (0..self.places.len()).filter(|other| *other != place).collect()
+    }
+
+    /// The other nodes of the same log.
+    fn fellows(&self, place: usize) -> Vec<usize> {
+        let same =
+            |other: &usize| *other != place && self.places[*other].log == self.places[place].log;
+        (0..self.scenario.nodes).filter(same).collect()
     }
 
     fn some_end(&mut self) -> usize {
@@ -76,11 +87,11 @@ impl World {
     pub(in super::super) fn isolate(&mut self, place: usize) -> bool {
         let (out, into) = [(true, true), (true, false), (false, true)][self.rng.index(3)];
         let whole = self.rng.chance(500);
-        let all = if whole { self.places.len() } else { self.scenario.nodes };
+        let others = if whole { self.all_others(place) } else { self.fellows(place) };
         let id = self.places[place].id.clone();
         self.note(|| format!("{id} is apart, out {out} in {into}"));
         let keeper = whole.then_some(KEEPER);
-        for other in (0..all).filter(|other| *other != place).chain(keeper) {
+        for other in others.into_iter().chain(keeper) {
             if out {
                 self.cut(place, other);
             }

@@ -9,13 +9,13 @@ use std::fmt::Write as _;
 impl World {
     /// Ends all faults the first time, then looks whether the world has healed.
     pub(in super::super) fn look(&mut self) -> Held {
-        let Some((since, writes)) = self.calm else {
-            self.calm = Some((self.now, self.stats.writes));
+        let Some(since) = self.calm else {
+            self.calm = Some(self.now);
             self.end_faults();
             self.push(20 * MS, Ev::Look);
             return Ok(());
         };
-        if self.is_healed() && self.stats.writes > writes {
+        if self.is_complete() && self.logs.iter().all(|log| log.writes > log.calm_writes) {
             self.stats.healed_ms = (self.now - since) / MS;
             self.healed = true;
             return Ok(());
@@ -23,9 +23,11 @@ impl World {
         if self.now - since > self.options.healing_ms * MS {
             return Err(Broken { rule: "L1 Heals", facts: self.describe() });
         }
-        if !self.is_healed() {
-            // A write counts only once everything else is well.
-            self.calm = Some((since, self.stats.writes));
+        // A write counts only once everything else is well.
+        for log in 0..self.logs.len() {
+            if !self.is_healed(log) {
+                self.logs[log].calm_writes = self.logs[log].writes;
+            }
         }
         self.push(20 * MS, Ev::Look);
         Ok(())
@@ -34,7 +36,9 @@ impl World {
     fn end_faults(&mut self) {
         self.note(|| "faults end".to_owned());
         self.faults = Faults::default();
-        self.odd_wish = None;
+        self.logs.iter_mut().for_each(|log| {
+            (log.odd_wish, log.calm_writes) = (None, log.writes);
+        });
         self.links.mend_all();
         for place in 0..self.places.len() {
             self.places[place].disk = Default::default();
@@ -43,13 +47,18 @@ impl World {
         }
     }
 
+    /// Everything that there should be, all of it well.
+    fn is_complete(&self) -> bool {
+        self.logs.len() == self.scenario.logs() && (0..self.logs.len()).all(|at| self.is_healed(at))
+    }
+
     /// No open attempt, the members asked for, all of them up and intact, a master that serves.
-    fn is_healed(&self) -> bool {
-        let record = self.witness.record();
-        let complete = record.members.len() == usize::from(self.asked.mode.wanted)
-            && record.wanted == self.asked.mode.wanted
-            && record.durability == self.asked.mode.durability
-            && record.rule == self.asked.mode.rule;
+    fn is_healed(&self, log: usize) -> bool {
+        let (record, mode) = (self.logs[log].witness.record(), self.logs[log].asked.mode);
+        let complete = record.members.len() == usize::from(mode.wanted)
+            && record.wanted == mode.wanted
+            && record.durability == mode.durability
+            && record.rule == mode.rule;
         let well = record.members.iter().all(|member| {
             let there = self.places.iter().find(|there| there.id == member.id);
             let replica = there.and_then(|t| t.process.as_ref()).map(|p| p.host.replica());
@@ -64,7 +73,11 @@ impl World {
     }
 
     fn describe(&self) -> String {
-        let mut text = format!("not healed: {:?}", self.witness.record());
+        let mut text = "not healed:".to_owned();
+        for (at, log) in self.logs.iter().enumerate() {
+            let _ =
+                write!(text, " {} {} {:?}", log.group, self.is_healed(at), log.witness.record());
+        }
         for there in &self.places {
             if let Some(kept) = &there.kept {
                 let accepted = kept.accepted.as_ref().map(|(ballot, value)| {

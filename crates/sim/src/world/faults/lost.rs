@@ -3,22 +3,22 @@
 use super::super::{Broken, World};
 use super::End;
 use crate::folder::Folder;
-use cairn_logic::counting::Plane;
+use crate::scenario::WorldKind;
 use cairn_logic::message::Position;
 
 impl World {
     /// Whether the record names a folder that is gone: until it is out of the record, nobody else
     /// may lose anything.
-    pub(super) fn is_bereft(&self) -> bool {
+    pub(super) fn is_bereft(&self, log: usize) -> bool {
         let gone = |m: &cairn_logic::record::Member| {
             let there = self.places.iter().find(|there| there.id == m.id);
             there.is_some_and(|there| there.sender().incarnation != m.incarnation)
         };
-        self.witness.record().members.iter().any(gone)
+        self.logs[log].witness.record().members.iter().any(gone)
     }
 
     pub(super) fn disk_will_fail(&mut self, node: usize) -> bool {
-        let bears = !self.is_bereft() && self.others_are_well(node);
+        let bears = !self.is_bereft(self.log_of(node)) && self.others_are_well(node);
         self.places[node].disk.fails |= bears;
         bears
     }
@@ -26,7 +26,8 @@ impl World {
     /// Whether all members but `place` are up and vouch for their logs, so that losing this one
     /// is no more than any rule bears.
     pub(super) fn others_are_well(&self, place: usize) -> bool {
-        let record = self.witness.record();
+        let Some(log) = self.places[place].log else { return true };
+        let record = self.logs[log].witness.record();
         let well = |id: &cairn_logic::ids::NodeId| {
             let there = self.places.iter().find(|there| there.id == *id);
             there.is_some_and(|there| {
@@ -44,10 +45,12 @@ impl World {
 
     /// A node loses its folder for good, when the others can bear it.
     pub(super) fn wipe(&mut self, place: usize) -> Result<bool, Broken> {
-        let record = self.witness.record().clone();
+        let log = self.log_of(place);
+        let record = self.logs[log].witness.record().clone();
+        let idle = self.places[place].log.is_none();
         let rule_bears = record.members.len() >= 2 && !record.open && record.master.is_some();
-        let bears = rule_bears && !self.is_bereft() && self.others_are_well(place);
-        if !bears || self.settling(place) {
+        let bears = rule_bears && !self.is_bereft(log) && self.others_are_well(place);
+        if !idle && (!bears || self.settling(place)) {
             return Ok(false);
         }
         let id = self.places[place].id.clone();
@@ -55,6 +58,9 @@ impl World {
         self.crash(place, End::Process, 1000)?;
         self.incarnations += 1;
         self.places[place].folder = Some(Folder::new(self.incarnations));
+        if self.scenario.kind == WorldKind::Cluster && place >= self.scenario.globals {
+            self.places[place].log = None;
+        }
         Ok(true)
     }
 
@@ -66,7 +72,7 @@ impl World {
             let kept = self.places[*at].kept.as_ref();
             kept.is_some_and(|state| state.accepted.is_some())
         });
-        if self.scenario.plane != Plane::Global || self.lost_acceptor.is_some() || !whole {
+        if self.scenario.kind == WorldKind::Group || self.lost_acceptor.is_some() || !whole {
             return Ok(false);
         }
         let lost = all[self.rng.index(all.len())];
@@ -83,8 +89,9 @@ impl World {
     /// Whether the sitting master has not yet committed in the recorded epoch: then the copies may
     /// still be where they were.
     fn settling(&self, place: usize) -> bool {
-        let record = self.witness.record();
-        let active = self.places.iter().any(|there| {
+        let record = self.logs[self.log_of(place)].witness.record();
+        let log = self.places[place].log;
+        let active = self.places.iter().filter(|there| there.log == log).any(|there| {
             let replica = there.process.as_ref().map(|p| p.host.replica());
             replica.is_some_and(|r| r.position() == Position::Master(record.epoch))
         });

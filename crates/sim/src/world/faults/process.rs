@@ -3,6 +3,7 @@
 use super::super::{Broken, Ev, MS, World};
 use crate::data::Data;
 use crate::place::{Local, Process};
+use crate::scenario::WorldKind;
 use crate::shell::Shell;
 use cairn_host::{Event, Host};
 use cairn_logic::counting::Plane;
@@ -33,20 +34,31 @@ impl World {
         there.up = true;
         there.generation += 1;
         there.read_at = 0;
-        let now = there.clock.read(self.now);
         there.acceptor = Self::new_acceptor(there);
         there.acceptor_free = self.now;
         if there.has_judge {
-            let judge = Judge::new(self.scenario.plane, there.sender(), self.scenario.timing);
+            let plane = match self.scenario.kind {
+                WorldKind::Group => Plane::Group,
+                WorldKind::Global | WorldKind::Cluster => Plane::Global,
+            };
+            let judge = Judge::new(plane, there.sender(), self.scenario.timing);
             there.judge = Some(judge);
         }
         self.push_own(place, MS, Local::Tick);
+        self.begin_session(place);
+        if self.places[place].log.is_some() { self.join(place) } else { Ok(()) }
+    }
+
+    /// The replica at `place` starts.
+    pub(in super::super) fn join(&mut self, place: usize) -> Held {
+        let now = self.places[place].clock.read(self.now);
         let me = self.places[place].sender();
+        let log = self.log_of(place);
         let Some(folder) = &self.places[place].folder else { return Ok(()) };
         let recovered = folder.recover();
-        let (plane, timing) = (self.scenario.plane, self.scenario.timing);
+        let (plane, timing) = (self.logs[log].plane, self.scenario.timing);
         let (reads, tail, unix_ms) =
-            (self.scenario.reads, self.scenario.tail_bytes, self.unix_ms(place));
+            (self.logs[log].reads, self.scenario.tail_bytes, self.unix_ms(place));
         let started = catch_unwind(AssertUnwindSafe(|| {
             let mut effects = Vec::new();
             let replica = Replica::start(me, plane, recovered, timing, reads, now, &mut effects);
@@ -59,7 +71,8 @@ impl World {
         };
         let life = host.replica().vote().life;
         let (data, at) = (Data::new(reads), self.now);
-        let process = Process { host, data, to_control: at, to_data: at, report_at: 0 };
+        let desk = self.new_desk(place, log);
+        let process = Process { host, data, desk, to_control: at, to_data: at, report_at: 0 };
         self.places[place].process = Some(process);
         if plane == Plane::Global {
             let register = self.new_register(place, life);
@@ -79,11 +92,15 @@ impl World {
         self.note(|| format!("{id} ends: {end:?}"));
         self.stats.crashes += 1;
         let name = self.places[place].folder_name();
+        self.lines_end(place, end != End::Machine);
+        let log = self.log_of(place);
+        let witness = &mut self.logs[log].witness;
         let there = &mut self.places[place];
         there.up = false;
         there.generation += 1;
         there.paused = None;
         (there.process, there.judge, there.register) = (None, None, None);
+        there.session = None;
         there.waits_for_room = false;
         if let Some(acceptor) = there.acceptor.take() {
             // What it was about to store when it ended may be stored.
@@ -94,7 +111,7 @@ impl World {
         let Some(folder) = &mut there.folder else { return self.look_at_register(place) };
         let durable = folder.durable;
         for copy in folder.process_ends(&mut self.rng) {
-            self.witness.written(&name, copy)?;
+            witness.written(&name, copy)?;
         }
         match end {
             End::Process => {}
@@ -109,7 +126,7 @@ impl World {
             }
         }
         for copy in &folder.copies[durable.min(folder.durable)..folder.durable] {
-            self.witness.flushed(&name, *copy);
+            witness.flushed(&name, *copy);
         }
         self.look_at_register(place)
     }
@@ -132,7 +149,7 @@ impl World {
     /// A machine ends; early only when the others can bear it.
     pub(super) fn machine_crash(&mut self, node: usize) -> Result<bool, Broken> {
         let anyway = self.is_late() && self.rng.chance(300);
-        if self.is_bereft() || !(anyway || self.others_are_well(node)) {
+        if self.is_bereft(self.log_of(node)) || !(anyway || self.others_are_well(node)) {
             return Ok(false);
         }
         let was_up = self.crash(node, End::Machine, 2000)?;
@@ -147,9 +164,11 @@ impl World {
     /// something, so there it comes late.
     pub(super) fn power_cut(&mut self) -> Result<bool, Broken> {
         let early = self.now < self.options.faulty_ms * MS * 4 / 5;
-        let flushed =
-            self.witness.record().durability.flushed && self.asked.mode.durability.flushed;
-        if self.is_bereft() || (early && !flushed) {
+        let flushed = self.logs.iter().all(|log| {
+            log.witness.record().durability.flushed && log.asked.mode.durability.flushed
+        });
+        let bereft = (0..self.logs.len()).any(|log| self.is_bereft(log));
+        if bereft || (early && !flushed) {
             return Ok(false);
         }
         self.note(|| "the power is cut".to_owned());
@@ -207,7 +226,7 @@ impl World {
     }
 
     pub(in super::super) fn resume(&mut self, place: usize) {
-        let stands = self.scenario.reads == Reads::Confirm && self.rng.chance(500);
+        let stands = self.reads_of(place) == Reads::Confirm && self.rng.chance(500);
         let (there, now) = (&mut self.places[place], self.now);
         let Some(waiting) = there.paused.take() else { return };
         if stands {

@@ -37,7 +37,7 @@ impl World {
                 let hour = i64::try_from(self.rng.below(7_200_000)).expect("two hours") - 3_600_000;
                 self.places[place].clock.wall_ms += hour;
             }
-            _ if self.scenario.reads == Reads::Confirm => {
+            _ if self.reads_of(place) == Reads::Confirm => {
                 let by = self.rng.between(1, 3000) * MS;
                 self.places[place].clock.leaps(now, by);
             }

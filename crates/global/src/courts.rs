@@ -1,15 +1,23 @@
 //! The judges of all groups, while this node is global master.
 
-use super::role::Asked;
-use crate::clock;
-use crate::view::View;
+use crate::View;
 use cairn_logic::counting::Plane;
 use cairn_logic::ids::{GroupId, NodeId};
-use cairn_logic::judge::{CasOutcome, Decision, Judge, JudgeEffect, JudgeInput, Waiting};
-use cairn_logic::message::{Order, Sender};
+use cairn_logic::judge::{Decision, Judge, JudgeEffect, JudgeInput, Waiting};
+use cairn_logic::message::Sender;
+use cairn_logic::time::Instant;
 use cairn_logic::timing::Timing;
 use cairn_settings::directory_keys::{TRANSITIONS_MAX, Transition};
 use std::collections::{BTreeMap, VecDeque};
+
+/// Both clocks of a node, read at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// The monotonic one.
+    pub monotonic: Instant,
+    /// The wall clock, in milliseconds since 1970.
+    pub unix_ms: u64,
+}
 
 /// One group's judge, and what people may want to know of it.
 pub struct Court {
@@ -39,13 +47,18 @@ impl Court {
         }
     }
 
-    /// Notes what concerns people alone; the other effects are returned.
-    pub fn note(&mut self, group: &GroupId, effects: Vec<JudgeEffect>) -> Vec<JudgeEffect> {
-        let mut left = Vec::new();
-        for effect in effects {
+    /// Notes what concerns people, and gives the effects back; `unix_ms` is the wall clock, in
+    /// milliseconds since 1970.
+    pub fn note(
+        &mut self,
+        group: &GroupId,
+        unix_ms: u64,
+        effects: Vec<JudgeEffect>,
+    ) -> Vec<JudgeEffect> {
+        for effect in &effects {
             match effect {
-                JudgeEffect::Waiting(waiting) => self.waiting = waiting,
-                JudgeEffect::Decided(decision) => self.decided(group, &decision),
+                JudgeEffect::Waiting(waiting) => self.waiting.clone_from(waiting),
+                JudgeEffect::Decided(decision) => self.decided(group, unix_ms, decision),
                 JudgeEffect::WishDropped { why } => {
                     tracing::warn!(%group, why, "a wished switchover was dropped");
                     self.dropped = Some(why);
@@ -59,17 +72,15 @@ impl Court {
                     tracing::error!(%group, %member, %sealed, %attempt, what);
                     self.conditions.push(format!("DirectoryBehind: {member} sealed {sealed}"));
                 }
-                JudgeEffect::Cas { .. } | JudgeEffect::ReadRecord | JudgeEffect::Order { .. } => {
-                    left.push(effect);
-                }
+                JudgeEffect::Cas { .. } | JudgeEffect::ReadRecord | JudgeEffect::Order { .. } => {}
             }
         }
-        left
+        effects
     }
 
-    fn decided(&mut self, group: &GroupId, decision: &Decision) {
+    fn decided(&mut self, group: &GroupId, unix_ms: u64, decision: &Decision) {
         self.dropped = None;
-        let made = Transition::new(self.me.id.clone(), clock::unix_ms(), decision);
+        let made = Transition::new(self.me.id.clone(), unix_ms, decision);
         let name = |node: &Option<NodeId>| node.as_ref().map_or("nobody".into(), NodeId::to_string);
         tracing::info!(
             %group, cause = ?made.cause, old = name(&made.former_master), new = name(&made.master),
@@ -107,7 +118,7 @@ impl Court {
     }
 }
 
-/// Effects of a group's judge that the role performs.
+/// Effects of groups' judges that are to be performed.
 pub type Effects = Vec<(GroupId, JudgeEffect)>;
 
 /// The judges of all groups.
@@ -137,48 +148,31 @@ impl Courts {
         made.collect()
     }
 
-    /// Tells one group's judge.
-    pub fn tell(&mut self, group: &GroupId, input: JudgeInput) -> Effects {
+    /// Tells one group's judge; `now` are the monotonic and the wall clock.
+    pub fn tell(&mut self, now: Now, group: &GroupId, input: JudgeInput) -> Effects {
         let Some(court) = self.courts.get_mut(group) else { return Vec::new() };
         let mut effects = Vec::new();
-        court.judge.step(clock::now(), input, &mut effects);
-        let left = court.note(group, effects);
-        left.into_iter().map(|effect| (group.clone(), effect)).collect()
+        court.judge.step(now.monotonic, input, &mut effects);
+        let noted = court.note(group, now.unix_ms, effects);
+        noted.into_iter().map(|effect| (group.clone(), effect)).collect()
     }
 
     /// Tells all.
-    pub fn tell_all(&mut self, input: &JudgeInput) -> Effects {
+    pub fn tell_all(&mut self, now: Now, input: &JudgeInput) -> Effects {
         let groups: Vec<GroupId> = self.courts.keys().cloned().collect();
-        groups.iter().flat_map(|group| self.tell(group, input.clone())).collect()
+        groups.iter().flat_map(|group| self.tell(now, group, input.clone())).collect()
     }
 
     /// Every group's record, as committed; groups that are no more need no judge.
-    pub fn records(&mut self, view: &View) -> Effects {
+    pub fn records(&mut self, now: Now, view: &View) -> Effects {
         self.courts.retain(|group, _| view.groups.contains_key(group));
         let mut effects = Vec::new();
         for (group, record) in &view.groups {
             let (me, timing) = (&self.me, self.timing);
             let new = || Court::new(Plane::Group, me.clone(), timing);
             self.courts.entry(group.clone()).or_insert_with(new);
-            effects.extend(self.tell(group, JudgeInput::Record(record.clone())));
+            effects.extend(self.tell(now, group, JudgeInput::Record(record.clone())));
         }
         effects
-    }
-}
-
-/// What a judge's compare-and-swap turns into.
-pub fn outcome(asked: &Asked) -> CasOutcome {
-    match asked {
-        Asked::Held => CasOutcome::Won,
-        Asked::Failed => CasOutcome::Lost,
-        Asked::Unknown => CasOutcome::Unknown,
-    }
-}
-
-/// An order, if that is what the effect is.
-pub fn order(effect: JudgeEffect) -> Option<(NodeId, Order)> {
-    match effect {
-        JudgeEffect::Order { to, order } => Some((to, order)),
-        _ => None,
     }
 }

@@ -3,7 +3,7 @@
 //! Everything decided here is decided by `cairn-logic::planner` from committed data; a transaction
 //! compares the versions of all it read, so a stale wish changes nothing.
 
-use crate::view::View;
+use crate::View;
 use bytes::Bytes;
 use cairn_directory::LeaseId;
 use cairn_directory::op::{Compare, DeleteRange, Op, Put, Relation, Target, Txn, TxnOp};
@@ -11,12 +11,12 @@ use cairn_directory::range::KeyRange;
 use cairn_logic::ids::{Epoch, GroupId, NodeId};
 use cairn_logic::message::Mode;
 use cairn_logic::planner::{self, Asked, Node};
-use cairn_logic::record::Record;
+use cairn_logic::record::{Member, Record, Role};
+use cairn_logic::replication::Change;
 use cairn_logic::slots;
 use cairn_logic::time::{Duration, Instant};
 use cairn_settings::NodeRole;
 use cairn_settings::directory_keys as keys;
-use cairn_wire::peer::control::Plan;
 use keys::{Claim, KeyspaceConfig, NodeInfo, SlotOwners, SlotRange, Transition};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +27,15 @@ const COMPLETE_WAIT: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub struct Planning {
     wanted_since: BTreeMap<GroupId, Instant>,
+}
+
+/// What the master of a group is to know and to ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Nodes that hold a claim and do not count yet, whatever folder of theirs counts.
+    pub learners: Vec<Member>,
+    /// The change to ask for.
+    pub wish: Option<Change>,
 }
 
 /// A transaction, all of whose comparisons are versions of keys.
@@ -216,11 +225,7 @@ pub fn plan(view: &View, group: &GroupId, heard: &BTreeSet<NodeId>) -> Option<Pl
     let free: Vec<Node> =
         learners.iter().filter(|node| record.member(&node.id).is_none()).cloned().collect();
     let wish = planner::next_change(&asked(config), record, &free, heard);
-    let role = cairn_logic::record::Role::Replica;
-    let member = |node: Node| cairn_logic::record::Member {
-        id: node.id,
-        incarnation: node.incarnation,
-        role,
-    };
+    let member =
+        |node: Node| Member { id: node.id, incarnation: node.incarnation, role: Role::Replica };
     Some(Plan { learners: learners.into_iter().map(member).collect(), wish })
 }
