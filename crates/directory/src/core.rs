@@ -382,10 +382,18 @@ impl<T> Core<T> {
     }
 
     /// Takes the responses that wait for a proof of mastership. A clock look or a round of
-    /// acknowledgements that *begins after* this call is such a proof.
+    /// acknowledgements that *begins after* this call is such a proof. Without one, give them back
+    /// with [`Core::keep_unproven`].
     pub fn take_unproven(&mut self) -> Option<Unproven<T>> {
         let taken = std::mem::take(&mut self.unproven);
         (!taken.is_empty()).then_some(Unproven(taken))
+    }
+
+    /// Takes back responses whose proof was not found: they wait on, but no longer than any
+    /// request may, and count among those that wait.
+    pub fn keep_unproven(&mut self, mut kept: Unproven<T>) {
+        kept.0.append(&mut self.unproven);
+        self.unproven = kept.0;
     }
 
     fn reply(&self, revision: Revision, response: Response) -> Reply {

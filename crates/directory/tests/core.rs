@@ -185,6 +185,20 @@ fn a_read_waits_for_the_proof_of_mastership() {
 }
 
 #[test]
+fn a_read_whose_proof_is_not_found_waits_no_longer_than_any_request() {
+    let mut node = Node::master(1);
+    let query = RangeQuery::all(KeyRange::prefix(""));
+    let read = node.ask(Request::Range { query, serializable: false });
+    for _ in 0..60 {
+        node.pass(100);
+        if let Some(unproven) = node.core.take_unproven() {
+            node.core.keep_unproven(unproven);
+        }
+    }
+    assert_eq!(node.result(read), Some(Err(Refusal::TimedOut)));
+}
+
+#[test]
 fn a_refusal_that_rests_on_an_uncommitted_change_waits_for_it() {
     let mut node = Node::master(1);
     let lease = node.grant(60);

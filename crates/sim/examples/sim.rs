@@ -1,5 +1,5 @@
-//! Runs seeds: `sim [--seeds N] [--from S] [--minutes M] [--jobs J] [--kind group|global|cluster]`, or
-//! one of them: `sim --seed S [--trace]`.
+//! Runs seeds: `sim [--seeds N] [--from S] [--minutes M] [--jobs J]`, or one of them:
+//! `sim --seed S [--trace]`; with `--kind group|global|cluster` of one kind alone.
 
 use cairn_sim::{Options, WorldKind, campaign, run};
 use std::process::ExitCode;
@@ -74,7 +74,8 @@ fn many(asked: &Asked) -> bool {
         if !outcome.is_good() {
             bad += 1;
             println!("{outcome}");
-            println!("  replay: cargo xtask sim --seed {} --trace", outcome.seed);
+            let kind = options.kind.map(|kind| format!(" --kind {kind}")).unwrap_or_default();
+            println!("  replay: cargo xtask sim --seed {}{kind} --trace", outcome.seed);
             let last = outcome.trace.len().saturating_sub(20);
             outcome.trace[last..].iter().for_each(|line| println!("  {line}"));
         }

@@ -1,6 +1,6 @@
 //! The directory of a simulated global node: who waits for it, and what it does as global master.
 
-use cairn_directory::core::{Core, Limits, Outbox, Refusal, Reply, Unproven};
+use cairn_directory::core::{Core, Limits, Outbox, Refusal, Reply};
 use cairn_directory::watch::{Notice, Sink, StreamId};
 use cairn_global::{GlobalMaster, Why};
 use cairn_logic::ids::{Epoch, NodeId};
@@ -94,7 +94,6 @@ pub(crate) struct Desk {
     pub out: Out,
     pub todo: Todo,
     pub read_until: Option<Instant>,
-    pub unproven: Vec<Unproven<u64>>,
     /// The epoch in which the directory appends, while master.
     pub epoch: Epoch,
     /// Revisions go on above it.
@@ -119,7 +118,6 @@ impl Desk {
             out: Out::default(),
             todo: Todo::default(),
             read_until: None,
-            unproven: Vec::new(),
             epoch: Epoch::ZERO,
             above: 0,
             master,
@@ -135,18 +133,11 @@ impl Desk {
 
     /// Releases the reads for which mastership is proved at `now`.
     pub(crate) fn release_reads(&mut self, now: Instant) {
-        self.unproven.extend(self.core.take_unproven());
+        let Some(reads) = self.core.take_unproven() else { return };
         if self.read_until.is_some_and(|until| now < until) {
-            for reads in self.unproven.drain(..) {
-                reads.release(&mut self.out);
-            }
-        }
-    }
-
-    pub(crate) fn refuse_reads(&mut self) {
-        self.unproven.extend(self.core.take_unproven());
-        for reads in self.unproven.drain(..) {
-            reads.refuse(Refusal::MasterChanged, &mut self.out);
+            reads.release(&mut self.out);
+        } else {
+            self.core.keep_unproven(reads);
         }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Local {
     Tick,
     /// For the host.
     Host(Box<Event>),
+    /// For the host, from a node that has a copy of this log.
+    Peer { log: usize, event: Box<Event> },
     /// The disk has done the first of its queue.
     DiskDone,
     /// The flush under way is done.

@@ -45,6 +45,16 @@ pub enum WorldKind {
     Cluster,
 }
 
+impl fmt::Display for WorldKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Group => "group",
+            Self::Global => "global",
+            Self::Cluster => "cluster",
+        })
+    }
+}
+
 impl WorldKind {
     /// Every third seed makes a cluster.
     fn of(seed: u64, rng: &mut Rng) -> Self {

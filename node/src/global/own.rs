@@ -19,11 +19,6 @@ use cairn_wire::peer::pb;
 const SEATS_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Role {
-    pub(super) fn timing(&self) -> cairn_logic::timing::Timing {
-        let settings = &self.boot.settings;
-        settings.timing.for_logic(&settings.lag)
-    }
-
     /// An answer of our replica goes to every judge; each knows its own attempts.
     pub(super) fn answer(&mut self, answer: &Answer) {
         let body = pb::up::Body::Answer(control::answer_out(answer));

@@ -154,7 +154,6 @@ fn open(
         desk: etcd::Desk::new(Limits::default()),
         todo: Todo::default(),
         read_until: None,
-        unproven: Vec::new(),
         epoch: Epoch::ZERO,
         above: 0,
         alarms: Vec::new(),

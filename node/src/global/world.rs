@@ -5,7 +5,6 @@ use crate::etcd::Desk;
 use crate::peer::links::Links;
 use crate::storage::Storage;
 use bytes::Bytes;
-use cairn_directory::core::{Refusal, Unproven};
 use cairn_host::{ReadFor, World};
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, NodeId, Offset, Revision, Version};
@@ -47,8 +46,6 @@ pub struct GlobalWorld {
     pub todo: Todo,
     /// Reads may be released until then.
     pub read_until: Option<Instant>,
-    /// Reads that wait for a proof of mastership.
-    pub unproven: Vec<Unproven<crate::etcd::Token>>,
     /// The epoch in which the directory appends, while master.
     pub epoch: Epoch,
     /// Revisions go on above it (the greatest of all epoch records applied).
@@ -63,23 +60,14 @@ const ALARMS_MAX: usize = 16;
 impl GlobalWorld {
     /// Releases the reads for which mastership is proved.
     pub fn release_reads(&mut self) {
-        self.unproven.extend(self.desk.core.take_unproven());
-        if self.unproven.is_empty() {
-            return;
-        }
+        let Some(reads) = self.desk.core.take_unproven() else { return };
         // A fresh look at the clock, after the reads were evaluated.
         let now = clock::now();
         if self.read_until.is_some_and(|until| now < until) {
-            for reads in self.unproven.drain(..) {
-                reads.release(&mut self.desk.streams);
-            }
-        }
-    }
-
-    fn refuse_reads(&mut self) {
-        self.unproven.extend(self.desk.core.take_unproven());
-        for reads in self.unproven.drain(..) {
-            reads.refuse(Refusal::MasterChanged, &mut self.desk.streams);
+            reads.release(&mut self.desk.streams);
+        } else {
+            // They wait in the directory, which bounds how long and how many.
+            self.desk.core.keep_unproven(reads);
         }
     }
 }
@@ -176,7 +164,6 @@ impl World for GlobalWorld {
 
     fn step_down(&mut self, epoch: Epoch) {
         tracing::info!(%epoch, "stepped down as global master");
-        self.refuse_reads();
         self.todo.astray |= self.desk.core.lost_mastership(&mut self.desk.streams);
         self.todo.ended = true;
     }

@@ -89,7 +89,6 @@ impl World {
             }
             DataCommand::OpenEpoch(record) => desk.todo.open = Some(record),
             DataCommand::StepDown(_) => {
-                desk.refuse_reads();
                 desk.todo.astray |= desk.core.lost_mastership(&mut desk.out);
                 desk.todo.ended = true;
             }

@@ -14,6 +14,10 @@ impl World {
         match what {
             Local::Tick => self.tick(place),
             Local::Host(event) => self.host(place, *event),
+            Local::Peer { log, event } if self.places[place].log == Some(log) => {
+                self.host(place, *event)
+            }
+            Local::Peer { .. } => Ok(()),
             Local::DiskDone => self.disk_done(place),
             Local::FlushDone => self.flush_done(place),
             Local::DiskRetry => {

@@ -72,7 +72,8 @@ impl World {
         };
         let from = self.places[place].sender();
         let event = Event::Message { from, body, bodies };
-        self.transmit(place, target, Local::Host(Box::new(event)));
+        let log = self.log_of(place);
+        self.transmit(place, target, Local::Peer { log, event: Box::new(event) });
         Ok(())
     }
 

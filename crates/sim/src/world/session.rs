@@ -452,12 +452,29 @@ impl World {
         }
     }
 
-    /// Members that a group may be asked to have: others keep theirs.
+    /// Members that a group may be asked to have: what others hold or want is theirs, for a
+    /// claimed node stays claimed.
     pub(super) fn most_members(&self, log: usize) -> u8 {
-        let data = self.scenario.nodes - self.scenario.globals;
-        let others = self.logs[1..].iter().enumerate().filter(|(at, _)| at + 1 != log);
-        let taken: usize = others.map(|(_, other)| usize::from(other.asked.mode.wanted)).sum();
-        u8::try_from(data.saturating_sub(taken)).unwrap_or(2).clamp(2, 5)
+        let data = self.scenario.globals..self.scenario.nodes;
+        let mut free = data.len();
+        for (at, other) in self.logs.iter().enumerate().skip(1).filter(|(at, _)| *at != log) {
+            let held = data.clone().filter(|place| self.claimed_by(*place) == Some(at)).count();
+            free = free.saturating_sub(held.max(usize::from(other.asked.mode.wanted)));
+        }
+        u8::try_from(free).unwrap_or(2).clamp(2, 5)
+    }
+
+    /// The log of the group that holds a claim of the folder at `place`.
+    fn claimed_by(&self, place: usize) -> Option<usize> {
+        let me = self.places[place].sender();
+        let kv = self.truth.get(keys::node_key(&me.id).as_bytes())?;
+        let info = NodeInfo::decode(&kv.value).ok()?;
+        match info.claim {
+            Claim::Claimed { group, .. } if info.incarnation == me.incarnation => {
+                self.logs.iter().position(|log| log.group == group)
+            }
+            _ => None,
+        }
     }
 }
 
