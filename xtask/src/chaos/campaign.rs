@@ -283,9 +283,7 @@ impl Watcher {
         let (cluster, eye) = (Arc::clone(cluster), Arc::clone(cluster));
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                if let Ok(status) = eye.status() {
-                    see(&own, |ledger| ledger.see(&status));
-                }
+                look(&eye, &own);
                 wait(LOOK_EVERY);
             }
         });
@@ -298,9 +296,7 @@ impl Watcher {
 
     /// Looks once more, now; how many takeovers were seen by then.
     fn settle(&self) -> usize {
-        if let Ok(status) = self.cluster.status() {
-            see(&self.ledger, |ledger| ledger.see(&status));
-        }
+        look(&self.cluster, &self.ledger);
         self.takeovers()
     }
 
@@ -309,6 +305,16 @@ impl Watcher {
         self.thread.join().expect("looking does not panic");
         see(&self.ledger, std::mem::take)
     }
+}
+
+/// Asks all nodes and takes note, before anybody else asks: answers must be noted in the order in
+/// which they were given.
+fn look(cluster: &Cluster, ledger: &Mutex<Ledger>) {
+    see(ledger, |ledger| {
+        if let Ok(status) = cluster.status() {
+            ledger.see(&status);
+        }
+    });
 }
 
 fn see<T>(ledger: &Mutex<Ledger>, look: impl FnOnce(&mut Ledger) -> T) -> T {
