@@ -131,9 +131,11 @@ impl World {
         self.send_up(line, Up::Call { call, request });
     }
 
-    /// Reports and answers go up the line, if there is one.
+    /// Reports and answers go up the line once the node is registered: a master that is none any
+    /// more cannot register anybody, so it hears nothing of what its follower did.
     pub(super) fn say_up(&mut self, place: usize, up: Up) {
-        let line = self.session(place).map_or(0, |session| session.line);
+        let session = self.session(place).filter(|session| session.phase == Phase::Open);
+        let line = session.map_or(0, |session| session.line);
         self.send_up(line, up);
     }
 
