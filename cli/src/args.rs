@@ -88,6 +88,23 @@ pub enum Command {
         /// The group, or `global` for the global plane.
         group: String,
     },
+    /// Show what keeps a group from having a master; with --accept-loss, go on with what is left.
+    #[command(after_help = "Examples:\n  cairn recover tweets-0\n  \
+        cairn recover tweets-0 --accept-loss\n  \
+        cairn recover global --accept-loss --node global-1")]
+    Recover {
+        /// The group, or `global` for the global plane.
+        group: String,
+        /// Go on, though acknowledged writes that only unreachable nodes hold are lost; asks first.
+        #[arg(long)]
+        accept_loss: bool,
+        /// The global node that is to go on; absent: the one with the greatest log.
+        #[arg(long, value_name = "NODE")]
+        node: Option<String>,
+        /// Do not ask.
+        #[arg(long, requires = "accept_loss")]
+        yes: bool,
+    },
     /// Show what each node is asked and what it holds.
     Top,
     /// List what Kubernetes noted of a cluster's resources and pods.

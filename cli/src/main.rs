@@ -17,6 +17,7 @@ mod plane;
 mod ports;
 mod print;
 mod process;
+mod recover;
 mod report;
 mod signals;
 mod status;
@@ -72,6 +73,9 @@ async fn run(cli: Cli) -> Result<()> {
             failover::failover(&place, &group, to.as_deref(), timeout_sec).await
         }
         Command::Why { group } => shown(failover::why(&place, &group).await?),
+        Command::Recover { group, accept_loss, node, yes } => {
+            recover::recover(&place, &group, &recover::Decision { accept_loss, node, yes }).await
+        }
         Command::Tails => shown(tails::tails(&place).await?),
         Command::Top => shown(top::top(&place).await?),
         Command::Events => shown(place.kubernetes()?.events().await?),

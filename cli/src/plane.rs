@@ -20,6 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The way through an API server is longer.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(3);
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// The arbiter gives up after five seconds by itself.
+const ARBITER_TIMEOUT: Duration = Duration::from_secs(8);
 /// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -155,7 +157,7 @@ impl Plane {
 
     fn named(&self, master: &str) -> Result<&LocalNode> {
         let known = self.nodes.iter().find(|n| n.id.as_str() == master);
-        known.with_context(|| format!("the global master {master} is no node of this cluster"))
+        known.with_context(|| format!("{master} is no node of this cluster"))
     }
 
     /// Hands a wish to the global master; the answer's lines say what came of it.
@@ -164,6 +166,14 @@ impl Plane {
         let request = pb::WishRequest { body: Some(wish) };
         let reply = peer.wish(self.request(request, "", CALL_TIMEOUT)).await;
         Ok(told(reply, "the global master")?.lines)
+    }
+
+    /// Hands a wish to one node, whoever masters.
+    pub async fn wish_at(&self, node: &str, wish: pb::wish_request::Body) -> Result<Vec<String>> {
+        let mut peer = self.peer(self.named(node)?).await?;
+        let request = pb::WishRequest { body: Some(wish) };
+        let reply = peer.wish(self.request(request, node, ARBITER_TIMEOUT)).await;
+        Ok(told(reply, node)?.lines)
     }
 
     async fn kv(&self) -> Result<KvClient<Channel>> {

@@ -13,6 +13,8 @@ mod disk;
 mod history;
 #[path = "processes/probes.rs"]
 mod probes;
+#[path = "processes/recover.rs"]
+mod recover;
 #[path = "processes/shrunk.rs"]
 mod shrunk;
 #[path = "processes/signals.rs"]

@@ -1,7 +1,8 @@
 //! A data node's line to the global plane: finds the global master, registers, follows `/cairn/`.
 //!
-//! One task; when anything of its session breaks, it looks for the master again (50 ms to 2 s
-//! between tries) and starts over. The node serves on meanwhile: nothing here is needed for that.
+//! One task; when anything of its session breaks, it looks for the master again and starts over: up
+//! to five times a second at first, for a group whose master is gone, too, waits for it; later less
+//! often. The node serves on meanwhile: nothing here is needed for that.
 
 mod session;
 
@@ -12,14 +13,22 @@ use cairn_logic::record::Record;
 use cairn_logic::time::Duration;
 use cairn_settings::directory_keys::NodeInfo;
 use cairn_wire::peer::pb;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use std::collections::BTreeMap;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-/// The shortest and longest waits between two looks for the master.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// The shortest wait between two looks for the master, the longest while a takeover may be under
+/// way, and the longest after that.
+const RETRY: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_secs(2)];
+/// For how long a takeover may be under way.
+const TAKEOVER: Duration = Duration::from_secs(10);
 /// How long one node may take to say who is master.
 const WHERE_MAX: Duration = Duration::from_millis(700);
+/// How long the others may take once one says that it serves: it may not know of its successor.
+const OTHERS_MAX: Duration = Duration::from_millis(100);
 
 /// What control asks of the global plane.
 #[derive(Debug)]
@@ -79,37 +88,62 @@ pub struct Follow {
 
 /// Runs until `asks` is closed.
 pub async fn run(follow: Follow, mut asks: mpsc::Receiver<Ask>, heard: mpsc::Sender<Heard>) {
-    let mut wait = RETRY.0;
-    loop {
-        if let Some((master, address)) = find_master(&follow).await {
-            tracing::info!(%master, address, "found the global master");
-            let began = tokio::time::Instant::now();
-            let ended = session::run(&follow, &master, &address, &mut asks, &heard).await;
-            if heard.send(Heard::Lost).await.is_err() {
-                return;
-            }
-            tracing::warn!(%master, why = %ended, "lost the global master");
-            if began.elapsed() > RETRY.1 {
-                wait = RETRY.0;
-            }
-        }
-        while let Ok(ask) = asks.try_recv() {
-            tracing::debug!(?ask, "dropped while the global plane is away");
-        }
-        if asks.is_closed() {
+    let mut lost = Instant::now();
+    while let Some((master, address)) = look(&follow, lost, &mut asks).await {
+        tracing::info!(%master, address, "found the global master");
+        let began = Instant::now();
+        let ended = session::run(&follow, &master, &address, &mut asks, &heard).await;
+        if heard.send(Heard::Lost).await.is_err() {
             return;
         }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(RETRY.1);
+        tracing::warn!(%master, why = %ended, "lost the global master");
+        if began.elapsed() > RETRY[2] {
+            lost = Instant::now();
+        }
+        tokio::time::sleep(RETRY[0]).await;
     }
 }
 
-/// Asks every seed; of those that know a serving master the greatest epoch wins.
-async fn find_master(follow: &Follow) -> Option<(String, String)> {
-    let asked = follow.seeds.values().map(|address| where_is(follow, address));
-    let answers = futures::future::join_all(asked).await;
-    let known = answers.into_iter().flatten().filter(|a| a.serving && !a.peer.is_empty());
-    known.max_by_key(|answer| answer.epoch).map(|answer| (answer.master, answer.peer))
+/// Looks for the master; what is asked meanwhile is dropped. `None` once nobody asks any more.
+async fn look(
+    follow: &Follow,
+    lost: Instant,
+    asks: &mut mpsc::Receiver<Ask>,
+) -> Option<(String, String)> {
+    let mut found = std::pin::pin!(find_master(follow, lost));
+    loop {
+        tokio::select! {
+            found = &mut found => return Some(found),
+            ask = asks.recv() => tracing::debug!(ask = ?ask?, "dropped: no global master"),
+        }
+    }
+}
+
+/// Asks every seed, each again and again by itself, so that a dead one holds up nobody, until one
+/// says that it serves; of those that say so at about that time the greatest epoch wins.
+async fn find_master(follow: &Follow, lost: Instant) -> (String, String) {
+    let asked = follow.seeds.values().map(|address| serving(follow, address, lost));
+    let mut asked: FuturesUnordered<_> = asked.collect();
+    let Some(mut best) = asked.next().await else { return std::future::pending().await };
+    while let Ok(Some(answer)) = timeout(OTHERS_MAX, asked.next()).await {
+        if answer.epoch > best.epoch {
+            best = answer;
+        }
+    }
+    (best.master, best.peer)
+}
+
+/// What a seed says once it knows a master that serves.
+async fn serving(follow: &Follow, address: &str, lost: Instant) -> pb::WhereReply {
+    let mut wait = RETRY[0];
+    loop {
+        let answer = where_is(follow, address).await;
+        if let Some(answer) = answer.filter(|a| a.serving && !a.peer.is_empty()) {
+            return answer;
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(if lost.elapsed() < TAKEOVER { RETRY[1] } else { RETRY[2] });
+    }
 }
 
 async fn where_is(follow: &Follow, address: &str) -> Option<pb::WhereReply> {

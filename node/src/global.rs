@@ -9,6 +9,7 @@ mod arrivals;
 mod history;
 mod lines;
 mod own;
+mod recover;
 mod role;
 mod run;
 mod wishes;

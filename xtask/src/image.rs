@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod closure;
+mod scan;
 pub mod tarball;
 
 use std::fs;
@@ -34,6 +35,9 @@ pub struct Args {
     /// Write the image's files into this folder, and no image
     #[arg(long, value_name = "FOLDER")]
     files: Option<PathBuf>,
+    /// Ask the registries whether what is in the image was mended or withdrawn since
+    #[arg(long)]
+    scan: bool,
 }
 
 /// Builds the programs and writes the image; says how big it is.
@@ -47,6 +51,10 @@ pub fn run(args: &Args) -> Result<bool> {
         unpack(&tree, folder)?;
         println!("image: programs={} folder={}", PROGRAMS.len(), folder.display());
         return Ok(true);
+    }
+    if args.scan {
+        let built = built(&args.profile)?;
+        return scan::scan(&PROGRAMS.map(|program| built.join(program)));
     }
     let archive = make(&args.profile)?;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);

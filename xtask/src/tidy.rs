@@ -1,9 +1,10 @@
 //! The hard limits of the code base, held by a test.
 //!
 //! Limits are on form (lengths, words, where `unsafe` may stand) and on structure (which crate may
-//! use which). CONTRIBUTING.md lists them; this file and its two parts are what they mean exactly.
+//! use which). CONTRIBUTING.md lists them; this file and its parts are what they mean exactly.
 
 mod arrows;
+mod proofs;
 mod rules;
 mod source;
 
@@ -66,6 +67,7 @@ pub fn tidy(root: &Path) -> Result<Outcome> {
     }
     let manifests: Vec<String> =
         files.iter().filter(|path| path.ends_with("/Cargo.toml")).cloned().collect();
+    proofs::check(&texts, &mut problems);
     problems.extend(arrows::check(root, &manifests));
     problems.sort();
     Ok(Outcome { files: files.len(), problems })

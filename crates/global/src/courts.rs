@@ -98,11 +98,20 @@ impl Court {
     }
 
     /// Why the group has no master or attempt under way, in words.
-    pub fn lines(&self) -> Vec<String> {
+    pub fn lines(&self, now: Instant) -> Vec<String> {
         let mut lines = self.conditions.clone();
         lines.extend(
             self.dropped.map(|why| format!("the last wished switchover was dropped: {why}")),
         );
+        if let Some(missing) = self.judge.missing(now) {
+            let silent: Vec<&str> = missing.silent.iter().map(NodeId::as_str).collect();
+            lines.push(format!(
+                "no takeover can begin: {} of {} members needed answer, waiting for {}",
+                missing.heard,
+                missing.needed,
+                silent.join(", "),
+            ));
+        }
         if let Some(waiting) = &self.waiting {
             let silent: Vec<&str> = waiting.silent.iter().map(NodeId::as_str).collect();
             lines.push(format!(

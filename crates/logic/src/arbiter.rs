@@ -14,7 +14,9 @@ mod proposer;
 mod tests;
 
 pub use acceptor::{Acceptor, AcceptorEffect, AcceptorState};
-pub use proposer::{Founding, Operation, Outcome, Patience, Proposer, ProposerEffect, Token};
+pub use proposer::{
+    Founding, Operation, Outcome, Patience, Proposer, ProposerEffect, Recovery, Token,
+};
 
 use crate::ids::{Incarnation, Life, NodeId};
 use crate::record::Record;

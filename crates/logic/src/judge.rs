@@ -10,6 +10,7 @@
 mod attempt;
 mod cause;
 mod choose;
+mod person;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,7 @@ use crate::record::Record;
 use crate::time::{Duration, Instant};
 use crate::timing::Timing;
 use attempt::Attempt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,6 +197,8 @@ pub struct Judge {
     /// The life that masters the present epoch, once it is known.
     master_life: Option<Life>,
     hint: Option<Hint>,
+    /// The members that are left, as a person says, until the next epoch.
+    left: Option<BTreeSet<NodeId>>,
     wish: Option<Option<NodeId>>,
     handing: Option<HandingOver>,
     attempt: Option<Attempt>,
@@ -238,6 +241,7 @@ impl Judge {
             foreign: BTreeMap::new(),
             master_life: None,
             hint: None,
+            left: None,
             wish: None,
             handing: None,
             attempt: None,
@@ -278,6 +282,7 @@ impl Judge {
             JudgeInput::Report { from, report } => self.on_report(now, from, report),
             JudgeInput::Gone(member) => self.on_gone(&member),
             JudgeInput::Answer { from, answer } => self.on_answer(now, &from, answer, effects),
+            JudgeInput::Hint(Hint::AcceptLoss(left)) => self.left = Some(left),
             JudgeInput::Hint(hint) => self.hint = Some(hint),
             JudgeInput::Wish { target } => self.wish = Some(target),
         }
@@ -299,6 +304,7 @@ impl Judge {
             self.master_life = None;
             self.handing = None;
             self.hint = None;
+            self.left = None;
         }
         self.reports.retain(|id, heard| record.names(id, heard.incarnation));
         self.foreign.retain(|id, _| record.member(id).is_some());
@@ -360,6 +366,9 @@ impl Judge {
     }
 
     fn cause(&self, now: Instant, record: &Record) -> Option<Cause> {
+        if self.left.is_some() {
+            return Some(Cause::Hint);
+        }
         if self.plane == Plane::Global && !record.names(&self.me.id, self.me.incarnation) {
             return None;
         }
@@ -383,6 +392,10 @@ impl Judge {
         let Some(behind) = &mut self.behind else { return false };
         if record.attempt >= behind.sealed || record.member(&behind.member).is_none() {
             self.behind = None;
+            return false;
+        }
+        if self.left.is_some() && behind.read {
+            // A person knows, and goes on above every number that was ever sealed.
             return false;
         }
         if !behind.read {

@@ -91,6 +91,14 @@ impl Arbiter {
         })
     }
 
+    /// The acceptors whose folders are known to be gone, if no majority can be left without them.
+    pub fn lost(&self) -> Option<Vec<NodeId>> {
+        let roster = self.proposer.roster()?;
+        let gone = |seat: &&Seat| self.seen.get(&seat.id).is_some_and(|at| *at != seat.incarnation);
+        let gone: Vec<NodeId> = roster.seats.iter().filter(gone).map(|s| s.id.clone()).collect();
+        (roster.seats.len() - gone.len() <= roster.seats.len() / 2).then_some(gone)
+    }
+
     fn perform(&mut self) -> Vec<(Token, Outcome)> {
         let mut done = Vec::new();
         for effect in std::mem::take(&mut self.effects) {

@@ -44,10 +44,7 @@ impl Role {
             },
             Inbound::Status(reply) => drop(reply.send(Ok(self.status()))),
             Inbound::Facts(reply) => drop(reply.send(Ok(self.facts()))),
-            Inbound::Wish(request, reply) => {
-                let answer = self.wish(request);
-                reply.send(answer).ok();
-            }
+            Inbound::Wish(request, reply) => self.wished(request, reply),
         }
         self.settle();
     }

@@ -116,6 +116,7 @@ impl Role {
                     self.judge(JudgeInput::CasDone { expected, outcome });
                 }
                 ArbiterWish::Found(reply) => super::wishes::founded(reply, outcome),
+                ArbiterWish::Recover(reply) => self.recovered(reply, outcome),
                 ArbiterWish::Read | ArbiterWish::Master => {
                     if matches!(outcome, Outcome::Missing) && self.record.is_some() {
                         tracing::error!("the arbiter's record is missing: a person must look");

@@ -47,6 +47,8 @@ pub(super) enum ArbiterWish {
     /// Asked by the sitting master.
     Master,
     Found(crate::peer::Reply<pb::FoundReply>),
+    /// Asked by a person.
+    Recover(crate::peer::Reply<pb::WishReply>),
 }
 
 /// A global node's control loop.

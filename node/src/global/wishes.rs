@@ -51,8 +51,20 @@ pub fn founded(reply: Reply<pb::FoundReply>, outcome: Outcome) {
 }
 
 impl Role {
+    /// Answers a wish, now or when the arbiter has answered.
+    pub(super) fn wished(&mut self, request: pb::WishRequest, reply: Reply<pb::WishReply>) {
+        match request.body {
+            Some(pb::wish_request::Body::Recover(wish))
+                if wish.group == GroupId::global().as_str() =>
+            {
+                self.recover_plane(&wish, reply);
+            }
+            _ => drop(reply.send(self.wish(request))),
+        }
+    }
+
     /// A wish, which only the global master takes, or a hint, which every judge does.
-    pub(super) fn wish(&mut self, request: pb::WishRequest) -> Result<pb::WishReply, Status> {
+    fn wish(&mut self, request: pb::WishRequest) -> Result<pb::WishReply, Status> {
         use pb::wish_request::Body;
         if let Some(Body::Hint(hint)) = &request.body {
             return Ok(self.hint(hint));
@@ -66,6 +78,7 @@ impl Role {
         match request.body {
             Some(Body::Switchover(wish)) => self.switchover(&wish),
             Some(Body::Why(why)) => Ok(pb::WishReply { lines: self.why(&why.group)? }),
+            Some(Body::Recover(wish)) => self.recover_group(&wish),
             Some(Body::Hint(_)) | None => Err(Status::invalid_argument("an empty wish")),
         }
     }
@@ -113,7 +126,7 @@ impl Role {
             Status::not_found(format!("no group {group}; there are {}", known.join(", ")))
         })?;
         let mut lines = self.history(&group);
-        lines.extend(court.lines());
+        lines.extend(court.lines(clock::now()));
         Ok(lines)
     }
 
@@ -121,6 +134,7 @@ impl Role {
         let me = &self.boot.identity.me;
         let mut waiting = self.host.world.alarms.clone();
         waiting.extend(self.court.conditions.iter().cloned());
+        waiting.extend(self.arbiter.lost().map(|gone| super::recover::record_missing(&gone)));
         let room = self.host.world.storage.room();
         let (group, now) = (GroupId::global(), clock::now());
         let log = status::log_status(&group, &self.host, now, waiting, &room.tails);

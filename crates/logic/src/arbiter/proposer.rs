@@ -1,11 +1,13 @@
 //! The proposer: reads and changes the register, one operation at a time.
 
+mod recovery;
 mod round;
 
 use super::{Author, Ballot, Reply, Request, Roster, Seat, Value};
 use crate::ids::{Life, NodeId, Version};
 use crate::record::Record;
 use crate::time::{Duration, Instant};
+pub use recovery::Recovery;
 use round::Running;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -58,6 +60,8 @@ pub enum Operation {
     },
     /// Make the register; finds an existing value instead, if there is one.
     Found(Box<Founding>),
+    /// Make the register again from what is left, over whatever is found: a person's decision.
+    Recover(Box<Recovery>),
     /// Put another acceptor in the place of `out` (the sitting master alone asks this). Refused if
     /// the folder of `out` that the proposer knew when it was asked has left already: the request
     /// is late, and the folder it would put in may be lost since.
@@ -181,7 +185,16 @@ impl Proposer {
             (Operation::Replace { out, .. }, Some(roster)) => roster.seat_of(out).cloned(),
             _ => None,
         };
-        self.waiting.push_back(Waiting { token, operation, leaves });
+        if matches!(operation, Operation::Recover(_)) {
+            // What is under way cannot end where a majority is missing.
+            if let Some(running) = self.running.take() {
+                let (token, silent) = (running.token(), Vec::new());
+                effects.push(ProposerEffect::Done { token, outcome: Outcome::Unknown { silent } });
+            }
+            self.waiting.push_front(Waiting { token, operation, leaves });
+        } else {
+            self.waiting.push_back(Waiting { token, operation, leaves });
+        }
         self.start_next(now, effects);
     }
 

@@ -267,3 +267,43 @@ fn an_older_round_is_refused_after_a_promise() {
     let body = Reply::Conflict { ballot: ballot(1), promised: ballot(2) };
     assert_eq!(effects, [AcceptorEffect::Reply { to: id("p"), body }]);
 }
+
+fn recover(acceptors: &[&str]) -> Operation {
+    let acceptors = acceptors.iter().map(|name| id(name)).collect();
+    let founding = Founding { uid: "u".into(), record: record(0), acceptors };
+    let (version, epoch, attempt) = (Version(7), Epoch(4), Epoch(5));
+    Operation::Recover(Box::new(Recovery { founding, version, epoch, attempt }))
+}
+
+#[test]
+fn a_register_without_a_majority_is_made_again_by_a_person_alone() {
+    let mut plane = Plane::founded();
+    plane.acceptors.insert(id("a"), acceptor("a", 2));
+    plane.acceptors.insert(id("b"), acceptor("b", 2));
+    assert!(matches!(plane.ask("p", Operation::Read), Outcome::Unknown { .. }));
+    assert!(
+        !matches!(plane.ask("q", found()), Outcome::Changed(value) if value.author.node == id("q"))
+    );
+    let Outcome::Changed(value) = plane.ask("p", recover(&["a", "b", "c"])) else {
+        panic!("it is not made")
+    };
+    let record = &value.record;
+    assert_eq!((record.version, record.epoch, record.attempt), (Version(8), Epoch(4), Epoch(5)));
+    assert_eq!(value.roster, Roster::settled(vec![seat("a", 2), seat("b", 2), seat("c", 1)]));
+    assert_eq!(version(&plane.ask("q", Operation::Read)), 8);
+}
+
+#[test]
+fn who_is_not_left_keeps_its_seat_and_is_replaced_when_it_comes_back() {
+    let mut plane = Plane::founded();
+    plane.acceptors.insert(id("a"), acceptor("a", 2));
+    plane.cut = vec![id("c")];
+    let Outcome::Changed(value) = plane.ask("p", recover(&["a", "b"])) else {
+        panic!("two are enough")
+    };
+    assert_eq!(value.roster, Roster::settled(vec![seat("a", 2), seat("b", 1), seat("c", 1)]));
+    plane.cut = Vec::new();
+    plane.acceptors.insert(id("c"), acceptor("c", 2));
+    let back = Operation::Replace { out: id("c"), seat: seat("c", 2) };
+    assert!(matches!(plane.ask("p", back), Outcome::Changed(_)));
+}

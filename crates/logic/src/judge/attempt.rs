@@ -1,6 +1,6 @@
 //! One attempt: open, seal, prove, choose, elect, commit (docs/replication.md §6.2-7).
 
-use super::cause::{Cause, FRESH, Hint};
+use super::cause::{Cause, FRESH};
 use super::choose::{Chosen, choose};
 use super::{CasOutcome, Decision, Judge, JudgeEffect, PhaseName, RETRY, Waiting};
 use crate::counting::{Counts, Plane};
@@ -10,6 +10,10 @@ use crate::mutant::{Mutant, broken};
 use crate::record::Record;
 use crate::time::Instant;
 use std::collections::BTreeMap;
+
+/// How far numbers go on above those that are known, where those that gave out others are gone;
+/// as etcd's own restore is told to (`etcdutl snapshot restore --bump-revision`, its guide).
+const BUMP: u64 = 1_000_000_000;
 
 /// One numbered try to change a configuration.
 #[derive(Clone, Debug)]
@@ -97,7 +101,9 @@ impl Judge {
         effects: &mut Vec<JudgeEffect>,
     ) {
         self.back_off(now);
-        let attempt = record.attempt.next();
+        let known = self.reports.values().map(|heard| heard.report.sealed).max();
+        let known = known.filter(|_| self.left.is_some()).unwrap_or(record.attempt);
+        let attempt = record.attempt.max(known).next();
         let asked =
             Record { version: record.version.next(), attempt, open: true, ..record.clone() };
         let master = record.master.as_ref().and_then(|master| self.reports.get(master));
@@ -274,15 +280,13 @@ impl Judge {
         if broken(Mutant::SealMinusOne) {
             needed = needed.saturating_sub(1).max(1);
         }
-        let accepted = match self.hint {
-            Some(Hint::AcceptLoss { seals }) => seals.max(1),
-            _ => needed,
-        };
         let counts = |sealed: &&Sealed| sealed.intact || broken(Mutant::CountUnintact);
         let intact = attempt.sealed.values().filter(counts).count();
-        let all = attempt.sealed.len() == members.len();
+        let mut left =
+            members.iter().filter(|m| self.left.as_ref().is_none_or(|l| l.contains(&m.id)));
+        let all = !attempt.sealed.is_empty() && left.all(|m| attempt.sealed.contains_key(&m.id));
         let proved = intact >= needed;
-        if !proved && !all && intact < accepted.min(needed) {
+        if !proved && !all {
             attempt.proof = None;
             return false;
         }
@@ -297,13 +301,12 @@ impl Judge {
         if !complete && now.since(proof) < self.timing.seal_wait {
             return false;
         }
-        attempt.lossy = !proved;
-        let everybody = !proved && intact < accepted.min(needed);
+        attempt.lossy = !proved || self.left.is_some();
         let avoided = matches!(attempt.cause, Cause::Relief | Cause::Hint | Cause::Switchover);
         let avoided = if avoided { master } else { None };
         let preferred = attempt.target.as_ref();
         let record = &attempt.record;
-        let Some(chosen) = choose(record, &attempt.sealed, everybody, preferred, avoided) else {
+        let Some(chosen) = choose(record, &attempt.sealed, !proved, preferred, avoided) else {
             return false;
         };
         if attempt.lossy {
@@ -345,7 +348,11 @@ impl Judge {
             last: chosen.last,
             members: chosen.members.clone(),
             mode,
-            above: if attempt.lossy { reserved.unwrap_or(0) } else { 0 },
+            above: match (attempt.lossy, &self.left) {
+                (false, _) => 0,
+                (true, None) => reserved.unwrap_or(0),
+                (true, Some(_)) => reserved.unwrap_or(0).saturating_add(BUMP),
+            },
         };
         effects.push(JudgeEffect::Order { to: chosen.elect.clone(), order });
     }
@@ -365,6 +372,7 @@ impl Judge {
         let life = master.as_ref().and_then(|id| attempt.sealed.get(id)).map(|s| s.life);
         self.master_life = life;
         self.hint = None;
+        self.left = None;
         self.wish = None;
         if self.record.as_ref().is_none_or(|known| known.version < record.version) {
             self.record = Some(record.clone());

@@ -7,7 +7,7 @@ use crate::record::Record;
 use crate::time::{Duration, Instant};
 use crate::timing::Timing;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why an attempt is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,11 +44,9 @@ impl Cause {
 pub enum Hint {
     /// This node's pod was deleted, its container ended, or its machine is gone.
     Gone(NodeId),
-    /// A person has stopped the members that cannot be reached: this many intact ones suffice.
-    AcceptLoss {
-        /// How many; at least 1.
-        seals: usize,
-    },
+    /// A person has stopped the members that cannot be reached: the logs of these are all that
+    /// is left, and what only the others hold is gone.
+    AcceptLoss(BTreeSet<NodeId>),
 }
 
 /// What a node said of itself, and when it was heard by the judge's clock.

@@ -319,9 +319,10 @@ fn a_person_who_accepts_the_loss_lowers_the_proof() {
     let mut group = group(3, Rule::One).silent(2).silent(3);
     group.win();
     group.seals(2, 10, true);
-    group.input(JudgeInput::Hint(Hint::AcceptLoss { seals: 1 }));
+    group.input(JudgeInput::Hint(Hint::AcceptLoss([id(2)].into())));
     let effects = group.later(300);
-    assert_eq!(elected(&effects).map(|(elect, ..)| elect), Some(id(2)));
+    let (elect, members, above) = elected(&effects).expect("all that are left have answered");
+    assert_eq!((elect, members.len(), above), (id(2), 1, 1_000_000_200));
 }
 
 #[test]
@@ -454,6 +455,13 @@ fn a_number_never_given_out_stops_the_judge_and_calls_a_person() {
     let effects = group.input(JudgeInput::Record(group.record.clone()));
     assert!(effects.iter().any(|e| matches!(e, JudgeEffect::DirectoryBehind { .. })));
     assert!(!group.opens());
+    let left = [id(1), id(2), id(3)].into();
+    let effects = group.input(JudgeInput::Hint(Hint::AcceptLoss(left)));
+    let asked = effects.iter().find_map(|effect| match effect {
+        JudgeEffect::Cas { record, .. } => Some(record.attempt),
+        _ => None,
+    });
+    assert_eq!(asked, Some(Epoch(8)), "a person lets it go on, above what was sealed");
 }
 
 #[test]

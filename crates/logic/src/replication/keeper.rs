@@ -9,7 +9,10 @@ use crate::record::{EpochRecord, Member, Record};
 impl Replica {
     /// The record as committed; older readings change nothing.
     pub(super) fn on_record(&mut self, record: Record) {
-        if self.record.as_ref().is_some_and(|known| known.version >= record.version) {
+        // Attempts grow with versions, but where the directory was rolled back and a person has had
+        // it go on above every attempt there was (docs/decisions/0013).
+        let rank = |record: &Record| (record.attempt, record.version);
+        if self.record.as_ref().is_some_and(|known| rank(known) >= rank(&record)) {
             return;
         }
         let newer = self.record.as_ref().is_none_or(|known| record.epoch > known.epoch);

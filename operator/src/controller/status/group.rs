@@ -262,7 +262,7 @@ fn said(status: &StatusReply, conditions: &[NodeCondition]) -> Option<String> {
 
 /// What a judge's alarms ask of a person.
 pub(super) fn needs_person(alarms: &[String]) -> Verdict {
-    for reason in [Reason::DirectoryBehind, Reason::DataLossPossible] {
+    for reason in [Reason::RecordMissing, Reason::DirectoryBehind, Reason::DataLossPossible] {
         if let Some(alarm) = alarms.iter().find(|alarm| alarm.starts_with(reason.as_str())) {
             return Verdict::yes(reason, alarm.clone());
         }

@@ -66,12 +66,21 @@ impl Running {
         let phase = Phase::Look { seen: BTreeMap::new() };
         let (since, sent, tries) = (now, now, 0);
         let mut running = Self { token, operation, leaves, author, since, sent, tries, phase };
-        if matches!(running.operation, Operation::Found(_)) {
+        if running.makes().is_some() {
             running.prepare(proposer, now, None, effects);
         } else {
             running.send(proposer, now, effects);
         }
         running
+    }
+
+    /// What the register is made of, if this operation makes it.
+    fn makes(&self) -> Option<&Founding> {
+        match &self.operation {
+            Operation::Found(founding) => Some(founding),
+            Operation::Recover(recovery) => Some(&recovery.founding),
+            Operation::Read | Operation::Swap { .. } | Operation::Replace { .. } => None,
+        }
     }
 
     pub(super) fn token(&self) -> Token {
@@ -156,7 +165,7 @@ impl Running {
                 silent.for_each(|id| to(id, Request::Look));
             }
             Phase::Prepare { ballot, roster: None, promised, .. } => {
-                let Operation::Found(founding) = &self.operation else { return };
+                let Some(founding) = self.makes() else { return };
                 let answered = |id: &NodeId| promised.keys().any(|seat| seat.id == *id);
                 for id in founding.acceptors.iter().filter(|id| !answered(id)) {
                     let ballot = ballot.clone();
@@ -240,11 +249,9 @@ impl Running {
         now: Instant,
         effects: &mut Vec<ProposerEffect>,
     ) {
-        let roster = match self.operation {
-            Operation::Found(_) => None,
-            _ => proposer.roster.clone(),
-        };
-        if roster.is_none() && !matches!(self.operation, Operation::Found(_)) {
+        let makes = self.makes().is_some();
+        let roster = if makes { None } else { proposer.roster.clone() };
+        if roster.is_none() && !makes {
             self.phase = Phase::Look { seen: BTreeMap::new() };
             self.send(proposer, now, effects);
         } else {
@@ -283,6 +290,22 @@ impl Running {
                 let must = value.roster.all();
                 self.accept(proposer, now, ballot, (value, must, Then::Changed), vec![], effects);
             }
+            (None, Operation::Recover(recovery)) => {
+                let left = &recovery.founding.acceptors;
+                if !left.iter().all(|id| answered.iter().any(|seat| seat.id == *id)) {
+                    return None;
+                }
+                let own = greatest.filter(|found| found.author == self.author);
+                let value = own.unwrap_or_else(|| recovery.value(promised, &self.author));
+                self.accept(
+                    proposer,
+                    now,
+                    ballot,
+                    (value, answered, Then::Changed),
+                    vec![],
+                    effects,
+                );
+            }
             (Some(roster), _) => {
                 let roster = roster.clone();
                 if !roster.is_quorum(&answered) {
@@ -311,7 +334,7 @@ impl Running {
         let nobody = BTreeSet::new();
         match &self.operation {
             Operation::Read => (found, nobody, Then::Is),
-            Operation::Found(_) => (found, nobody, Then::Changed),
+            Operation::Found(_) | Operation::Recover(_) => (found, nobody, Then::Changed),
             Operation::Swap { .. } if found.author == self.author => (found, nobody, Then::Changed),
             Operation::Swap { expected, record } if found.record.version == *expected => {
                 let (record, author) = (record.as_ref().clone(), self.author.clone());

@@ -1,0 +1,46 @@
+//! When only a person can help, and what a person may decide.
+
+use super::cause::{self, FRESH};
+use super::{Judge, PhaseName};
+use crate::counting::Counts;
+use crate::ids::NodeId;
+use crate::time::Instant;
+
+/// Why no takeover can begin: the master is not heard, and too few of the others are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Intact members that are heard.
+    pub heard: usize,
+    /// How many it takes.
+    pub needed: usize,
+    /// Members that are not heard.
+    pub silent: Vec<NodeId>,
+}
+
+impl Judge {
+    /// Whether it stands still until something comes back, or a person decides.
+    #[must_use]
+    pub fn needs_person(&self, now: Instant) -> bool {
+        let sealing = self.waiting.as_ref().is_some_and(|waiting| {
+            waiting.phase == PhaseName::Sealing && waiting.sealed < waiting.needed
+        });
+        let stopped = self.behind.as_ref().is_some_and(|behind| behind.said);
+        sealing || stopped || self.missing(now).is_some()
+    }
+
+    /// Who is missing for a takeover that cannot even begin.
+    #[must_use]
+    pub fn missing(&self, now: Instant) -> Option<Missing> {
+        let record = self.record.as_ref().filter(|_| self.attempt.is_none())?;
+        let heard = |id: &NodeId| self.reports.get(id).filter(|h| now.since(h.at) <= FRESH);
+        let master = heard(record.master.as_ref()?);
+        if master.is_some_and(|heard| cause::masters(&heard.report, record.epoch)) {
+            return None;
+        }
+        let members = || record.members.iter().map(|member| &member.id);
+        let intact = members().filter_map(heard).filter(|heard| heard.report.intact).count();
+        let needed = Counts::of(self.plane, record).seals;
+        let silent = members().filter(|id| heard(id).is_none()).cloned().collect();
+        (intact < needed).then_some(Missing { heard: intact, needed, silent })
+    }
+}
