@@ -5,7 +5,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use cairn_harness::clock::wait_until;
 
 use crate::kubectl::{Kubectl, answer, succeed};
@@ -14,7 +14,10 @@ use crate::kubectl::{Kubectl, answer, succeed};
 pub const CONTROL_PLANE: &str = "cairn-control-plane";
 /// Where pods of clusters run, each in a zone of its own.
 pub const WORKERS: [&str; 3] = ["cairn-worker", "cairn-worker2", "cairn-worker3"];
-const API_SERVER: &str = "kube-apiserver.yaml";
+/// What is away together: the others would only crash without the API server, and stay away for
+/// minutes after it has come back, because the kubelet backs off.
+const CONTROL: [&str; 3] =
+    ["kube-apiserver.yaml", "kube-controller-manager.yaml", "kube-scheduler.yaml"];
 
 /// Runs a command on a machine; its output.
 ///
@@ -80,9 +83,7 @@ pub fn restore(kubectl: &Kubectl) -> Result<()> {
     for machine in WORKERS.iter().chain(&[CONTROL_PLANE]) {
         start(machine)?;
     }
-    if on(CONTROL_PLANE, &["test", "-e", &format!("/etc/kubernetes/{API_SERVER}")]).is_ok() {
-        start_api_server()?;
-    }
+    start_api_server()?;
     for machine in WORKERS {
         revive(kubectl, machine)?;
         kubectl.run(["uncordon", machine])?;
@@ -95,7 +96,7 @@ pub fn restore(kubectl: &Kubectl) -> Result<()> {
 /// # Errors
 /// If it goes on.
 pub fn stop_api_server() -> Result<()> {
-    move_manifest("/etc/kubernetes/manifests", "/etc/kubernetes")?;
+    move_manifests("/etc/kubernetes/manifests", "/etc/kubernetes")?;
     let gone = wait_until(Duration::from_secs(60), Duration::from_millis(250), || !api_answers());
     ensure!(gone, "the API server goes on");
     Ok(())
@@ -106,16 +107,19 @@ pub fn stop_api_server() -> Result<()> {
 /// # Errors
 /// If it does not come back.
 pub fn start_api_server() -> Result<()> {
-    move_manifest("/etc/kubernetes", "/etc/kubernetes/manifests")?;
+    move_manifests("/etc/kubernetes", "/etc/kubernetes/manifests")?;
     let back = wait_until(Duration::from_secs(120), Duration::from_millis(500), api_answers);
     ensure!(back, "the API server does not come back");
     Ok(())
 }
 
-/// The kubelet runs what is in one folder; outside it the manifest waits.
-fn move_manifest(from: &str, to: &str) -> Result<()> {
-    let (from, to) = (format!("{from}/{API_SERVER}"), format!("{to}/{API_SERVER}"));
-    on(CONTROL_PLANE, &["mv", &from, &to]).context("the API server is not where it was")?;
+/// The kubelet runs what is in one folder; outside it manifests wait. Those that are where they
+/// should be already stay.
+fn move_manifests(from: &str, to: &str) -> Result<()> {
+    for name in CONTROL {
+        let script = format!("test ! -e {from}/{name} || mv {from}/{name} {to}/{name}");
+        on(CONTROL_PLANE, &["sh", "-c", &script])?;
+    }
     Ok(())
 }
 

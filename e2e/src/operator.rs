@@ -40,7 +40,7 @@ pub fn uninstall(kubectl: &Kubectl) -> Result<()> {
 pub fn scale(kubectl: &Kubectl, replicas: u32) -> Result<()> {
     let kubectl = kubectl.within(NAMESPACE);
     kubectl.run(["scale", DEPLOYMENT, &format!("--replicas={replicas}")])?;
-    kubectl.run(["rollout", "status", DEPLOYMENT, "--timeout=120s"])?;
+    kubectl.run(["rollout", "status", DEPLOYMENT, "--timeout=300s"])?;
     if replicas == 0 {
         let gone = ["wait", "--for=delete", "pod", SELECTOR, "--timeout=60s"];
         kubectl.run(gone)?;

@@ -18,6 +18,9 @@ pub const TOOLS: &str = "cairn.dev/e2e-tools:test";
 pub const NAMESPACE: &str = "story-";
 /// How long a cluster may take to serve after it was applied.
 const READY_LIMIT: Duration = Duration::from_secs(180);
+/// How long a namespace may stay: the controller that empties it backs off for minutes where the API
+/// server was away again and again.
+const GONE_LIMIT: Duration = Duration::from_secs(420);
 /// How long a new namespace may take to get its account.
 const ACCOUNT_LIMIT: Duration = Duration::from_secs(60);
 /// How often something is looked at again.
@@ -288,7 +291,8 @@ impl Scene {
             return Ok(());
         }
         let namespace = format!("namespace/{}", self.kubectl.namespace());
-        self.kubectl.run(["delete", &namespace, "--timeout=120s"]).map(|_| ())
+        let limit = format!("--timeout={}s", GONE_LIMIT.as_secs());
+        self.kubectl.run(["delete", &namespace, &limit]).map(|_| ())
     }
 }
 

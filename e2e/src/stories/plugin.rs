@@ -54,6 +54,8 @@ fn tell(stage: &Stage) -> Result<Told> {
 fn report(stage: &Stage, scene: &Scene) -> Result<usize> {
     std::fs::create_dir_all(&stage.logs)?;
     let place = stage.logs.join("report.tar.gz");
+    // The command never writes over a file.
+    let _ = std::fs::remove_file(&place);
     let place = place.to_str().context("the path is no text")?;
     cairn(scene, &["report", "--output", place])?;
     let tar = |what: &str| succeed(Command::new("tar").args([what, "--file", place]), "");
