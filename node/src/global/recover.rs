@@ -63,8 +63,10 @@ impl Role {
             let text = format!("more than half of the acceptors must answer: {}", names.join(", "));
             return Err(Status::failed_precondition(text));
         }
+        let settings = &self.boot.settings;
+        let silence_max = settings.timing.for_logic(&settings.lag).silence_max;
         let silence = self.host.replica().report(clock::now()).master_silence;
-        let heard = silence < self.timing().silence_max && self.record.is_some();
+        let heard = silence < silence_max && self.record.is_some();
         if self.arbiter.lost().is_none() && (self.serving || heard) {
             let text = "there is a global master, and the arbiter has its record";
             return Err(Status::failed_precondition(text));
