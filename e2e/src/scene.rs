@@ -18,8 +18,8 @@ pub const TOOLS: &str = "cairn.dev/e2e-tools:test";
 pub const NAMESPACE: &str = "story-";
 /// How long a cluster may take to serve after it was applied.
 const READY_LIMIT: Duration = Duration::from_secs(180);
-/// How long a namespace may stay: the controller that empties it backs off for minutes where the API
-/// server was away again and again.
+/// How long a namespace may stay: the controller that empties it backs off for minutes where the
+/// API server was away again and again.
 const GONE_LIMIT: Duration = Duration::from_secs(420);
 /// How long a new namespace may take to get its account.
 const ACCOUNT_LIMIT: Duration = Duration::from_secs(60);
