@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use cairn_harness::clock::wait;
 
 use super::{MACHINE_MS_MAX, PROCESS_MS_MAX, SETTLED_LIMIT, Stage, Story, TAKEOVER_LIMIT};
@@ -153,7 +153,7 @@ fn without_api_server(stage: &Stage, name: &str, gone: Gone) -> Result<Told> {
     let mut act = Act::begin(stage, name, &Specs::default(), bounds)?;
     let mut epochs = 0;
     for round in 0..stage.rounds {
-        let before = act.scene.roles()?;
+        let before = roles_again(&act.scene)?;
         let machine = act.scene.machine_of(&before.master)?;
         if alone {
             operator::scale(&stage.kubectl, 0)?;
@@ -177,9 +177,19 @@ fn without_api_server(stage: &Stage, name: &str, gone: Gone) -> Result<Told> {
         let later = || act.scene.roles().is_ok_and(|now| now.epoch > before.epoch);
         act.scene.wait_for("a later epoch", TAKEOVER_LIMIT, later)?;
         wait_whole(&act.scene)?;
-        epochs += act.scene.roles()?.epoch - before.epoch;
+        epochs += roles_again(&act.scene)?.epoch - before.epoch;
     }
     act.told.fact("away_s", AWAY.as_secs());
     act.told.fact("epochs", epochs);
     act.end()
+}
+
+/// The roles, as soon as names lead to the pods that moved while nobody kept the names.
+fn roles_again(scene: &Scene) -> Result<Roles> {
+    let mut found = None;
+    scene.wait_for("the directory answers", TAKEOVER_LIMIT, || {
+        found = scene.roles().ok();
+        found.is_some()
+    })?;
+    found.context("it answered")
 }
