@@ -46,6 +46,9 @@ pub enum Ask {
     },
     /// Read the record of a group.
     Read(GroupId),
+    /// The group's master is silent, so the global master may be gone with its machine: if it does
+    /// not answer in this time either, look for another one.
+    Suspect(Duration),
 }
 
 /// What control hears of the global plane.

@@ -5,6 +5,7 @@ use crate::peer::client::{self, SayHello};
 use cairn_global::Changed;
 use cairn_logic::ids::{GroupId, Version};
 use cairn_logic::record::Record;
+use cairn_logic::time::Duration;
 use cairn_settings::directory_keys as keys;
 use cairn_wire::etcd::etcdserverpb as etcd;
 use cairn_wire::etcd::mvccpb;
@@ -12,6 +13,8 @@ use cairn_wire::peer::pb;
 use etcd::kv_client::KvClient;
 use etcd::lease_client::LeaseClient;
 use etcd::watch_client::WatchClient;
+use futures::FutureExt;
+use futures::future::{Fuse, FusedFuture};
 use keys::{Alive, Claim, NodeInfo};
 use std::fmt;
 use tokio::sync::mpsc;
@@ -106,6 +109,7 @@ async fn session(
     let mut kept = keepalive.await?.into_inner();
     let mut beat = tokio::time::interval(follow.lease / 4);
     let mut answered = tokio::time::Instant::now();
+    let mut probe = std::pin::pin!(Fuse::terminated());
     loop {
         tokio::select! {
             down = downs.next() => {
@@ -115,7 +119,17 @@ async fn session(
             events = watched.next() => {
                 session.events(events.ok_or(Ended::Closed("the watch"))??).await?;
             }
-            ask = asks.recv() => session.ask(ask.ok_or(Ended::Closed("control"))?).await?,
+            ask = asks.recv() => match ask.ok_or(Ended::Closed("control"))? {
+                Ask::Suspect(patience) if probe.is_terminated() => {
+                    probe.set(answers(peer.clone(), patience).fuse());
+                }
+                ask => session.ask(ask).await?,
+            },
+            there = &mut probe => {
+                if !there {
+                    return Err(Ended::Closed("a global master that does not answer"));
+                }
+            }
             kept = kept.next() => {
                 let kept = kept.ok_or(Ended::Closed("the lease"))??;
                 if kept.ttl <= 0 {
@@ -131,6 +145,12 @@ async fn session(
             }
         }
     }
+}
+
+/// Whether the global master says anything in time. Its connection alone would tell only after the
+/// keep-alives of HTTP/2, which are rare because they cost every idle node.
+async fn answers(mut peer: client::Client, patience: Duration) -> bool {
+    tokio::time::timeout(patience, peer.r#where(pb::WhereRequest {})).await.is_ok_and(|a| a.is_ok())
 }
 
 async fn open_watch(
@@ -233,6 +253,8 @@ impl Session<'_> {
             }
             Ask::Cas { group, expected, record } => self.cas(group, expected, *record).await,
             Ask::Read(group) => self.read_record(group).await,
+            // It is being asked already.
+            Ask::Suspect(_) => Ok(()),
         }
     }
 

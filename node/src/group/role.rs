@@ -13,8 +13,8 @@ use crate::peer::Inbound;
 use crate::peer::links::{AddressBook, Links, PeerAddress};
 use crate::status;
 use crate::storage::{Notify, Storage};
-use cairn_global::{Changed, View};
 use anyhow::{Context, Result};
+use cairn_global::{Changed, View};
 use cairn_host::{Event, Host};
 use cairn_logic::counting::{Counts, Plane};
 use cairn_logic::ids::{GroupId, Offset, Version};
@@ -318,8 +318,12 @@ impl Role {
         self.watch_disk();
         let Some(host) = &self.host else { return };
         let silence = host.replica().report(now).master_silence;
-        let due = status::interval(silence, self.boot.settings.timing.silence_max);
+        let silence_max = self.boot.settings.timing.silence_max;
+        let due = status::interval(silence, silence_max);
         if now.since(self.reported) >= due {
+            if silence >= silence_max {
+                self.asks.try_send(Ask::Suspect(silence_max)).ok();
+            }
             self.report(now);
         }
     }
