@@ -58,6 +58,8 @@ pub enum Why {
     Planner,
     /// The first Txn of the cluster.
     Cluster,
+    /// A group's judge reads the record.
+    Read(GroupId),
     /// What is kept for people.
     History,
 }
@@ -164,7 +166,7 @@ impl GlobalMaster {
         self.view.revision = at.0;
         let mut acts = vec![Act::Watch(at.next())];
         let effects = self.courts.records(now, &self.view);
-        self.perform(now, effects, &mut acts);
+        self.perform(effects, &mut acts);
         acts
     }
 
@@ -177,19 +179,19 @@ impl GlobalMaster {
         }
         self.view.revision = revision.0;
         let effects = self.courts.records(now, &self.view);
-        self.performed(now, effects)
+        self.performed(effects)
     }
 
     /// Tells one group's judge.
     pub fn tell(&mut self, now: Now, group: &GroupId, input: JudgeInput) -> Vec<Act> {
         let effects = self.courts.tell(now, group, input);
-        self.performed(now, effects)
+        self.performed(effects)
     }
 
     /// Tells all judges.
     pub fn tell_all(&mut self, now: Now, input: &JudgeInput) -> Vec<Act> {
         let effects = self.courts.tell_all(now, input);
-        self.performed(now, effects)
+        self.performed(effects)
     }
 
     /// A proposal has ended.
@@ -203,18 +205,23 @@ impl GlobalMaster {
                 self.planner_busy = false;
                 Vec::new()
             }
+            Why::Read(_) if asked == Asked::Unknown => Vec::new(),
+            Why::Read(group) => match self.view.groups.get(&group).cloned() {
+                Some(record) => self.tell(now, &group, JudgeInput::Record(record)),
+                None => Vec::new(),
+            },
             Why::Cluster | Why::History => Vec::new(),
         }
     }
 
-    fn performed(&mut self, now: Now, effects: Effects) -> Vec<Act> {
+    fn performed(&mut self, effects: Effects) -> Vec<Act> {
         let mut acts = Vec::new();
-        self.perform(now, effects, &mut acts);
+        self.perform(effects, &mut acts);
         acts
     }
 
     /// Performs what groups' judges want.
-    fn perform(&mut self, now: Now, effects: Effects, acts: &mut Vec<Act>) {
+    fn perform(&mut self, effects: Effects, acts: &mut Vec<Act>) {
         for (group, effect) in effects {
             match effect {
                 JudgeEffect::Cas { expected, record } => {
@@ -222,11 +229,12 @@ impl GlobalMaster {
                     let op = planning::swap(&key, expected.0, keys::encode_group(&record));
                     acts.push(Act::Propose(Why::Judge(group, expected), op));
                 }
+                // A master that was deposed and does not know it must not take what it last saw
+                // for the record: the directory answers a comparison only with proof.
                 JudgeEffect::ReadRecord => {
-                    let record = self.view.groups.get(&group).cloned();
-                    if let Some(record) = record {
-                        let effects = self.courts.tell(now, &group, JudgeInput::Record(record));
-                        self.perform(now, effects, acts);
+                    if let Some(record) = self.view.groups.get(&group) {
+                        let op = planning::holds(&keys::group_key(&group), record.version.0);
+                        acts.push(Act::Propose(Why::Read(group), op));
                     }
                 }
                 JudgeEffect::Order { to, order } => {

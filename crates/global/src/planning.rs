@@ -69,6 +69,12 @@ pub fn swap(key: &str, version: u64, value: Vec<u8>) -> Op {
     Op::Txn(Txn { compare: vec![version_is(key, version)], success, failure: Vec::new() })
 }
 
+/// Changes nothing, and says whether `key` still has this version.
+pub fn holds(key: &str, version: u64) -> Op {
+    let compare = vec![version_is(key, version)];
+    Op::Txn(Txn { compare, success: Vec::new(), failure: Vec::new() })
+}
+
 /// Adds a transition to a group's history, and forgets those that are too old.
 pub fn remember(group: &GroupId, made: &Transition) -> Op {
     let oldest = Epoch(made.epoch.0.saturating_sub(keys::TRANSITIONS_MAX));

@@ -1,9 +1,9 @@
 //! The view kept in the folder, written in the background, at most once a second.
 
 use crate::clock;
-use cairn_global::View;
 use cairn_files::RealDisk;
 use cairn_files::{Folder, Result, RotateFile};
+use cairn_global::View;
 use cairn_logic::time::{Duration, Instant};
 use std::sync::{Arc, Mutex, PoisonError};
 
