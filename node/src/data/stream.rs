@@ -69,7 +69,12 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.write(bytes),
-            Self::Tls(stream) => stream.write(bytes),
+            // Its buffer is full and the socket blocked, although bytes came meanwhile: nothing
+            // that would end a connection.
+            Self::Tls(stream) => match stream.write(bytes) {
+                Ok(0) if !bytes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+                written => written,
+            },
         }
     }
 
