@@ -7,7 +7,6 @@ use crate::supervise::control::{self, Reply, Request};
 use crate::supervise::{GRACE, Processes};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
-use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -15,7 +14,16 @@ use tokio::time::{Instant, sleep};
 pub async fn down(folder: &Folder, purge: bool, yes: bool) -> Result<()> {
     let state = folder.state()?;
     if purge && !yes {
-        confirm(folder, &state.name)?;
+        let name = &state.name;
+        print::confirm(
+            &format!("--purge deletes all data of {name}"),
+            &format!(
+                "This deletes all data of cluster {name} in {:?}. Type its name: ",
+                folder.path()
+            ),
+            name,
+            "not deleted",
+        )?;
     }
     match control::ask(folder, &Request::Down).await? {
         Some(Reply::Down { killed }) => {
@@ -88,20 +96,6 @@ async fn wait_for_lock(folder: &Folder) -> Result<()> {
             bail!("{:?} is still in use", folder.path());
         }
         sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
-}
-
-fn confirm(folder: &Folder, name: &str) -> Result<()> {
-    if !std::io::stdin().is_terminal() {
-        bail!("--purge deletes all data of {name}: confirm with --yes");
-    }
-    eprint!("This deletes all data of cluster {name} in {:?}. Type its name: ", folder.path());
-    std::io::stderr().flush().context("cannot ask")?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
-    if answer.trim() != name {
-        bail!("not deleted: the answer was not {name:?}");
     }
     Ok(())
 }

@@ -65,10 +65,8 @@ async fn mastership(plane: &Arc<Plane>, group: &str) -> Result<Option<(u64, Stri
     let id = GroupId::new(group);
     if let Ok(topology) = &view.topology
         && id != GroupId::global()
-        && !topology.groups.contains_key(&id)
     {
-        let known: Vec<_> = topology.groups.keys().map(GroupId::as_str).collect();
-        bail!("there is no group {group:?}; there are global, {}", known.join(", "));
+        topology.group(&id)?;
     }
     Ok(view.master_of(group))
 }

@@ -3,13 +3,12 @@
 use crate::place::Place;
 use crate::plane::Plane;
 use crate::print;
-use crate::view::View;
-use anyhow::{Context, Result, bail, ensure};
+use crate::view::{View, masters};
+use anyhow::{Context, Result, ensure};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::Record;
 use cairn_settings::NodeRole;
-use cairn_wire::peer::pb::{self, LogStatus, Recover, wish_request::Body};
-use std::io::{BufRead, IsTerminal, Write};
+use cairn_wire::peer::pb::{LogStatus, Recover, wish_request::Body};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -47,7 +46,12 @@ pub async fn recover(place: &Place, group: &str, decision: &Decision) -> Result<
         return Ok(());
     }
     if !decision.yes {
-        confirm(group)?;
+        print::confirm(
+            "what is lost by this cannot be brought back",
+            &format!("What is lost by this cannot be brought back. Type {group} to go on: "),
+            group,
+            "nothing was done",
+        )?;
     }
     let answer = ask(&plane, &wish).await?;
     answer.iter().for_each(|line| print::line(format_args!("{line}")));
@@ -82,11 +86,7 @@ fn of_group(view: &View, group: &str) -> Result<(Wish, Vec<String>)> {
     let topology = view.topology.as_ref().map_err(|error| {
         anyhow::anyhow!("the directory does not answer, `cairn recover global` first: {error:#}")
     })?;
-    let id = GroupId::new(group);
-    let Some(record) = topology.groups.get(&id) else {
-        let known: Vec<_> = topology.groups.keys().map(GroupId::as_str).collect();
-        bail!("there is no group {group:?}; there are global, {}", known.join(", "));
-    };
+    let record = topology.group(&GroupId::new(group))?;
     let (mut said, mut left, mut silent) = (Vec::new(), Vec::new(), Vec::new());
     for member in &record.members {
         match view.log(&member.id, group) {
@@ -132,7 +132,7 @@ fn of_plane(plane: &Plane, view: &View, node: Option<&str>) -> Result<(Wish, Vec
         note(&mut body, log);
         is_said |= is_stuck(log);
         let wanted = node.is_none_or(|node| node == known.id.as_str());
-        let rank = (is_master(log), log.intact, end(log));
+        let rank = (masters(log).is_some(), log.intact, end(log));
         if wanted && best.as_ref().is_none_or(|(than, _)| rank > *than) {
             best = Some((rank, known.id.to_string()));
         }
@@ -160,27 +160,11 @@ fn end(log: &LogStatus) -> (u64, u64) {
     (last.epoch, last.offset)
 }
 
-fn is_master(log: &LogStatus) -> bool {
-    log.position.unwrap_or_default().kind() == pb::PositionKind::Master
-}
-
 fn ends(log: &LogStatus) -> String {
     let (epoch, offset) = end(log);
     let whole = if log.intact { "" } else { ", not intact: its tail may be missing" };
-    let master = if is_master(log) { ", says that it masters" } else { "" };
+    let master = if masters(log).is_some() { ", says that it masters" } else { "" };
     format!("its log ends at {epoch}/{offset}{whole}{master}")
-}
-
-fn confirm(group: &str) -> Result<()> {
-    if !std::io::stdin().is_terminal() {
-        bail!("what is lost by this cannot be brought back: confirm with --yes");
-    }
-    eprint!("What is lost by this cannot be brought back. Type {group} to go on: ");
-    std::io::stderr().flush().context("cannot ask")?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
-    ensure!(answer.trim() == group, "nothing was done: the answer was not {group:?}");
-    Ok(())
 }
 
 /// Waits until somebody masters the group again, in a later epoch or undisturbed.

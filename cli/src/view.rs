@@ -3,7 +3,7 @@
 use crate::folder::{LocalNode, Roster};
 use crate::plane::Plane;
 use crate::supervise::Process;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::Record;
 use cairn_settings::directory_keys as keys;
@@ -44,10 +44,25 @@ impl Topology {
         Ok(topology)
     }
 
+    /// The record of a group, or which groups there are.
+    pub fn group(&self, group: &GroupId) -> Result<&Record> {
+        self.groups.get(group).with_context(|| {
+            let known: Vec<_> = self.groups.keys().map(GroupId::as_str).collect();
+            let name = group.as_str();
+            format!("there is no group {name:?}; there are global, {}", known.join(", "))
+        })
+    }
+
     /// How many slots `group` owns.
     pub fn slots_of(&self, group: &GroupId) -> usize {
         self.slots.values().map(|owners| owners.owned_by(group)).sum()
     }
+}
+
+/// The epoch in which a node says that it masters this log.
+pub fn masters(log: &pb::LogStatus) -> Option<u64> {
+    let position = log.position?;
+    (position.kind() == pb::PositionKind::Master).then_some(position.epoch)
 }
 
 /// A moment of a cluster.
@@ -97,18 +112,14 @@ impl View {
     /// Whether `group`'s master, as the record names it, says so itself.
     pub fn serves(&self, group: &GroupId, record: &Record) -> bool {
         let Some(master) = &record.master else { return false };
-        self.log(master, group.as_str()).is_some_and(|log| {
-            let position = log.position.unwrap_or_default();
-            position.kind() == pb::PositionKind::Master && position.epoch == record.epoch.0
-        })
+        self.log(master, group.as_str()).and_then(masters) == Some(record.epoch.0)
     }
 
     /// The greatest epoch in which a node says that it masters `group`, and that node.
     pub fn master_of(&self, group: &str) -> Option<(u64, String)> {
         let masters = self.nodes.keys().filter_map(|id| {
-            let position = self.log(id, group)?.position?;
-            let is_master = position.kind() == pb::PositionKind::Master;
-            is_master.then(|| (position.epoch, id.to_string()))
+            let epoch = masters(self.log(id, group)?)?;
+            Some((epoch, id.to_string()))
         });
         masters.max()
     }

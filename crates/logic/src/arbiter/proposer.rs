@@ -185,15 +185,17 @@ impl Proposer {
             (Operation::Replace { out, .. }, Some(roster)) => roster.seat_of(out).cloned(),
             _ => None,
         };
-        if matches!(operation, Operation::Recover(_)) {
+        let is_recovery = matches!(operation, Operation::Recover(_));
+        let waiting = Waiting { token, operation, leaves };
+        if is_recovery {
             // What is under way cannot end where a majority is missing.
             if let Some(running) = self.running.take() {
                 let (token, silent) = (running.token(), Vec::new());
                 effects.push(ProposerEffect::Done { token, outcome: Outcome::Unknown { silent } });
             }
-            self.waiting.push_front(Waiting { token, operation, leaves });
+            self.waiting.push_front(waiting);
         } else {
-            self.waiting.push_back(Waiting { token, operation, leaves });
+            self.waiting.push_back(waiting);
         }
         self.start_next(now, effects);
     }

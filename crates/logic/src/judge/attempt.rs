@@ -1,6 +1,6 @@
 //! One attempt: open, seal, prove, choose, elect, commit (docs/replication.md §6.2-7).
 
-use super::cause::{Cause, FRESH};
+use super::cause::Cause;
 use super::choose::{Chosen, choose};
 use super::{CasOutcome, Decision, Judge, JudgeEffect, PhaseName, RETRY, Waiting};
 use crate::counting::{Counts, Plane};
@@ -323,11 +323,11 @@ impl Judge {
         let number = attempt.record.attempt;
         let waited = now.since(attempt.entered);
         let heard = self.reports.get(&chosen.elect);
-        let heard = heard.filter(|heard| now.since(heard.at) <= FRESH);
+        let heard = heard.filter(|heard| heard.is_fresh(now));
         let gone = heard.is_some_and(|heard| heard.report.life > chosen.life);
         let at_work = heard.is_some_and(|h| h.report.position == Position::Elect(number));
         // A member lost after its seal keeps the elect waiting for a copy that never comes.
-        let heard = |id: &NodeId| self.reports.get(id).is_some_and(|h| now.since(h.at) <= FRESH);
+        let heard = |id: &NodeId| self.reports.get(id).is_some_and(|heard| heard.is_fresh(now));
         let whole = chosen.members.iter().all(|member| heard(&member.id));
         let patience =
             if at_work && whole { self.timing.stuck_max } else { self.timing.silence_max * 3 };
@@ -342,17 +342,14 @@ impl Judge {
         let record = &attempt.record;
         let mode = Mode { rule: record.rule, wanted: record.wanted, durability: record.durability };
         let reserved = attempt.sealed.values().map(|sealed| sealed.reserved).max();
+        let bump = if self.left.is_some() { BUMP } else { 0 };
         let order = Order::Elect {
             attempt: number,
             life: chosen.life,
             last: chosen.last,
             members: chosen.members.clone(),
             mode,
-            above: match (attempt.lossy, &self.left) {
-                (false, _) => 0,
-                (true, None) => reserved.unwrap_or(0),
-                (true, Some(_)) => reserved.unwrap_or(0).saturating_add(BUMP),
-            },
+            above: if attempt.lossy { reserved.unwrap_or(0).saturating_add(bump) } else { 0 },
         };
         effects.push(JudgeEffect::Order { to: chosen.elect.clone(), order });
     }

@@ -60,6 +60,13 @@ pub struct Heard {
     pub at: Instant,
 }
 
+impl Heard {
+    /// Whether it still says something; members speak each second at least.
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        now.since(self.at) <= FRESH
+    }
+}
+
 /// All that the question depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -83,8 +90,8 @@ pub struct Facts<'a> {
     pub now: Instant,
 }
 
-/// Older reports say nothing any more; members speak each second at least.
-pub(super) const FRESH: Duration = Duration::from_millis(1500);
+/// Older reports say nothing any more.
+const FRESH: Duration = Duration::from_millis(1500);
 
 /// Whether `report` comes from the process that masters `epoch`, or is about to.
 pub(super) fn masters(report: &Report, epoch: Epoch) -> bool {
@@ -119,7 +126,7 @@ pub fn cause_to_open(facts: &Facts<'_>) -> Option<Cause> {
     if facts.foreign.contains_key(master) {
         return Some(Cause::NewFolder);
     }
-    let heard = facts.reports.get(master).filter(|heard| facts.is_fresh(heard));
+    let heard = facts.reports.get(master).filter(|heard| heard.is_fresh(facts.now));
     if let Some(heard) = heard {
         // What it said before it could read the record says nothing.
         let known_for = facts.record_since.map(|since| heard.at.since(since));
@@ -137,12 +144,8 @@ pub fn cause_to_open(facts: &Facts<'_>) -> Option<Cause> {
 }
 
 impl Facts<'_> {
-    fn is_fresh(&self, heard: &Heard) -> bool {
-        self.now.since(heard.at) <= FRESH
-    }
-
     fn fresh(&self) -> impl Iterator<Item = (&NodeId, &Heard)> {
-        self.reports.iter().filter(|(_, heard)| self.is_fresh(heard))
+        self.reports.iter().filter(|(_, heard)| heard.is_fresh(self.now))
     }
 
     /// A sick master needs a successor, or its end would only stop what still goes on. One that

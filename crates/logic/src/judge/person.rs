@@ -1,7 +1,6 @@
 //! When only a person can help, and what a person may decide.
 
-use super::cause::{self, FRESH};
-use super::{Judge, PhaseName};
+use super::{Judge, PhaseName, cause};
 use crate::counting::Counts;
 use crate::ids::NodeId;
 use crate::time::Instant;
@@ -32,7 +31,7 @@ impl Judge {
     #[must_use]
     pub fn missing(&self, now: Instant) -> Option<Missing> {
         let record = self.record.as_ref().filter(|_| self.attempt.is_none())?;
-        let heard = |id: &NodeId| self.reports.get(id).filter(|h| now.since(h.at) <= FRESH);
+        let heard = |id: &NodeId| self.reports.get(id).filter(|heard| heard.is_fresh(now));
         let master = heard(record.master.as_ref()?);
         if master.is_some_and(|heard| cause::masters(&heard.report, record.epoch)) {
             return None;
