@@ -1,4 +1,4 @@
-//! Prints to people, and asks them; a reader that has gone away (`cairn status | head`) is no error.
+//! Prints to people, and asks them; a reader that has gone away (`cairn status | head`) is fine.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::fmt::Display;

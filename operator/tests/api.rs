@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
+#[path = "api/issuer.rs"]
+mod issuer;
+
 use cairn_crd::{Cluster, ClusterSpec, Group, Keyspace, KeyspaceSpec};
 use cairn_operator::context::Context;
 use cairn_operator::controller::validate::Defaults;
@@ -12,7 +15,6 @@ use cairn_operator::names;
 use cairn_operator::run::{Scope, run};
 use cairn_operator::store::Store;
 use cairn_operator::writer::Writer;
-use cairn_operator::x509;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -242,86 +244,6 @@ async fn an_authority_that_is_deleted_is_followed_by_another_and_nothing_is_left
     let again = operator.at_rest().await;
     // Three steps of the authority and of whom to trust, each certificate once; little else.
     assert!((7..=20).contains(&(again - written)), "{} writes", again - written);
-}
-
-/// As cert-manager has it, as far as the operator is concerned.
-async fn install_certificates(client: &Client) {
-    let any = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
-    let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-        "metadata": { "name": "certificates.cert-manager.io" },
-        "spec": {
-            "group": "cert-manager.io", "scope": "Namespaced",
-            "names": { "plural": "certificates", "singular": "certificate", "kind": "Certificate" },
-            "versions": [{
-                "name": "v1", "served": true, "storage": true,
-                "schema": {
-                    "openAPIV3Schema": { "type": "object", "properties": { "spec": any } },
-                },
-            }],
-        },
-    });
-    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let params = PatchParams::apply("tests").force();
-    api.patch("certificates.cert-manager.io", &params, &Patch::Apply(&crd)).await.unwrap();
-}
-
-#[tokio::test]
-#[ignore = "needs an API server: cargo xtask test --api"]
-async fn an_issuer_is_asked_and_what_it_makes_is_used_and_left_alone() {
-    let world = World::new("op-issuer").await;
-    let issuer = json!({ "globalReplicas": 1, "tls": { "issuerRef": { "name": "ca" } } });
-    let cluster = Cluster::new("demo", serde_json::from_value(issuer).unwrap());
-    world.api::<Cluster>().create(&PostParams::default(), &cluster).await.unwrap();
-    let operator = world.operate();
-    let pending = Some(("True".to_owned(), "CertificatesPending".to_owned()));
-    until("it says that it waits", async || world.condition("Progressing").await == pending).await;
-    install_certificates(&world.client).await;
-    let kind = cairn_operator::object::Kind::Certificate.api();
-    let orders: Api<DynamicObject> =
-        Api::namespaced_with(world.client.clone(), &world.namespace, &kind);
-    until("both are asked for", async || {
-        let orders = orders.list(&ListParams::default()).await;
-        orders.is_ok_and(|orders| orders.items.len() == 2)
-    })
-    .await;
-    let now = 1_900_000_000;
-    let ca = x509::authority("an issuer's", now, now + 1_000_000).unwrap();
-    let secrets = world.api::<Secret>();
-    for order in orders.list(&ListParams::default()).await.unwrap() {
-        let spec = &order.data["spec"];
-        assert_eq!(spec["issuerRef"]["kind"], "Issuer");
-        let names: Vec<String> = serde_json::from_value(spec["dnsNames"].clone()).unwrap();
-        let pair = x509::sign(&ca, "by an issuer", &names, now, now + 500_000).unwrap();
-        let body = json!({
-            "metadata": { "name": spec["secretName"], "labels": spec["secretTemplate"]["labels"] },
-            "type": "kubernetes.io/tls",
-            "stringData": {
-                "tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": ca.certificate,
-            },
-        });
-        let secret = serde_json::from_value(body).unwrap();
-        secrets.create(&PostParams::default(), &secret).await.unwrap();
-    }
-    until("nodes trust the issuer", async || {
-        let map = world.api::<ConfigMap>().get_opt("demo-ca").await.unwrap();
-        map.is_some_and(|map| map.data.unwrap()["ca.crt"] == ca.certificate)
-    })
-    .await;
-    until("it waits no longer", async || world.condition("Progressing").await != pending).await;
-    let written = operator.at_rest().await;
-    let cluster = world.api::<Cluster>().get("demo").await.unwrap();
-    let shown: Vec<String> =
-        cluster.status.clone().unwrap().certificates.into_iter().map(|c| c.secret).collect();
-    assert_eq!(shown, ["demo-acceptor-tls", "demo-global-tls"]);
-    for name in &shown {
-        let secret = secrets.get(name).await.unwrap();
-        assert_eq!(secret.owner_references()[0].uid, cluster.uid().unwrap(), "goes with it");
-        assert_eq!(secret.data.unwrap()["ca.crt"].0, ca.certificate.as_bytes());
-    }
-    assert!(secrets.get_opt("demo-ca").await.unwrap().is_none(), "an authority of its own");
-    sleep(Duration::from_secs(6)).await;
-    assert_eq!(operator.metrics.writes(), written);
 }
 
 #[tokio::test]

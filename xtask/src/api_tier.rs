@@ -44,9 +44,11 @@ pub fn run() -> Result<bool> {
     Ok(total.failed == 0 && total.passed > 0)
 }
 
-/// Lets a command find the API server, and the kubectl and helm of the cache before any other.
+/// Lets a command find the API server and cert-manager, and the kubectl and helm of the cache
+/// before any other.
 fn within(command: &mut Command, kubeconfig: &Path) -> Result<()> {
     command.env("CAIRN_KUBE_APISERVER", kubeconfig).env("PATH", path_with_programs()?);
+    command.env("CAIRN_CERT_MANAGER", programs::path("cert-manager")?);
     Ok(())
 }
 

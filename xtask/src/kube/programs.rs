@@ -3,7 +3,7 @@
 //! No release archive and no registry is asked: the Go module proxy is enough. A program is built
 //! beside its place and then named, so that what is in the cache is whole.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,10 +17,11 @@ pub const KUBERNETES: &str = "1.34.4";
 pub const KIND: &str = "0.30.0";
 const HELM: &str = "3.22.0";
 const COREDNS: &str = "1.12.4";
+const CERT_MANAGER: &str = "1.21.2";
 const LOCAL_PATH: &str = "0.0.30";
 
 /// What the API server needs, and nothing else does.
-pub const FOR_API: [&str; 2] = ["kube-apiserver", "kubectl"];
+pub const FOR_API: [&str; 3] = ["kube-apiserver", "kubectl", "cert-manager"];
 /// What drives a cluster of containers, wherever its node image comes from.
 pub const FOR_KIND: [&str; 3] = ["kubectl", "kind", "helm"];
 /// What a node image is made of.
@@ -42,8 +43,8 @@ enum Source {
     Module(&'static str, &'static str, &'static str),
     /// A package of Kubernetes, pinned in `e2e/kind/kubernetes`.
     Kubernetes,
-    /// The program of `e2e/kind/coredns`, by the version of CoreDNS that it pins.
-    CoreDns(&'static str),
+    /// The program of our own in `e2e/kind/NAME`, by the version of what it links.
+    Own(&'static str),
 }
 
 fn source(name: &str) -> Source {
@@ -53,7 +54,8 @@ fn source(name: &str) -> Source {
         "local-path-provisioner" => {
             Source::Module("github.com/rancher/local-path-provisioner", LOCAL_PATH, "")
         }
-        "coredns" => Source::CoreDns(COREDNS),
+        "coredns" => Source::Own(COREDNS),
+        "cert-manager" => Source::Own(CERT_MANAGER),
         _ => Source::Kubernetes,
     }
 }
@@ -64,7 +66,7 @@ fn source(name: &str) -> Source {
 /// If there is no cache.
 pub fn path(name: &str) -> Result<PathBuf> {
     let folder = match source(name) {
-        Source::Module(_, version, _) | Source::CoreDns(version) => format!("{name}-{version}"),
+        Source::Module(_, version, _) | Source::Own(version) => format!("{name}-{version}"),
         Source::Kubernetes => format!("kubernetes-{KUBERNETES}"),
     };
     Ok(setup::cache()?.join(folder).join(name))
@@ -116,10 +118,10 @@ fn build(name: &str) -> Result<()> {
             go.args(common).arg(format!("{module}{package}@v{version}"));
             go
         }
-        Source::CoreDns(_) => {
+        Source::Own(_) => {
             let mut go = command("go", ["build", "-mod=readonly", "-ldflags", "-s -w", "-o"]);
             go.arg(draft.join(name)).args(common).arg(".");
-            go.current_dir(crate::root().join("e2e/kind/coredns"));
+            go.current_dir(crate::root().join("e2e/kind").join(name));
             go
         }
         Source::Kubernetes => {
@@ -132,6 +134,9 @@ fn build(name: &str) -> Result<()> {
     };
     go.env("CGO_ENABLED", "0").env("GOBIN", &draft).env_remove("GOFLAGS");
     check(&mut go)?;
+    if name == "cert-manager" {
+        keep_kinds_of_cert_manager(folder)?;
+    }
     std::fs::rename(draft.join(name), &place).with_context(|| format!("cannot name {place:?}"))
 }
 
@@ -162,18 +167,37 @@ fn kubernetes_flags() -> String {
     flags
 }
 
+/// Copies the definitions of cert-manager's kinds to `crds` beside the program.
+fn keep_kinds_of_cert_manager(folder: &Path) -> Result<()> {
+    let module = source_of("github.com/cert-manager/cert-manager", CERT_MANAGER)?;
+    let kept = folder.join("crds");
+    std::fs::create_dir_all(&kept).with_context(|| format!("cannot make {kept:?}"))?;
+    for kind in ["certificates", "certificaterequests", "issuers", "clusterissuers"] {
+        let file = format!("cert-manager.io_{kind}.yaml");
+        let text = std::fs::read(module.join("deploy/crds").join(&file))
+            .with_context(|| format!("cert-manager's module has no {file}"))?;
+        std::fs::write(kept.join(&file), text).with_context(|| format!("cannot keep {file}"))?;
+    }
+    Ok(())
+}
+
 /// The folder with kind's own source, which has the files of its node image.
 ///
 /// # Errors
 /// If the module cannot be had.
 pub fn kind_source() -> Result<PathBuf> {
-    let module = format!("sigs.k8s.io/kind@v{KIND}");
+    let folder = source_of("sigs.k8s.io/kind", KIND)?;
+    ensure!(folder.join("images/base/files").is_dir(), "{folder:?} has no files of a node image");
+    Ok(folder)
+}
+
+/// Where Go keeps the source of a module.
+fn source_of(module: &str, version: &str) -> Result<PathBuf> {
+    let module = format!("{module}@v{version}");
     let answer = read(command("go", ["mod", "download", "-json", &module]).env_remove("GOFLAGS"))?;
     let answer: serde_json::Value = serde_json::from_str(&answer)?;
     let Some(folder) = answer["Dir"].as_str() else { bail!("go does not say where {module} is") };
-    let folder = PathBuf::from(folder);
-    ensure!(folder.join("images/base/files").is_dir(), "{folder:?} has no files of a node image");
-    Ok(folder)
+    Ok(PathBuf::from(folder))
 }
 
 #[cfg(test)]
@@ -185,6 +209,10 @@ mod tests {
         for (folder, line) in [
             ("kubernetes", format!("require k8s.io/kubernetes v{KUBERNETES}\n")),
             ("coredns", format!("require github.com/coredns/coredns v{COREDNS}\n")),
+            (
+                "cert-manager",
+                format!("require github.com/cert-manager/cert-manager v{CERT_MANAGER}\n"),
+            ),
         ] {
             let file = crate::root().join("e2e/kind").join(folder).join("go.mod");
             let pinned = std::fs::read_to_string(file).expect("the module is in the tree");
