@@ -69,6 +69,8 @@ pub struct Stats {
     pub stale_reads: u64,
     /// Processes and machines that crashed or were stopped.
     pub crashes: u64,
+    /// Groups that a person had go on with what was left.
+    pub recoveries: u64,
     /// From the end of the faults to the healed world, in milliseconds.
     pub healed_ms: u64,
 }
@@ -168,6 +170,7 @@ impl Summary {
         sum.reads += one.reads;
         sum.stale_reads += one.stale_reads;
         sum.crashes += one.crashes;
+        sum.recoveries += one.recoveries;
         sum.healed_ms = sum.healed_ms.max(one.healed_ms);
         if !outcome.is_good() {
             self.violations += 1;
@@ -183,12 +186,13 @@ impl fmt::Display for Summary {
         let (s, least) = (&self.stats, self.least.unwrap_or_default());
         write!(
             f,
-            "sim: seeds={} violations={} lossy={} takeovers={} plane_takeovers={} changes={} \
+            "sim: seeds={} violations={} lossy={} recoveries={} takeovers={} plane_takeovers={} changes={} \
              claims={} cut_tails={} faults={} faults_min={} operations={} operations_min={} \
              writes={} reads={} stale_reads={} crashes={} events={} healed_ms_max={}",
             self.seeds,
             self.violations,
             self.lossy,
+            s.recoveries,
             s.takeovers,
             s.plane_takeovers,
             s.changes,

@@ -88,6 +88,8 @@ pub(crate) struct Log {
     pub writes: u64,
     /// Writes answered before everything was well.
     pub calm_writes: u64,
+    /// Whether a person is needed.
+    pub needs: faults::Needs,
 }
 
 impl Log {
@@ -101,6 +103,7 @@ impl Log {
             odd_wish: None,
             writes: 0,
             calm_writes: 0,
+            needs: faults::Needs::default(),
         }
     }
 }

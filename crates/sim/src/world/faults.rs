@@ -5,9 +5,11 @@ mod calm;
 mod lost;
 mod people;
 mod process;
+mod recover;
 mod slow;
 
 pub(crate) use process::End;
+pub(crate) use recover::Needs;
 
 use super::{Ev, MS, World};
 use crate::scenario::{Faults, Kind, WorldKind};

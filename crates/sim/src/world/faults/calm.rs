@@ -23,6 +23,7 @@ impl World {
         if self.now - since > self.options.healing_ms * MS {
             return Err(Broken { rule: "L1 Heals", facts: self.describe() });
         }
+        self.help()?;
         // A write counts only once everything else is well.
         for log in 0..self.logs.len() {
             if !self.is_healed(log) {
