@@ -101,11 +101,13 @@ fn mutants(args: &Args) -> Result<bool> {
     let mut hunt = example("mutants", &["--features", "mutants"], args);
     let ended = watch(&mut hunt, |line| found.hear(line))?;
     ensure!(ended, "the hunt by seeds did not come to its end");
-    let test = ["test", "--quiet", "-p", "cairn-logic", "--features", "mutants"];
-    let mut scenarios = command("cargo", test);
-    scenarios.args(["--test", "scenarios", "--", "--nocapture", "--test-threads", "1"]);
-    let ended = watch(&mut scenarios, |line| found.hear(line))?;
-    ensure!(ended, "a scenario does not go as it is written");
+    for (package, name) in [("cairn-logic", "scenarios"), ("cairn-sim", "judges")] {
+        let test = ["test", "--quiet", "-p", package, "--features", "mutants", "--test", name];
+        let mut scenarios = command("cargo", test);
+        scenarios.args(["--", "--nocapture", "--test-threads", "1"]);
+        let ended = watch(&mut scenarios, |line| found.hear(line))?;
+        ensure!(ended, "a scenario does not go as it is written");
+    }
     found.verdict().judge()
 }
 

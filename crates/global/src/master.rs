@@ -9,6 +9,7 @@ use cairn_directory::{Answer, Directory, Event, EventKind, KeyRange, Op};
 use cairn_logic::ids::{GroupId, NodeId, Revision, Version};
 use cairn_logic::judge::{CasOutcome, JudgeEffect, JudgeInput};
 use cairn_logic::message::{Order, Sender};
+use cairn_logic::mutant::{Mutant, broken};
 use cairn_logic::record::{Member, Record};
 use cairn_logic::replication::Change;
 use cairn_logic::timing::Timing;
@@ -205,7 +206,7 @@ impl GlobalMaster {
                 self.planner_busy = false;
                 Vec::new()
             }
-            Why::Read(_) if asked == Asked::Unknown => Vec::new(),
+            Why::Read(_) if asked == Asked::Unknown && !broken(Mutant::ReadsUnproved) => Vec::new(),
             Why::Read(group) => match self.view.groups.get(&group).cloned() {
                 Some(record) => self.tell(now, &group, JudgeInput::Record(record)),
                 None => Vec::new(),

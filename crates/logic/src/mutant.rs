@@ -79,6 +79,16 @@ pub enum Mutant {
     AnswerAtAppend,
     /// F9: linearizable reads do not wait for the write they saw (shell).
     DirtyRead,
+    /// F6: an attempt that somebody left open is never finished (judge).
+    LeavesUnfinished,
+    /// F6: one seal more than the rule needs is waited for, and a person called (judge).
+    SealPlusOne,
+    /// F6: a choice that may lose something is not reported as one (judge).
+    LossUnsaid,
+    /// F2: a judge takes what its global master last saw for the record (global master).
+    ReadsUnproved,
+    /// F5: what a person lets go on does so below numbers that were sealed (judge).
+    RecoversBelowSeals,
 }
 
 impl Mutant {
@@ -121,6 +131,11 @@ impl Mutant {
         Self::SpeaksUnflushed,
         Self::AnswerAtAppend,
         Self::DirtyRead,
+        Self::LeavesUnfinished,
+        Self::SealPlusOne,
+        Self::LossUnsaid,
+        Self::ReadsUnproved,
+        Self::RecoversBelowSeals,
     ];
 }
 

@@ -419,6 +419,11 @@ const ELSEWHERE: &[cairn_logic::mutant::Mutant] = {
         Mutant::SpeaksUnflushed,
         Mutant::AnswerAtAppend,
         Mutant::DirtyRead,
+        Mutant::LeavesUnfinished,
+        Mutant::SealPlusOne,
+        Mutant::LossUnsaid,
+        Mutant::ReadsUnproved,
+        Mutant::RecoversBelowSeals,
     ]
 };
 

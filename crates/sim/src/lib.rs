@@ -186,9 +186,10 @@ impl fmt::Display for Summary {
         let (s, least) = (&self.stats, self.least.unwrap_or_default());
         write!(
             f,
-            "sim: seeds={} violations={} lossy={} recoveries={} takeovers={} plane_takeovers={} changes={} \
-             claims={} cut_tails={} faults={} faults_min={} operations={} operations_min={} \
-             writes={} reads={} stale_reads={} crashes={} events={} healed_ms_max={}",
+            "sim: seeds={} violations={} lossy={} recoveries={} takeovers={} plane_takeovers={} \
+             changes={} claims={} cut_tails={} faults={} faults_min={} operations={} \
+             operations_min={} writes={} reads={} stale_reads={} crashes={} events={} \
+             healed_ms_max={}",
             self.seeds,
             self.violations,
             self.lossy,

@@ -90,7 +90,7 @@ pub fn hunt(mutant: Mutant, first: u64, seeds_max: u64, end: Option<Instant>) ->
 
 /// Rules of judges, keepers and shells that no scenario file of the replica touches: first in every
 /// round, for only a seed can notice them.
-const SEEDS_ALONE: [Mutant; 7] = [
+const SEEDS_ALONE: [Mutant; 10] = [
     Mutant::ForgetsReserved,
     Mutant::SpeaksUnflushed,
     Mutant::ReleasedLie,
@@ -98,6 +98,9 @@ const SEEDS_ALONE: [Mutant; 7] = [
     Mutant::SealMinusOne,
     Mutant::AnswerAtAppend,
     Mutant::DirtyRead,
+    Mutant::LeavesUnfinished,
+    Mutant::SealPlusOne,
+    Mutant::LossUnsaid,
 ];
 
 /// Seeds that every rule gets before any rule gets more.

@@ -26,6 +26,7 @@ fn broken_rules_are_noticed_within_forty_seeds() {
         Mutant::AuthorityUnflushed,
         Mutant::AnswerAtAppend,
         Mutant::DirtyRead,
+        Mutant::LeavesUnfinished,
     ];
     for mutant in quick {
         let found = hunt(mutant, 1, 40, None);

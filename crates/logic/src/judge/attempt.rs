@@ -58,7 +58,8 @@ impl Attempt {
             attempt: self.record.attempt,
             phase,
             sealed: self.sealed.values().filter(|sealed| sealed.intact).count(),
-            needed: Counts::of(plane, &self.record).seals,
+            needed: Counts::of(plane, &self.record).seals
+                + usize::from(broken(Mutant::SealPlusOne)),
             silent,
         }
     }
@@ -102,7 +103,8 @@ impl Judge {
     ) {
         self.back_off(now);
         let known = self.reports.values().map(|heard| heard.report.sealed).max();
-        let known = known.filter(|_| self.left.is_some()).unwrap_or(record.attempt);
+        let above = self.left.is_some() && !broken(Mutant::RecoversBelowSeals);
+        let known = known.filter(|_| above).unwrap_or(record.attempt);
         let attempt = record.attempt.max(known).next();
         let asked =
             Record { version: record.version.next(), attempt, open: true, ..record.clone() };
@@ -280,6 +282,7 @@ impl Judge {
         if broken(Mutant::SealMinusOne) {
             needed = needed.saturating_sub(1).max(1);
         }
+        needed += usize::from(broken(Mutant::SealPlusOne));
         let counts = |sealed: &&Sealed| sealed.intact || broken(Mutant::CountUnintact);
         let intact = attempt.sealed.values().filter(counts).count();
         let mut left =
@@ -309,6 +312,7 @@ impl Judge {
         let Some(chosen) = choose(record, &attempt.sealed, !proved, preferred, avoided) else {
             return false;
         };
+        attempt.lossy &= !broken(Mutant::LossUnsaid);
         if attempt.lossy {
             let (attempt, sealed) = (attempt.record.attempt, attempt.evidence());
             effects.push(JudgeEffect::DataLossPossible { attempt, sealed });

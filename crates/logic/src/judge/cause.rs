@@ -3,6 +3,7 @@
 use crate::counting::{Counts, Plane};
 use crate::ids::{Epoch, Incarnation, Life, NodeId};
 use crate::message::{Position, Relief, Report};
+use crate::mutant::{Mutant, broken};
 use crate::record::Record;
 use crate::time::{Duration, Instant};
 use crate::timing::Timing;
@@ -115,7 +116,8 @@ pub fn cause_to_open(facts: &Facts<'_>) -> Option<Cause> {
     if record.open {
         // Whoever opened it gets the time to finish it; nobody did, if it was so from the start.
         let patience = facts.timing.silence_max * 2;
-        return since_change.is_none_or(|t| t >= patience).then_some(Cause::Unfinished);
+        let finish = since_change.is_none_or(|t| t >= patience);
+        return (finish && !broken(Mutant::LeavesUnfinished)).then_some(Cause::Unfinished);
     }
     let Some(master) = &record.master else {
         return Some(Cause::Founding);
