@@ -6,13 +6,15 @@
 //! They overlap on purpose. Reads at replicas are judged apart: they may be old, but must show
 //! committed data and may not go back within one connection.
 //!
-//! Keys are independent of one another, so each is judged alone.
+//! Keys are independent of one another, so each is judged alone; but those with one `{tag}`, which
+//! one transaction may touch, are judged together: a transaction is one operation on all of them.
 
 mod counter;
 mod effect;
 mod list;
 mod replica;
 mod search;
+mod slot;
 mod violation;
 
 use std::collections::BTreeMap;
@@ -69,7 +71,7 @@ pub fn check(history: &[Operation]) -> Report {
     let mut report = Report { operations: history.len(), ..Report::default() };
     let mut keys: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
     for operation in history {
-        keys.entry(&operation.key).or_default().push(operation);
+        keys.entry(tag_of(&operation.key).unwrap_or(&operation.key)).or_default().push(operation);
         report.acknowledged += usize::from(operation.is_acknowledged_write());
         let open = matches!(operation.outcome, Outcome::Unknown(_));
         report.unknown += usize::from(open && !operation.action.is_read());
@@ -79,26 +81,45 @@ pub fn check(history: &[Operation]) -> Report {
     }
     for (key, mut operations) in keys {
         operations.sort_by_key(|operation| (operation.called_us, operation.returned_us));
-        check_key(key, &operations, &mut report.violations);
+        match operations.iter().any(|operation| tag_of(&operation.key).is_some()) {
+            true => slot::check(key, &operations, &mut report.violations),
+            false => check_key(key, &operations, &mut report.violations),
+        }
     }
     report
 }
 
+/// The part of a key in braces, which alone decides its slot.
+fn tag_of(key: &str) -> Option<&str> {
+    let (tag, _) = key.split_once('{')?.1.split_once('}')?;
+    (!tag.is_empty()).then_some(tag)
+}
+
 fn check_key(key: &str, operations: &[&Operation], violations: &mut Vec<Violation>) {
+    let before = violations.len();
+    let (object, master) = check_ledgers(key, operations, violations);
+    // The ledgers say it more plainly; the search has the last word only when they are silent.
+    if violations.len() == before {
+        violations.extend(search::check(key, object, &master));
+    }
+}
+
+/// What one key holds, and its operations at masters, after a look at its ledger.
+fn check_ledgers<'a>(
+    key: &str,
+    operations: &[&'a Operation],
+    violations: &mut Vec<Violation>,
+) -> (Object, Vec<&'a Operation>) {
     let (replica, master): (Vec<&Operation>, Vec<&Operation>) =
         operations.iter().partition(|operation| operation.readonly);
     let object = object_of(operations);
-    let before = violations.len();
     match object {
         Object::Register => {}
         Object::Counter => counter::check(key, &master, violations),
         Object::List => list::check(key, &master, violations),
     }
     replica::check(key, object, &master, &replica, violations);
-    // The ledgers say it more plainly; the search has the last word only when they are silent.
-    if violations.len() == before {
-        violations.extend(search::check(key, object, &master));
-    }
+    (object, master)
 }
 
 fn object_of(operations: &[&Operation]) -> Object {
@@ -114,5 +135,7 @@ fn object_of(operations: &[&Operation]) -> Object {
 
 #[cfg(test)]
 mod generated_tests;
+#[cfg(test)]
+mod slot_tests;
 #[cfg(test)]
 mod tests;

@@ -44,12 +44,37 @@ pub enum Action {
         /// What to append; never the same twice for one key.
         item: String,
     },
+    /// Do several things to keys of one slot, all of them at one instant (`MULTI … EXEC`).
+    Together {
+        /// What, in order; none of them is itself a [`Action::Together`].
+        steps: Vec<Step>,
+    },
+}
+
+/// One part of [`Action::Together`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What it is about; its `{tag}` is that of the whole operation's key.
+    pub key: String,
+    /// What is done.
+    pub action: Action,
+}
+
+impl Step {
+    /// This, done to `key`.
+    pub fn new(key: &str, action: Action) -> Self {
+        Self { key: key.to_owned(), action }
+    }
 }
 
 impl Action {
     /// Whether the action changes nothing.
     pub fn is_read(&self) -> bool {
-        matches!(self, Self::Get | Self::GetItems)
+        match self {
+            Self::Get | Self::GetItems => true,
+            Self::Together { steps } => steps.iter().all(|step| step.action.is_read()),
+            _ => false,
+        }
     }
 }
 
@@ -63,10 +88,13 @@ pub enum Reply {
     Value(Option<String>),
     /// The items of a list, first one first; empty if there is no such key.
     Items(Vec<String>),
-    /// A counter's sum, or a list's length, right after the operation.
+    /// A counter's sum, or a list's length, right after the operation; how many registers were
+    /// there to be removed.
     Number(i64),
     /// Whether a conditional write was done.
     Applied(bool),
+    /// The answers to the steps of [`Action::Together`], in order.
+    Each(Vec<Reply>),
 }
 
 /// How an operation ended.
@@ -113,8 +141,45 @@ impl Operation {
 
     /// Whether it changed something, and was told so.
     pub fn is_acknowledged_write(&self) -> bool {
-        !self.action.is_read() && self.reply().is_some_and(|reply| *reply != Reply::Applied(false))
+        match (&self.action, self.reply()) {
+            (_, None) => false,
+            (Action::Together { steps }, Some(Reply::Each(replies))) => {
+                let changes = |(step, reply): (&Step, &Reply)| is_change(&step.action, reply);
+                steps.iter().zip(replies).any(changes)
+            }
+            (action, Some(reply)) => is_change(action, reply),
+        }
     }
+
+    /// The keys it is about.
+    pub fn keys(&self) -> Vec<&str> {
+        match &self.action {
+            Action::Together { steps } => steps.iter().map(|step| step.key.as_str()).collect(),
+            _ => vec![&self.key],
+        }
+    }
+
+    /// Its steps as operations of their own, at the same time and with the same end; of any other
+    /// operation, itself.
+    pub fn parts(&self) -> Vec<Self> {
+        let Action::Together { steps } = &self.action else { return vec![self.clone()] };
+        let part = |(at, step): (usize, &Step)| {
+            let outcome = match &self.outcome {
+                Outcome::Ok(Reply::Each(replies)) => match replies.get(at) {
+                    Some(reply) => Outcome::Ok(reply.clone()),
+                    None => Outcome::Unknown("this part was not answered".into()),
+                },
+                Outcome::Ok(reply) => Outcome::Unknown(format!("no answer to this: {reply:?}")),
+                outcome => outcome.clone(),
+            };
+            Self { key: step.key.clone(), action: step.action.clone(), outcome, ..self.clone() }
+        };
+        steps.iter().enumerate().map(part).collect()
+    }
+}
+
+fn is_change(action: &Action, reply: &Reply) -> bool {
+    !action.is_read() && *reply != Reply::Applied(false)
 }
 
 /// Collects the operations of many clients, in memory and, if wanted, as JSON lines in a file.

@@ -1,8 +1,11 @@
-//! Clients at work: counters, lists, registers, reads at masters and at replicas, all recorded.
+//! Clients at work: counters, lists, registers, transactions over the keys of a slot, reads at
+//! masters and at replicas, all recorded.
 //!
 //! Every client is a thread with a [`Client`] of its own. It goes on through every fault, tells
 //! honestly what it does not know, and never repeats a write. Lists are left for new ones after
 //! a while, so that reading one stays cheap.
+
+mod slots;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -119,7 +122,7 @@ impl Traffic {
             thread.join().expect("no client panics");
         }
         let history = self.shared.recorder.operations();
-        let keys: BTreeSet<&str> = history.iter().map(|operation| operation.key.as_str()).collect();
+        let keys: BTreeSet<&str> = history.iter().flat_map(Operation::keys).collect();
         let number = self.shared.plan.clients + self.shared.plan.readers;
         let mut worker = Worker::new(number, &self.shared);
         let deadline = Instant::now() + limit;
@@ -168,7 +171,7 @@ impl<'a> Worker<'a> {
     fn work(mut self) {
         while !self.shared.stop.load(Ordering::Relaxed) {
             let at = self.dice.below(self.shared.plan.keys);
-            let done = match self.dice.below(16) {
+            let done = match self.dice.below(20) {
                 0..=3 => self.add(&self.key("counter", at)),
                 4..=7 => self.append(at),
                 8 | 9 => self.set(&self.key("register", at)),
@@ -176,7 +179,8 @@ impl<'a> Worker<'a> {
                 12 => self.get(&self.key("register", at), false),
                 13 => self.get(&self.key("counter", at), false),
                 14 => self.get_items(&self.list(at), false),
-                _ => self.read_replica(at),
+                15 => self.read_replica(at),
+                _ => self.work_in_slot(at),
             };
             // A refusal comes at once; do not spend the processor on asking again and again.
             wait(if done { self.shared.plan.rest } else { self.shared.plan.rest * 5 });
@@ -271,9 +275,10 @@ impl<'a> Worker<'a> {
     }
 
     fn read_replica(&mut self, at: u64) -> bool {
-        match self.dice.below(3) {
+        match self.dice.below(4) {
             0 => self.get(&self.key("register", at), true),
             1 => self.get(&self.key("counter", at), true),
+            2 => self.get(&self.slot_key(at, "sum"), true),
             _ => self.get_items(&self.list(at), true),
         }
     }

@@ -4,10 +4,13 @@
 //! length. A list needs no more than that because its longest read fixes the place of each item.
 //! Register values that nobody saw or expected are all the same to everybody: one number stands
 //! for them, which keeps a history with many unknown writes from having as many states.
+//!
+//! What is done to several keys of one slot at once is a [`Compound`] of such effects.
 
 use std::collections::{HashMap, HashSet};
 
 use super::Object;
+use super::search::Change;
 use crate::history::{Action, Operation, Outcome, Reply};
 
 /// What one operation demands and does.
@@ -21,6 +24,10 @@ pub enum Effect {
     Becomes(i64),
     /// The state is the first and becomes the second.
     Swaps(i64, i64),
+    /// The state becomes the second if it is the first, and stays if not.
+    MaySwap(i64, i64),
+    /// The state is not 0 and becomes 0.
+    Clears,
     /// The state grows by this, to the given sum if one was answered.
     Grows(i64, Option<i64>),
     /// The state is this and grows by one, to the given length if one was answered.
@@ -31,25 +38,46 @@ pub enum Effect {
     Impossible,
 }
 
-impl Effect {
-    /// The state after, or none if the operation cannot have happened in `state`.
-    pub fn apply(self, state: i64) -> Option<i64> {
-        let next = match self {
+impl Change for Effect {
+    type State = i64;
+
+    fn apply(&self, state: &i64) -> Option<i64> {
+        let state = *state;
+        let next = match *self {
             Self::Is(value) => (state == value).then_some(state),
             Self::IsNot(value) => (state != value).then_some(state),
             Self::Becomes(value) => Some(value),
             Self::Swaps(expected, value) => (state == expected).then_some(value),
+            Self::MaySwap(expected, value) => Some(if state == expected { value } else { state }),
+            Self::Clears => (state != 0).then_some(0),
             Self::Grows(by, _) => Some(state + by),
             Self::TakesPlace(at, _) => (state == at).then_some(state + 1),
             Self::Follows(from, _) => (state >= from).then_some(state + 1),
             Self::Impossible => None,
         };
-        match self {
+        match *self {
             Self::Grows(_, answer) | Self::TakesPlace(_, answer) | Self::Follows(_, answer) => {
                 next.filter(|next| answer.is_none_or(|answer| answer == *next))
             }
             _ => next,
         }
+    }
+}
+
+/// What one operation demands of, and does to, the keys of a slot, by their numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compound(pub Vec<(usize, Effect)>);
+
+impl Change for Compound {
+    type State = Vec<i64>;
+
+    /// One after the other, each seeing what those before it did.
+    fn apply(&self, states: &Vec<i64>) -> Option<Vec<i64>> {
+        let mut states = states.clone();
+        for (key, effect) in &self.0 {
+            states[*key] = effect.apply(&states[*key])?;
+        }
+        Some(states)
     }
 }
 
@@ -117,7 +145,12 @@ impl<'a> Translator<'a> {
                     _ => Effect::Swaps(expected, self.number(Some(value))),
                 }
             }
-            Action::Delete => Effect::Becomes(0),
+            Action::Delete => match number {
+                Some(0) => Effect::Is(0),
+                Some(_) => Effect::Clears,
+                None => Effect::Becomes(0),
+            },
+            Action::Together { .. } => Effect::Impossible,
             Action::Add { by } => Effect::Grows(*by, number),
             Action::Append { item } => match self.numbers.get(item.as_str()) {
                 Some(at) => Effect::TakesPlace(*at, number),

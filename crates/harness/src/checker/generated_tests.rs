@@ -41,6 +41,9 @@ impl Store {
                 self.sum += by;
                 Reply::Number(self.sum)
             }
+            Action::Together { steps } => {
+                Reply::Each(steps.iter().map(|step| self.execute(&step.action)).collect())
+            }
             Action::Append { item } => {
                 self.items.push(item.clone());
                 Reply::Number(i64::try_from(self.items.len()).unwrap())
@@ -174,9 +177,12 @@ fn one_lie_in_a_long_history_is_found() {
 #[test]
 fn a_long_history_is_judged_quickly() {
     let history = honest(7, 20_000);
-    let started = std::time::Instant::now();
+    // The processor's time, for a busy machine says nothing of the checker.
+    let now = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let started = now();
     let report = check(&history);
     let list: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
     assert!(list.is_empty(), "{}", list.join("\n"));
-    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    let took_secs = now().tv_sec - started.tv_sec;
+    assert!(took_secs < 20, "{took_secs} s");
 }

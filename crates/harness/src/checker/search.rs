@@ -13,6 +13,8 @@
 //! counter) are counted, not told apart. This keeps the search near linear for real histories.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt::Debug;
+use std::hash::Hash;
 
 use super::effect::{Effect, Translator};
 use super::{Kind, Object, Violation};
@@ -26,21 +28,34 @@ pub const CONCURRENT_MAX: usize = 64;
 /// How many possible states are kept for the message about a failure.
 const STATES_SHOWN_MAX: usize = 8;
 
+/// What one operation demands of, and does to, a state.
+pub trait Change: Clone + PartialEq + Debug {
+    /// What is changed.
+    type State: Clone + Eq + Hash + Ord;
+
+    /// The state after, or none if the operation cannot have happened in `state`.
+    fn apply(&self, state: &Self::State) -> Option<Self::State>;
+}
+
 /// What is possible at a point of the history, but for the use of unknown operations.
-type Place = (i64, u64);
+type Place<S> = (S, u64);
 /// For each class of unknown operations, how many of them have taken effect.
 type Used = Vec<u16>;
 
 /// Possible configurations; for each place the least uses, none covering another.
-#[derive(Debug, Default, Clone)]
-struct Possible {
-    places: HashMap<Place, Vec<Used>>,
+#[derive(Debug, Clone)]
+struct Possible<S> {
+    places: HashMap<Place<S>, Vec<Used>>,
     count: usize,
 }
 
-impl Possible {
+impl<S: Clone + Eq + Hash + Ord> Possible<S> {
+    fn none() -> Self {
+        Self { places: HashMap::new(), count: 0 }
+    }
+
     /// Adds a configuration unless one that can do as much is there already.
-    fn insert(&mut self, place: Place, used: Used) -> bool {
+    fn insert(&mut self, place: Place<S>, used: Used) -> bool {
         let uses = self.places.entry(place).or_default();
         if uses.iter().any(|fewer| covers(fewer, &used)) {
             return false;
@@ -52,14 +67,14 @@ impl Possible {
         true
     }
 
-    fn into_each(self) -> impl Iterator<Item = (Place, Used)> {
+    fn into_each(self) -> impl Iterator<Item = (Place<S>, Used)> {
         self.places
             .into_iter()
-            .flat_map(|(place, uses)| uses.into_iter().map(move |used| (place, used)))
+            .flat_map(|(place, uses)| uses.into_iter().map(move |used| (place.clone(), used)))
     }
 
-    fn states(&self) -> Vec<i64> {
-        let mut states: Vec<i64> = self.places.keys().map(|(state, _)| *state).collect();
+    fn states(&self) -> Vec<S> {
+        let mut states: Vec<S> = self.places.keys().map(|(state, _)| state.clone()).collect();
         states.sort_unstable();
         states.dedup();
         states.truncate(STATES_SHOWN_MAX);
@@ -80,14 +95,14 @@ enum Event {
 }
 
 /// Operations in flight: those that will return, by slot, and those of unknown outcome, by class.
-#[derive(Debug, Default)]
-struct InFlight {
-    slots: Vec<Option<(usize, Effect)>>,
-    classes: Vec<(Effect, u16)>,
+#[derive(Debug)]
+struct InFlight<C> {
+    slots: Vec<Option<(usize, C)>>,
+    classes: Vec<(C, u16)>,
 }
 
-impl InFlight {
-    fn call(&mut self, operation: usize, effect: Effect) -> Option<usize> {
+impl<C: Change> InFlight<C> {
+    fn call(&mut self, operation: usize, effect: C) -> Option<usize> {
         let free = self.slots.iter().position(Option::is_none);
         let slot = free.unwrap_or(self.slots.len());
         if slot == CONCURRENT_MAX {
@@ -98,7 +113,7 @@ impl InFlight {
         Some(slot)
     }
 
-    fn call_unknown(&mut self, effect: Effect) {
+    fn call_unknown(&mut self, effect: C) {
         match self.classes.iter_mut().find(|class| class.0 == effect) {
             Some(class) => class.1 = class.1.saturating_add(1),
             None => self.classes.push((effect, 1)),
@@ -106,7 +121,13 @@ impl InFlight {
     }
 
     /// Every configuration one effect further than the given one.
-    fn further(&self, (state, done): Place, used: &Used, each: &mut impl FnMut(Place, Used)) {
+    fn further(
+        &self,
+        (state, done): &Place<C::State>,
+        used: &Used,
+        each: &mut impl FnMut(Place<C::State>, Used),
+    ) {
+        let done = *done;
         for (slot, held) in self.slots.iter().enumerate() {
             let Some((_, effect)) = held else { continue };
             if done & (1 << slot) == 0
@@ -132,17 +153,36 @@ impl InFlight {
 /// The violation that a key's operations show, if no order explains them.
 pub fn check(key: &str, object: Object, operations: &[&Operation]) -> Option<Violation> {
     let translator = Translator::new(object, operations);
-    let visible = visible(&translator, operations);
-    let mut flight = InFlight::default();
+    let effects = operations.iter().enumerate();
+    let visible: BTreeMap<usize, Effect> =
+        effects.filter_map(|(at, operation)| Some((at, translator.effect(operation)?))).collect();
+    run(key, operations, &visible, 0, |_, _| true, |state| translator.describe(*state))
+}
+
+/// The same for operations whose effects, `visible`, change a state that begins as `first`.
+///
+/// `lives` may say that a state at a time, in microseconds, leads nowhere: that it contradicts
+/// what is asked for and answered later. `describe` is for messages.
+pub fn run<C: Change>(
+    key: &str,
+    operations: &[&Operation],
+    visible: &BTreeMap<usize, C>,
+    first: C::State,
+    lives: impl Fn(u64, &C::State) -> bool,
+    describe: impl Fn(&C::State) -> String,
+) -> Option<Violation> {
+    let mut flight = InFlight { slots: Vec::new(), classes: Vec::new() };
     let mut slot_of = BTreeMap::new();
     let mut states_at_call = BTreeMap::new();
-    let mut possible = Possible::default();
-    possible.insert((0, 0), Used::new());
-    for event in events(operations, &visible) {
+    let mut possible = Possible::none();
+    possible.insert((first, 0), Used::new());
+    for event in events(operations, visible.keys()) {
         match event {
-            Event::Call(at) if is_unknown(operations[at]) => flight.call_unknown(visible[&at]),
+            Event::Call(at) if is_unknown(operations[at]) => {
+                flight.call_unknown(visible[&at].clone());
+            }
             Event::Call(at) => {
-                let Some(slot) = flight.call(at, visible[&at]) else {
+                let Some(slot) = flight.call(at, visible[&at].clone()) else {
                     let what = format!("more than {CONCURRENT_MAX} operations at a time");
                     return Some(Violation::new(key, Kind::Undecided, what, &[operations[at]]));
                 };
@@ -151,7 +191,9 @@ pub fn check(key: &str, object: Object, operations: &[&Operation]) -> Option<Vio
             }
             Event::Return(at) => {
                 let slot = slot_of.remove(&at).expect("each return follows its call");
-                let Some(next) = carry_on(possible, slot, &flight) else {
+                let now_us = operations[at].returned_us;
+                let alive = |state: &C::State| lives(now_us, state);
+                let Some(next) = carry_on(possible, slot, &flight, alive) else {
                     let what = format!("more than {CONFIGURATIONS_MAX} configurations");
                     return Some(Violation::new(key, Kind::Undecided, what, &[operations[at]]));
                 };
@@ -159,8 +201,8 @@ pub fn check(key: &str, object: Object, operations: &[&Operation]) -> Option<Vio
                 flight.slots[slot] = None;
                 let before = states_at_call.remove(&at).unwrap_or_default();
                 if possible.count == 0 {
-                    let before = before.iter().map(|state| translator.describe(*state));
-                    return Some(failure(key, operations, at, &before.collect::<Vec<_>>()));
+                    let before: Vec<String> = before.iter().map(&describe).collect();
+                    return Some(failure(key, operations, at, &before));
                 }
             }
         }
@@ -171,24 +213,32 @@ pub fn check(key: &str, object: Object, operations: &[&Operation]) -> Option<Vio
 /// Lets operations take effect in every way until that of `slot` has, and forgets that slot.
 ///
 /// None if there are more ways than may be looked at.
-fn carry_on(possible: Possible, slot: usize, flight: &InFlight) -> Option<Possible> {
+fn carry_on<C: Change>(
+    possible: Possible<C::State>,
+    slot: usize,
+    flight: &InFlight<C>,
+    alive: impl Fn(&C::State) -> bool,
+) -> Option<Possible<C::State>> {
     let bit = 1 << slot;
-    let mut done = Possible::default();
-    let mut seen = Possible::default();
+    let mut done = Possible::none();
+    let mut seen = Possible::none();
     let mut queue = VecDeque::new();
     for ((state, mask), used) in possible.into_each() {
         if mask & bit != 0 {
             done.insert((state, mask & !bit), used);
-        } else if seen.insert((state, mask), used.clone()) {
+        } else if seen.insert((state.clone(), mask), used.clone()) {
             queue.push_back(((state, mask), used));
         }
     }
     // First in, first out: what uses fewer effects is seen first and keeps the rest out.
     while let Some((place, used)) = queue.pop_front() {
-        flight.further(place, &used, &mut |(state, mask), used| {
+        flight.further(&place, &used, &mut |(state, mask), used| {
+            if !alive(&state) {
+                return;
+            }
             if mask & bit != 0 {
                 done.insert((state, mask & !bit), used);
-            } else if seen.insert((state, mask), used.clone()) {
+            } else if seen.insert((state.clone(), mask), used.clone()) {
                 queue.push_back(((state, mask), used));
             }
         });
@@ -199,20 +249,17 @@ fn carry_on(possible: Possible, slot: usize, flight: &InFlight) -> Option<Possib
     Some(done)
 }
 
-/// The effects of all operations that matter.
-fn visible(translator: &Translator<'_>, operations: &[&Operation]) -> BTreeMap<usize, Effect> {
-    let effects = operations.iter().enumerate();
-    effects.filter_map(|(at, operation)| Some((at, translator.effect(operation)?))).collect()
-}
-
 fn is_unknown(operation: &Operation) -> bool {
     matches!(operation.outcome, Outcome::Unknown(_))
 }
 
 /// Calls and returns in the order of time; at the same instant calls first, which demands less.
-fn events(operations: &[&Operation], visible: &BTreeMap<usize, Effect>) -> Vec<Event> {
+fn events<'a>(
+    operations: &[&Operation],
+    visible: impl ExactSizeIterator<Item = &'a usize>,
+) -> Vec<Event> {
     let mut events = Vec::with_capacity(visible.len() * 2);
-    for &at in visible.keys() {
+    for &at in visible {
         let operation = operations[at];
         events.push((operation.called_us, Event::Call(at)));
         if !is_unknown(operation) {
