@@ -6,6 +6,7 @@
 mod act;
 mod campaign;
 mod layer;
+mod machine;
 mod network;
 mod page;
 mod results;
@@ -115,6 +116,9 @@ fn verdict(name: &str, results: &Results, failed: bool) -> Verdict {
         .count("faults", results.faults.len())
         .count("acked", count(total.acked))
         .count("unknown", count(total.unknown))
+        .count("directory_acked", count(total.directory_acked))
+        .count("leases", count(total.leases))
+        .count("locks", count(total.locks))
         .count("lost", count(total.lost))
         .count("stale", count(total.stale))
         .count("violations", count(total.violations))
@@ -122,6 +126,8 @@ fn verdict(name: &str, results: &Results, failed: bool) -> Verdict {
         .count("ended_early", usize::from(failed))
         .count("takeovers", count(total.takeovers))
         .count("false_takeovers", count(total.false_takeovers))
+        .count("starved", count(total.starved))
+        .count("machine_stall_ms_max", count(total.stall_ms))
         .figure("pause_ms_p50", p50)
         .figure("pause_ms_p99", p99)
         .figure("pause_ms_max", max)

@@ -1,27 +1,26 @@
 //! The loop of a campaign: quiet, faults, whole again; now and then the clients' histories are
 //! judged and new clients begin.
 
+mod explain;
+
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use cairn_harness::checker::check;
 use cairn_harness::clock::{wait, wait_until};
-use cairn_harness::cluster::Cluster;
+use cairn_harness::directory::{self, Directory};
 use cairn_harness::history::Recorder;
 use cairn_harness::traffic::{Plan, Traffic};
-use cairn_harness::watch::{Ledger, Takeover};
 
 use super::Args;
 use super::act::Aimed;
+use super::machine::Machine;
 use super::results::{Happened, Results, Stretch};
-use super::schedule::{self, Fault, Step};
+use super::schedule::{self, Step};
 use super::stage::Stage;
 use crate::traffic::print_violations;
+use explain::{Explained, Watcher, starved};
 
 /// How long a cluster may take until nothing is missing.
 const WHOLE_LIMIT: Duration = Duration::from_secs(120);
@@ -30,9 +29,7 @@ const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// How long reading all keys back may take.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 /// How many steps one set of clients sees: a history is checked in memory.
-const STRETCH_STEPS: u64 = 5;
-/// Between two looks at what all nodes say.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const STRETCH_STEPS: u64 = 8;
 /// After so long a silence a takeover may come, though the fault is over.
 const AFTERMATH: Duration = Duration::from_millis(300);
 
@@ -41,6 +38,7 @@ pub struct Campaign<'a> {
     stage: &'a Stage,
     args: &'a Args,
     results: &'a mut Results,
+    machine: Machine,
     began: Instant,
     /// Where the campaign's clock stood when this run began, in milliseconds.
     base_ms: u64,
@@ -51,7 +49,8 @@ impl<'a> Campaign<'a> {
     /// A campaign that has not begun.
     pub fn new(stage: &'a Stage, args: &'a Args, results: &'a mut Results) -> Self {
         let (base_ms, first) = (results.end_ms(), results.next_step().max(args.from));
-        Self { stage, args, results, began: Instant::now(), base_ms, first }
+        let (machine, began) = (Machine::watch(), Instant::now());
+        Self { stage, args, results, machine, began, base_ms, first }
     }
 
     /// Runs stretch after stretch until the time is over.
@@ -73,15 +72,11 @@ impl<'a> Campaign<'a> {
 
     fn stretch(&mut self, first: u64, end: u64, limit: Duration) -> Result<u64> {
         let history = self.history_path(first);
-        let recorder = Recorder::to_file(&history)?;
-        let mut plan = Plan::new(&self.stage.field.cluster.seeds(), self.args.seed);
-        plan.prefix = format!("c{}-{first}", self.args.seed);
-        plan.rest = Duration::from_millis(10);
-        plan.keys = 40;
-        plan.watches_fail = true;
-        let mut traffic = Traffic::start(plan, recorder);
+        let traffic = self.traffic(first, Recorder::to_file(&history)?);
+        let directory = self.directory(first);
         let watcher = Watcher::start(&self.stage.field.cluster);
         wait(Duration::from_secs(1));
+        let began = Instant::now();
         let mut explained = Explained::default();
         let mut number = first;
         let mut outcome = Ok(());
@@ -93,43 +88,76 @@ impl<'a> Campaign<'a> {
         if outcome.is_err() {
             self.stage.field.calm();
         }
+        directory.stop(outcome.is_ok());
+        let mut stretch = self.judge_data(traffic);
+        let directory = directory.judged(&history.with_extension("directory.jsonl"))?;
+        directory.violations.iter().for_each(|what| println!("{what}"));
+        add_directory(&mut stretch, &directory);
+        let seen = watcher.finish();
+        seen.ledger.violations().iter().for_each(|what| println!("what nodes said: {what}"));
+        stretch.violations += count(seen.ledger.violations().len());
+        stretch.takeovers = count(seen.ledger.takeovers().len());
+        let left = explained.missing(&seen, starved(&self.machine));
+        (stretch.starved, stretch.false_takeovers) = (left.starved, left.false_ones);
+        stretch.stall_ms = ms(self.machine.longest(began, Instant::now()));
+        println!(
+            "steps {first} to {}: {} acknowledged, {} in the directory, {} unknown, {} leases, \
+             {} locks, {} lost, {} stale, {} violations, {} takeovers, {} looks, machine stood \
+             still for {} ms at most",
+            number.saturating_sub(1),
+            stretch.acked,
+            stretch.directory_acked,
+            stretch.unknown,
+            stretch.leases,
+            stretch.locks,
+            stretch.lost,
+            stretch.stale,
+            stretch.violations,
+            stretch.takeovers,
+            seen.ledger.looks(),
+            stretch.stall_ms
+        );
+        self.results.close_stretch(stretch)?;
+        outcome?;
+        if stretch.violations > 0 || stretch.unread > 0 {
+            bail!("steps {first} to {}: the history is in {}", number - 1, history.display());
+        }
+        std::fs::remove_file(&history).with_context(|| format!("cannot remove {history:?}"))?;
+        Ok(number)
+    }
+
+    fn traffic(&self, first: u64, recorder: Recorder) -> Traffic {
+        let mut plan = Plan::new(&self.stage.field.cluster.seeds(), self.args.seed);
+        plan.prefix = format!("c{}-{first}", self.args.seed);
+        plan.rest = Duration::from_millis(10);
+        plan.keys = 40;
+        plan.watches_fail = true;
+        Traffic::start(plan, recorder)
+    }
+
+    fn directory(&self, first: u64) -> Directory {
+        let endpoints = self.stage.field.cluster.etcd_endpoints();
+        let mut plan = directory::Plan::new(&endpoints, self.args.seed ^ (first << 8));
+        plan.prefix = format!("d{}-{first}", self.args.seed);
+        Directory::start(plan)
+    }
+
+    /// Ends the clients of the groups and judges what they saw.
+    fn judge_data(&self, mut traffic: Traffic) -> Stretch {
         let (operations, unread) = traffic.finish(READ_LIMIT);
-        let ledger = watcher.finish();
         let report = check(&operations);
         print_violations(&report);
-        ledger.violations().iter().for_each(|what| println!("what nodes said: {what}"));
-        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let stretch = Stretch {
+        Stretch {
             operations: count(report.operations),
             acked: count(report.acknowledged),
             unknown: count(report.unknown),
             replica_reads: count(report.replica_reads),
             lost: count(report.lost()),
             stale: count(report.stale()),
-            violations: count(report.violations.len() + ledger.violations().len()),
+            violations: count(report.violations.len()),
             unread: count(unread),
-            takeovers: count(ledger.takeovers().len()),
-            false_takeovers: explained.missing(ledger.takeovers()),
-        };
-        println!(
-            "steps {first} to {}: {} acknowledged, {} unknown, {} lost, {} stale, {} violations, \
-             {} takeovers, {} looks",
-            number.saturating_sub(1),
-            stretch.acked,
-            stretch.unknown,
-            stretch.lost,
-            stretch.stale,
-            stretch.violations,
-            stretch.takeovers,
-            ledger.looks()
-        );
-        self.results.close_stretch(stretch)?;
-        outcome?;
-        if stretch.violations > 0 || unread > 0 {
-            bail!("steps {first} to {}: the history is in {}", number - 1, history.display());
+            ..Stretch::default()
         }
-        std::fs::remove_file(&history).with_context(|| format!("cannot remove {history:?}"))?;
-        Ok(number)
     }
 
     fn history_path(&self, first: u64) -> PathBuf {
@@ -138,8 +166,7 @@ impl<'a> Campaign<'a> {
     }
 
     fn now_ms(&self) -> u64 {
-        let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.base_ms + elapsed
+        self.base_ms + ms(self.began.elapsed())
     }
 
     fn step(
@@ -171,6 +198,7 @@ impl<'a> Campaign<'a> {
         wait(AFTERMATH);
         let missing = field.cluster.wait_whole(WHOLE_LIMIT);
         let whole = began.elapsed();
+        let stall = self.machine.longest(began, Instant::now());
         let healed_us = traffic.now_us();
         let ranges = 0..super::stage::GROUPS;
         let written = wait_until(WRITE_LIMIT, Duration::from_millis(20), || {
@@ -178,7 +206,7 @@ impl<'a> Campaign<'a> {
         });
         let global = aimed.iter().any(|one| one.fault.group().is_none()) && aimed.len() > 1;
         for one in &aimed {
-            let happened = self.happened(step, one, global, traffic, (at_us, at_ms), whole);
+            let happened = self.happened(step, one, global, traffic, (at_us, at_ms), (whole, stall));
             println!(
                 "{:>4} {:24} {:22} pause {:>6} ms, whole after {:>6} ms",
                 step.number,
@@ -190,7 +218,7 @@ impl<'a> Campaign<'a> {
             self.results.add(happened)?;
         }
         let touched: Vec<String> = aimed.iter().flat_map(|one| one.touched.clone()).collect();
-        explained.add(seen, watcher.settle(), touched, aimed.iter().map(|one| one.fault));
+        explained.add(seen, watcher.settle(), touched);
         if !missing.is_empty() {
             bail!("{:?}: not whole after {WHOLE_LIMIT:?}: {}", step.faults, missing.join("; "));
         }
@@ -207,7 +235,7 @@ impl<'a> Campaign<'a> {
         with_global: bool,
         traffic: &Traffic,
         (at_us, at_ms): (u64, u64),
-        whole: Duration,
+        (whole, stall): (Duration, Duration),
     ) -> Happened {
         let until_us = traffic.now_us();
         let gaps = one.ranges.iter();
@@ -215,7 +243,6 @@ impl<'a> Campaign<'a> {
         let pause_us = longest.max().unwrap_or(u64::MAX);
         let timed = step.faults.iter().find(|timed| timed.fault == one.fault);
         let (after, time) = timed.map_or_else(Default::default, |timed| (timed.after, timed.time));
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let mut kind = one.fault.kind();
         if with_global && one.fault.group().is_some() {
             kind += " + global";
@@ -229,94 +256,26 @@ impl<'a> Campaign<'a> {
             time_ms: ms(time),
             pause_ms: pause_us / 1000,
             whole_ms: ms(whole.saturating_sub(after)),
+            stall_ms: ms(stall),
         }
     }
 }
 
-/// Which takeovers are explained by faults.
-#[derive(Debug, Default)]
-struct Explained {
-    steps: Vec<(std::ops::Range<usize>, Vec<String>)>,
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-impl Explained {
-    /// Takeovers `from` up to `to` were seen in a step that may have moved the masterships of
-    /// `touched`.
-    fn add(
-        &mut self,
-        from: usize,
-        to: usize,
-        touched: Vec<String>,
-        faults: impl Iterator<Item = Fault>,
-    ) {
-        let stalls = faults.map(|fault| format!("{fault:?}")).collect::<Vec<_>>().join(", ");
-        if touched.is_empty() && to > from {
-            println!("     {} takeovers by {stalls}, which explains none", to - from);
-        }
-        self.steps.push((from..to, touched));
-    }
-
-    fn missing(&self, takeovers: &[Takeover]) -> u64 {
-        let explained = |at: usize, takeover: &Takeover| {
-            let step = self.steps.iter().find(|(range, _)| range.contains(&at));
-            step.is_some_and(|(_, touched)| touched.contains(&takeover.group))
-        };
-        let missing = takeovers.iter().enumerate().filter(|(at, made)| !explained(*at, made));
-        let missing: Vec<_> = missing.map(|(_, takeover)| takeover).collect();
-        missing.iter().for_each(|takeover| println!("     unexplained: {takeover:?}"));
-        u64::try_from(missing.len()).unwrap_or(u64::MAX)
-    }
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A thread that looks at what all nodes say, again and again.
-struct Watcher {
-    cluster: Arc<Cluster>,
-    ledger: Arc<Mutex<Ledger>>,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
-}
-
-impl Watcher {
-    fn start(cluster: &Arc<Cluster>) -> Self {
-        let (ledger, stop) = (Arc::new(Mutex::default()), Arc::new(AtomicBool::new(false)));
-        let (own, stopped) = (Arc::clone(&ledger), Arc::clone(&stop));
-        let (cluster, eye) = (Arc::clone(cluster), Arc::clone(cluster));
-        let thread = std::thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                look(&eye, &own);
-                wait(LOOK_EVERY);
-            }
-        });
-        Self { cluster, ledger, stop, thread }
-    }
-
-    fn takeovers(&self) -> usize {
-        see(&self.ledger, |ledger| ledger.takeovers().len())
-    }
-
-    /// Looks once more, now; how many takeovers were seen by then.
-    fn settle(&self) -> usize {
-        look(&self.cluster, &self.ledger);
-        self.takeovers()
-    }
-
-    fn finish(self) -> Ledger {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("looking does not panic");
-        see(&self.ledger, std::mem::take)
-    }
-}
-
-/// Asks all nodes and takes note, before anybody else asks: answers must be noted in the order in
-/// which they were given.
-fn look(cluster: &Cluster, ledger: &Mutex<Ledger>) {
-    see(ledger, |ledger| {
-        if let Ok(status) = cluster.status() {
-            ledger.see(&status);
-        }
-    });
-}
-
-fn see<T>(ledger: &Mutex<Ledger>, look: impl FnOnce(&mut Ledger) -> T) -> T {
-    look(&mut ledger.lock().expect("looking does not panic"))
+fn add_directory(stretch: &mut Stretch, report: &directory::Report) {
+    stretch.directory_acked = count(report.acknowledged);
+    stretch.leases = count(report.leases);
+    stretch.locks = count(report.locks);
+    stretch.unknown += count(report.unknown);
+    stretch.lost += count(report.lost());
+    stretch.stale += count(report.stale());
+    stretch.violations += count(report.violations.len());
+    stretch.unread += count(report.unread);
 }

@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cairn_harness::pauses::Spread;
 use serde_json::{Value, json};
 
@@ -28,6 +28,8 @@ pub struct Happened {
     pub pause_ms: u64,
     /// When the cluster was whole again, in milliseconds after the beginning.
     pub whole_ms: u64,
+    /// For how long the machine kept a process waiting at most, in milliseconds.
+    pub stall_ms: u64,
 }
 
 /// What the clients of one stretch of the campaign saw, and what nodes said meanwhile.
@@ -53,6 +55,16 @@ pub struct Stretch {
     pub takeovers: u64,
     /// Those that no fault explains.
     pub false_takeovers: u64,
+    /// Those that no fault explains while the machine kept processes waiting.
+    pub starved: u64,
+    /// Acknowledged writes of the directory.
+    pub directory_acked: u64,
+    /// Leases that were followed from their beginning to their end.
+    pub leases: u64,
+    /// Locks that were taken.
+    pub locks: u64,
+    /// For how long the machine kept a process waiting at most, in milliseconds.
+    pub stall_ms: u64,
 }
 
 /// Everything of one seed.
@@ -69,25 +81,42 @@ pub struct Results {
 impl Results {
     /// The results in the file `path`: those of earlier runs if `resume`, else none.
     ///
+    /// What happened after the last stretch that was closed is left out, and seen again: nobody
+    /// judged what clients saw then.
+    ///
     /// # Errors
     /// If the file cannot be used, or holds something else.
     pub fn open(path: &Path, resume: bool) -> Result<Self> {
-        let mut results = (Vec::new(), Vec::new());
+        let mut text = String::new();
         if resume && path.exists() {
-            let text = std::fs::read_to_string(path).context("cannot read earlier results")?;
-            for line in text.lines() {
-                let value: Value = serde_json::from_str(line)
-                    .with_context(|| format!("{path:?} has a line that is no result: {line}"))?;
-                match value.get("kind") {
-                    Some(_) => results.0.push(Happened::of(&value)),
-                    None => results.1.push(Stretch::of(&value)),
+            text = std::fs::read_to_string(path).context("cannot read earlier results")?;
+        }
+        let (mut faults, mut stretches) = (Vec::new(), Vec::new());
+        let (mut open, mut judged) = (Vec::new(), 0);
+        let mut lines = text.split_inclusive('\n').scan(0, |end, line| {
+            *end += line.len();
+            Some((*end, line))
+        });
+        for (end, line) in lines.by_ref() {
+            let value: Value = match serde_json::from_str(line) {
+                Ok(value) => value,
+                // A run that was killed while it wrote.
+                Err(_) if end == text.len() => break,
+                Err(_) => bail!("{path:?} has a line that is no result: {line}"),
+            };
+            match value.get("kind") {
+                Some(_) => open.push(Happened::of(&value)),
+                None => {
+                    faults.append(&mut open);
+                    stretches.push(Stretch::of(&value));
+                    judged = end;
                 }
             }
         }
-        let mut options = OpenOptions::new();
-        options.create(true).write(true).append(resume).truncate(!resume);
-        let file = options.open(path).with_context(|| format!("cannot open {path:?}"))?;
-        let (faults, stretches) = results;
+        text.truncate(judged);
+        std::fs::write(path, &text).with_context(|| format!("cannot write {path:?}"))?;
+        let file = OpenOptions::new().append(true).open(path);
+        let file = file.with_context(|| format!("cannot open {path:?}"))?;
         Ok(Self { path: path.to_owned(), file, faults, stretches })
     }
 
@@ -139,6 +168,11 @@ impl Results {
             unread: sum(|s| s.unread),
             takeovers: sum(|s| s.takeovers),
             false_takeovers: sum(|s| s.false_takeovers),
+            starved: sum(|s| s.starved),
+            directory_acked: sum(|s| s.directory_acked),
+            leases: sum(|s| s.leases),
+            locks: sum(|s| s.locks),
+            stall_ms: self.stretches.iter().map(|s| s.stall_ms).max().unwrap_or(0),
         }
     }
 
@@ -170,7 +204,7 @@ impl Happened {
         json!({
             "kind": self.kind, "step": self.step, "what": self.what, "victims": self.victims,
             "at_ms": self.at_ms, "time_ms": self.time_ms, "pause_ms": self.pause_ms,
-            "whole_ms": self.whole_ms,
+            "whole_ms": self.whole_ms, "stall_ms": self.stall_ms,
         })
     }
 
@@ -185,6 +219,7 @@ impl Happened {
             time_ms: number(value, "time_ms"),
             pause_ms: number(value, "pause_ms"),
             whole_ms: number(value, "whole_ms"),
+            stall_ms: number(value, "stall_ms"),
         }
     }
 }
@@ -195,7 +230,9 @@ impl Stretch {
             "operations": self.operations, "acked": self.acked, "unknown": self.unknown,
             "replica_reads": self.replica_reads, "lost": self.lost, "stale": self.stale,
             "violations": self.violations, "unread": self.unread, "takeovers": self.takeovers,
-            "false_takeovers": self.false_takeovers,
+            "false_takeovers": self.false_takeovers, "starved": self.starved,
+            "directory_acked": self.directory_acked, "leases": self.leases, "locks": self.locks,
+            "stall_ms": self.stall_ms,
         })
     }
 
@@ -211,6 +248,11 @@ impl Stretch {
             unread: number(value, "unread"),
             takeovers: number(value, "takeovers"),
             false_takeovers: number(value, "false_takeovers"),
+            starved: number(value, "starved"),
+            directory_acked: number(value, "directory_acked"),
+            leases: number(value, "leases"),
+            locks: number(value, "locks"),
+            stall_ms: number(value, "stall_ms"),
         }
     }
 }
@@ -242,6 +284,15 @@ mod tests {
         let results = Results::open(&path, true).unwrap();
         assert_eq!((results.total().acked, results.total().lost), (14, 2));
         assert_eq!(results.by_kind()["kill master"].max_us, 50_000);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        for torn in [format!("{}\n", fault(5, 40).json()), "{\"kind\": \"ki".to_owned()] {
+            std::fs::write(&path, format!("{whole}{torn}")).unwrap();
+            let results = Results::open(&path, true).unwrap();
+            assert_eq!((results.next_step(), results.faults.len()), (5, 2), "nobody judged it");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        }
+        std::fs::write(&path, format!("no result\n{whole}")).unwrap();
+        assert!(Results::open(&path, true).is_err());
         let none = Results::open(&path, false).unwrap();
         assert_eq!((none.faults.len(), none.next_step()), (0, 0));
         drop(std::fs::remove_file(&path));

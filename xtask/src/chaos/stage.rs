@@ -1,6 +1,7 @@
 //! A cluster in namespaces, made and taken down again, whatever happens to this process.
 
 use std::ffi::OsStr;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -37,9 +38,9 @@ impl Stage {
     /// If this is not root, or the cluster does not start.
     pub fn set(programs: &Path, folder: &Path) -> Result<Self> {
         let cairn = programs.join("cairn");
+        let janitor = Janitor::hire(&cairn, folder)?;
         sweep(&cairn, folder)?;
         let network = Network::make(NODES)?;
-        let janitor = Janitor::hire(&cairn, folder)?;
         let faults = folder.with_extension("faults");
         if faults.exists() {
             std::fs::remove_dir_all(&faults)
@@ -144,18 +145,30 @@ exec ip netns exec "{PREFIX}$last" "{node}" "$@"
 struct Janitor(Child);
 
 impl Janitor {
+    /// Waits until that of an earlier run has done its work: it would take away what is new.
     fn hire(cairn: &Path, folder: &Path) -> Result<Self> {
-        let script = r#"cat > /dev/null
+        let lock = folder.with_extension("lock");
+        let mut flock = Command::new("flock");
+        flock.args(["-w", "60"]).arg(&lock).arg("true");
+        let free = flock.status().context("cannot run flock")?.success();
+        ensure!(free, "another campaign runs here: it holds {lock:?}");
+        let script = r#"exec 9> "$4"; flock 9
+echo ready
+cat > /dev/null
 "$1" down --dir "$2" > /dev/null 2>&1
 for name in $(ip netns list | grep -o "^$3[^ ]*"); do ip netns del "$name"; done"#;
-        let child = Command::new("sh")
+        let mut child = Command::new("sh")
             .args([OsStr::new("-c"), OsStr::new(script), OsStr::new("janitor")])
-            .args([cairn.as_os_str(), folder.as_os_str(), OsStr::new(PREFIX)])
+            .args([cairn.as_os_str(), folder.as_os_str(), OsStr::new(PREFIX), lock.as_os_str()])
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             // A group of its own: a Ctrl-C at the terminal is not for it.
             .process_group(0)
             .spawn()
             .context("cannot start what cleans up")?;
+        let mut ready = [0; 6];
+        let said = child.stdout.take().map(|mut out| out.read_exact(&mut ready));
+        ensure!(matches!(said, Some(Ok(()))), "what cleans up did not start");
         Ok(Self(child))
     }
 }
