@@ -206,7 +206,8 @@ impl<'a> Campaign<'a> {
         });
         let global = aimed.iter().any(|one| one.fault.group().is_none()) && aimed.len() > 1;
         for one in &aimed {
-            let happened = self.happened(step, one, global, traffic, (at_us, at_ms), (whole, stall));
+            let happened =
+                self.happened(step, one, global, traffic, (at_us, at_ms), (whole, stall));
             println!(
                 "{:>4} {:24} {:22} pause {:>6} ms, whole after {:>6} ms",
                 step.number,
@@ -218,7 +219,8 @@ impl<'a> Campaign<'a> {
             self.results.add(happened)?;
         }
         let touched: Vec<String> = aimed.iter().flat_map(|one| one.touched.clone()).collect();
-        explained.add(seen, watcher.settle(), touched);
+        watcher.settle();
+        explained.add(step.number, seen, touched);
         if !missing.is_empty() {
             bail!("{:?}: not whole after {WHOLE_LIMIT:?}: {}", step.faults, missing.join("; "));
         }

@@ -188,10 +188,8 @@ impl Client {
 /// Only refusals that a node gives before anything happens leave no doubt.
 fn trouble(status: &Status) -> Trouble {
     let text = format!("{:?}: {}", status.code(), status.message());
-    let refused = matches!(
-        status.code(),
-        Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound
-    );
+    let refused =
+        matches!(status.code(), Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound);
     // Codes alone would do for the directory; a proxy or library may use this one otherwise.
     let full = status.code() == Code::ResourceExhausted && text.contains("etcdserver:");
     if refused || full { Trouble::Failed(text) } else { Trouble::Unknown(text) }

@@ -1,6 +1,5 @@
 //! What nodes say all the time, and which takeovers faults explain.
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cairn_harness::clock::wait;
 use cairn_harness::cluster::Cluster;
-use cairn_harness::watch::{Ledger, Takeover};
+use cairn_harness::watch::Ledger;
 
 use crate::chaos::machine::Machine;
 
@@ -18,7 +17,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Which takeovers are explained by faults.
 #[derive(Debug, Default)]
 pub struct Explained {
-    steps: Vec<(Range<usize>, Vec<String>)>,
+    steps: Vec<Touched>,
+}
+
+/// What a step may have done.
+#[derive(Debug)]
+struct Touched {
+    number: u64,
+    /// How many takeovers were seen before it.
+    before: usize,
+    /// Whose masterships may have changed hands by it.
+    groups: Vec<String>,
 }
 
 /// Takeovers that no fault explains.
@@ -31,31 +40,28 @@ pub struct Unexplained {
 }
 
 impl Explained {
-    /// Takeovers `from` up to `to` were seen in a step that may have moved the masterships of
-    /// `touched`.
-    pub fn add(&mut self, from: usize, to: usize, touched: Vec<String>) {
-        self.steps.push((from..to, touched));
+    /// Step `number` may have moved the masterships of `groups`; `before` takeovers were seen
+    /// before it. Those that are seen between it and the next step are its doing, too.
+    pub fn add(&mut self, number: u64, before: usize, groups: Vec<String>) {
+        self.steps.push(Touched { number, before, groups });
     }
 
     /// What is left; says so.
     pub fn missing(&self, seen: &Seen, starved: impl Fn(Instant) -> bool) -> Unexplained {
         let mut left = Unexplained::default();
         for (at, takeover) in seen.ledger.takeovers().iter().enumerate() {
-            if self.explains(at, takeover) {
+            let step = self.steps.iter().rfind(|step| step.before <= at);
+            if step.is_some_and(|step| step.groups.contains(&takeover.group)) {
                 continue;
             }
             let busy = seen.instants.get(at).is_some_and(|instant| starved(*instant));
             let count = if busy { &mut left.starved } else { &mut left.false_ones };
             *count += 1;
             let why = if busy { "the machine was busy" } else { "unexplained" };
-            println!("     {why}: {takeover:?}");
+            let number = step.map_or_else(|| "none".to_owned(), |step| step.number.to_string());
+            println!("     {why}, step {number}: {takeover:?}");
         }
         left
-    }
-
-    fn explains(&self, at: usize, takeover: &Takeover) -> bool {
-        let step = self.steps.iter().find(|(range, _)| range.contains(&at));
-        step.is_some_and(|(_, touched)| touched.contains(&takeover.group))
     }
 }
 
@@ -95,10 +101,9 @@ impl Watcher {
         see(&self.seen, |seen| seen.ledger.takeovers().len())
     }
 
-    /// Looks once more, now; how many takeovers were seen by then.
-    pub fn settle(&self) -> usize {
+    /// Looks once more, now.
+    pub fn settle(&self) {
         look(&self.cluster, &self.seen);
-        self.takeovers()
     }
 
     /// Ends; all that was seen.
@@ -151,8 +156,8 @@ mod tests {
             seen.instants.resize(seen.ledger.takeovers().len(), began + LOOK_EVERY * epoch as u32);
         }
         let mut explained = Explained::default();
-        explained.add(0, 1, vec!["g".into(), "h".into()]);
-        explained.add(1, 3, vec!["global".into()]);
+        explained.add(7, 0, vec!["g".into(), "h".into()]);
+        explained.add(8, 1, vec!["global".into()]);
         let busy = |at| at == began + LOOK_EVERY * 3;
         let left = explained.missing(&seen, busy);
         assert_eq!(left, Unexplained { starved: 1, false_ones: 2 });
