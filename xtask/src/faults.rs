@@ -176,6 +176,7 @@ fn judge(
         .count("violations", report.violations.len())
         .count("unread", unread)
         .count("reads_after", reads_after)
+        .count("transactions", report.transactions)
         .count("replica_reads", report.replica_reads)
         .figure("pause_ms_p50", ms(pauses.p50_us).round())
         .figure("pause_ms_p99", ms(pauses.p99_us).round())

@@ -33,6 +33,8 @@ pub struct Report {
     pub acknowledged: usize,
     /// Writes whose outcome is not known.
     pub unknown: usize,
+    /// Transactions of several steps that were answered.
+    pub transactions: usize,
     /// Reads answered by masters.
     pub reads: usize,
     /// Reads answered by replicas.
@@ -75,6 +77,8 @@ pub fn check(history: &[Operation]) -> Report {
         report.acknowledged += usize::from(operation.is_acknowledged_write());
         let open = matches!(operation.outcome, Outcome::Unknown(_));
         report.unknown += usize::from(open && !operation.action.is_read());
+        let whole = matches!(operation.action, Action::Together { .. });
+        report.transactions += usize::from(whole && operation.reply().is_some());
         let read = operation.action.is_read() && operation.reply().is_some();
         report.reads += usize::from(read && !operation.readonly);
         report.replica_reads += usize::from(read && operation.readonly);

@@ -91,7 +91,7 @@ fn honest_transactions_pass() {
         seen_both(21, 22, "b", "b", "2"),
     ]);
     let report = check(&[written(0, 9, "a", 1), seen_both(10, 11, "a", "a", "1")]);
-    assert_eq!((report.acknowledged, report.reads), (1, 1));
+    assert_eq!((report.acknowledged, report.reads, report.transactions), (1, 1, 2));
 }
 
 #[test]
