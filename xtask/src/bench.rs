@@ -3,6 +3,7 @@
 //! Ratios to a peer hold on any machine; absolute figures only on the one they were taken on.
 
 mod data_plane;
+mod failover;
 mod global_plane;
 mod load;
 mod report;
@@ -36,6 +37,8 @@ enum What {
     DataPlane,
     /// The global plane against etcd
     GlobalPlane,
+    /// Takeovers, handovers, stalls and blackouts, against Valkey and etcd
+    Failover,
     /// One load on one server of any kind, to look at it
     Load(LoadArgs),
 }
@@ -112,6 +115,10 @@ pub fn run(args: &Args) -> Result<bool> {
         What::GlobalPlane => {
             setup::run(&setup::Args::for_bench())?;
             global_plane::run(pace)
+        }
+        What::Failover => {
+            setup::run(&setup::Args::default())?;
+            failover::run(args.quick, only)
         }
     }
 }

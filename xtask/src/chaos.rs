@@ -5,7 +5,7 @@
 
 mod act;
 mod campaign;
-mod layer;
+pub mod layer;
 mod machine;
 mod network;
 mod page;

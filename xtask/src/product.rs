@@ -1,5 +1,6 @@
 //! The product's programs, built, and scratch clusters made with them.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -94,6 +95,20 @@ pub fn cluster_with(
     resources: &str,
     variable: Option<(&str, &str)>,
 ) -> Result<Cluster> {
+    cluster_of(programs, name, resources, &[], variable)
+}
+
+/// The same, with more arguments of `cairn up`.
+///
+/// # Errors
+/// As [`cluster`].
+pub fn cluster_of(
+    programs: &Path,
+    name: &str,
+    resources: &str,
+    more: &[&OsStr],
+    variable: Option<(&str, &str)>,
+) -> Result<Cluster> {
     let folder = target_folder().join("clusters").join(name);
     let program = programs.join("cairn");
     if folder.exists() {
@@ -107,7 +122,7 @@ pub fn cluster_with(
     }
     let resources = crate::root().join(resources);
     println!("starting a cluster from {} in {}", resources.display(), folder.display());
-    let cluster = Cluster::up(&program, &folder, &resources, variable)?;
+    let cluster = Cluster::up_with(&program, &folder, &resources, more, variable)?;
     println!("{} nodes are up", cluster.nodes().len());
     // `up` returns when every slot is served; members that still learn are waited for here.
     let faults = cluster.wait_whole(Duration::from_secs(60));

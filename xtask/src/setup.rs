@@ -63,7 +63,8 @@ const FOR_TEST: [Tool; 3] = [
     tool("etcdctl", "etcd-client", false),
     tool("valkey-benchmark", "valkey-tools", true),
 ];
-const FOR_BENCH: [Tool; 1] = [tool("valkey-server", "valkey-server", true)];
+const FOR_BENCH: [Tool; 2] =
+    [tool("valkey-server", "valkey-server", true), tool("valkey-cli", "valkey-tools", true)];
 
 /// Installs what is missing and says so; does nothing the second time.
 ///
@@ -242,12 +243,29 @@ pub fn etcd() -> Result<()> {
         ("benchmark", "go.etcd.io/etcd/v3/tools/benchmark"),
     ];
     for (name, package) in programs {
-        let mut go = command("go", ["build", "-trimpath", "-buildvcs=false", "-mod=readonly"]);
-        go.args(["-ldflags", "-s -w"]).arg("-o").arg(draft.join(name)).arg(package);
-        go.env("CGO_ENABLED", "0").env_remove("GOFLAGS");
-        check(go.current_dir(crate::root().join("xtask/peers/etcd")))?;
+        go_build(&draft.join(name), package)?;
     }
     std::fs::rename(&draft, &folder).with_context(|| format!("cannot name {folder:?}"))
+}
+
+/// A client that puts keys through etcd's own library, built anew where its source has changed;
+/// where it is.
+///
+/// # Errors
+/// As [`etcd`].
+pub fn etcd_writer() -> Result<PathBuf> {
+    let program = crate::product::target_folder().join("etcd-writer");
+    go()?;
+    // Go itself sees whether there is anything to do.
+    go_build(&program, "./writer")?;
+    Ok(program)
+}
+
+fn go_build(program: &Path, package: &str) -> Result<()> {
+    let mut go = command("go", ["build", "-trimpath", "-buildvcs=false", "-mod=readonly"]);
+    go.args(["-ldflags", "-s -w"]).arg("-o").arg(program).arg(package);
+    go.env("CGO_ENABLED", "0").env_remove("GOFLAGS");
+    check(go.current_dir(crate::root().join("xtask/peers/etcd")))
 }
 
 /// Go, from apt where it is missing; it fetches the version that a module names.

@@ -8,12 +8,12 @@
 mod slots;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::client::{Answer, Client, Frame, Patience, slot_of};
+use crate::client::{Answer, Client, Frame, Patience, Routes, slot_of};
 use crate::clock::wait;
 use crate::dice::Dice;
 use crate::history::{Action, Operation, Outcome, Recorder, Reply};
@@ -78,6 +78,9 @@ struct Shared {
     pauses: Pauses,
     stop: AtomicBool,
     appended: Vec<AtomicU64>,
+    /// The ranges as they were when all slots had a master first: they keep their numbers when one
+    /// of them has none for a while.
+    ranges: OnceLock<Routes>,
 }
 
 impl Traffic {
@@ -86,7 +89,8 @@ impl Traffic {
         let (clients, all) = (plan.clients, plan.clients + plan.readers);
         let appended = (0..plan.keys).map(|_| AtomicU64::new(0)).collect();
         let (pauses, stop) = (Pauses::default(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { plan, recorder, pauses, stop, appended });
+        let shared =
+            Arc::new(Shared { plan, recorder, pauses, stop, appended, ranges: OnceLock::new() });
         let start = |number| {
             let shared = Arc::clone(&shared);
             std::thread::spawn(move || match number < clients {
@@ -317,6 +321,16 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// The number of the slot range that a key is in, the same from beginning to end.
+    fn range(&self, key: &str) -> Option<usize> {
+        let routes = self.client.routes();
+        let ranges = match routes.is_covered() {
+            true => self.shared.ranges.get_or_init(|| routes.clone()),
+            false => self.shared.ranges.get()?,
+        };
+        ranges.range_number(slot_of(key.as_bytes()))
+    }
+
     fn record(
         &self,
         key: &str,
@@ -359,7 +373,7 @@ impl<'a> Worker<'a> {
             outcome,
         };
         if operation.is_acknowledged_write()
-            && let Some(range) = self.client.routes().range_number(slot_of(key.as_bytes()))
+            && let Some(range) = self.range(key)
         {
             self.shared.pauses.acknowledged(range, returned_us);
         }

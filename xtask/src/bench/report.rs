@@ -60,7 +60,8 @@ pub fn figure(value: f64) -> String {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle value, or that of the two in the middle; no number if there is none.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
         0 => f64::NAN,
@@ -72,10 +73,16 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// The rows as a table that reads well as text and as Markdown.
 pub fn table(peer: &str, rows: &[Row]) -> String {
     let head = ["what", peer, "Cairn", "ratio, median", "worst pair"].map(str::to_owned);
-    let cells: Vec<[String; 5]> =
-        std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
-    let widths: Vec<usize> =
-        (0..5).map(|at| cells.iter().map(|row| row[at].len()).max().unwrap_or(0)).collect();
+    let cells: Vec<Vec<String>> =
+        std::iter::once(head).chain(rows.iter().map(Row::cells)).map(Vec::from).collect();
+    grid(&cells)
+}
+
+/// A head and rows of as many cells as a table that reads well as text and as Markdown.
+pub fn grid(cells: &[Vec<String>]) -> String {
+    let columns = cells.first().map_or(0, Vec::len);
+    let width = |at: usize| cells.iter().filter_map(|row| row.get(at)).map(String::len).max();
+    let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
     let mut text = String::new();
     for (number, row) in cells.iter().enumerate() {
         let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
@@ -122,7 +129,7 @@ pub fn finish(name: &str, peer: &str, notes: &str, quick: bool, rows: &[Row]) ->
 }
 
 /// What the figures were taken on.
-fn machine() -> String {
+pub fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name"));
     let model = model.and_then(|rest| rest.split(": ").nth(1)).unwrap_or("processor unknown");

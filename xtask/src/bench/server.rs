@@ -252,7 +252,11 @@ impl Drop for Peer {
     }
 }
 
-fn free_address() -> Result<SocketAddr> {
+/// An address of this machine that nobody listens at.
+///
+/// # Errors
+/// If there is none.
+pub fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").context("no free port")?;
     Ok(listener.local_addr()?)
 }

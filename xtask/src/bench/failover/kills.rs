@@ -1,0 +1,194 @@
+//! F3: a master is killed; how long until its group takes writes again. F5: what the peer loses.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use cairn_harness::checker::{Report, check};
+use cairn_harness::clock::{wait, wait_until};
+use cairn_harness::history::Recorder;
+use cairn_harness::pauses::Spread;
+use cairn_harness::traffic::{Plan, Traffic};
+
+use super::page::{Section, ms, spread_cells};
+use super::side::{Cairn, Side};
+use super::valkey::Valkey;
+use crate::traffic::print_violations;
+use crate::verdict::Verdict;
+
+/// How long a group may take until a write succeeds again.
+const WRITE_LIMIT: Duration = Duration::from_secs(90);
+/// How long after a kill a pause may begin and still be its doing.
+const PAUSE_BEGINS_US: u64 = 3_000_000;
+/// Answers that were under way when the master died are no sign of recovery.
+const UNDER_WAY_US: u64 = 20_000;
+/// For how long replicas stand still before their master is killed, to see what is lost then.
+const STALL: Duration = Duration::from_millis(60);
+
+/// How often who is killed.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// Kills of ours.
+    pub ours: usize,
+    /// Kills of the peer with its default settings, by turns with ours.
+    pub peer: usize,
+    /// Kills of the peer with a timeout of 500 ms, and kills of each with stalled replicas.
+    pub short: usize,
+}
+
+/// What the kills of one side came to.
+#[derive(Debug, Default)]
+struct Tally {
+    pauses_us: Vec<u64>,
+    acknowledged: usize,
+    lost: usize,
+    stale: usize,
+    unread: usize,
+}
+
+/// Kills masters of both sides by turns; what is for the page, and the verdict.
+///
+/// # Errors
+/// If a cluster does not start, or does not recover.
+pub fn run(programs: &Path, folder: &Path, counts: Counts) -> Result<(Section, Verdict)> {
+    let mut ours = Tally::default();
+    let mut peer = Tally::default();
+    {
+        let mut valkey = Valkey::start(folder, "Valkey, defaults", &[])?;
+        let mut cairn = Cairn::start(programs, "bench-failover")?;
+        for turn in 0..counts.peer {
+            kill_masters(&mut valkey, 1, turn, None, &mut peer)?;
+            let kills = share(counts.ours, counts.peer, turn);
+            kill_masters(&mut cairn, kills, turn, None, &mut ours)?;
+        }
+    }
+    let mut short = Tally::default();
+    let mut stalled = [Tally::default(), Tally::default()];
+    {
+        let more = ["--cluster-node-timeout", "500"];
+        let mut valkey = Valkey::start(folder, "Valkey, node timeout 500 ms", &more)?;
+        kill_masters(&mut valkey, counts.short, 0, None, &mut short)?;
+        kill_masters(&mut valkey, counts.short, 1, Some(STALL), &mut stalled[0])?;
+    }
+    {
+        let mut cairn = Cairn::start(programs, "bench-failover")?;
+        kill_masters(&mut cairn, counts.short, 2, Some(STALL), &mut stalled[1])?;
+    }
+    let rows = [
+        ("Valkey, defaults", &peer),
+        ("Valkey, cluster-node-timeout 500", &short),
+        ("Cairn, defaults", &ours),
+        ("Valkey, timeout 500, replicas stalled 60 ms before", &stalled[0]),
+        ("Cairn, replicas stalled 60 ms before", &stalled[1]),
+    ];
+    let spread = Spread::of(ours.pauses_us.clone());
+    let verdict = Verdict::new("bench-failover-f3")
+        .count("kills", ours.pauses_us.len())
+        .count("peer_kills", peer.pauses_us.len())
+        .figure("p50_ms", ms(spread.p50_us))
+        .figure("p99_ms", ms(spread.p99_us))
+        .figure("max_ms", ms(spread.max_us))
+        .figure("peer_p50_ms", ms(Spread::of(peer.pauses_us.clone()).p50_us))
+        .count("acked", ours.acknowledged + stalled[1].acknowledged)
+        .count("lost", ours.lost + stalled[1].lost)
+        .count("stale", ours.stale + stalled[1].stale)
+        .count("unread", ours.unread + stalled[1].unread)
+        .count("peer_lost", peer.lost + short.lost + stalled[0].lost);
+    Ok((section(&rows), verdict))
+}
+
+fn section(rows: &[(&str, &Tally)]) -> Section {
+    let head = ["", "kills", "p50", "p99", "max", "acknowledged", "lost", "stale"];
+    let mut grid = vec![head.map(str::to_owned).to_vec()];
+    for (name, tally) in rows {
+        let mut cells = vec![(*name).to_owned()];
+        cells.extend(spread_cells(&Spread::of(tally.pauses_us.clone())));
+        cells.extend([tally.acknowledged, tally.lost, tally.stale].map(|n| n.to_string()));
+        grid.push(cells);
+    }
+    let notes = "A group's master is killed (SIGKILL) and stays down until a write has succeeded \
+        without it. The pause is the\nlongest gap between two acknowledged writes to its slots, \
+        as eight clients saw it that follow `MOVED` and\n`CLUSTER SLOTS`. Then it is started, and \
+        the next kill waits until nothing is missing. Cairn: two groups of\nthree, two global \
+        nodes, an acceptor. Valkey: three masters with a replica each. *Lost* (F5) are \
+        acknowledged\nwrites that are gone, *stale* are values that were read and are gone, by \
+        the checker of the fault tests; the last\ntwo rows kill a master whose replicas had \
+        stood still for 60 ms. The thousands of faults behind Cairn's zeros are\nin \
+        [proof.md](../proof.md)."
+        .to_owned();
+    Section { key: "F3", title: "kill of a group's master until a write succeeds", grid, notes }
+}
+
+/// How many of `all` fall to turn `turn` of `turns`.
+fn share(all: usize, turns: usize, turn: usize) -> usize {
+    all * (turn + 1) / turns - all * turn / turns
+}
+
+fn kill_masters(
+    side: &mut dyn Side,
+    kills: usize,
+    turn: usize,
+    stall: Option<Duration>,
+    tally: &mut Tally,
+) -> Result<()> {
+    let seed = 100 + u64::try_from(turn)?;
+    let mut traffic = Traffic::start(Plan::new(&side.seeds(), seed), Recorder::in_memory());
+    wait(Duration::from_secs(2));
+    for number in 0..kills {
+        let pause_us = kill_master(side, &traffic, (turn + number) % 2, stall)?;
+        println!("{}: writes paused {:.0} ms", side.name(), ms(pause_us));
+        tally.pauses_us.push(pause_us);
+        wait(Duration::from_millis(300));
+    }
+    let (history, unread) = traffic.finish(Duration::from_secs(60));
+    let report: Report = check(&history);
+    print_violations(&report);
+    tally.acknowledged += report.acknowledged;
+    tally.lost += report.lost();
+    tally.stale += report.stale();
+    tally.unread += unread;
+    Ok(())
+}
+
+/// Kills one master; for how long writes to its slots paused, in microseconds.
+fn kill_master(
+    side: &mut dyn Side,
+    traffic: &Traffic,
+    range: usize,
+    stall: Option<Duration>,
+) -> Result<u64> {
+    side.wait_whole()?;
+    let victim = side.master(range)?;
+    let began_us = traffic.now_us();
+    if let Some(stall) = stall {
+        side.hold_others(range, true)?;
+        wait(stall);
+    }
+    let killed = side.kill(&victim);
+    if stall.is_some() {
+        side.hold_others(range, false)?;
+    }
+    killed?;
+    let dead_us = traffic.now_us();
+    let pauses = traffic.pauses();
+    let written = wait_until(WRITE_LIMIT, Duration::from_millis(10), || {
+        pauses.first_after(range, dead_us + UNDER_WAY_US).is_some()
+    });
+    ensure!(written, "{}: no write succeeded in time after {victim} was killed", side.name());
+    let pause_us = pauses.longest(range, began_us, dead_us + PAUSE_BEGINS_US);
+    side.revive(&victim)?;
+    side.wait_whole()?;
+    Ok(pause_us.unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kills_are_shared_out() {
+        let shares = |all, turns| (0..turns).map(|turn| share(all, turns, turn)).collect();
+        let (ten, hundred): (Vec<usize>, Vec<usize>) = (shares(10, 3), shares(100, 10));
+        assert_eq!((ten, hundred), (vec![3, 3, 4], vec![10; 10]));
+    }
+}

@@ -1,0 +1,126 @@
+//! The two sides of a comparison of group failovers, seen as one thing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use cairn_harness::cluster::Cluster;
+
+use crate::product;
+
+/// How long a cluster may take until nothing is missing.
+pub const WHOLE_LIMIT: Duration = Duration::from_secs(120);
+
+/// A cluster that Redis Cluster clients use, and what is done to it.
+pub trait Side {
+    /// What it is called in tables.
+    fn name(&self) -> &str;
+
+    /// Where clients may ask for the routes.
+    fn seeds(&self) -> Vec<String>;
+
+    /// Who masters a slot range, counted from 0 in the order of the slots.
+    ///
+    /// # Errors
+    /// If nobody is known to.
+    fn master(&self, range: usize) -> Result<String>;
+
+    /// Kills a node with SIGKILL; returns when it is dead, and it stays so.
+    ///
+    /// # Errors
+    /// If it does not run.
+    fn kill(&mut self, node: &str) -> Result<()>;
+
+    /// Starts a node that was killed.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    fn revive(&mut self, node: &str) -> Result<()>;
+
+    /// Hands the mastership of a range over as an administrator would; returns when that is done.
+    ///
+    /// # Errors
+    /// If it does not happen.
+    fn hand_over(&mut self, range: usize) -> Result<()>;
+
+    /// Lets the other members of the master's group stand still, or go on.
+    ///
+    /// # Errors
+    /// If one does not run.
+    fn hold_others(&mut self, range: usize, hold: bool) -> Result<()>;
+
+    /// Waits until nothing is missing.
+    ///
+    /// # Errors
+    /// If something still is, in the end.
+    fn wait_whole(&mut self) -> Result<()>;
+}
+
+/// A local cluster of ours, with the settings that everybody gets.
+#[derive(Debug)]
+pub struct Cairn {
+    cluster: Cluster,
+    held: Vec<String>,
+}
+
+impl Cairn {
+    /// Starts one with two global nodes, an acceptor, and two groups of three.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start(programs: &Path, name: &str) -> Result<Self> {
+        let cluster = product::cluster(programs, name, "xtask/clusters/faults.yaml")?;
+        Ok(Self { cluster, held: Vec::new() })
+    }
+}
+
+impl Side for Cairn {
+    fn name(&self) -> &'static str {
+        "Cairn"
+    }
+
+    fn seeds(&self) -> Vec<String> {
+        self.cluster.seeds()
+    }
+
+    fn master(&self, range: usize) -> Result<String> {
+        let groups = self.cluster.groups().context("clients are not told a master of each slot")?;
+        let group = groups.get(range).context("there is no such range")?;
+        group.master.clone().context("the group has no master")
+    }
+
+    fn kill(&mut self, node: &str) -> Result<()> {
+        Ok(self.cluster.kill(node, true)?)
+    }
+
+    fn revive(&mut self, node: &str) -> Result<()> {
+        Ok(self.cluster.start(node)?)
+    }
+
+    fn hand_over(&mut self, range: usize) -> Result<()> {
+        let groups = self.cluster.groups().context("clients are not told a master of each slot")?;
+        let group = groups.get(range).context("there is no such range")?;
+        let said = self.cluster.cairn(["failover", &group.id])?;
+        println!("{}", said.trim());
+        Ok(())
+    }
+
+    fn hold_others(&mut self, range: usize, hold: bool) -> Result<()> {
+        if !hold {
+            return self.held.drain(..).try_for_each(|node| Ok(self.cluster.thaw(&node)?));
+        }
+        let groups = self.cluster.groups().context("clients are not told a master of each slot")?;
+        let group = groups.get(range).context("there is no such range")?;
+        for member in group.members.iter().filter(|one| Some(&one.id) != group.master.as_ref()) {
+            self.cluster.freeze(&member.id)?;
+            self.held.push(member.id.clone());
+        }
+        Ok(())
+    }
+
+    fn wait_whole(&mut self) -> Result<()> {
+        let faults = self.cluster.wait_whole(WHOLE_LIMIT);
+        ensure!(faults.is_empty(), "Cairn is not whole: {}", faults.join("; "));
+        Ok(())
+    }
+}
