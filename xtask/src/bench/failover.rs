@@ -30,7 +30,7 @@ const PARTS: [&str; 5] = ["f3", "f4", "g3", "g4", "g8"];
 /// If something does not start or does not recover, or there is no such part.
 pub fn run(quick: bool, only: Option<&str>) -> Result<bool> {
     let wanted = |part: &&str| only.is_none_or(|only| only.eq_ignore_ascii_case(part));
-    let parts: Vec<&str> = PARTS.into_iter().filter(|part| wanted(&part)).collect();
+    let parts: Vec<&str> = PARTS.into_iter().filter(|part| wanted(part)).collect();
     ensure!(!parts.is_empty(), "the parts are {}", PARTS.join(", "));
     let mut holds = true;
     let mut verdicts = Vec::new();

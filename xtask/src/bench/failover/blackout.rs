@@ -1,5 +1,6 @@
 //! G8: the whole global plane is gone for long; groups go on, and nothing is lost on its return.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use cairn_harness::checker::check;
 use cairn_harness::clock::wait;
 use cairn_harness::cluster::{Cluster, Role};
-use cairn_harness::history::{Operation, Recorder};
+use cairn_harness::history::{Operation, Outcome, Recorder};
 use cairn_harness::traffic::{Plan, Traffic};
 use cairn_harness::watch::Ledger;
 
@@ -39,6 +40,8 @@ struct Tally {
     reads: usize,
     errors: usize,
     gap_us: u64,
+    /// What the errors said, and how often.
+    said: BTreeMap<String, usize>,
 }
 
 /// Kills the global plane for `time`, later stops it in its tracks for a tenth of it; what is for
@@ -48,7 +51,7 @@ struct Tally {
 /// If the cluster does not start, or does not become whole again.
 pub fn run(programs: &Path, time: Duration) -> Result<(Section, Verdict)> {
     let cluster = product::cluster(programs, "bench-blackout", "xtask/clusters/faults.yaml")?;
-    let before = epochs(&cluster)?;
+    let before = masters(&cluster)?;
     let mut plan = Plan::new(&cluster.seeds(), 8);
     // Half an hour of operations is kept in memory.
     plan.rest = Duration::from_millis(25);
@@ -69,7 +72,7 @@ pub fn run(programs: &Path, time: Duration) -> Result<(Section, Verdict)> {
         look_on(&cluster, &mut ledger, AFTER);
         spans.push((way, from_us, until_us));
     }
-    let changed = epochs(&cluster)?.iter().zip(&before).filter(|(now, was)| now != was).count();
+    let changed = masters(&cluster)?.iter().zip(&before).filter(|(now, was)| now != was).count();
     let (history, unread) = traffic.finish(Duration::from_secs(60));
     let report = check(&history);
     print_violations(&report);
@@ -79,7 +82,9 @@ pub fn run(programs: &Path, time: Duration) -> Result<(Section, Verdict)> {
         .map(|(way, from_us, until_us)| {
             let longest = |range| traffic.pauses().longest(range, from_us, until_us);
             let gap_us = (0..before.len()).filter_map(longest).max().unwrap_or(u64::MAX);
-            (way, Tally { gap_us, ..tally(&history, from_us, until_us) })
+            let tally = Tally { gap_us, ..tally(&history, from_us, until_us) };
+            tally.said.iter().for_each(|(what, times)| println!("{way:?}: {times} x {what}"));
+            (way, tally)
         })
         .collect();
     let sum = |pick: fn(&Tally) -> usize| tallies.iter().map(|(_, tally)| pick(tally)).sum();
@@ -126,7 +131,10 @@ fn tally(history: &[Operation], from_us: u64, until_us: u64) -> Tally {
     let during = |op: &&Operation| op.called_us >= from_us && op.returned_us <= until_us;
     for operation in history.iter().filter(during) {
         match (operation.reply().is_some(), operation.action.is_read()) {
-            (false, _) => tally.errors += 1,
+            (false, _) => {
+                tally.errors += 1;
+                *tally.said.entry(words(&operation.outcome)).or_default() += 1;
+            }
             (true, true) => tally.reads += 1,
             (true, false) => tally.writes += 1,
         }
@@ -134,10 +142,22 @@ fn tally(history: &[Operation], from_us: u64, until_us: u64) -> Tally {
     tally
 }
 
-/// Epoch and master of each group.
-fn epochs(cluster: &Cluster) -> Result<Vec<(u64, Option<String>)>> {
+/// An error without the addresses in it, so that those that are alike count together.
+fn words(outcome: &Outcome) -> String {
+    let (kind, text) = match outcome {
+        Outcome::Ok(_) => return "answered".to_owned(),
+        Outcome::Failed(text) => ("failed", text),
+        Outcome::Unknown(text) => ("unknown", text),
+    };
+    let plain = |word: &&str| !word.starts_with("127.0.0.1:");
+    let text: Vec<&str> = text.split_whitespace().filter(plain).collect();
+    format!("{kind}: {}", text.join(" "))
+}
+
+/// The master of each group.
+fn masters(cluster: &Cluster) -> Result<Vec<Option<String>>> {
     let groups = cluster.groups().context("clients are not told a master of each slot")?;
-    Ok(groups.into_iter().map(|group| (group.epoch, group.master)).collect())
+    Ok(groups.into_iter().map(|group| group.master).collect())
 }
 
 fn plane(cluster: &Cluster) -> impl Iterator<Item = &str> {
@@ -172,7 +192,7 @@ fn look_on(cluster: &Cluster, ledger: &mut Ledger, time: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cairn_harness::history::{Action, Outcome, Reply};
+    use cairn_harness::history::{Action, Reply};
 
     #[test]
     fn only_what_was_asked_during_the_outage_counts() {
@@ -190,10 +210,11 @@ mod tests {
             operation(10, Action::Get, Outcome::Failed("early".into())),
             operation(110, Action::Get, Outcome::Ok(Reply::Value(None))),
             operation(120, Action::Add { by: 1 }, Outcome::Ok(Reply::Number(1))),
-            operation(130, Action::Add { by: 1 }, Outcome::Unknown("silence".into())),
+            operation(130, Action::Add { by: 1 }, Outcome::Unknown("127.0.0.1:7: silence".into())),
             operation(198, Action::Add { by: 1 }, Outcome::Ok(Reply::Number(2))),
         ];
         let tally = tally(&history, 100, 200);
         assert_eq!((tally.writes, tally.reads, tally.errors), (1, 1, 1));
+        assert_eq!(tally.said.into_iter().collect::<Vec<_>>(), [("unknown: silence".into(), 1)]);
     }
 }

@@ -43,11 +43,11 @@ pub trait Side {
     /// If it does not happen.
     fn hand_over(&mut self, range: usize) -> Result<()>;
 
-    /// Lets the other members of the master's group stand still, or go on.
+    /// Stops a node in its tracks, or lets it go on.
     ///
     /// # Errors
-    /// If one does not run.
-    fn hold_others(&mut self, range: usize, hold: bool) -> Result<()>;
+    /// If it does not run.
+    fn freeze(&mut self, node: &str, stop: bool) -> Result<()>;
 
     /// Waits until nothing is missing.
     ///
@@ -60,7 +60,6 @@ pub trait Side {
 #[derive(Debug)]
 pub struct Cairn {
     cluster: Cluster,
-    held: Vec<String>,
 }
 
 impl Cairn {
@@ -70,7 +69,7 @@ impl Cairn {
     /// If it does not start.
     pub fn start(programs: &Path, name: &str) -> Result<Self> {
         let cluster = product::cluster(programs, name, "xtask/clusters/faults.yaml")?;
-        Ok(Self { cluster, held: Vec::new() })
+        Ok(Self { cluster })
     }
 }
 
@@ -105,17 +104,9 @@ impl Side for Cairn {
         Ok(())
     }
 
-    fn hold_others(&mut self, range: usize, hold: bool) -> Result<()> {
-        if !hold {
-            return self.held.drain(..).try_for_each(|node| Ok(self.cluster.thaw(&node)?));
-        }
-        let groups = self.cluster.groups().context("clients are not told a master of each slot")?;
-        let group = groups.get(range).context("there is no such range")?;
-        for member in group.members.iter().filter(|one| Some(&one.id) != group.master.as_ref()) {
-            self.cluster.freeze(&member.id)?;
-            self.held.push(member.id.clone());
-        }
-        Ok(())
+    fn freeze(&mut self, node: &str, stop: bool) -> Result<()> {
+        let done = if stop { self.cluster.freeze(node) } else { self.cluster.thaw(node) };
+        Ok(done?)
     }
 
     fn wait_whole(&mut self) -> Result<()> {

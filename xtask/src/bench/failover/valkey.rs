@@ -28,7 +28,6 @@ pub struct Valkey {
     name: String,
     more: Vec<String>,
     nodes: Vec<Node>,
-    held: Vec<Pid>,
 }
 
 #[derive(Debug)]
@@ -53,7 +52,7 @@ impl Valkey {
             nodes.push(Node { address, bus_port: bus.port(), folder, child: None });
         }
         let more = more.iter().map(|&word| word.to_owned()).collect();
-        let mut valkey = Self { name: name.to_owned(), more, nodes, held: Vec::new() };
+        let mut valkey = Self { name: name.to_owned(), more, nodes };
         for at in 0..NODES {
             valkey.spawn(at)?;
         }
@@ -168,18 +167,10 @@ impl Side for Valkey {
         Ok(())
     }
 
-    fn hold_others(&mut self, range: usize, hold: bool) -> Result<()> {
-        if !hold {
-            let all = self.held.drain(..);
-            return Ok(all.into_iter().try_for_each(|pid| kill_process(pid, Signal::CONT))?);
-        }
-        for replica in self.range(range)?.replicas {
-            let pid = i32::try_from(self.server(&replica)?.pid)?;
-            let pid = Pid::from_raw(pid).context("a process has a number")?;
-            kill_process(pid, Signal::STOP)?;
-            self.held.push(pid);
-        }
-        Ok(())
+    fn freeze(&mut self, node: &str, stop: bool) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.server(node)?.pid)?);
+        let signal = if stop { Signal::STOP } else { Signal::CONT };
+        Ok(kill_process(pid.context("a process has a number")?, signal)?)
     }
 
     fn wait_whole(&mut self) -> Result<()> {
