@@ -48,7 +48,8 @@ impl Section {
         };
         let date = read(&mut command("date", ["-u", "+%F %H:%M"]))?;
         let made = format!(
-            "Made by `cargo xtask bench failover --only {}` on {} UTC. Load average before: {}.\n{}",
+            "Made by `cargo xtask bench failover --only {}` on {} UTC. Load average before: \
+             {}.\n{}",
             self.key.to_lowercase(),
             date.trim(),
             load,

@@ -103,7 +103,8 @@ fn section(seen: &[(Seen, Seen)], rate: usize, (changed, lost): (usize, usize)) 
          files, in nodes built with it\nalone) while etcd's load generator writes {rate} ordinary \
          updates per second{asked}: transactions of {BATCH}\nputs, 48 B keys, 256 B values, \
          32 clients. The quiet load before is the same. A lease of {LEASE_SECONDS} s is kept alive \
-         meanwhile.\nOver all pairs: {errors} errors, {changed} changes of master (of the global plane or a \
+         meanwhile.\nOver all pairs: {errors} errors, {changed} changes of master (of the global \
+         plane or a \
          group), {lost} leases lost.",
         STALL.as_secs()
     );
