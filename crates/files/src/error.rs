@@ -55,6 +55,14 @@ pub enum Error {
         /// What was found there.
         found: &'static str,
     },
+    /// A snapshot is not whole. Nothing was taken from it: set it aside and use another one.
+    #[error("snapshot {path:?} cannot be used: {found}")]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        found: &'static str,
+    },
     /// Both copies of a small file are unreadable. Stop; a person decides.
     #[error(
         "both copies in {path:?} are unreadable; keep this folder for inspection and restore the \
@@ -185,6 +193,7 @@ impl Error {
             | Self::Format { .. }
             | Self::Locked { .. } => true,
             Self::Full { .. }
+            | Self::Broken { .. }
             | Self::NotNext { .. }
             | Self::EpochWentBack { .. }
             | Self::Size { .. }

@@ -2,7 +2,8 @@
 //!
 //! Everything is synchronous and runs over a [`Disk`], so that the simulator can crash it. Read
 //! [`disk`] for what is asked of a file system, [`double`] and [`rotate`] for small files,
-//! [`group`] for the log, [`folder`] for what holds them together.
+//! [`group`] for the log, [`snapshot`] for what takes its place, [`folder`] for what holds them
+//! together.
 //!
 //! The rules of trust (docs/replication.md §8):
 //! * What `flush` returned is on stable storage, and stays readable or is reported as damage.
@@ -19,6 +20,7 @@ pub mod error;
 pub mod folder;
 pub mod group;
 pub mod rotate;
+pub mod snapshot;
 
 #[cfg(test)]
 mod tests;
@@ -37,3 +39,4 @@ pub use group::{
     CutTail, GroupFile, LogFlusher, LogOptions, LogReader, LogSpace, LogWriter, Recovered, Torn,
 };
 pub use rotate::{Found, RotateFile};
+pub use snapshot::{Snapshot, SnapshotDraft, SnapshotFile, Snapshots};

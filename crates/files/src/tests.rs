@@ -6,6 +6,7 @@ mod faults;
 mod folder;
 mod log;
 mod small;
+mod snapshot;
 
 use crate::{GroupFile, LogFlusher, LogOptions, LogReader, LogWriter, MemDisk, Recovered, Result};
 use bytes::Bytes;
