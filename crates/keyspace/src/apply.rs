@@ -3,13 +3,15 @@
 use crate::effects::{Op, Reader};
 use crate::hash::Hasher;
 use crate::keyspace::{At, Keyspace};
+use crate::snapshot::Portion;
 use crate::table::Place;
 use crate::value::Collection;
 use crate::value::hash::Hash;
 use crate::value::list::{List, Side};
 use crate::value::set::Set;
 use crate::value::sorted::Sorted;
-use cairn_logic::ids::Offset;
+use cairn_logic::ids::{Offset, SLOTS};
+use std::ops::RangeInclusive;
 
 /// A batch that cannot be applied. The keyspace is then of no use any more: the caller must stop,
 /// loudly, and build it anew.
@@ -35,7 +37,8 @@ enum Fault {
 }
 
 impl Keyspace {
-    /// Applies the entries of a batch, whose first has the offset `first`; returns how many.
+    /// Applies the entries of a batch, whose first has the offset `first`; returns how many. A slot
+    /// that was imported at a later entry passes over them.
     ///
     /// # Errors
     /// [`Error`]; entries before the one it names have been applied, that one perhaps in part.
@@ -44,29 +47,68 @@ impl Keyspace {
         let mut offset = first;
         let mut count = 0;
         while !reader.is_empty() {
-            let entry = reader.text().filter(|entry| !entry.is_empty());
-            let entry = entry.ok_or(Error::Malformed { offset })?;
-            let mut effects = Reader::new(entry);
-            while !effects.is_empty() {
-                self.apply_effect(&mut effects, offset).map_err(|fault| match fault {
-                    Fault::Malformed => Error::Malformed { offset },
-                    Fault::Diverged => Error::Diverged { offset },
-                })?;
-            }
+            self.apply_entry(&mut reader, offset, None)?;
             count += 1;
             offset = offset.next();
         }
+        self.forget_floors(offset);
         Ok(count)
     }
 
-    fn apply_effect(&mut self, effects: &mut Reader<'_>, offset: Offset) -> Result<(), Fault> {
+    /// Takes a portion that [`crate::Export`] wrote after entry `at`; its slots must be empty, or
+    /// have been begun by the portion before it.
+    ///
+    /// # Errors
+    /// [`Error`]: it was not written that way.
+    pub fn import(&mut self, portion: &Portion, at: Offset) -> Result<(), Error> {
+        let slots = portion.first..=portion.last;
+        if portion.last >= SLOTS {
+            return Err(Error::Malformed { offset: at });
+        }
+        let mut reader = Reader::new(&portion.records);
+        while !reader.is_empty() {
+            self.apply_entry(&mut reader, at, Some(&slots))?;
+        }
+        self.set_floors(slots, at);
+        Ok(())
+    }
+
+    fn apply_entry(
+        &mut self,
+        reader: &mut Reader<'_>,
+        offset: Offset,
+        only: Option<&RangeInclusive<u16>>,
+    ) -> Result<(), Error> {
+        let entry = reader.text().filter(|entry| !entry.is_empty());
+        let mut effects = Reader::new(entry.ok_or(Error::Malformed { offset })?);
+        while !effects.is_empty() {
+            self.apply_effect(&mut effects, offset, only).map_err(|fault| match fault {
+                Fault::Malformed => Error::Malformed { offset },
+                Fault::Diverged => Error::Diverged { offset },
+            })?;
+        }
+        Ok(())
+    }
+
+    fn apply_effect(
+        &mut self,
+        effects: &mut Reader<'_>,
+        offset: Offset,
+        only: Option<&RangeInclusive<u16>>,
+    ) -> Result<(), Fault> {
         let op = effects.byte().and_then(Op::from_code).ok_or(Fault::Malformed)?;
         if op == Op::Flush {
+            only.is_none().then_some(()).ok_or(Fault::Malformed)?;
             self.clear(offset);
             return Ok(());
         }
         let key = effects.text().ok_or(Fault::Malformed)?;
         let at = self.locate(key);
+        match only {
+            Some(slots) if !slots.contains(&at.slot.get()) => return Err(Fault::Malformed),
+            None if self.holds(at.slot, offset) => return pass_over(op, effects),
+            Some(_) | None => {}
+        }
         let place = self.find(at, key);
         let mut target = Target { ks: self, at, key, place };
         match op {
@@ -80,6 +122,34 @@ impl Keyspace {
         self.mark_written(at.slot, offset);
         Ok(())
     }
+}
+
+/// Reads the arguments of an effect on a key, without the key.
+fn pass_over(op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {
+    let mut items = |texts: usize, score: bool| {
+        (0..effects.count()?).try_for_each(|_| {
+            if score {
+                effects.score()?;
+            }
+            (0..texts).try_for_each(|_| effects.text().map(drop))
+        })
+    };
+    let passed = match op {
+        Op::HashSet => items(2, false),
+        Op::SortedAdd => items(1, true),
+        Op::HashDelete
+        | Op::PushFront
+        | Op::PushBack
+        | Op::SetAdd
+        | Op::SetRemove
+        | Op::SortedRemove => items(1, false),
+        Op::Set | Op::SetKeeping | Op::Append => effects.text().map(drop),
+        Op::SetExpiring => effects.text().and_then(|_| effects.varint()).map(drop),
+        Op::SetRange => effects.varint().and_then(|_| effects.text()).map(drop),
+        Op::ExpireAt | Op::PopFront | Op::PopBack => effects.varint().map(drop),
+        Op::Delete | Op::Persist | Op::Flush => Some(()),
+    };
+    passed.ok_or(Fault::Malformed)
 }
 
 struct Target<'a> {

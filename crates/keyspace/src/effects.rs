@@ -90,6 +90,7 @@ pub struct EffectLog {
 }
 
 /// An effect whose items are being written.
+#[derive(Clone, Copy)]
 #[must_use]
 pub(crate) struct Many {
     start: usize,

@@ -5,6 +5,7 @@ use crate::slot::slot_of;
 use crate::table::{Entry, Payload, Place, SCAN_BITS, Table, View};
 use crate::value::{Collection, INLINE_MAX, Type, Value};
 use cairn_logic::ids::{Offset, SLOTS, Slot};
+use std::ops::RangeInclusive;
 
 /// Where a key belongs: computed once per command, used for routing, prefetching and executing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct Keyspace {
     pub(crate) expiry_cursor: (u16, u64),
     /// What RANDOMKEY draws from.
     dice: u64,
+    /// After which entry each slot was imported; empty once the log has passed all of them.
+    floors: Vec<Offset>,
 }
 
 impl Keyspace {
@@ -83,6 +86,7 @@ impl Keyspace {
             expiring: 0,
             expiry_cursor: (0, 0),
             dice: seed | 1,
+            floors: Vec::new(),
         }
     }
 
@@ -148,9 +152,25 @@ impl Keyspace {
         self.slots[usize::from(slot.get())].last_write
     }
 
-    /// Sets it; for a snapshot that is loaded.
-    pub fn set_slot_last_write(&mut self, slot: Slot, offset: Offset) {
-        self.slots[usize::from(slot.get())].last_write = offset;
+    /// These slots have been imported as they were after entry `at`.
+    pub(crate) fn set_floors(&mut self, slots: RangeInclusive<u16>, at: Offset) {
+        self.floors.resize(usize::from(SLOTS), Offset::ZERO);
+        for number in slots.map(usize::from) {
+            self.floors[number] = at;
+            self.slots[number].last_write = at;
+        }
+    }
+
+    /// Whether what the slot was imported with has the entry `offset` in it.
+    pub(crate) fn holds(&self, slot: Slot, offset: Offset) -> bool {
+        self.floors.get(usize::from(slot.get())).is_some_and(|floor| offset <= *floor)
+    }
+
+    /// Entries below `next` have been applied.
+    pub(crate) fn forget_floors(&mut self, next: Offset) {
+        if self.floors.iter().all(|floor| *floor < next) {
+            self.floors = Vec::new();
+        }
     }
 
     /// A fingerprint of a key for WATCH: it changes when the key is written, deleted or expires.
@@ -414,8 +434,12 @@ impl Keyspace {
         None
     }
 
-    /// Deletes all keys; every slot counts as written at `offset`.
+    /// Deletes all keys, but for slots that were imported after that; every other slot counts as
+    /// written at `offset`.
     pub(crate) fn clear(&mut self, offset: Offset) {
+        if self.floors.iter().any(|floor| offset <= *floor) {
+            return self.clear_some(offset);
+        }
         for slot in &mut self.slots {
             slot.table.clear();
             slot.last_write = offset;
@@ -424,5 +448,26 @@ impl Keyspace {
         self.expiring = 0;
         self.keys = 0;
         self.used = 0;
+    }
+
+    fn clear_some(&mut self, offset: Offset) {
+        for number in 0..SLOTS {
+            let slot = Slot::try_from(number).expect("a number below 16384 is a slot");
+            if self.holds(slot, offset) {
+                continue;
+            }
+            let mut held = 0;
+            self.table(slot).iter().for_each(|entry| {
+                if let View::Object(value) = entry.value() {
+                    held += value.memory_bytes();
+                }
+            });
+            self.used -= held;
+            self.change(slot, |table, _| table.clear());
+            let expiry = &mut self.expiries[usize::from(number)];
+            self.expiring -= expiry.keys as usize;
+            *expiry = SlotExpiry::default();
+            self.mark_written(slot, offset);
+        }
     }
 }

@@ -36,6 +36,7 @@ mod order;
 mod refusal;
 mod run;
 mod slot;
+mod snapshot;
 mod table;
 mod value;
 
@@ -46,3 +47,4 @@ pub use expire::Expired;
 pub use keyspace::{At, Keyspace};
 pub use refusal::{unknown_command, wrong_arity};
 pub use slot::{crc16, hash_tag, slot_of};
+pub use snapshot::{CONTENT, Export, Portion};

@@ -1,8 +1,8 @@
 //! What holds for any stream of commands and any bytes.
 
 use cairn_keyspace::command::{COMMANDS, Kind};
-use cairn_keyspace::{Ctx, EffectLog, Keyspace};
-use cairn_logic::ids::Offset;
+use cairn_keyspace::{Ctx, EffectLog, Export, Keyspace, Portion};
+use cairn_logic::ids::{Offset, SLOTS};
 use cairn_resp::{ArgsBuf, Reply, ReplyBuf, Version};
 use proptest::prelude::*;
 
@@ -47,6 +47,23 @@ struct World {
 }
 
 impl World {
+    fn new() -> Self {
+        World {
+            master: Keyspace::new(1),
+            copy: Keyspace::new(2),
+            log: EffectLog::new(Offset(1)),
+            now_ms: 1_700_000_000_000,
+            unit_left: 0,
+        }
+    }
+
+    fn end_unit(&mut self) {
+        if self.unit_left > 0 {
+            self.unit_left = 0;
+            self.log.end_unit();
+        }
+    }
+
     fn step(&mut self, step: &Step) {
         match step {
             Step::Wait(ms) => {
@@ -105,13 +122,7 @@ proptest! {
 
     #[test]
     fn a_replayed_log_gives_the_same_data(steps in prop::collection::vec(step(), 0..300)) {
-        let mut world = World {
-            master: Keyspace::new(1),
-            copy: Keyspace::new(2),
-            log: EffectLog::new(Offset(1)),
-            now_ms: 1_700_000_000_000,
-            unit_left: 0,
-        };
+        let mut world = World::new();
         let mut next = 1;
         for (number, step) in steps.iter().enumerate() {
             world.step(step);
@@ -124,15 +135,63 @@ proptest! {
                 prop_assert_eq!(world.copy.apply(&entries.body, entries.first), Ok(entries.count));
             }
         }
-        if world.unit_left > 0 {
-            world.log.end_unit();
-        }
+        world.end_unit();
         if let Some(entries) = world.log.take() {
             prop_assert_eq!(world.copy.apply(&entries.body, entries.first), Ok(entries.count));
         }
         prop_assert_eq!(world.master.digest(), world.copy.digest());
         prop_assert_eq!(world.master.len(), world.copy.len());
         prop_assert_eq!(world.master.used_bytes() == 0, world.master.is_empty());
+    }
+
+    /// Slots are written one after the other while commands go on; a third keyspace takes them and
+    /// replays the log from the oldest moment.
+    #[test]
+    fn a_snapshot_and_the_log_behind_it_give_the_same_data(
+        before in prop::collection::vec(step(), 0..150),
+        during in prop::collection::vec(step(), 0..150),
+        pace in 200_u16..6000,
+        portion_bytes in 1_usize..300,
+    ) {
+        let mut world = World::new();
+        before.iter().for_each(|step| world.step(step));
+        world.end_unit();
+        let mut last = world.log.take().map_or(0, |entries| u64::from(entries.count));
+        let mut log: Vec<(Offset, Vec<u8>)> = Vec::new();
+        let mut export = Export::new(portion_bytes);
+        let mut portions: Vec<(Offset, Portion)> = Vec::new();
+        let mut steps = during.iter();
+        while export.next_slot() < SLOTS {
+            let until = export.next_slot().saturating_add(pace).min(SLOTS);
+            while export.next_slot() < until {
+                export.advance(&world.master, 1);
+            }
+            portions.extend(export.take().into_iter().map(|portion| (Offset(last), portion)));
+            steps.by_ref().take(12).for_each(|step| world.step(step));
+            world.end_unit();
+            if let Some(entries) = world.log.take() {
+                last += u64::from(entries.count);
+                log.push((entries.first, entries.body));
+            }
+        }
+        let mut copy = Keyspace::new(9);
+        for (at, portion) in &portions {
+            prop_assert_eq!(copy.import(portion, *at), Ok(()));
+        }
+        for (first, body) in &log {
+            prop_assert!(copy.apply(body, *first).is_ok());
+        }
+        prop_assert_eq!(world.master.digest(), copy.digest());
+        prop_assert_eq!(world.master.len(), copy.len());
+    }
+
+    #[test]
+    fn any_portion_is_taken_or_refused(
+        records in prop::collection::vec(0_u8..30, 0..60), first in 0_u16..17000, last in 0_u16..17000,
+    ) {
+        let mut keyspace = Keyspace::new(1);
+        let _ = keyspace.import(&Portion { first, last, keys: 1, records }, Offset(5));
+        let _ = keyspace.digest();
     }
 
     #[test]

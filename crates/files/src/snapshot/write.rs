@@ -78,7 +78,7 @@ impl<D: Disk> SnapshotDraft<D> {
     /// Adds a section: `records` records in `raw`, true after entry `at`.
     ///
     /// # Errors
-    /// [`Error::Size`] for an empty or too large section, [`Error::Full`], [`Error::Io`]: the
+    /// [`Error::Size`] for a section that is too large, [`Error::Full`], [`Error::Io`]: the
     /// draft is of no use any more.
     pub fn section(&mut self, label: &[u8], at: EntryId, records: u32, raw: &[u8]) -> Result<()> {
         let size = |what, bytes: usize, limit: usize| Error::Size {
@@ -86,7 +86,7 @@ impl<D: Disk> SnapshotDraft<D> {
             bytes: bytes as u64,
             limit_bytes: limit as u64,
         };
-        if raw.is_empty() || raw.len() > SECTION_BYTES_MAX {
+        if raw.len() > SECTION_BYTES_MAX {
             return Err(size("section of a snapshot", raw.len(), SECTION_BYTES_MAX));
         }
         if label.len() > LABEL_BYTES_MAX {

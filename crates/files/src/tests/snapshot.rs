@@ -173,5 +173,6 @@ fn a_full_disk_ends_a_draft_and_nothing_else() {
     assert!(matches!(write(&store), Err(Error::Full { .. })));
     assert_eq!(read(&store, &path).unwrap().len(), 3);
     let mut draft = store.begin(1, 0, "x").unwrap();
-    assert!(matches!(draft.section(b"", entry(1), 1, b""), Err(Error::Size { .. })));
+    let large = vec![0; (64 << 20) + 1];
+    assert!(matches!(draft.section(b"", entry(1), 1, &large), Err(Error::Size { .. })));
 }
