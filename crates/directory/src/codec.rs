@@ -234,7 +234,7 @@ fn write_txn(txn: &Txn, out: &mut Vec<u8>) {
 pub(crate) struct Reader(pub Bytes);
 
 impl Reader {
-    fn byte(&mut self) -> Read<u8> {
+    pub(crate) fn byte(&mut self) -> Read<u8> {
         if self.0.is_empty() { Err(Malformed::Short) } else { Ok(self.0.get_u8()) }
     }
 
@@ -264,7 +264,7 @@ impl Reader {
         if len > self.0.len() { Err(Malformed::Short) } else { Ok(self.0.split_to(len)) }
     }
 
-    fn flags<const N: usize>(&mut self) -> Read<[bool; N]> {
+    pub(crate) fn flags<const N: usize>(&mut self) -> Read<[bool; N]> {
         let byte = self.byte()?;
         if byte >> N != 0 {
             return Err(Malformed::Tag { tag: byte.into() });

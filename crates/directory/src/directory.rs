@@ -16,10 +16,12 @@ use std::ops::Bound;
 mod hash;
 mod read;
 mod scan;
+mod snapshot;
 mod write;
 
 pub use hash::StateHash;
 pub use scan::Scan;
+pub use snapshot::{CONTENT, Export, Portion};
 
 /// The multi-version map with its leases.
 #[derive(Debug)]

@@ -52,6 +52,9 @@ fn to_len(number: u64) -> usize {
 }
 
 impl<'a> Item<'a> {
+    /// How much of what [`Item::pack`] makes says where the version before is.
+    pub const PREV_BYTES: usize = 4;
+
     /// The item at `handle`.
     pub fn read(heap: &'a Heap, handle: Handle) -> Self {
         let run = heap.get(handle);

@@ -154,6 +154,40 @@ impl Store {
         })
     }
 
+    /// Adds a version from a snapshot, as `fill` makes it; `is_change`: it is in the change log.
+    pub fn load(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        is_change: bool,
+        fill: impl FnOnce(&mut Item<'_>),
+    ) -> Before {
+        let before = self.write(key, false, |prev, _| {
+            let mut item = Item {
+                prev,
+                key,
+                tombstone: false,
+                modified: 0,
+                created: 0,
+                version: 0,
+                lease: LeaseId::NONE,
+                value,
+                len: 0,
+            };
+            fill(&mut item);
+            item
+        });
+        if !is_change {
+            self.log.pop_back();
+        }
+        before
+    }
+
+    /// The revision of the newest version in the change log.
+    pub fn newest_change(&self) -> Option<u64> {
+        self.log.back().map(|handle| Item::read(&self.heap, *handle).modified)
+    }
+
     fn write<'k>(
         &mut self,
         key: &'k [u8],

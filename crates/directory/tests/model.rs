@@ -61,6 +61,70 @@ fn assert_same_history(directory: &Directory, naive: &Naive) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
+    /// A state is written while changes, compactions and sweeps go on; what is read back is the
+    /// state of the beginning with its history, and goes on as any copy.
+    #[test]
+    fn a_snapshot_and_the_log_behind_it_give_the_same_directory(
+        before in proptest::collection::vec(strategy::op(), 1..60),
+        during in proptest::collection::vec(strategy::op(), 1..40),
+        bytes in 1_usize..200,
+    ) {
+        let (mut directory, mut naive) = (Directory::new(), Naive::new());
+        let run = |directory: &mut Directory, naive: &mut Naive, op| {
+            let op = naive.resolve(op);
+            let done = op.validate().is_ok() && directory.apply(&op).is_ok();
+            if done {
+                naive.apply(&op).unwrap();
+            }
+            done.then_some(op)
+        };
+        for op in &before {
+            run(&mut directory, &mut naive, op);
+            directory.sweep(2);
+        }
+        let mut export = directory.export();
+        let (mut copy, mut log) = (Directory::new(), Vec::new());
+        let mut ops = during.iter();
+        while let Some(portion) = directory.export_more(&mut export, bytes) {
+            copy.import(portion.bytes.into()).unwrap();
+            for op in ops.by_ref().take(1) {
+                log.extend(run(&mut directory, &mut naive, op));
+            }
+            directory.sweep_behind(3, export.reader());
+        }
+        prop_assert_eq!(copy.state_hash().hash, export.hash());
+        prop_assert_eq!(copy.revision(), export.revision());
+        for op in &log {
+            copy.replay(op).unwrap();
+        }
+        for op in ops {
+            if let Some(op) = run(&mut directory, &mut naive, op) {
+                copy.replay(&op).unwrap();
+            }
+        }
+        while !copy.sweep(5) {}
+        prop_assert_eq!(copy.state_hash(), directory.state_hash());
+        assert_same_history(&copy, &naive);
+        let leases = |directory: &Directory| {
+            let keys = |id| directory.lease(id).unwrap().1.map(<[u8]>::to_vec).collect::<Vec<_>>();
+            directory.leases().map(|(id, ttl)| (id, ttl, keys(id))).collect::<Vec<_>>()
+        };
+        prop_assert_eq!(leases(&copy), leases(&directory));
+    }
+
+    #[test]
+    fn any_portion_is_taken_or_refused(
+        portions in proptest::collection::vec(proptest::collection::vec(0_u8..9, 0..40), 1..6),
+    ) {
+        let mut directory = Directory::new();
+        for portion in portions {
+            if directory.import(portion.into()).is_err() {
+                break;
+            }
+        }
+        let _ = directory.state_hash();
+    }
+
     #[test]
     fn does_what_the_naive_one_does(
         ops in proptest::collection::vec(strategy::op(), 1..60),

@@ -1,0 +1,231 @@
+//! The state at one revision, written in pieces while the directory goes on, and read back.
+//!
+//! Three kinds of portions, in this order: facts and leases; keys whose version was made before the
+//! compaction, in the order of keys; versions from the compaction on, in the order in which they
+//! were made, so that watches may go back as far as before. While it is written, the directory must
+//! be swept no further than behind [`Export::reader`].
+
+use super::Directory;
+use crate::codec::{Malformed, Reader};
+use crate::item::{Item, push_varint};
+use crate::leases::LeaseId;
+use crate::range::KeyRange;
+use bytes::Bytes;
+use cairn_logic::ids::Revision;
+
+/// How records of snapshots are written; another number for each way.
+pub const CONTENT: u32 = 1;
+
+const FACTS: u8 = 0;
+const KEYS: u8 = 1;
+const CHANGES: u8 = 2;
+
+/// A part of the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Portion {
+    /// The first key, of those portions that are in the order of keys.
+    pub label: Vec<u8>,
+    /// How many leases or versions.
+    pub records: u32,
+    /// For [`Directory::import`].
+    pub bytes: Vec<u8>,
+}
+
+/// A state that is being written.
+#[derive(Debug)]
+pub struct Export {
+    compacted: u64,
+    revision: u64,
+    hash: u64,
+    leases: Vec<(LeaseId, u64)>,
+    stage: Stage,
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Facts,
+    /// From this key on.
+    Keys(Vec<u8>),
+    /// From this revision on, but for so many versions of it.
+    Changes(u64, usize),
+    Done,
+}
+
+impl Export {
+    /// The directory may be swept behind this revision ([`Directory::sweep_behind`]) and no further
+    /// until it is done.
+    #[must_use]
+    pub fn reader(&self) -> Revision {
+        Revision(self.compacted.saturating_sub(1))
+    }
+
+    /// The revision of the state.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        Revision(self.revision)
+    }
+
+    /// The hash of the state; what is read back has the same.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+impl Directory {
+    /// Begins to write the present state. All of it must be committed.
+    #[must_use]
+    pub fn export(&self) -> Export {
+        Export {
+            compacted: self.store.compacted,
+            revision: self.store.revision,
+            hash: self.state_hash().hash,
+            leases: self.leases().collect(),
+            stage: Stage::Facts,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The next portion, of about `bytes` and one value more at most; `None` at the end.
+    pub fn export_more(&self, export: &mut Export, bytes: usize) -> Option<Portion> {
+        loop {
+            let portion = match std::mem::replace(&mut export.stage, Stage::Done) {
+                Stage::Facts => {
+                    export.stage = Stage::Keys(Vec::new());
+                    facts(export)
+                }
+                Stage::Keys(from) => self.export_keys(export, &from, bytes),
+                Stage::Changes(from, passed) => self.export_changes(export, from, passed, bytes),
+                Stage::Done => return None,
+            };
+            if portion.records > 0 || portion.bytes.first() == Some(&FACTS) {
+                return Some(portion);
+            }
+        }
+    }
+
+    fn export_keys(&self, export: &mut Export, from: &[u8], bytes: usize) -> Portion {
+        let mut portion = Portion { label: Vec::new(), records: 0, bytes: vec![KEYS] };
+        export.stage = Stage::Changes(export.compacted, 0);
+        let all = KeyRange::prefix("");
+        for newest in self.store.newest_from(&all, from) {
+            let Some((_, item)) = self.store.seen(newest, export.compacted) else { continue };
+            if item.modified >= export.compacted {
+                continue;
+            }
+            if portion.records > 0 && portion.bytes.len() >= bytes {
+                export.stage = Stage::Keys(item.key.to_vec());
+                break;
+            }
+            if portion.records == 0 {
+                portion.label = item.key.to_vec();
+            }
+            portion.push(&item, &mut export.scratch);
+        }
+        portion
+    }
+
+    fn export_changes(
+        &self,
+        export: &mut Export,
+        from: u64,
+        passed: usize,
+        bytes: usize,
+    ) -> Portion {
+        let mut portion = Portion { label: Vec::new(), records: 0, bytes: vec![CHANGES] };
+        let place = self.store.place_of(from) + passed;
+        let (mut revision, mut nth) = (from, passed);
+        for item in self.store.changes(place) {
+            if item.modified > export.revision {
+                break;
+            }
+            if item.modified != revision {
+                (revision, nth) = (item.modified, 0);
+            }
+            if portion.records > 0 && portion.bytes.len() >= bytes {
+                export.stage = Stage::Changes(revision, nth);
+                break;
+            }
+            portion.push(&item, &mut export.scratch);
+            nth += 1;
+        }
+        portion
+    }
+
+    /// Takes portions into an empty directory, in the order in which they were written. At the end
+    /// its [`Directory::state_hash`] must be [`Export::hash`].
+    ///
+    /// # Errors
+    /// [`Malformed`]: it was not written that way; the directory is of no use then.
+    pub fn import(&mut self, portion: Bytes) -> Result<(), Malformed> {
+        let mut reader = Reader(portion);
+        let kind = reader.byte()?;
+        if kind == FACTS {
+            return self.import_facts(&mut reader);
+        }
+        while !reader.0.is_empty() {
+            self.import_item(&mut reader, kind)?;
+        }
+        Ok(())
+    }
+
+    fn import_facts(&mut self, reader: &mut Reader) -> Result<(), Malformed> {
+        if self.store.revision != 1 || self.store.keys() > 0 {
+            return Err(Malformed::Number);
+        }
+        (self.store.compacted, self.store.revision) = (reader.varint()?, reader.varint()?);
+        while !reader.0.is_empty() {
+            let (id, ttl_secs) = (LeaseId(reader.varint()?.cast_signed()), reader.varint()?);
+            self.grant(id, ttl_secs).map_err(|_| Malformed::Number)?;
+        }
+        Ok(())
+    }
+
+    fn import_item(&mut self, reader: &mut Reader, kind: u8) -> Result<(), Malformed> {
+        let key = reader.bytes()?;
+        let [tombstone, leased] = reader.flags()?;
+        let modified = reader.varint()?;
+        let created = modified.checked_sub(reader.varint()?).ok_or(Malformed::Number)?;
+        let version = reader.varint()?;
+        let lease = if leased { LeaseId(reader.varint()?.cast_signed()) } else { LeaseId::NONE };
+        let value = reader.bytes()?;
+        let is_change = modified >= self.store.compacted;
+        let fits = match kind {
+            KEYS => !is_change && !tombstone && !self.exists(&key),
+            CHANGES => is_change && self.store.newest_change().is_none_or(|last| last <= modified),
+            tag => return Err(Malformed::Tag { tag: tag.into() }),
+        };
+        let known = lease == LeaseId::NONE || self.leases.get(lease).is_some();
+        if !fits || modified > self.store.revision || key.is_empty() {
+            return Err(Malformed::Number);
+        }
+        let before = self.store.load(&key, &value, is_change, |item| {
+            (item.tombstone, item.modified, item.created) = (tombstone, modified, created);
+            (item.version, item.lease) = (version, lease);
+        });
+        // An older version may name a lease that has ended since.
+        self.leases.attach(&key, before.lease, if known { lease } else { LeaseId::NONE });
+        Ok(())
+    }
+}
+
+fn facts(export: &Export) -> Portion {
+    let mut bytes = vec![FACTS];
+    push_varint(&mut bytes, export.compacted);
+    push_varint(&mut bytes, export.revision);
+    for (id, ttl_secs) in &export.leases {
+        push_varint(&mut bytes, id.0.cast_unsigned());
+        push_varint(&mut bytes, *ttl_secs);
+    }
+    let records = u32::try_from(export.leases.len()).unwrap_or(u32::MAX);
+    Portion { label: Vec::new(), records, bytes }
+}
+
+impl Portion {
+    fn push(&mut self, item: &Item<'_>, scratch: &mut Vec<u8>) {
+        item.pack(scratch);
+        self.bytes.extend_from_slice(&scratch[Item::PREV_BYTES..]);
+        self.records += 1;
+    }
+}
