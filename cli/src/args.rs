@@ -111,6 +111,18 @@ pub enum Command {
     Events,
     /// List the log tails that were cut and kept aside.
     Tails,
+    /// Say what a file of a node's folder holds, and whether it is whole: a snapshot, a segment of
+    /// a log or of a cut tail, a vote. The node may be running.
+    #[command(after_help = "Examples:\n  \
+        cairn inspect data/tweets-0-0/groups/tweets-0/log/00000000000000000001.seg\n  \
+        cairn inspect --list data/tweets-0-0/groups/tweets-0/snapshots/*.snap")]
+    Inspect {
+        /// The file.
+        file: PathBuf,
+        /// Name each batch of a segment, each key of a snapshot.
+        #[arg(long)]
+        list: bool,
+    },
     /// Write all that support may want to know into a file: what the nodes say, resources, logs; no
     /// secrets and no keys or values.
     #[command(after_help = "Examples:\n  cairn report\n  cairn report -o /tmp/tweets.tar.gz")]

@@ -9,6 +9,7 @@ mod down;
 mod failover;
 mod folder;
 mod founding;
+mod inspect;
 mod kubernetes;
 mod logs;
 mod manifest;
@@ -64,6 +65,9 @@ fn own_name() -> &'static str {
 
 async fn run(cli: Cli) -> Result<()> {
     let folder = Folder::at(&cli.dir)?;
+    if let Command::Inspect { file, list } = &cli.command {
+        return inspect::inspect(file, *list);
+    }
     let place = Place::of(&folder, &cli.kubernetes, own_name() != "cairn").await?;
     match cli.command {
         Command::Up(args) => up::up(place.here()?, &args).await,
@@ -76,6 +80,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Recover { group, accept_loss, node, yes } => {
             recover::recover(&place, &group, &recover::Decision { accept_loss, node, yes }).await
         }
+        Command::Inspect { file, list } => inspect::inspect(&file, list),
         Command::Tails => shown(tails::tails(&place).await?),
         Command::Top => shown(top::top(&place).await?),
         Command::Events => shown(place.kubernetes()?.events().await?),

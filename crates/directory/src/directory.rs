@@ -21,7 +21,7 @@ mod write;
 
 pub use hash::StateHash;
 pub use scan::Scan;
-pub use snapshot::{CONTENT, Export, Portion};
+pub use snapshot::{CONTENT, Export, Portion, keys_of};
 
 /// The multi-version map with its leases.
 #[derive(Debug)]

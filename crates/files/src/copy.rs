@@ -24,6 +24,11 @@ pub(crate) struct Copy {
     pub payload: Vec<u8>,
 }
 
+/// Whether a file that begins like this holds a copy.
+pub(crate) fn is_one(start: &[u8]) -> bool {
+    start.starts_with(&MAGIC)
+}
+
 pub(crate) fn encode(kind: Kind, number: u64, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("payloads are bounded by their files");
     let mut bytes = Vec::with_capacity(HEAD_BYTES + payload.len());

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub const PAYLOAD_BYTES_MAX: usize = 4096;
 /// Room for one copy: two pages.
 const COPY_BYTES: u64 = 8192;
+/// What the file takes.
+pub(crate) const FILE_BYTES: u64 = 2 * COPY_BYTES;
 
 /// A small file in two copies (docs/replication.md §1: vote, identity, acceptor state).
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 mod cut;
 mod flusher;
 mod flushmark;
+pub(crate) mod inspect;
 mod marks;
 mod reader;
 mod record;

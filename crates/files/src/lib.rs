@@ -19,6 +19,7 @@ pub mod double;
 pub mod error;
 pub mod folder;
 pub mod group;
+pub mod inspect;
 pub mod rotate;
 pub mod snapshot;
 
@@ -38,5 +39,6 @@ pub use folder::{Folder, boot_id};
 pub use group::{
     CutTail, GroupFile, LogFlusher, LogOptions, LogReader, LogSpace, LogWriter, Recovered, Torn,
 };
+pub use inspect::inspect;
 pub use rotate::{Found, RotateFile};
 pub use snapshot::{Snapshot, SnapshotDraft, SnapshotFile, Snapshots};

@@ -124,6 +124,28 @@ impl Keyspace {
     }
 }
 
+/// The keys of a portion in their order; one that is written in pieces may come several times.
+///
+/// # Errors
+/// [`Error`]; keys before it have been visited.
+pub fn keys_of(records: &[u8], mut visit: impl FnMut(&[u8])) -> Result<(), Error> {
+    let malformed = || Error::Malformed { offset: Offset::ZERO };
+    let mut reader = Reader::new(records);
+    while !reader.is_empty() {
+        let mut effects = Reader::new(reader.text().ok_or_else(malformed)?);
+        let mut last: Option<&[u8]> = None;
+        while !effects.is_empty() {
+            let op = effects.byte().and_then(Op::from_code).ok_or_else(malformed)?;
+            let key = effects.text().ok_or_else(malformed)?;
+            pass_over(op, &mut effects).map_err(|_| malformed())?;
+            if last.replace(key) != Some(key) {
+                visit(key);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Reads the arguments of an effect on a key, without the key.
 fn pass_over(op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {
     let mut items = |texts: usize, score: bool| {

@@ -40,7 +40,7 @@ mod snapshot;
 mod table;
 mod value;
 
-pub use apply::Error;
+pub use apply::{Error, keys_of};
 pub use effects::{EffectLog, Entries};
 pub use exec::{Ctx, Done};
 pub use expire::Expired;

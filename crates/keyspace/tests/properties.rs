@@ -187,7 +187,9 @@ proptest! {
 
     #[test]
     fn any_portion_is_taken_or_refused(
-        records in prop::collection::vec(0_u8..30, 0..60), first in 0_u16..17000, last in 0_u16..17000,
+        records in prop::collection::vec(0_u8..30, 0..60),
+        first in 0_u16..17000,
+        last in 0_u16..17000,
     ) {
         let mut keyspace = Keyspace::new(1);
         let _ = keyspace.import(&Portion { first, last, keys: 1, records }, Offset(5));

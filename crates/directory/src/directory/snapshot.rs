@@ -183,13 +183,8 @@ impl Directory {
     }
 
     fn import_item(&mut self, reader: &mut Reader, kind: u8) -> Result<(), Malformed> {
-        let key = reader.bytes()?;
-        let [tombstone, leased] = reader.flags()?;
-        let modified = reader.varint()?;
-        let created = modified.checked_sub(reader.varint()?).ok_or(Malformed::Number)?;
-        let version = reader.varint()?;
-        let lease = if leased { LeaseId(reader.varint()?.cast_signed()) } else { LeaseId::NONE };
-        let value = reader.bytes()?;
+        let Loaded { key, value, tombstone, modified, created, version, lease } =
+            Loaded::read(reader)?;
         let is_change = modified >= self.store.compacted;
         let fits = match kind {
             KEYS => !is_change && !tombstone && !self.exists(&key),
@@ -208,6 +203,44 @@ impl Directory {
         self.leases.attach(&key, before.lease, if known { lease } else { LeaseId::NONE });
         Ok(())
     }
+}
+
+/// A version as it stands in a portion.
+struct Loaded {
+    key: Bytes,
+    value: Bytes,
+    tombstone: bool,
+    modified: u64,
+    created: u64,
+    version: u64,
+    lease: LeaseId,
+}
+
+impl Loaded {
+    fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+        let key = reader.bytes()?;
+        let [tombstone, leased] = reader.flags()?;
+        let modified = reader.varint()?;
+        let created = modified.checked_sub(reader.varint()?).ok_or(Malformed::Number)?;
+        let version = reader.varint()?;
+        let lease = if leased { LeaseId(reader.varint()?.cast_signed()) } else { LeaseId::NONE };
+        let value = reader.bytes()?;
+        Ok(Self { key, value, tombstone, modified, created, version, lease })
+    }
+}
+
+/// The keys of a portion in their order, each with the revision that wrote it; none of its leases.
+///
+/// # Errors
+/// [`Malformed`]; keys before it have been visited.
+pub fn keys_of(portion: Bytes, mut visit: impl FnMut(&[u8], Revision)) -> Result<(), Malformed> {
+    let mut reader = Reader(portion);
+    let kind = reader.byte()?;
+    while kind != FACTS && !reader.0.is_empty() {
+        let item = Loaded::read(&mut reader)?;
+        visit(&item.key, Revision(item.modified));
+    }
+    Ok(())
 }
 
 fn facts(export: &Export) -> Portion {

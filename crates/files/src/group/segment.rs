@@ -21,6 +21,11 @@ pub(crate) const GROUP_BYTES_MAX: usize = 1024;
 /// Room for the first page and the smallest record.
 pub(crate) const BYTES_MIN: u64 = 2 * RECORDS_AT;
 
+/// Whether a file that begins like this is a segment.
+pub(crate) fn is_segment(start: &[u8]) -> bool {
+    start.starts_with(&MAGIC)
+}
+
 /// Whose log it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {

@@ -9,8 +9,8 @@ use std::path::Path;
 pub(super) const FORMAT: u32 = 1;
 const MAGIC: [u8; 8] = *b"CairnSnp";
 const FOOT_MAGIC: [u8; 8] = *b"pnSnriaC";
-/// magic, crc of what follows, format, length of the head (these four in every format); then cluster,
-/// content, made at, lengths of group and program.
+/// magic, crc of what follows, format, length of the head (these four in every format); then
+/// cluster, content, made at, lengths of group and program.
 const HEAD_FIXED_BYTES: usize = 56;
 /// What comes first in every format.
 const START_BYTES: usize = 20;
@@ -105,10 +105,10 @@ fn length(bytes: usize) -> u32 {
 pub(super) fn decode_head(bytes: &[u8], path: &Path) -> Result<(SnapshotHead, u64)> {
     let broken = |found| Error::Broken { path: path.to_owned(), found };
     let format = |found| Error::Format { path: path.to_owned(), found, known: FORMAT };
-    let start = bytes.get(..START_BYTES).ok_or_else(|| broken("its head is cut off"))?;
-    if start[..8] != MAGIC {
+    if bytes.get(..MAGIC.len()).is_some_and(|magic| magic != MAGIC) {
         return Err(format(0));
     }
+    let start = bytes.get(..START_BYTES).ok_or_else(|| broken("its head is cut off"))?;
     let end = u32_at(start, 16) as usize;
     let whole = bytes.get(..end).ok_or_else(|| broken("its head is cut off"))?;
     if end < START_BYTES || crc32c::crc32c(&whole[12..]) != u32_at(whole, 8) {
@@ -129,7 +129,7 @@ pub(super) fn decode_head(bytes: &[u8], path: &Path) -> Result<(SnapshotHead, u6
         uid: u128::from_le_bytes(whole[20..36].try_into().expect("sixteen bytes")),
         content: u32_at(whole, 36),
         made_ms: u64_at(whole, 40),
-        group: GroupId::new(&text(&names[..group])),
+        group: GroupId::new(text(&names[..group])),
         program: text(&names[group..]),
     };
     Ok((head, end as u64))

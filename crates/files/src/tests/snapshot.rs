@@ -176,3 +176,41 @@ fn a_full_disk_ends_a_draft_and_nothing_else() {
     let large = vec![0; (64 << 20) + 1];
     assert!(matches!(draft.section(b"", entry(1), 1, &large), Err(Error::Size { .. })));
 }
+
+#[test]
+fn a_person_is_told_what_a_file_is() {
+    use crate::inspect::{Inspected, inspect};
+    let disk = MemDisk::new();
+    let mut log = super::open(&disk);
+    log.put(3, 2, 100);
+    log.put(3, 1, 5000);
+    log.flusher.flush().unwrap();
+    let path = super::first_segment();
+    let Inspected::Segment(found) = inspect(&disk, &path).unwrap() else { panic!("a segment") };
+    assert_eq!(
+        (found.group.as_str(), found.before, found.whole),
+        ("tweets-0", EntryId::ZERO, true)
+    );
+    let counts: Vec<_> = found.batches.iter().map(|(head, bytes)| (head.count, *bytes)).collect();
+    assert_eq!(counts, [(2, 100), (1, 5000)]);
+    disk.flip(&path, 4096 + 60, 1).unwrap();
+    let Inspected::Segment(found) = inspect(&disk, &path).unwrap() else { panic!("a segment") };
+    assert_eq!((found.batches.len(), found.whole, found.position), (0, false, 4096));
+    disk.flip(&path, 20, 1).unwrap();
+    assert!(matches!(inspect(&disk, &path), Err(Error::Broken { .. })));
+
+    let vote = Path::new("/node/vote");
+    crate::DoubleWriteFile::create(&disk, vote, b"{}").unwrap();
+    let Inspected::Small(found) = inspect(&disk, vote).unwrap() else { panic!("a small file") };
+    assert_eq!((&found.payload[..], found.copies), (&b"{}"[..], (2, 2)));
+    disk.flip(vote, 3, 1).unwrap();
+    let Inspected::Small(found) = inspect(&disk, vote).unwrap() else { panic!("a small file") };
+    assert_eq!((&found.payload[..], found.copies), (&b"{}"[..], (1, 2)));
+
+    let path = write(&store(&disk)).unwrap();
+    let Inspected::Snapshot(found) = inspect(&disk, &path).unwrap() else { panic!("a snapshot") };
+    assert_eq!(found.sections().len(), 3);
+    let other = Path::new("/node/other");
+    disk.create(other).unwrap().write_at(&mut [IoSlice::new(&[7; 99])], 0).unwrap();
+    assert!(matches!(inspect(&disk, other), Err(Error::Format { found: 0, .. })));
+}
