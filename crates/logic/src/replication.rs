@@ -534,6 +534,12 @@ impl Replica {
         self.index.epoch_of(offset)
     }
 
+    /// Up to where the log is flushed here.
+    #[must_use]
+    pub fn flushed(&self) -> Offset {
+        self.flushed
+    }
+
     /// The vote as last given out to be flushed.
     #[must_use]
     pub fn vote(&self) -> &Vote {

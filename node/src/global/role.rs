@@ -82,6 +82,8 @@ pub struct Role {
     pub(super) read_at: Instant,
     pub(super) planned_at: Instant,
     pub(super) reported: Instant,
+    /// Up to where the log was flushed at the last tick.
+    pub(super) flushed: Offset,
 }
 
 /// What [`Role::new`] is given.
@@ -96,6 +98,16 @@ pub struct Parts {
     pub plane: watch::Sender<Arc<etcd::Plane>>,
     pub asked: mpsc::Sender<(Why, Asked)>,
     pub notices: mpsc::Sender<Notice>,
+}
+
+/// The bound to flush now above the revision in use, if it is time.
+///
+/// Everything waits for a vote to be flushed, heartbeats too. So it is written long before it is
+/// needed, and not while flushes stand still, unless only the last eighth is left.
+fn reservation(used: u64, reserved: u64, flushes: bool) -> Option<u64> {
+    const AHEAD: u64 = 1 << 20;
+    let left = if flushes { AHEAD / 2 } else { AHEAD / 8 };
+    (used + left > reserved).then_some(used + AHEAD)
 }
 
 /// Both clocks.
@@ -130,6 +142,7 @@ impl Role {
             read_at: Instant::ZERO,
             planned_at: Instant::ZERO,
             reported: Instant::ZERO,
+            flushed: Offset::ZERO,
         }
     }
 
@@ -384,10 +397,13 @@ impl Role {
         if !self.host.has_begun() {
             return;
         }
-        const AHEAD: u64 = 1 << 20;
+        let replica = self.host.replica();
+        let (flushed, last) = (replica.flushed(), replica.last().offset);
+        let flushes = flushed == last || flushed > self.flushed;
+        self.flushed = flushed;
         let used = self.host.world.desk.core.directory().revision().0;
-        if used + AHEAD / 2 > self.host.replica().vote().reserved {
-            self.host.handle(Event::Reserve(used + AHEAD));
+        if let Some(bound) = reservation(used, replica.vote().reserved, flushes) {
+            self.host.handle(Event::Reserve(bound));
         }
     }
 
@@ -420,5 +436,24 @@ impl Role {
         self.record
             .as_ref()
             .is_none_or(|record| alone || (!record.open && record.member(me).is_none()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revisions_are_reserved_early_and_not_while_the_disk_stands_still() {
+        let used = 3 << 20;
+        let bound = used + (1 << 20);
+        assert_eq!(reservation(used, 0, true), Some(bound));
+        assert_eq!(reservation(used, bound, true), None);
+        // Ten seconds of 20,000 revisions each second, from the moment when it would be written.
+        let half = used + (1 << 19);
+        let stalled = half + 1 + 200_000;
+        assert_eq!(reservation(half + 1, bound, true), Some(half + 1 + (1 << 20)));
+        assert_eq!(reservation(stalled, bound, false), None);
+        assert!(reservation(bound - 1, bound, false).is_some(), "never past the bound");
     }
 }

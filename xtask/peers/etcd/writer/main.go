@@ -27,7 +27,7 @@ const (
 	// Between two puts of a worker.
 	rest = 5 * time.Millisecond
 	// A client that waits longer would hide that others are answered.
-	patience = time.Second
+	patience = 250 * time.Millisecond
 	// How long the directory may refuse to be read at the end.
 	readBack = 60 * time.Second
 )

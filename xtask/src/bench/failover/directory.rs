@@ -134,7 +134,7 @@ pub fn run(programs: &Path, folder: &Path, kills: usize) -> Result<(Section, Ver
     let notes = "The global master, or etcd's leader, is killed (SIGKILL) and stays down until a \
         put has succeeded without it. The\npause is the longest time between two acknowledged \
         puts around it. The clients are etcd's own (clientv3) with all\nendpoints, four putting \
-        small keys with a rest of 5 ms and a patience of 1 s. Both sides have their default \
+        small keys with a rest of 5 ms and a patience of 250 ms. Both sides have their default \
         settings.\nAll that was acknowledged is read back."
         .to_owned();
     let title = "kill of the global master until an acknowledged write at the new one";
