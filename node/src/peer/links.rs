@@ -1,6 +1,8 @@
 //! Sending to members: one log stream and one heartbeat stream per peer, kept up in the background.
 //!
-//! A message that finds no connection, or a full queue, is dropped: the replica sends it again.
+//! A message that finds no connection, or a full queue, is dropped: the replica sends it again,
+//! but not soon. So while a connection is being made messages wait for it: the first words of an
+//! elect to members that it never spoke to would otherwise be lost each time.
 
 use super::{Identity, Inbound, LINK_QUEUE, client};
 use bytes::Bytes;
@@ -146,7 +148,8 @@ impl Links {
                     inbox: inbox.clone(),
                     outbox: outbox.clone(),
                 };
-                (outbox, tokio::spawn(line.run()))
+                let frames = line.queue();
+                (outbox, tokio::spawn(line.run(frames)))
             };
             let ((log, log_task), (beat, beat_task)) = (make(false), make(true));
             Link { log, beat, tasks: [log_task, beat_task] }
@@ -165,16 +168,24 @@ struct Line {
 }
 
 impl Line {
-    async fn run(self) {
+    async fn run(self, mut frames: mpsc::Receiver<pb::Frame>) {
         let mut wait = RETRY.0;
         loop {
-            if self.connect_once().await {
+            if self.connect_once(frames).await {
                 wait = RETRY.0;
             }
             self.set(None);
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(RETRY.1);
+            frames = self.queue();
         }
+    }
+
+    /// A new queue for what is to be sent by the next connection.
+    fn queue(&self) -> mpsc::Receiver<pb::Frame> {
+        let (sender, frames) = mpsc::channel(LINK_QUEUE);
+        self.set(Some(sender));
+        frames
     }
 
     fn set(&self, sender: Option<mpsc::Sender<pb::Frame>>) {
@@ -182,7 +193,7 @@ impl Line {
     }
 
     /// Returns, once the stream has ended, whether it had begun.
-    async fn connect_once(&self) -> bool {
+    async fn connect_once(&self, frames: mpsc::Receiver<pb::Frame>) -> bool {
         let Some(address) = self.book.get(&self.to) else { return false };
         let target = if self.beat { &address.heartbeat } else { &address.peer };
         let channel = match client::channel(&self.identity, target).await {
@@ -193,8 +204,6 @@ impl Line {
             }
         };
         let mut client = client::client(&self.identity, self.to.as_str(), channel);
-        let (sender, frames) = mpsc::channel(LINK_QUEUE);
-        self.set(Some(sender));
         let frames = ReceiverStream::new(frames);
         let answers =
             if self.beat { client.heartbeat(frames).await } else { client.replicate(frames).await };
@@ -225,5 +234,49 @@ impl Line {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::Doors;
+    use cairn_logic::ids::{EntryId, Epoch, Incarnation, Offset};
+    use cairn_logic::message::{Heartbeat, Sender};
+    use cairn_logic::time::Instant;
+    use cairn_wire::hello::Secret;
+    use tokio::net::TcpListener;
+
+    fn identity(name: &str) -> Identity {
+        let me = Sender { id: NodeId::new(name), incarnation: Incarnation(1) };
+        let secret = Secret::new(&"ab".repeat(16), &[7; 32]).unwrap();
+        Identity::new(me, secret, Doors::default())
+    }
+
+    #[tokio::test]
+    async fn the_first_words_to_a_member_wait_for_the_connection() {
+        let (member, listener) = (identity("b"), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let address = listener.local_addr().unwrap().to_string();
+        let (inbox, mut arrived) = mpsc::channel(4);
+        super::super::spawn(&member, listener, super::super::peer_routes(&member, inbox));
+        let book = AddressBook::default();
+        book.set(member.me.id.clone(), PeerAddress { peer: address.clone(), heartbeat: address });
+        let (answers, _) = mpsc::channel(4);
+        let mut links = Links::new(GroupId::new("g"), identity("a"), book, answers);
+        let beat = Heartbeat {
+            epoch: Epoch(7),
+            last: EntryId::ZERO,
+            committed: Offset::ZERO,
+            progressing: true,
+            sent_at: Instant::ZERO,
+        };
+        links.send(&member.me.id, Message::Heartbeat(beat), Vec::new());
+        let limit = std::time::Duration::from_secs(20);
+        let inbound = tokio::time::timeout(limit, arrived.recv()).await.unwrap();
+        let Some(Inbound::Frame { from, frame, beat: true, .. }) = inbound else {
+            panic!("something else came: {inbound:?}");
+        };
+        assert_eq!(from.id, NodeId::new("a"));
+        assert!(matches!(frame.message, Message::Heartbeat(beat) if beat.epoch == Epoch(7)));
     }
 }
