@@ -14,6 +14,9 @@ const HEAD: &str = "# Bench: failover\n\n\
     says when, on what\nand by which command it was measured; running that command replaces the \
     section alone.\n";
 
+/// Said of figures that others worked beside.
+const BUSY: &str = ": **a busy machine**, whose times are longer than a quiet one's";
+
 /// The figures of one target and what they mean.
 #[derive(Debug)]
 pub struct Section {
@@ -49,16 +52,23 @@ impl Section {
         let date = read(&mut command("date", ["-u", "+%F %H:%M"]))?;
         let made = format!(
             "Made by `cargo xtask bench failover --only {}` on {} UTC. Load average before: \
-             {}.\n{}",
+             {}{}.\n{}",
             self.key.to_lowercase(),
             date.trim(),
             load,
+            if is_busy(load) { BUSY } else { "" },
             machine()
         );
         let text = format!("{}\n{}\n\n{made}\n", table, self.notes);
         let title = format!("{}: {}", self.key, self.title);
         write(&path, &replace(&old, self.key, &title, &text))
     }
+}
+
+/// Whether more was runnable than there are processors.
+fn is_busy(load: &str) -> bool {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    load.parse::<f64>().is_ok_and(|load| load > processors as f64)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -112,6 +122,11 @@ mod tests {
         let head = HEAD.trim_end();
         assert_eq!(again, format!("{head}\n\n## F3: a\n\none\n\ntwo\n\n## F4: b\n\nnew\n"));
         assert_eq!(replace(&again, "F4", "F4: b", "new"), again);
+    }
+
+    #[test]
+    fn a_machine_with_more_to_do_than_processors_is_busy() {
+        assert!(is_busy("100000.5") && !is_busy("0.00") && !is_busy(""));
     }
 
     #[test]
