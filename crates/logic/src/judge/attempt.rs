@@ -8,7 +8,7 @@ use crate::ids::{EntryId, NodeId, Version};
 use crate::message::{Answer, Mode, Order, Position, Sealed, Sender};
 use crate::mutant::{Mutant, broken};
 use crate::record::Record;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use std::collections::BTreeMap;
 
 /// How far numbers go on above those that are known, where those that gave out others are gone;
@@ -62,6 +62,11 @@ impl Attempt {
                 + usize::from(broken(Mutant::SealPlusOne)),
             silent,
         }
+    }
+
+    /// How long it has been in its phase.
+    pub(super) fn waited(&self, now: Instant) -> Duration {
+        now.since(self.entered)
     }
 
     fn enter(&mut self, now: Instant, phase: Phase) {
@@ -258,7 +263,7 @@ impl Judge {
             return;
         }
         attempt.sent = Some(now);
-        let waited = now.since(attempt.entered);
+        let waited = attempt.waited(now);
         // Members that hear their master again would keep a half sealed one deaf for ever.
         let forced = attempt.cause.is_forced() || waited >= self.timing.silence_max;
         let released = attempt.released || broken(Mutant::ReleasedLie);
@@ -325,7 +330,7 @@ impl Judge {
         let Some(attempt) = &mut self.attempt else { return };
         let Phase::Electing(chosen) = &attempt.phase else { return };
         let number = attempt.record.attempt;
-        let waited = now.since(attempt.entered);
+        let waited = attempt.waited(now);
         let heard = self.reports.get(&chosen.elect);
         let heard = heard.filter(|heard| heard.is_fresh(now));
         let gone = heard.is_some_and(|heard| heard.report.life > chosen.life);

@@ -17,11 +17,16 @@ pub struct Missing {
 }
 
 impl Judge {
-    /// Whether it stands still until something comes back, or a person decides.
+    /// Whether it stands still until something comes back, or a person decides. Every takeover waits
+    /// for seals for a moment; only one that goes on for long needs anybody.
     #[must_use]
     pub fn needs_person(&self, now: Instant) -> bool {
-        let sealing = self.waiting.as_ref().is_some_and(|waiting| {
-            waiting.phase == PhaseName::Sealing && waiting.sealed < waiting.needed
+        let patience = self.timing.silence_max * 3;
+        let sealing = self.attempt.as_ref().is_some_and(|attempt| {
+            let waiting = attempt.waiting(self.plane);
+            waiting.phase == PhaseName::Sealing
+                && waiting.sealed < waiting.needed
+                && attempt.waited(now) >= patience
         });
         let stopped = self.behind.as_ref().is_some_and(|behind| behind.said);
         sealing || stopped || self.missing(now).is_some()

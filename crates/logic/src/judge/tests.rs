@@ -295,7 +295,10 @@ fn an_attempt_without_enough_seals_waits_and_says_for_whom() {
     let mut group = group(3, Rule::One).silent(2).silent(3);
     group.win();
     group.seals(2, 10, true);
-    group.later(100_000);
+    group.later(1_000);
+    assert!(!group.judge.needs_person(group.now), "the others may yet answer");
+    group.later(99_000);
+    assert!(group.judge.needs_person(group.now));
     let waiting = group.judge.waiting.clone().expect("an attempt is open");
     assert_eq!((waiting.sealed, waiting.needed), (1, 2));
     assert_eq!(waiting.silent, [id(1), id(3)]);
