@@ -123,7 +123,8 @@ fn section(rows: &[(&str, &Tally)]) -> Section {
         acknowledged\nwrites that are gone, *stale* are values read that were gone or old by then, \
         both by the checker of the fault\ntests. A process that is killed leaves what it sent in \
         the kernel, so a kill alone shows little of asynchronous\nreplication; the last two rows \
-        stop a master (SIGSTOP), and it goes on when another has taken over. What is behind\n\
+        stop a master (SIGSTOP), and it goes on when another has taken over; there the pause is \
+        the clients' patience of\n1.3 s for an answer. What is behind \
         Cairn's zeros is in [proof.md](../proof.md)."
         .to_owned();
     Section { key: "F3", title: "kill of a group's master until a write succeeds", grid, notes }
