@@ -17,8 +17,8 @@ pub struct Missing {
 }
 
 impl Judge {
-    /// Whether it stands still until something comes back, or a person decides. Every takeover waits
-    /// for seals for a moment; only one that goes on for long needs anybody.
+    /// Whether it stands still until something comes back, or a person decides. Every takeover
+    /// waits for seals for a moment; only one that goes on for long needs anybody.
     #[must_use]
     pub fn needs_person(&self, now: Instant) -> bool {
         let patience = self.timing.silence_max * 3;
