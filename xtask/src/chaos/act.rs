@@ -105,6 +105,8 @@ impl Field {
                 _ => match fault.who() {
                     Some(Who::Master(group)) => name(group).into_iter().collect(),
                     Some(Who::GlobalMaster) => vec!["global".into()],
+                    // The master has no other replica: which of the two is cut off, nobody knows.
+                    Some(Who::GlobalReplica) if fault.is_of_network() => vec!["global".into()],
                     _ => Vec::new(),
                 },
             };

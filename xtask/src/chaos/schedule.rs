@@ -146,6 +146,11 @@ impl Fault {
         }
     }
 
+    /// Whether it keeps packets of one node from others, or lets them be late.
+    pub fn is_of_network(self) -> bool {
+        matches!(self, Self::Isolate(..) | Self::Loss(..) | Self::SlowLink(_))
+    }
+
     /// Whether it needs nodes built with the fault layer below their files.
     #[cfg(test)]
     pub fn needs_layer(self) -> bool {
