@@ -178,15 +178,11 @@ impl<'a> Campaign<'a> {
     ) -> Result<()> {
         wait(step.quiet);
         let field = &self.stage.field;
-        let mut aimed = match field.aim(step) {
-            Ok(aimed) => aimed,
-            // Something may have happened after the cluster was whole; it must heal, too.
-            Err(_) => {
-                let missing = field.cluster.wait_whole(WHOLE_LIMIT);
-                ensure!(missing.is_empty(), "not whole in a quiet time: {}", missing.join("; "));
-                field.aim(step)?
-            }
-        };
+        // Something may have happened after the cluster was whole: a member that came back is taken
+        // out and in again, say, and two members are no three. It must heal, too.
+        let missing = field.cluster.wait_whole(WHOLE_LIMIT);
+        ensure!(missing.is_empty(), "not whole in a quiet time: {}", missing.join("; "));
+        let mut aimed = field.aim(step)?;
         let seen = watcher.takeovers();
         let (at_ms, at_us) = (self.now_ms(), traffic.now_us());
         let began = Instant::now();
