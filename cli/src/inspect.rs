@@ -50,11 +50,8 @@ fn snapshot(found: &Snapshot<RealDisk>, list: bool) -> Result<()> {
             continue;
         }
         let (at, count) = (section.at, section.records);
-        let bytes = (section.stored_bytes, section.raw_bytes);
-        print::line(format_args!(
-            "section   {count} records at {at}, {} of {} bytes",
-            bytes.0, bytes.1
-        ));
+        let (stored, raw) = (section.stored_bytes, section.raw_bytes);
+        field("section", format_args!("{count} records at {at}, {stored} of {raw} bytes"));
         keys(&head.group, records)?;
     }
     field("checked", "whole");

@@ -65,10 +65,11 @@ fn own_name() -> &'static str {
 
 async fn run(cli: Cli) -> Result<()> {
     let folder = Folder::at(&cli.dir)?;
-    if let Command::Inspect { file, list } = &cli.command {
-        return inspect::inspect(file, *list);
-    }
-    let place = Place::of(&folder, &cli.kubernetes, own_name() != "cairn").await?;
+    let place = match &cli.command {
+        // A file is looked at where it is, whichever cluster is meant.
+        Command::Inspect { .. } => Place::Here(folder.clone()),
+        _ => Place::of(&folder, &cli.kubernetes, own_name() != "cairn").await?,
+    };
     match cli.command {
         Command::Up(args) => up::up(place.here()?, &args).await,
         Command::Down { purge, yes } => down::down(place.here()?, purge, yes).await,

@@ -171,12 +171,21 @@ impl Error {
 
     /// `Full` if the system said so, else `Io`.
     pub(crate) fn room(path: &Path, needed_bytes: u64) -> impl FnOnce(io::Error) -> Self {
+        Self::full_or("make room in", path, needed_bytes)
+    }
+
+    /// `Full` if the system said so, else that it cannot do `what`.
+    pub(crate) fn full_or(
+        what: &'static str,
+        path: &Path,
+        needed_bytes: u64,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Self::Full { path, needed_bytes, source }
             }
-            _ => Self::Io { what: "make room in", path, source },
+            _ => Self::Io { what, path, source },
         }
     }
 

@@ -21,6 +21,7 @@ mod writer;
 
 pub use flusher::LogFlusher;
 pub use reader::LogReader;
+pub(crate) use segment::is_segment;
 pub use tails::CutTail;
 pub(crate) use tails::folder as tails_folder;
 pub use writer::LogWriter;

@@ -4,7 +4,7 @@ use crate::copy::{self, Copy, HEAD_BYTES, Kind};
 use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::double;
 use crate::error::{Error, Result};
-use crate::group::inspect as segment;
+use crate::group::{self, is_segment};
 use crate::snapshot::Snapshot;
 use cairn_logic::batch::BatchHead;
 use cairn_logic::ids::{EntryId, GroupId, Incarnation, Offset};
@@ -65,8 +65,8 @@ pub struct Small {
 pub fn inspect<D: Disk>(disk: &D, path: &Path) -> Result<Inspected<D>> {
     let file = disk.open(path).map_err(Error::io("open", path))?;
     let start = read_up_to(&file, 0, 8).map_err(Error::io("read", path))?;
-    if segment::is_one(&start) {
-        return segment::read(&file, path).map(Inspected::Segment);
+    if is_segment(&start) {
+        return group::inspect::read(&file, path).map(Inspected::Segment);
     }
     if copy::is_one(&start) || file.bytes().is_ok_and(|bytes| bytes == double::FILE_BYTES) {
         return small(&file, path).map(Inspected::Small);

@@ -9,7 +9,7 @@
 //!
 //! Every byte belongs to exactly one of these and every one of these is checksummed, so a byte
 //! that was changed or is missing is found. A file is written as a draft, flushed, and only then
-//! named ([`SnapshotDraft::finish`]); [`Snapshots`] is the folder they are in.
+//! named ([`Snapshots::finish`]); [`Snapshots`] is the folder they are in.
 //!
 //! A section was true at one moment of the log ([`Section::at`]); sections of one file may differ
 //! in it. So after loading, entries above [`SnapshotEnd::from`] are replayed, and a section takes

@@ -168,7 +168,8 @@ impl Keyspace {
 
     /// Entries below `next` have been applied.
     pub(crate) fn forget_floors(&mut self, next: Offset) {
-        if self.floors.iter().all(|floor| *floor < next) {
+        // The last slots were written last: mostly the first look at one of them decides.
+        if self.floors.iter().rev().all(|floor| *floor < next) {
             self.floors = Vec::new();
         }
     }

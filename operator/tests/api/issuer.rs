@@ -89,9 +89,7 @@ async fn renew(world: &World, certificate: &str) {
         "message": "asked for", "lastTransitionTime": "2026-01-01T00:00:00Z",
         "observedGeneration": generation,
     }));
-    let body = serde_json::to_vec(&found).unwrap();
-    let body: DynamicObject = serde_json::from_slice(&body).unwrap();
-    api.replace_status(certificate, &PostParams::default(), &body).await.unwrap();
+    api.replace_status(certificate, &PostParams::default(), &found).await.unwrap();
 }
 
 type Data = BTreeMap<String, ByteString>;

@@ -47,6 +47,11 @@ pub fn run(quick: bool, only: Option<&str>) -> Result<bool> {
     Ok(holds)
 }
 
+/// How many of `all` fall to turn `turn` of `turns`.
+fn share(all: usize, turns: usize, turn: usize) -> usize {
+    all * (turn + 1) / turns - all * turn / turns
+}
+
 fn measure(part: &str, quick: bool) -> Result<(Section, Verdict)> {
     let pick = |full: usize, few: usize| if quick { few } else { full };
     if part == "g3" {
@@ -63,5 +68,17 @@ fn measure(part: &str, quick: bool) -> Result<(Section, Verdict)> {
         "f4" => handover::run(&programs, &folder, (pick(50, 5), pick(10, 2))),
         "g4" => directory::run(&programs, &folder, pick(20, 5)),
         _ => blackout::run(&programs, Duration::from_secs(60) * if quick { 2 } else { 30 }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kills_are_shared_out() {
+        let shares = |all, turns| (0..turns).map(|turn| share(all, turns, turn)).collect();
+        let (ten, hundred): (Vec<usize>, Vec<usize>) = (shares(10, 3), shares(100, 10));
+        assert_eq!((ten, hundred), (vec![3, 3, 4], vec![10; 10]));
     }
 }

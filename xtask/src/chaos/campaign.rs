@@ -20,7 +20,7 @@ use super::results::{Happened, Results, Stretch};
 use super::schedule::{self, Step};
 use super::stage::Stage;
 use crate::traffic::print_violations;
-use explain::{Explained, Watcher, starved};
+use explain::{Explained, Watcher};
 
 /// How long a cluster may take until nothing is missing.
 const WHOLE_LIMIT: Duration = Duration::from_secs(120);
@@ -97,7 +97,7 @@ impl<'a> Campaign<'a> {
         seen.ledger.violations().iter().for_each(|what| println!("what nodes said: {what}"));
         stretch.violations += count(seen.ledger.violations().len());
         stretch.takeovers = count(seen.ledger.takeovers().len());
-        let left = explained.missing(&seen, starved(&self.machine));
+        let left = explained.missing(&seen, |at| self.machine.starved(at));
         (stretch.starved, stretch.false_takeovers) = (left.starved, left.false_ones);
         stretch.stall_ms = ms(self.machine.longest(began, Instant::now()));
         println!(

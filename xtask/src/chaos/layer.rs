@@ -3,6 +3,7 @@
 //! The layer is in nodes built with the feature `fault-disk` alone; see `cairn_files::disk::faulty`
 //! for the words it knows.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -31,6 +32,16 @@ pub fn set(folder: &Path, node: &str, orders: &str) -> Result<()> {
     std::fs::write(&new, orders)
         .and_then(|()| std::fs::rename(&new, &path))
         .with_context(|| format!("cannot write {path:?}"))
+}
+
+/// Writes a script that can be run in the place of a node's program.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write_wrapper(path: &Path, script: &str) -> Result<()> {
+    std::fs::write(path, script).with_context(|| format!("cannot write {path:?}"))?;
+    let rights = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(path, rights).context("cannot make the script a program")
 }
 
 /// Makes a node lose what it did not flush and end; its next start is one after a loss of power.

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,6 +13,7 @@ use cairn_harness::cluster::Cluster;
 use serde_json::{Value, json};
 
 use super::act::Field;
+use super::layer;
 use super::network::{self, Network, PREFIX};
 use crate::run::command;
 
@@ -134,9 +134,7 @@ export CAIRN_FAULTS="{faults}/$(basename "$3" .json)"
 exec ip netns exec "{PREFIX}$last" "{node}" "$@"
 "#
     );
-    std::fs::write(&path, script).with_context(|| format!("cannot write {path:?}"))?;
-    let rights = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&path, rights).context("cannot make the script a program")?;
+    layer::write_wrapper(&path, &script)?;
     Ok(path)
 }
 

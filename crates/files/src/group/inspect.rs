@@ -3,15 +3,10 @@
 use crate::disk::DiskFile;
 use crate::error::{Error, Result};
 use crate::group::record::HEAD_BYTES;
-use crate::group::segment::{RECORDS_AT, is_segment, read_head};
+use crate::group::segment::{RECORDS_AT, read_head};
 use crate::group::walk::{Step, Tip, Walker};
 use crate::inspect::Segment;
 use std::path::Path;
-
-/// Whether a file that begins like this is a segment.
-pub(crate) fn is_one(start: &[u8]) -> bool {
-    is_segment(start)
-}
 
 /// Reads it until a record is not as it must be.
 pub(crate) fn read<F: DiskFile>(file: &F, path: &Path) -> Result<Segment> {

@@ -111,9 +111,7 @@ impl<D: Disk> Snapshots<D> {
     ) -> Result<(SnapshotFile, SnapshotEnd)> {
         let from = draft.from().unwrap_or(empty);
         let path = self.folder.join(name_of(from));
-        let end = draft.finish(&path, empty, hash)?;
-        let found = self.list()?.into_iter().find(|file| file.path == path);
-        let bytes = found.map_or(0, |file| file.bytes);
+        let (end, bytes) = draft.finish(&path, empty, hash)?;
         Ok((SnapshotFile { path, from, bytes }, end))
     }
 

@@ -14,7 +14,7 @@ pub const SECTION_BYTES_MAX: usize = 64 << 20;
 /// zstd's level: the fastest that still halves text.
 const LEVEL: i32 = 1;
 
-/// A snapshot that is being written; without [`SnapshotDraft::finish`] it never becomes one.
+/// A snapshot that is being written; without [`super::Snapshots::finish`] it never becomes one.
 pub struct SnapshotDraft<D: Disk> {
     disk: D,
     file: D::File,
@@ -65,12 +65,7 @@ impl<D: Disk> SnapshotDraft<D> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let needed_bytes = bytes.len() as u64;
         let written = self.file.write_at(&mut [IoSlice::new(bytes)], self.position);
-        written.map_err(|source| match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                Error::Full { path: self.path.clone(), needed_bytes, source }
-            }
-            _ => Error::io("write", &self.path)(source),
-        })?;
+        written.map_err(Error::full_or("write", &self.path, needed_bytes))?;
         self.position += needed_bytes;
         Ok(())
     }
@@ -123,13 +118,18 @@ impl<D: Disk> SnapshotDraft<D> {
         self.sections.iter().map(|section| section.at).min_by_key(|at| at.offset)
     }
 
-    /// Ends the file, makes it durable and names it `to`; nothing is left to lose then. Without a
-    /// section, `from` and `upto` are `empty`.
+    /// Ends the file, makes it durable and names it `to`; nothing is left to lose then. What it
+    /// holds, and its length. Without a section, `from` and `upto` are `empty`.
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::Io`]: there is no such snapshot then, or (if only its name could
     /// not be made durable) perhaps there is.
-    pub(super) fn finish(mut self, to: &Path, empty: EntryId, hash: u64) -> Result<SnapshotEnd> {
+    pub(super) fn finish(
+        mut self,
+        to: &Path,
+        empty: EntryId,
+        hash: u64,
+    ) -> Result<(SnapshotEnd, u64)> {
         let newest = self.sections.iter().map(|section| section.at).max_by_key(|at| at.offset);
         let end = SnapshotEnd {
             from: self.from().unwrap_or(empty),
@@ -143,7 +143,7 @@ impl<D: Disk> SnapshotDraft<D> {
         self.disk.rename(&self.path, to).map_err(Error::io("rename", &self.path))?;
         let folder = to.parent().unwrap_or(Path::new("."));
         self.disk.sync_dir(folder).map_err(Error::io("flush folder", folder))?;
-        Ok(end)
+        Ok((end, self.position))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use cairn_harness::checker::check;
 use cairn_harness::clock::wait;
 use cairn_harness::cluster::{Cluster, Role};
@@ -13,7 +13,7 @@ use cairn_harness::traffic::{Plan, Traffic};
 use cairn_harness::watch::Ledger;
 
 use super::page::{Section, ms};
-use super::side::WHOLE_LIMIT;
+use super::side::wait_whole;
 use crate::product;
 use crate::traffic::print_violations;
 use crate::verdict::Verdict;
@@ -67,8 +67,7 @@ pub fn run(programs: &Path, time: Duration) -> Result<(Section, Verdict)> {
         look_on(&cluster, &mut ledger, time);
         let until_us = traffic.now_us();
         come_back(&cluster, way)?;
-        let faults = cluster.wait_whole(WHOLE_LIMIT);
-        ensure!(faults.is_empty(), "Cairn is not whole: {}", faults.join("; "));
+        wait_whole(&cluster)?;
         look_on(&cluster, &mut ledger, AFTER);
         spans.push((way, from_us, until_us));
     }

@@ -11,7 +11,8 @@ use cairn_harness::pauses::Spread;
 
 use super::etcd::Etcd;
 use super::page::{Section, ms, spread_cells};
-use super::side::WHOLE_LIMIT;
+use super::share;
+use super::side::wait_whole;
 use super::stock::{Seen, Stock, now_us};
 use crate::verdict::Verdict;
 use crate::{product, setup};
@@ -53,8 +54,7 @@ impl Directory for Cluster {
     fn revive(&mut self, node: &str) -> Result<()> {
         self.start(node)?;
         for _ in 0..2 {
-            let faults = self.wait_whole(WHOLE_LIMIT);
-            ensure!(faults.is_empty(), "Cairn is not whole: {}", faults.join("; "));
+            wait_whole(self)?;
             wait(SETTLING);
         }
         Ok(())
@@ -103,7 +103,7 @@ pub fn run(programs: &Path, folder: &Path, kills: usize) -> Result<(Section, Ver
     let mut tallies = [Tally::default(), Tally::default()];
     let turns = kills.div_ceil(5);
     for turn in 0..turns {
-        let share = kills * (turn + 1) / turns - kills * turn / turns;
+        let share = share(kills, turns, turn);
         kill_masters(&writer, &mut etcd, share, turn, &mut tallies[0])?;
         kill_masters(&writer, &mut cairn, share, turn, &mut tallies[1])?;
     }
@@ -167,9 +167,6 @@ fn kill_masters(
         tally.pauses_us.push(pause_us);
         side.revive(&victim)?;
     }
-    let seen = stock.finish()?;
-    tally.seen.acknowledged += seen.acknowledged;
-    tally.seen.lost += seen.lost;
-    tally.seen.errors.extend(seen.errors);
+    tally.seen.add(stock.finish()?);
     Ok(())
 }

@@ -10,6 +10,7 @@ use cairn_harness::clock::wait;
 use cairn_harness::pauses::Spread;
 
 use super::page::{Section, ms, spread_cells};
+use super::share;
 use super::side::{Cairn, Side};
 use super::stock::{Seen, Stock, now_us};
 use super::valkey::Valkey;
@@ -42,9 +43,8 @@ pub fn run(
     let mut cairn = Cairn::start(programs, "bench-handover")?;
     let mut tallies = [Tally::default(), Tally::default()];
     for turn in 0..turns {
-        let share = ours * (turn + 1) / turns - ours * turn / turns;
         hand_over(&mut valkey, 1, &mut tallies[0])?;
-        hand_over(&mut cairn, share, &mut tallies[1])?;
+        hand_over(&mut cairn, share(ours, turns, turn), &mut tallies[1])?;
     }
     let [peer, ours] = &tallies;
     for error in ours.seen.errors.iter().take(10) {
@@ -109,10 +109,7 @@ fn hand_over(side: &mut dyn Side, times: usize, tally: &mut Tally) -> Result<()>
         tally.gaps_us.push(gap_us);
         tally.quiet_us.push(longest(quiet_us, ordered_us)?);
     }
-    let seen = stock.finish()?;
-    tally.seen.acknowledged += seen.acknowledged;
-    tally.seen.lost += seen.lost;
-    tally.seen.errors.extend(seen.errors);
+    tally.seen.add(stock.finish()?);
     Ok(())
 }
 

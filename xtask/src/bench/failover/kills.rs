@@ -12,6 +12,7 @@ use cairn_harness::pauses::Spread;
 use cairn_harness::traffic::{Plan, Traffic};
 
 use super::page::{Section, ms, spread_cells};
+use super::share;
 use super::side::{Cairn, Side};
 use super::valkey::Valkey;
 use crate::traffic::print_violations;
@@ -130,11 +131,6 @@ fn section(rows: &[(&str, &Tally)]) -> Section {
     Section { key: "F3", title: "kill of a group's master until a write succeeds", grid, notes }
 }
 
-/// How many of `all` fall to turn `turn` of `turns`.
-fn share(all: usize, turns: usize, turn: usize) -> usize {
-    all * (turn + 1) / turns - all * turn / turns
-}
-
 fn hit_masters(
     side: &mut dyn Side,
     deed: Deed,
@@ -187,16 +183,4 @@ fn hit_master(side: &mut dyn Side, traffic: &Traffic, range: usize, deed: Deed) 
     }
     side.wait_whole()?;
     Ok(pause_us.unwrap_or(u64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_kills_are_shared_out() {
-        let shares = |all, turns| (0..turns).map(|turn| share(all, turns, turn)).collect();
-        let (ten, hundred): (Vec<usize>, Vec<usize>) = (shares(10, 3), shares(100, 10));
-        assert_eq!((ten, hundred), (vec![3, 3, 4], vec![10; 10]));
-    }
 }

@@ -5,11 +5,22 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cairn_harness::cluster::Cluster;
+use cairn_harness::status::GroupStatus;
 
 use crate::product;
 
 /// How long a cluster may take until nothing is missing.
 pub const WHOLE_LIMIT: Duration = Duration::from_secs(120);
+
+/// Waits until nothing of ours is missing.
+///
+/// # Errors
+/// If something still is, in the end.
+pub fn wait_whole(cluster: &Cluster) -> Result<()> {
+    let faults = cluster.wait_whole(WHOLE_LIMIT);
+    ensure!(faults.is_empty(), "Cairn is not whole: {}", faults.join("; "));
+    Ok(())
+}
 
 /// A cluster that Redis Cluster clients use, and what is done to it.
 pub trait Side {
@@ -71,6 +82,12 @@ impl Cairn {
         let cluster = product::cluster(programs, name, "xtask/clusters/faults.yaml")?;
         Ok(Self { cluster })
     }
+
+    /// The group that has a slot range.
+    fn group(&self, range: usize) -> Result<GroupStatus> {
+        let groups = self.cluster.groups().context("clients are not told a master of each slot")?;
+        groups.into_iter().nth(range).context("there is no such range")
+    }
 }
 
 impl Side for Cairn {
@@ -83,9 +100,7 @@ impl Side for Cairn {
     }
 
     fn master(&self, range: usize) -> Result<String> {
-        let groups = self.cluster.groups().context("clients are not told a master of each slot")?;
-        let group = groups.get(range).context("there is no such range")?;
-        group.master.clone().context("the group has no master")
+        self.group(range)?.master.context("the group has no master")
     }
 
     fn kill(&mut self, node: &str) -> Result<()> {
@@ -97,9 +112,7 @@ impl Side for Cairn {
     }
 
     fn hand_over(&mut self, range: usize) -> Result<()> {
-        let groups = self.cluster.groups().context("clients are not told a master of each slot")?;
-        let group = groups.get(range).context("there is no such range")?;
-        let said = self.cluster.cairn(["failover", &group.id])?;
+        let said = self.cluster.cairn(["failover", &self.group(range)?.id])?;
         println!("{}", said.trim());
         Ok(())
     }
@@ -110,8 +123,6 @@ impl Side for Cairn {
     }
 
     fn wait_whole(&mut self) -> Result<()> {
-        let faults = self.cluster.wait_whole(WHOLE_LIMIT);
-        ensure!(faults.is_empty(), "Cairn is not whole: {}", faults.join("; "));
-        Ok(())
+        wait_whole(&self.cluster)
     }
 }

@@ -1,16 +1,15 @@
 //! G3: the global master's disk does not flush for ten seconds while it takes many updates.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use cairn_harness::clock::wait;
 use cairn_harness::cluster::Cluster;
 
 use super::page::Section;
-use super::side::WHOLE_LIMIT;
+use super::side::wait_whole;
 use crate::chaos::layer;
 use crate::run::{command, read};
 use crate::verdict::Verdict;
@@ -127,9 +126,7 @@ fn start(programs: &Path) -> Result<(Cluster, PathBuf)> {
         faults.display(),
         node.display()
     );
-    std::fs::write(&path, script).with_context(|| format!("cannot write {path:?}"))?;
-    let rights = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&path, rights).context("cannot make the script a program")?;
+    layer::write_wrapper(&path, &script)?;
     let more = ["--node-binary".as_ref(), path.as_os_str()];
     let resources = "xtask/clusters/faults.yaml";
     let cluster = product::cluster_of(programs, "bench-stall", resources, &more, None)?;
@@ -155,8 +152,7 @@ fn master(cluster: &Cluster) -> Result<(String, String)> {
 fn bearable(tools: &Path, cluster: &Cluster) -> Result<usize> {
     let mut rate = RATE;
     while rate > RATE_MIN {
-        let faults = cluster.wait_whole(WHOLE_LIMIT);
-        ensure!(faults.is_empty(), "Cairn is not whole: {}", faults.join("; "));
+        wait_whole(cluster)?;
         let seen = load(tools, &master(cluster)?.1, rate, Duration::from_secs(4))?;
         if seen.errors == 0 && seen.per_second * BATCH as f64 >= rate as f64 * BORNE {
             return Ok(rate);

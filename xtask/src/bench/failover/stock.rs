@@ -69,6 +69,15 @@ pub struct Seen {
     pub errors: Vec<String>,
 }
 
+impl Seen {
+    /// Adds what another client saw.
+    pub fn add(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.lost += other.lost;
+        self.errors.extend(other.errors);
+    }
+}
+
 impl Stock {
     /// Starts a client and waits for its first acknowledgement.
     ///

@@ -9,8 +9,6 @@ use cairn_harness::clock::wait;
 use cairn_harness::cluster::Cluster;
 use cairn_harness::watch::Ledger;
 
-use crate::chaos::machine::Machine;
-
 /// Between two looks at what all nodes say.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -127,11 +125,6 @@ fn look(cluster: &Cluster, seen: &Mutex<Seen>) {
 
 fn see<T>(seen: &Mutex<Seen>, look: impl FnOnce(&mut Seen) -> T) -> T {
     look(&mut seen.lock().expect("looking does not panic"))
-}
-
-/// Whether the machine may be the reason of what was seen at an instant.
-pub fn starved(machine: &Machine) -> impl Fn(Instant) -> bool + '_ {
-    |at| machine.starved(at)
 }
 
 #[cfg(test)]
