@@ -1,6 +1,11 @@
 //! Configurations with one member left say so, and say no more when they are whole again.
 
-use crate::support::{GROUP, World};
+use crate::support::{GROUP, LONG, World, connect, say};
+use cairn_harness::clock::{wait, wait_until};
+use std::time::Duration;
+
+/// Longer than a master waits for members without which it may not write.
+const STANDSTILL: Duration = Duration::from_secs(17);
 
 fn has(world: &World, condition: &str) -> bool {
     world.conditions().iter().any(|known| known == condition)
@@ -44,4 +49,31 @@ fn a_set_that_shrank_to_one_member_says_that_redundancy_is_gone() {
     others.iter().for_each(|id| world.cluster.start(id).expect("it is started"));
     world.whole();
     world.eventually("whole again", |w| w.conditions().is_empty());
+}
+
+#[test]
+fn a_standstill_of_all_nodes_without_the_plane_costs_nothing() {
+    let world = World::with_default_spans();
+    let master = world.master();
+    let (plane, data): (Vec<&str>, Vec<&str>) = world
+        .cluster
+        .nodes()
+        .iter()
+        .map(|node| node.id.as_str())
+        .partition(|id| !id.starts_with(GROUP));
+    let freeze = |id: &&str| world.cluster.freeze(id).expect("it runs");
+    let thaw = |id: &&str| world.cluster.thaw(id).expect("it runs");
+    plane.iter().for_each(freeze);
+    data.iter().for_each(freeze);
+    wait(STANDSTILL);
+    data.iter().for_each(thaw);
+    let mut last = String::new();
+    let writes = wait_until(LONG, Duration::from_millis(50), || {
+        last = say(&mut connect(&master), "SET after standstill");
+        last == "OK"
+    });
+    assert!(writes, "nobody answers a write without the plane: {last}");
+    plane.iter().for_each(thaw);
+    world.whole();
+    world.eventually("nothing to say", |w| w.conditions().is_empty());
 }

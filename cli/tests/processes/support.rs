@@ -39,16 +39,29 @@ impl World {
         Self::prepared(None, |_| Vec::new())
     }
 
+    /// A cluster with the spans that everybody gets.
+    pub fn with_default_spans() -> Self {
+        Self::of(&RESOURCES.replace(", timing: {preset: noisy}", ""), None, |_| Vec::new())
+    }
+
     /// A cluster whose processes have a variable in their environment, started after `prepare` has
     /// seen its folder.
     pub fn prepared(
         variable: Option<(&str, &str)>,
         prepare: impl FnOnce(&Path) -> Prepared,
     ) -> Self {
+        Self::of(RESOURCES, variable, prepare)
+    }
+
+    fn of(
+        text: &str,
+        variable: Option<(&str, &str)>,
+        prepare: impl FnOnce(&Path) -> Prepared,
+    ) -> Self {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().expect("a folder for the test");
         let resources = dir.path().join("a.yaml");
-        std::fs::write(&resources, RESOURCES).expect("writable");
+        std::fs::write(&resources, text).expect("writable");
         let folder = dir.path().join("c");
         let prepared = prepare(&folder);
         let cluster = Cluster::up(&program(), &folder, &resources, variable).expect("it starts");

@@ -18,6 +18,9 @@ use crate::client::{Client, Patience};
 use crate::clock::wait_until;
 use crate::status::{GroupStatus, Status};
 
+/// How long clients may not know a master of each slot, in a cluster that is whole.
+const GROUPS_LIMIT: Duration = Duration::from_secs(10);
+
 /// What a cluster could not do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -235,6 +238,17 @@ impl Cluster {
                 groups.iter().find(|group| group.master.as_ref() == Some(&node.id)).cloned()
             })
             .collect()
+    }
+
+    /// The groups as soon as clients are sent to a master of each, which may take a moment after
+    /// any change; `None` if it takes longer than `GROUPS_LIMIT`.
+    pub fn wait_groups(&self) -> Option<Vec<GroupStatus>> {
+        let mut groups = None;
+        wait_until(GROUPS_LIMIT, Duration::from_millis(200), || {
+            groups = self.groups();
+            groups.is_some()
+        });
+        groups
     }
 
     /// The process of a node, if it runs.

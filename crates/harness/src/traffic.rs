@@ -22,6 +22,9 @@ use crate::pauses::Pauses;
 /// For how long a reader waits for an answer: longer than any master stands still.
 const PATIENT: Duration = Duration::from_secs(15);
 
+/// What is recorded of a transaction whose watched key was touched, or may have been.
+pub const GIVEN_UP: &str = "given up";
+
 /// What the clients do.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -252,7 +255,7 @@ impl<'a> Worker<'a> {
         self.record_at(read, Action::Get, read_us, found, |frame| content(frame).map(Reply::Value));
         let answer = match answer {
             Answer::Reply(Frame::Null) if self.shared.plan.watches_fail => {
-                Answer::Failed("given up".into())
+                Answer::Failed(GIVEN_UP.into())
             }
             answer => answer,
         };

@@ -89,6 +89,10 @@ pub enum Mutant {
     ReadsUnproved,
     /// F5: what a person lets go on does so below numbers that were sealed (judge).
     RecoversBelowSeals,
+    /// A set that is too small refuses writes while it is only asked for.
+    AskedSetRefuses,
+    /// The time in which a process stood still is the silence of all others.
+    StandstillIsSilence,
 }
 
 impl Mutant {
@@ -136,6 +140,8 @@ impl Mutant {
         Self::LossUnsaid,
         Self::ReadsUnproved,
         Self::RecoversBelowSeals,
+        Self::AskedSetRefuses,
+        Self::StandstillIsSilence,
     ];
 }
 

@@ -23,8 +23,9 @@ use crate::batch::BatchHead;
 use crate::counting::Plane;
 use crate::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset, Version};
 use crate::message::{Answer, Message, Mode, Order, Position, Relief, Sender};
+use crate::mutant::{Mutant, broken};
 use crate::record::{EpochRecord, Member, Record};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::timing::Timing;
 use index::Index;
 use lead::{Lead, Stage};
@@ -366,11 +367,15 @@ impl Replica {
     /// If the host breaks the contract of [`Input::Appended`]; mastership then ends with the
     /// process.
     pub fn step(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
+        let stood = now.since(self.now);
         self.now = self.now.max(now);
         if self.halted {
             return;
         }
         std::mem::swap(&mut self.out, effects);
+        if stood >= self.timing.silence_max && !broken(Mutant::StandstillIsSilence) {
+            self.stood_still(stood);
+        }
         match input {
             Input::Tick => self.on_tick(),
             Input::Message { from, body } => self.on_message(&from, &body),
@@ -425,6 +430,18 @@ impl Replica {
         if self.is_master() {
             self.after_acks();
             self.change_when_due();
+        }
+    }
+
+    /// Nothing at all happened here for `span`, not even a tick: this process stood still, and what
+    /// others said meanwhile still waits. So that time is nobody's silence, lag or standstill; else
+    /// a master that goes on would at once have all others removed, and a member its master.
+    fn stood_still(&mut self, span: Duration) {
+        self.following.heard = self.following.heard + span;
+        let Some(lead) = &mut self.lead else { return };
+        lead.moved_at = lead.moved_at + span;
+        for peer in lead.peers.values_mut() {
+            peer.stood_still(span);
         }
     }
 

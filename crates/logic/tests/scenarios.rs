@@ -14,12 +14,15 @@ use cairn_logic::judge::choose;
 use cairn_logic::message::{Answer, Mode, Order, Sealed};
 use cairn_logic::record::{Durability, Member, Record, Role, Rule};
 use cairn_logic::replication::{Change, Input};
-use cairn_logic::time::Duration;
+use cairn_logic::time::{Duration, Instant};
 use cairn_logic::timing::Timing;
 use driver::{Cluster, Letter, name};
 use register::Register;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+/// Between two ticks, at most.
+const STEP: Duration = Duration::from_millis(500);
 
 struct Play {
     cluster: Cluster,
@@ -36,6 +39,16 @@ fn node(word: &str) -> usize {
 
 fn nodes(words: &str) -> Vec<usize> {
     words.split(',').map(node).collect()
+}
+
+/// `15s`, `600ms`.
+fn span(word: &str) -> Duration {
+    let millis = match (word.strip_suffix("ms"), word.strip_suffix('s')) {
+        (Some(n), _) => number(n),
+        (None, Some(n)) => number(n) * 1000,
+        (None, None) => panic!("a span ends in ms or s, not {word}"),
+    };
+    Duration::from_millis(millis)
 }
 
 fn number(word: &str) -> u64 {
@@ -68,11 +81,11 @@ impl Play {
         let words: Vec<&str> = line.split_whitespace().collect();
         let has = |word: &str| words.contains(&word);
         match words[0] {
-            // Time: `later` only passes, `tick` is noticed.
+            // Time: `later` only passes, with `tick` it is noticed step by step.
             "later" => self.pass(words[1]),
             "tick" => {
-                self.pass(words[1]);
-                self.tick();
+                let end = self.cluster.now + span(words[1]);
+                self.tick_until(end);
             }
             // The appender and the disk.
             "write" => {
@@ -147,13 +160,16 @@ impl Play {
         }
     }
 
-    fn pass(&mut self, span: &str) {
-        let millis = match (span.strip_suffix("ms"), span.strip_suffix('s')) {
-            (Some(n), _) => number(n),
-            (None, Some(n)) => number(n) * 1000,
-            (None, None) => panic!("a span ends in ms or s, not {span}"),
-        };
-        self.cluster.now = self.cluster.now + Duration::from_millis(millis);
+    fn pass(&mut self, word: &str) {
+        self.cluster.now = self.cluster.now + span(word);
+    }
+
+    /// Passes in steps of at most `STEP`, each of them noticed by everybody.
+    fn tick_until(&mut self, end: Instant) {
+        while self.cluster.now < end {
+            self.cluster.now = end.min(self.cluster.now + STEP);
+            self.tick();
+        }
     }
 
     fn tick(&mut self) {

@@ -71,6 +71,8 @@ pub struct Stats {
     pub crashes: u64,
     /// Groups that a person had go on with what was left.
     pub recoveries: u64,
+    /// Groups that had to serve while the plane was gone.
+    pub alone: u64,
     /// From the end of the faults to the healed world, in milliseconds.
     pub healed_ms: u64,
 }
@@ -171,6 +173,7 @@ impl Summary {
         sum.stale_reads += one.stale_reads;
         sum.crashes += one.crashes;
         sum.recoveries += one.recoveries;
+        sum.alone += one.alone;
         sum.healed_ms = sum.healed_ms.max(one.healed_ms);
         if !outcome.is_good() {
             self.violations += 1;
@@ -186,14 +189,15 @@ impl fmt::Display for Summary {
         let (s, least) = (&self.stats, self.least.unwrap_or_default());
         write!(
             f,
-            "sim: seeds={} violations={} lossy={} recoveries={} takeovers={} plane_takeovers={} \
-             changes={} claims={} cut_tails={} faults={} faults_min={} operations={} \
-             operations_min={} writes={} reads={} stale_reads={} crashes={} events={} \
-             healed_ms_max={}",
+            "sim: seeds={} violations={} lossy={} recoveries={} alone={} takeovers={} \
+             plane_takeovers={} changes={} claims={} cut_tails={} faults={} faults_min={} \
+             operations={} operations_min={} writes={} reads={} stale_reads={} crashes={} \
+             events={} healed_ms_max={}",
             self.seeds,
             self.violations,
             self.lossy,
             s.recoveries,
+            s.alone,
             s.takeovers,
             s.plane_takeovers,
             s.changes,

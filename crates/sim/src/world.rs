@@ -88,6 +88,8 @@ pub(crate) struct Log {
     pub writes: u64,
     /// Writes answered before everything was well.
     pub calm_writes: u64,
+    /// Writes answered when it had to serve without the plane.
+    pub alone: Option<u64>,
     /// Whether a person is needed.
     pub needs: faults::Needs,
 }
@@ -103,6 +105,7 @@ impl Log {
             odd_wish: None,
             writes: 0,
             calm_writes: 0,
+            alone: None,
             needs: faults::Needs::default(),
         }
     }
@@ -143,6 +146,8 @@ pub(crate) struct World {
     incarnations: u64,
     /// When faults stopped.
     calm: Option<u64>,
+    /// Whether the plane is there, before that.
+    dark: faults::Dark,
     healed: bool,
     stats: Stats,
     digest: Digest,
@@ -182,6 +187,7 @@ impl World {
             serial: 0,
             incarnations: 100,
             calm: None,
+            dark: faults::Dark::default(),
             healed: false,
             stats: Stats::default(),
             digest: Digest::new(seed),
@@ -315,6 +321,9 @@ impl World {
     }
     fn happen(&mut self, event: Ev) -> Held {
         self.digest.add(self.now);
+        if self.is_kept_away(&event) {
+            return Ok(());
+        }
         match event {
             Ev::Local { place, generation, what } => {
                 let there = &mut self.places[place];
@@ -335,14 +344,14 @@ impl World {
                 Ok(())
             }
             Ev::Stop(place) => {
-                if self.calm.is_none() {
+                if self.is_faulty() {
                     self.stop(place);
                 }
                 Ok(())
             }
             Ev::Strike => self.strike(),
             Ev::Isolate(place) => {
-                if self.calm.is_none() {
+                if self.is_faulty() {
                     self.isolate(place);
                 }
                 Ok(())

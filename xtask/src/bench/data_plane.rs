@@ -148,7 +148,7 @@ pub fn run(pace: Pace, only: Option<&str>) -> Result<bool> {
 
 /// The process that masters all slots.
 fn master(cluster: &Cluster) -> Result<Server> {
-    let groups = cluster.groups().context("clients are not told a master")?;
+    let groups = cluster.wait_groups().context("clients are not told a master")?;
     let [group] = &groups[..] else { bail!("there are {} groups, not one", groups.len()) };
     let name = group.master.as_deref().context("the group has no master")?;
     let node = cluster.nodes().iter().find(|node| node.id == name);

@@ -57,7 +57,8 @@ impl Field {
     /// # Errors
     /// If there are none, because the cluster is not whole.
     pub fn aim(&self, step: &Step) -> Result<Vec<Aimed>> {
-        let groups = self.cluster.groups().context("clients are not told a master of each slot")?;
+        let groups =
+            self.cluster.wait_groups().context("clients are not told a master of each slot")?;
         let status = self.cluster.status()?;
         let find = |who: Who| -> Option<String> {
             let global = |is_master: bool| {

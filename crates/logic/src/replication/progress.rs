@@ -122,6 +122,14 @@ impl Progress {
         now.since(self.heard) < span
     }
 
+    /// The time in which the master stood still does not count; promises ran on.
+    pub(super) fn stood_still(&mut self, span: Duration) {
+        for since in [&mut self.near_since, &mut self.far_since].into_iter().flatten() {
+            *since = *since + span;
+        }
+        self.heard = self.heard + span;
+    }
+
     /// Takes what an acknowledgement of the present epoch and life says; `last` is the master's
     /// log end, beyond which nothing can be held.
     pub(super) fn acked(&mut self, ack: &Ack, last: Offset, now: Instant) {

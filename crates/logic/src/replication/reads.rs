@@ -186,7 +186,11 @@ impl Replica {
         if lead.handing.is_some() {
             return Admission::HandingOver;
         }
-        if lead.configs().any(|c| !c.counts.admits_writes()) {
+        // A smaller set that is only asked for refuses nothing: until it is known to be in force
+        // the present one has to hold a copy of everything, too.
+        let asked_refuses = broken(Mutant::AskedSetRefuses)
+            && lead.asking.iter().any(|asking| !asking.config.counts.admits_writes());
+        if asked_refuses || !lead.config.counts.admits_writes() {
             return Admission::TooFewMembers;
         }
         if lead.configs().any(|c| self.heard(lead, c) < c.counts.promises) {

@@ -2,12 +2,14 @@
 
 mod apart;
 mod calm;
+mod dark;
 mod lost;
 mod people;
 mod process;
 mod recover;
 mod slow;
 
+pub(crate) use dark::Dark;
 pub(crate) use process::End;
 pub(crate) use recover::Needs;
 
@@ -23,7 +25,7 @@ pub(crate) const FAULTS_MIN: u64 = 10;
 impl World {
     /// Every 20 ms each kind of fault has its chance.
     pub(super) fn go_wrong(&mut self) -> Held {
-        if self.calm.is_some() {
+        if !self.is_faulty() {
             return Ok(());
         }
         self.push(20 * MS, Ev::Fault);
@@ -44,11 +46,16 @@ impl World {
 
     /// Now and then other things go wrong than before.
     pub(super) fn weather(&mut self) {
-        if self.calm.is_none() {
+        if self.is_faulty() {
             self.faults = Faults::of(&mut self.rng);
             let wait = self.rng.between(6000, 16_000) * MS;
             self.push(wait, Ev::Weather);
         }
+    }
+
+    /// Whether things may go wrong still.
+    pub(super) fn is_faulty(&self) -> bool {
+        self.calm.is_none() && self.dark == Dark::NotYet
     }
 
     fn goes_wrong(&mut self, kind: Kind) -> Held {

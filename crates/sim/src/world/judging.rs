@@ -102,6 +102,9 @@ impl World {
     pub(super) fn plan(&mut self) -> Held {
         let wait = self.rng.between(40, 200) * MS;
         self.push(wait, Ev::Plan);
+        if self.is_dark() {
+            return Ok(());
+        }
         self.replace_acceptor();
         if self.scenario.kind == WorldKind::Cluster {
             self.operate();

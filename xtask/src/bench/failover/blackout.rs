@@ -9,7 +9,7 @@ use cairn_harness::checker::check;
 use cairn_harness::clock::wait;
 use cairn_harness::cluster::{Cluster, Role};
 use cairn_harness::history::{Operation, Outcome, Recorder};
-use cairn_harness::traffic::{Plan, Traffic};
+use cairn_harness::traffic::{GIVEN_UP, Plan, Traffic};
 use cairn_harness::watch::Ledger;
 
 use super::page::{Section, ms};
@@ -55,6 +55,8 @@ pub fn run(programs: &Path, time: Duration) -> Result<(Section, Verdict)> {
     let mut plan = Plan::new(&cluster.seeds(), 8);
     // Half an hour of operations is kept in memory.
     plan.rest = Duration::from_millis(25);
+    // On the plane's return a change of members may begin another epoch.
+    plan.watches_fail = true;
     let mut traffic = Traffic::start(plan, Recorder::in_memory());
     let mut ledger = Ledger::default();
     wait(Duration::from_secs(2));
@@ -129,6 +131,10 @@ fn tally(history: &[Operation], from_us: u64, until_us: u64) -> Tally {
     let mut tally = Tally { seconds: (until_us - from_us) / 1_000_000, ..Tally::default() };
     let during = |op: &&Operation| op.called_us >= from_us && op.returned_us <= until_us;
     for operation in history.iter().filter(during) {
+        if matches!(&operation.outcome, Outcome::Failed(why) if why == GIVEN_UP) {
+            // The answer to a transaction whose watched key was touched.
+            continue;
+        }
         match (operation.reply().is_some(), operation.action.is_read()) {
             (false, _) => {
                 tally.errors += 1;
@@ -155,7 +161,7 @@ fn words(outcome: &Outcome) -> String {
 
 /// The master of each group.
 fn masters(cluster: &Cluster) -> Result<Vec<Option<String>>> {
-    let groups = cluster.groups().context("clients are not told a master of each slot")?;
+    let groups = cluster.wait_groups().context("clients are not told a master of each slot")?;
     Ok(groups.into_iter().map(|group| group.master).collect())
 }
 
@@ -210,6 +216,7 @@ mod tests {
             operation(110, Action::Get, Outcome::Ok(Reply::Value(None))),
             operation(120, Action::Add { by: 1 }, Outcome::Ok(Reply::Number(1))),
             operation(130, Action::Add { by: 1 }, Outcome::Unknown("127.0.0.1:7: silence".into())),
+            operation(140, Action::Add { by: 1 }, Outcome::Failed(GIVEN_UP.into())),
             operation(198, Action::Add { by: 1 }, Outcome::Ok(Reply::Number(2))),
         ];
         let tally = tally(&history, 100, 200);

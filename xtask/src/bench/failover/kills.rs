@@ -139,7 +139,9 @@ fn hit_masters(
     tally: &mut Tally,
 ) -> Result<()> {
     let seed = 100 + u64::try_from(turn)?;
-    let mut traffic = Traffic::start(Plan::new(&side.seeds(), seed), Recorder::in_memory());
+    let mut plan = Plan::new(&side.seeds(), seed);
+    plan.watches_fail = true;
+    let mut traffic = Traffic::start(plan, Recorder::in_memory());
     wait(Duration::from_secs(2));
     for number in 0..times {
         let pause_us = hit_master(side, &traffic, (turn + number) % 2, deed)?;

@@ -85,7 +85,8 @@ impl Cairn {
 
     /// The group that has a slot range.
     fn group(&self, range: usize) -> Result<GroupStatus> {
-        let groups = self.cluster.groups().context("clients are not told a master of each slot")?;
+        let groups =
+            self.cluster.wait_groups().context("clients are not told a master of each slot")?;
         groups.into_iter().nth(range).context("there is no such range")
     }
 }

@@ -1,14 +1,15 @@
 //! A Valkey cluster of three masters with a replica each.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use cairn_harness::client::{Client, Frame, Patience, Range};
-use cairn_harness::clock::wait_until;
+use cairn_harness::clock::{wait, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::side::{Side, WHOLE_LIMIT};
@@ -22,6 +23,9 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 /// asked again then, as a person would.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(6);
 const HAND_OVER_TRIES: usize = 3;
+/// Between two handovers of one master: the others do not vote twice about one within twice the
+/// node timeout of 15 s.
+const HAND_OVER_REST: Duration = Duration::from_secs(31);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Six processes of valkey-server; they are ended when this is dropped.
@@ -30,6 +34,8 @@ pub struct Valkey {
     name: String,
     more: Vec<String>,
     nodes: Vec<Node>,
+    /// When each master was last handed over.
+    handed: BTreeMap<String, Instant>,
 }
 
 #[derive(Debug)]
@@ -54,7 +60,8 @@ impl Valkey {
             nodes.push(Node { address, bus_port: bus.port(), folder, child: None });
         }
         let more = more.iter().map(|&word| word.to_owned()).collect();
-        let mut valkey = Self { name: name.to_owned(), more, nodes };
+        let handed = BTreeMap::new();
+        let mut valkey = Self { name: name.to_owned(), more, nodes, handed };
         for at in 0..NODES {
             valkey.spawn(at)?;
         }
@@ -163,10 +170,14 @@ impl Side for Valkey {
         let replica = range.replicas.first().context("the range has no replica")?;
         let server = self.server(replica)?;
         let done = || server.info("replication").is_ok_and(|info| info.contains("role:master"));
+        let rest =
+            self.handed.get(&range.master).map(|at| HAND_OVER_REST.saturating_sub(at.elapsed()));
+        wait(rest.unwrap_or_default());
         for _ in 0..HAND_OVER_TRIES {
             let answer = server.ask(&[b"CLUSTER", b"FAILOVER"])?;
             ensure!(answer == Frame::Simple("OK".into()), "CLUSTER FAILOVER: {answer:?}");
             if wait_until(HAND_OVER_LIMIT, LOOK_EVERY, done) {
+                self.handed.insert(range.master, Instant::now());
                 return Ok(());
             }
             println!("{replica} gave up becoming master");

@@ -10,7 +10,7 @@ impl World {
     pub(in super::super) fn strike(&mut self) -> Held {
         let log = self.some_log();
         let at = self.master_of(log);
-        let Some(at) = at.filter(|_| self.calm.is_none()) else { return Ok(()) };
+        let Some(at) = at.filter(|_| self.is_faulty()) else { return Ok(()) };
         match self.rng.below(4) {
             0 => self.crash(at, End::Process, 600)?,
             1 => self.pause(at),

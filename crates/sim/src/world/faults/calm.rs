@@ -10,6 +10,10 @@ impl World {
     /// Ends all faults the first time, then looks whether the world has healed.
     pub(in super::super) fn look(&mut self) -> Held {
         let Some(since) = self.calm else {
+            if let Some(wait) = self.darken()? {
+                self.push(wait, Ev::Look);
+                return Ok(());
+            }
             self.calm = Some(self.now);
             self.end_faults();
             self.push(20 * MS, Ev::Look);
@@ -34,7 +38,8 @@ impl World {
         Ok(())
     }
 
-    fn end_faults(&mut self) {
+    /// Everything works again; the plane stays away in the dark.
+    pub(super) fn end_faults(&mut self) {
         self.note(|| "faults end".to_owned());
         self.faults = Faults::default();
         self.logs.iter_mut().for_each(|log| {
@@ -73,7 +78,7 @@ impl World {
         complete && well && self.lost_acceptor.is_none() && !record.open && record.master.is_some()
     }
 
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let mut text = "not healed:".to_owned();
         for (at, log) in self.logs.iter().enumerate() {
             let _ =
