@@ -62,15 +62,6 @@ struct Tally {
 pub fn run(programs: &Path, folder: &Path, counts: Counts) -> Result<(Section, Verdict)> {
     let mut ours = Tally::default();
     let mut peer = Tally::default();
-    {
-        let mut valkey = Valkey::start(folder, "Valkey, defaults", &[])?;
-        let mut cairn = Cairn::start(programs, "bench-failover")?;
-        for turn in 0..counts.peer {
-            hit_masters(&mut valkey, Deed::Kill, 1, turn, &mut peer)?;
-            let kills = share(counts.ours, counts.peer, turn);
-            hit_masters(&mut cairn, Deed::Kill, kills, turn, &mut ours)?;
-        }
-    }
     let mut short = Tally::default();
     let mut frozen = [Tally::default(), Tally::default()];
     {
@@ -82,6 +73,15 @@ pub fn run(programs: &Path, folder: &Path, counts: Counts) -> Result<(Section, V
     {
         let mut cairn = Cairn::start(programs, "bench-failover")?;
         hit_masters(&mut cairn, Deed::Freeze, counts.short, 2, &mut frozen[1])?;
+    }
+    {
+        let mut valkey = Valkey::start(folder, "Valkey, defaults", &[])?;
+        let mut cairn = Cairn::start(programs, "bench-failover")?;
+        for turn in 0..counts.peer {
+            hit_masters(&mut valkey, Deed::Kill, 1, turn, &mut peer)?;
+            let kills = share(counts.ours, counts.peer, turn);
+            hit_masters(&mut cairn, Deed::Kill, kills, turn, &mut ours)?;
+        }
     }
     let rows = [
         ("Valkey, defaults", &peer),

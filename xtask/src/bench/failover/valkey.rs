@@ -18,7 +18,7 @@ use crate::run::{command, read};
 
 const NODES: usize = 6;
 const MASTERS: usize = 3;
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(5);
 /// How long a planned handover may take; the replica itself gives up after five seconds, and is
 /// asked again then, as a person would.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(6);
@@ -27,6 +27,8 @@ const HAND_OVER_TRIES: usize = 3;
 /// node timeout of 15 s.
 const HAND_OVER_REST: Duration = Duration::from_secs(31);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How often other ports are tried.
+const PORT_TRIES: usize = 5;
 
 /// Six processes of valkey-server; they are ended when this is dropped.
 #[derive(Debug)]
@@ -52,18 +54,11 @@ impl Valkey {
     /// # Errors
     /// If it does not start.
     pub fn start(folder: &Path, name: &str, more: &[&str]) -> Result<Self> {
-        let mut nodes = Vec::new();
-        for _ in 0..NODES {
-            let (address, bus) = (free_address()?, free_address()?);
-            let folder = folder.join(format!("valkey-{}", address.port()));
-            std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
-            nodes.push(Node { address, bus_port: bus.port(), folder, child: None });
-        }
         let more = more.iter().map(|&word| word.to_owned()).collect();
-        let handed = BTreeMap::new();
+        let (nodes, handed) = (Vec::new(), BTreeMap::new());
         let mut valkey = Self { name: name.to_owned(), more, nodes, handed };
-        for at in 0..NODES {
-            valkey.spawn(at)?;
+        for _ in 0..NODES {
+            valkey.add(folder)?;
         }
         let mut create = command("valkey-cli", ["--cluster", "create"]);
         create.args(valkey.seeds());
@@ -72,6 +67,22 @@ impl Valkey {
         println!("starting a Valkey cluster: {name}");
         valkey.wait_whole()?;
         Ok(valkey)
+    }
+
+    /// Starts another server; somebody else may have taken a port that was free a moment ago.
+    fn add(&mut self, folder: &Path) -> Result<()> {
+        for tries_left in (0..PORT_TRIES).rev() {
+            let (address, bus) = (free_address()?, free_address()?);
+            let folder = folder.join(format!("valkey-{}", address.port()));
+            std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
+            self.nodes.push(Node { address, bus_port: bus.port(), folder, child: None });
+            match self.spawn(self.nodes.len() - 1) {
+                Err(error) if tries_left == 0 => return Err(error),
+                Err(_) => drop(self.nodes.pop()),
+                Ok(()) => break,
+            }
+        }
+        Ok(())
     }
 
     fn spawn(&mut self, at: usize) -> Result<()> {
