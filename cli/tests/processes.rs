@@ -19,6 +19,8 @@ mod recover;
 mod shrunk;
 #[path = "processes/signals.rs"]
 mod signals;
+#[path = "processes/snapshots.rs"]
+mod snapshots;
 #[path = "processes/support.rs"]
 mod support;
 #[path = "processes/wait.rs"]

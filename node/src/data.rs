@@ -11,6 +11,7 @@ mod conn;
 mod control;
 mod core;
 mod dispatch;
+mod export;
 pub mod link;
 mod net;
 mod outgoing;

@@ -9,6 +9,7 @@ mod facts;
 mod role;
 mod routes;
 mod run;
+mod snapshots;
 mod world;
 
 pub use run::run;

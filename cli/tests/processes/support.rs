@@ -44,6 +44,12 @@ impl World {
         Self::of(&RESOURCES.replace(", timing: {preset: noisy}", ""), None, |_| Vec::new())
     }
 
+    /// A cluster whose keyspace says something more.
+    pub fn with_keyspace(more: &str) -> Self {
+        let text = RESOURCES.replace("backups: 1}", &format!("backups: 1, {more}}}"));
+        Self::of(&text, None, |_| Vec::new())
+    }
+
     /// A cluster whose processes have a variable in their environment, started after `prepare` has
     /// seen its folder.
     pub fn prepared(

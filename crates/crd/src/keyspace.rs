@@ -78,6 +78,11 @@ pub struct KeyspaceSpec {
     /// Where its nodes keep their folders.
     #[serde(default)]
     pub storage: Storage,
+    /// Between two snapshots of a node that is not master (5m), 1s to 168h: at a start it loads the
+    /// newest and replays the log after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub snapshot_interval: Option<String>,
     /// The pods of its nodes; what is absent is as the Cluster says.
     #[serde(default)]
     pub pods: Pods,
@@ -223,6 +228,7 @@ impl KeyspaceSpec {
             tls: None,
             reads: ReadMode::default(),
             storage: Storage::default(),
+            snapshot_interval: None,
             pods: Pods::default(),
         }
     }

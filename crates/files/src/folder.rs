@@ -130,6 +130,12 @@ impl<D: Disk> Folder<D> {
         self.group(group).join("log")
     }
 
+    /// The snapshots of a group, a folder for [`crate::Snapshots`].
+    #[must_use]
+    pub fn snapshots(&self, group: &GroupId) -> PathBuf {
+        self.group(group).join("snapshots")
+    }
+
     /// The vote of a group's member, a [`DoubleWriteFile`].
     #[must_use]
     pub fn vote(&self, group: &GroupId) -> PathBuf {

@@ -74,6 +74,7 @@ impl<W: World> Host<W> {
             dirty: false,
         };
         host.enqueue(Vec::new());
+        host.rebuild();
         host.perform();
         host
     }
@@ -207,8 +208,8 @@ impl<W: World> Host<W> {
 
     fn rebuild(&mut self) {
         self.dirty = false;
-        self.applied = Offset::ZERO;
-        self.world.rebuild();
+        let replica = &self.replica;
+        self.applied = self.world.rebuild(&|entry| replica.holds(entry));
         self.apply_more();
     }
 

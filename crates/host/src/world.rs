@@ -42,8 +42,9 @@ pub trait World {
     /// Asks the keeper for the record.
     fn read_record(&mut self);
 
-    /// Drops the state; batches are applied anew from the first.
-    fn rebuild(&mut self);
+    /// Drops the state and begins with the best there is beside the log: a snapshot whose last
+    /// entry the log `holds`, or nothing. Batches are applied after the offset that is returned.
+    fn rebuild(&mut self, holds: &dyn Fn(EntryId) -> bool) -> Offset;
     /// Whether the state machine takes another mebibyte now; asked again at the next tick.
     fn apply_room(&mut self) -> bool;
     /// Applies a committed batch; in order, each once since the last rebuild.

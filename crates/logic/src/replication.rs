@@ -551,6 +551,12 @@ impl Replica {
         self.index.epoch_of(offset)
     }
 
+    /// Whether the log has this entry: then it has all before it, too.
+    #[must_use]
+    pub fn holds(&self, entry: EntryId) -> bool {
+        self.index.has(entry)
+    }
+
     /// Up to where the log is flushed here.
     #[must_use]
     pub fn flushed(&self) -> Offset {

@@ -71,6 +71,9 @@ pub struct LogSettings {
     /// Cut tails kept aside; at so many nothing more is cut until a person has removed some.
     /// 1 to 65,536, default 256.
     pub cut_tails_max: u32,
+    /// Between two snapshots of a member that is not master; 1 s to 7 days, default 5 min.
+    #[serde(with = "duration_text")]
+    pub snapshot_interval: Duration,
 }
 
 /// The largest reserve that the size of a disk alone asks for, in bytes.
@@ -96,6 +99,7 @@ impl Default for LogSettings {
             flush_interval: Duration::from_millis(10),
             disk_reserve_bytes: 256 * MIB,
             cut_tails_max: 256,
+            snapshot_interval: Duration::from_secs(300),
         }
     }
 }

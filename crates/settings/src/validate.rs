@@ -192,6 +192,9 @@ impl LogSettings {
         if !(1..=65_536).contains(&self.cut_tails_max) {
             problems.push(Problem::new(format!("{at}.cutTailsMax"), "must be 1 to 65536"));
         }
+        let (least, most) = (Duration::from_secs(1), Duration::from_secs(7 * 24 * 3600));
+        let key = format!("{at}.snapshotInterval");
+        span_between(&key, self.snapshot_interval, least, most, problems);
     }
 }
 

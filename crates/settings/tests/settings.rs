@@ -114,6 +114,7 @@ const REFUSED: &[(&str, Change)] = &[
     ("log.segmentBytes", |s| s.log.segment_bytes = 1),
     ("log.flushInterval", |s| s.log.flush_interval = Duration::ZERO),
     ("log.diskReserveBytes", |s| s.log.disk_reserve_bytes = 0),
+    ("log.snapshotInterval", |s| s.log.snapshot_interval = Duration::ZERO),
     ("log.cutTailsMax", |s| s.log.cut_tails_max = 0),
     ("limits.maxclients", |s| s.limits.maxclients = 0),
     ("limits.maxmemoryBytes", |s| s.limits.maxmemory_bytes = 5),

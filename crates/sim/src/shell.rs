@@ -102,8 +102,9 @@ impl World for Shell {
         self.ask(Command::ReadRecord);
     }
 
-    fn rebuild(&mut self) {
+    fn rebuild(&mut self, _: &dyn Fn(EntryId) -> bool) -> Offset {
         self.tell(DataCommand::Rebuild);
+        Offset::ZERO
     }
 
     fn apply_room(&mut self) -> bool {

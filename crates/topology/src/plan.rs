@@ -2,6 +2,8 @@
 
 use crate::roster::RosterNode;
 use crate::{Faults, Resources, check, keyspace_config, name, roster};
+use cairn_crd::keyspace::Keyspace;
+use cairn_crd::quantity::span_ms;
 use cairn_crd::timing::{
     ACK_TIMEOUT, HEARTBEAT, NODE_LEASE, READ_LEASE, SEAL_WAIT, SILENCE_MAX, STUCK_MAX, Span,
 };
@@ -150,7 +152,7 @@ impl Common<'_> {
             tls: TlsSettings::default(),
             timing: self.timing,
             lag: LagBounds::default(),
-            log: LogSettings::default(),
+            log: self.log(keyspace.as_deref()),
             limits: self.limits(keyspace.as_deref()),
             preferred_keyspace: keyspace,
             preferred_group: group,
@@ -166,10 +168,22 @@ impl Common<'_> {
     }
 
     /// The keyspace's bounds, so that a node has them before it reads the directory.
+    fn log(&self, keyspace: Option<&str>) -> LogSettings {
+        let mut log = LogSettings::default();
+        let interval = self.keyspace(keyspace).and_then(|k| k.spec.snapshot_interval.as_deref());
+        if let Some(ms) = interval.and_then(span_ms) {
+            log.snapshot_interval = Duration::from_millis(ms);
+        }
+        log
+    }
+
+    fn keyspace(&self, name: Option<&str>) -> Option<&Keyspace> {
+        let named = |k: &&Keyspace| k.metadata.name.as_deref() == name;
+        self.resources.keyspaces.iter().find(named).filter(|_| name.is_some())
+    }
+
     fn limits(&self, keyspace: Option<&str>) -> Limits {
-        let wanted =
-            self.resources.keyspaces.iter().find(|k| k.metadata.name.as_deref() == keyspace);
-        match wanted.filter(|_| keyspace.is_some()) {
+        match self.keyspace(keyspace) {
             Some(wanted) => keyspace_config(wanted, self.resources).limits.over(Limits::default()),
             None => Limits::default(),
         }

@@ -171,6 +171,9 @@ impl Server {
         if let Some(stop) = self.stopping {
             until = until.min(stop);
         }
+        if let Some(export) = &self.export {
+            until = until.min(export.due());
+        }
         until.since(now).max(Duration::from_millis(1))
     }
 }

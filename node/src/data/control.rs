@@ -52,7 +52,10 @@ impl Server {
     fn message(&mut self, message: ToData) {
         match message {
             ToData::Apply(batch) => self.apply(&batch),
-            ToData::Rebuild => self.rebuild(),
+            ToData::Rebuild { load } => self.rebuild(load),
+            ToData::Import { load, portion, at } => self.import(load, &portion, at),
+            ToData::Imported { load, last } => self.imported(load, last),
+            ToData::Export(to) => self.begin_export(to),
             ToData::BecomeMaster { epoch, next, reads, answers } => {
                 self.become_master(epoch, next, reads, answers);
             }
@@ -108,7 +111,9 @@ impl Server {
         core.dirty_tail = false;
     }
 
-    fn rebuild(&mut self) {
+    fn rebuild(&mut self, load: u64) {
+        self.load = load;
+        self.export = None;
         let core = &mut self.core;
         debug_assert!(core.mastership.is_none(), "only a follower rebuilds");
         core.keyspace = Keyspace::new(core.seed);
@@ -122,6 +127,7 @@ impl Server {
 
     fn become_master(&mut self, epoch: Epoch, next: Offset, reads: Reads, answers: Answers) {
         self.end_limbo(DOWN);
+        self.export = None;
         let core = &mut self.core;
         // The epoch record before `next` was appended by control: it changes no key.
         let follows = next == core.last.offset.next() || next == core.last.offset.next().next();

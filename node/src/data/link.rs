@@ -7,6 +7,7 @@
 
 use crate::data::routes::Routes;
 use bytes::Bytes;
+use cairn_keyspace::Portion;
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::replication::Admission;
@@ -15,7 +16,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, SyncSender};
 use tokio::sync::{Notify, oneshot};
 
 /// How linearizable reads are made safe (docs/replication.md §5).
@@ -42,8 +43,31 @@ pub enum ToData {
     /// A committed batch on a node that is not master (also when the log is replayed at a start).
     /// Batches come without gaps, from offset 1 or from the last one applied.
     Apply(Batch),
-    /// Drop all keys and be loading; batches are applied anew from offset 1.
-    Rebuild,
+    /// Drop all keys and be loading; the portions of load `load` follow, if there is a snapshot,
+    /// and batches after it.
+    Rebuild {
+        /// Portions of another load, which came late, are dropped.
+        load: u64,
+    },
+    /// A portion of a snapshot, in the order in which it was written.
+    Import {
+        /// Of which load.
+        load: u64,
+        /// Some slots.
+        portion: Portion,
+        /// The entry after which they were so.
+        at: Offset,
+    },
+    /// All portions came: batches go on after `last`.
+    Imported {
+        /// Of which load.
+        load: u64,
+        /// The last entry that all slots hold.
+        last: EntryId,
+    },
+    /// Write all slots there, a little in each turn. Ends early, with the sender, when this node
+    /// becomes master or its state is dropped.
+    Export(SyncSender<Piece>),
     /// Everything below `next` was applied (the epoch record, which control appended as elect,
     /// included): serve as master, append from `next` on in `epoch`.
     BecomeMaster {
@@ -93,6 +117,15 @@ pub enum ToData {
         /// The longest wait for replies that are held.
         within: Duration,
     },
+}
+
+/// A part of a snapshot that is being written.
+#[derive(Debug)]
+pub enum Piece {
+    /// Some slots, and the entry after which they were so.
+    Portion(Portion, EntryId),
+    /// There are no more.
+    End,
 }
 
 /// Questions that only the owner of the keyspace can answer.
@@ -318,8 +351,15 @@ impl DataLink {
             _ => {}
         }
         if self.sender.send(message).is_ok() {
-            self.wake();
+            self.shared.wake(&self.waker);
         }
+    }
+
+    /// For the thread that loads a snapshot.
+    #[must_use]
+    pub fn feeder(&self) -> Feeder {
+        let (sender, waker) = (self.sender.clone(), Arc::clone(&self.waker));
+        Feeder { sender, waker, shared: Arc::clone(&self.shared) }
     }
 
     /// Mastership is over from this moment, whatever is still queued: nothing is released.
@@ -406,16 +446,42 @@ impl DataLink {
         // Pairs with the one in `Shared::sleep`: either we see that it waits, or it sees the store.
         fence(Ordering::SeqCst);
         if self.shared.waiting.load(Ordering::SeqCst) {
-            self.wake();
+            self.shared.wake(&self.waker);
         }
     }
+}
 
-    fn wake(&self) {
-        fence(Ordering::SeqCst);
-        if self.shared.sleeping.swap(false, Ordering::SeqCst) {
-            // A failed wake is a full counter: the thread is being woken already.
-            self.waker.wake().ok();
+/// Feeds the data thread with a snapshot, from a thread that may wait.
+#[derive(Debug)]
+pub struct Feeder {
+    sender: mpsc::Sender<ToData>,
+    waker: Arc<mio::Waker>,
+    shared: Arc<Shared>,
+}
+
+impl Feeder {
+    /// Between two looks whether there is room.
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
+
+    /// Sends a portion once there is room for it; whether the thread is still there.
+    #[must_use]
+    pub fn portion(&self, load: u64, portion: Portion, at: Offset) -> bool {
+        while self.shared.apply_bytes.load(Ordering::Acquire) > APPLY_MAX_BYTES {
+            std::thread::park_timeout(Self::PAUSE);
         }
+        self.shared.apply_bytes.fetch_add(portion_cost(&portion), Ordering::Relaxed);
+        self.send(ToData::Import { load, portion, at })
+    }
+
+    /// All portions were sent.
+    pub fn done(&self, load: u64, last: EntryId) {
+        self.send(ToData::Imported { load, last });
+    }
+
+    fn send(&self, message: ToData) -> bool {
+        let sent = self.sender.send(message).is_ok();
+        self.shared.wake(&self.waker);
+        sent
     }
 }
 
@@ -453,9 +519,26 @@ impl Shared {
 
     /// A batch was applied.
     pub(super) fn applied(&self, batch: &Batch) {
-        let before = self.apply_bytes.fetch_sub(cost(batch), Ordering::AcqRel);
-        if before > APPLY_MAX_BYTES / 2 && before - cost(batch) <= APPLY_MAX_BYTES / 2 {
+        self.taken(cost(batch));
+    }
+
+    /// A portion of a snapshot was taken.
+    pub(super) fn imported(&self, portion: &Portion) {
+        self.taken(portion_cost(portion));
+    }
+
+    fn taken(&self, bytes: u64) {
+        let before = self.apply_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        if before > APPLY_MAX_BYTES / 2 && before - bytes <= APPLY_MAX_BYTES / 2 {
             self.apply_room.notify_waiters();
+        }
+    }
+
+    fn wake(&self, waker: &mio::Waker) {
+        fence(Ordering::SeqCst);
+        if self.sleeping.swap(false, Ordering::SeqCst) {
+            // A failed wake is a full counter: the thread is being woken already.
+            waker.wake().ok();
         }
     }
 
@@ -471,6 +554,10 @@ impl Shared {
     pub(super) fn awake(&self) {
         self.sleeping.store(false, Ordering::SeqCst);
     }
+}
+
+fn portion_cost(portion: &Portion) -> u64 {
+    portion.records.len() as u64 + 64
 }
 
 fn cost(batch: &Batch) -> u64 {

@@ -3,6 +3,7 @@
 use crate::data::conn::{Conn, Pause, ReadEnd};
 use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
 use crate::data::dispatch::Flow;
+use crate::data::export::Exporting;
 use crate::data::link::{FromData, ToData};
 use crate::data::net::Net;
 use crate::data::replies::Gate;
@@ -56,6 +57,10 @@ pub struct Server {
     pub(super) grown: bool,
     /// When the next look at timeouts and expiries is due.
     pub(super) chores_at: Instant,
+    /// Which load the portions of a snapshot have to be of.
+    pub(super) load: u64,
+    /// The snapshot that is being written.
+    pub(super) export: Option<Exporting>,
 }
 
 impl Server {
@@ -81,6 +86,8 @@ impl Server {
             clients_at: Instant::ZERO,
             grown: false,
             chores_at: Instant::ZERO,
+            load: 0,
+            export: None,
         }
     }
 

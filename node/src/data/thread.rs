@@ -169,6 +169,7 @@ fn run(mut poll: Poll, mut server: Server) {
         more = inbox == Inbox::More;
         server.core.outgoing.push();
         server.chores();
+        server.export_some();
         server.turn();
     }
 }

@@ -117,9 +117,10 @@ impl World for GlobalWorld {
         self.todo.read = true;
     }
 
-    fn rebuild(&mut self) {
-        tracing::warn!("rebuilding the directory from the log");
+    fn rebuild(&mut self, _: &dyn Fn(EntryId) -> bool) -> Offset {
+        tracing::info!("building the directory from the log");
         self.desk.core.reset();
+        Offset::ZERO
     }
 
     fn apply_room(&mut self) -> bool {

@@ -16,7 +16,7 @@ impl Role {
         let settings = &self.boot.settings;
         let bounds = (settings.timing.stuck_max, settings.lag.age_max);
         let lag = self.lag.now(clock::now(), host.replica().last().offset);
-        let unready = unready(log, host.replica().record(), self.loading, lag, bounds);
+        let unready = unready(log, host.replica().record(), host.world.loading, lag, bounds);
         let room = Some(host.world.storage.room());
         Facts { status, unready, room, lag: Some(lag), data, directory: None }
     }

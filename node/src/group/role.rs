@@ -1,6 +1,7 @@
 //! The control loop's state and what it does with each thing that happens.
 
 use super::cache::Cache;
+use super::snapshots::GroupSnapshots;
 use super::world::{GroupWorld, answers_of};
 use super::{claim, routes};
 use crate::boot::Boot;
@@ -49,7 +50,6 @@ pub struct Role {
     pub(super) routes: Option<Routes>,
     pub(super) config: Config,
     pub(super) record: Version,
-    pub(super) loading: bool,
     pub(super) reported: Instant,
     pub(super) counted: (Instant, u64),
     pub(super) stopped: bool,
@@ -70,7 +70,6 @@ impl Role {
             self.use_view()?;
         } else {
             self.data.borrow_mut().send(ToData::Loading(false));
-            self.loading = false;
         }
         Ok(())
     }
@@ -79,11 +78,18 @@ impl Role {
     fn join(&mut self, group: GroupId) -> Result<()> {
         let settings = &self.boot.settings;
         cairn_logs::set_keyspace(keyspace_of(&group).unwrap_or_default());
-        let events = self.events.clone();
-        let notify: Notify = std::sync::Arc::new(move |event| drop(events.send(event)));
         let (storage, recovered) =
-            Storage::open(&self.boot.folder, self.boot.uid, &group, settings.log, notify)
+            Storage::open(&self.boot.folder, self.boot.uid, &group, settings.log, self.notify())
                 .with_context(|| format!("cannot open the files of group {group}"))?;
+        let (folder, uid) = (&self.boot.folder, self.boot.uid);
+        let snapshots = GroupSnapshots::open(
+            folder,
+            uid,
+            &group,
+            settings.log.snapshot_interval,
+            self.notify(),
+        )
+        .with_context(|| format!("cannot open the snapshots of group {group}"))?;
         tracing::info!(%group, last = %recovered.last, intact = recovered.vote.intact, "joined");
         let identity = self.boot.identity.clone();
         let links =
@@ -92,6 +98,8 @@ impl Role {
         let world = GroupWorld {
             group: group.clone(),
             storage,
+            snapshots,
+            loading: true,
             links,
             data: self.data.clone(),
             asks: self.asks.clone(),
@@ -116,9 +124,12 @@ impl Role {
         identity.set_life(replica.vote().life);
         self.host = Some(Host::new(world, replica, effects, TAIL_BYTES_MAX));
         self.group = Some(group);
-        self.loading = true;
-        self.data.borrow_mut().send(ToData::Loading(true));
         Ok(())
+    }
+
+    fn notify(&self) -> Notify {
+        let events = self.events.clone();
+        std::sync::Arc::new(move |event| drop(events.send(event)))
     }
 
     fn reads(&self, group: &GroupId) -> Reads {
@@ -131,6 +142,9 @@ impl Role {
 
     pub(super) fn event(&mut self, event: Event) {
         if let Some(host) = &mut self.host {
+            if matches!(event, Event::Astray) {
+                host.world.snapshots.distrust();
+            }
             host.handle(event);
         }
     }
@@ -316,6 +330,7 @@ impl Role {
         self.cache.tick(&self.view);
         self.end_loading();
         self.watch_disk();
+        self.snapshot();
         let Some(host) = &self.host else { return };
         let silence = host.replica().report(now).master_silence;
         let silence_max = self.boot.settings.timing.silence_max;
@@ -362,12 +377,24 @@ impl Role {
 
     /// Clients are let in once everything that is known to be committed is in the state.
     fn end_loading(&mut self) {
-        let Some(host) = &self.host else { return };
+        let Some(host) = &mut self.host else { return };
         let committed = host.replica().committed();
-        if self.loading && committed > Offset::ZERO && host.applied() >= committed {
-            self.loading = false;
+        let needed = committed.max(host.world.snapshots.whole_from());
+        if host.world.loading && committed > Offset::ZERO && host.applied() >= needed {
+            host.world.loading = false;
             self.data.borrow_mut().send(ToData::Loading(false));
         }
+    }
+
+    /// Members that follow write a snapshot now and then.
+    fn snapshot(&mut self) {
+        let Some(host) = &mut self.host else { return };
+        let (applied, flushed) = (host.applied(), host.replica().flushed());
+        let follows = host.replica().position() == Position::Follower
+            && !host.world.loading
+            && !self.disk_low;
+        let data = &mut self.data.borrow_mut();
+        host.world.snapshots.tick(data, flushed, applied, follows);
     }
 
     /// What this node says of itself, without what only the data thread can tell.

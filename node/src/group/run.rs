@@ -112,7 +112,6 @@ pub async fn run(boot: Boot) -> Result<()> {
         routes: None,
         config: plain_config(&settings, settings.limits),
         record: Version::ZERO,
-        loading: true,
         reported: Instant::ZERO,
         counted: (clock::now(), 0),
         stopped: false,

@@ -1,5 +1,6 @@
 //! The world of a group's replica: storage threads, links, the data thread, the directory.
 
+use super::snapshots::GroupSnapshots;
 use crate::clock;
 use crate::data::link::{Answers, DataLink, Reads, ToData};
 use crate::follow::Ask;
@@ -24,6 +25,10 @@ pub struct GroupWorld {
     pub group: GroupId,
     /// Its vote and log.
     pub storage: Storage,
+    /// Its snapshots.
+    pub snapshots: GroupSnapshots,
+    /// Whether clients get LOADING: the state is not known to hold what is committed.
+    pub loading: bool,
     /// Its members.
     pub links: Links,
     /// The keyspace.
@@ -108,14 +113,15 @@ impl World for GroupWorld {
         self.ask(Ask::Read(self.group.clone()));
     }
 
-    fn rebuild(&mut self) {
-        tracing::warn!(group = %self.group, "rebuilding the state from the log");
-        self.tell(ToData::Loading(true));
-        self.tell(ToData::Rebuild);
+    fn rebuild(&mut self, holds: &dyn Fn(EntryId) -> bool) -> Offset {
+        self.loading = true;
+        let from = self.snapshots.rebuild(&mut self.data.borrow_mut(), holds);
+        tracing::info!(group = %self.group, %from, "building the state");
+        from
     }
 
     fn apply_room(&mut self) -> bool {
-        !self.data.borrow().apply_full()
+        !self.snapshots.is_loading() && !self.data.borrow().apply_full()
     }
 
     fn apply(&mut self, batch: &Batch) {
@@ -129,6 +135,7 @@ impl World for GroupWorld {
     fn become_master(&mut self, epoch: Epoch, last: EntryId, record: &Record) {
         tracing::info!(group = %self.group, %epoch, %last, "became master");
         self.answers = answers_of(record.rule);
+        self.loading = false;
         self.tell(ToData::Loading(false));
         self.tell(ToData::BecomeMaster {
             epoch,

@@ -143,6 +143,18 @@ impl<D: Disk> Snapshots<D> {
         self.sync()
     }
 
+    /// Removes a draft that will not be finished, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn discard(&self) -> Result<()> {
+        let path = self.folder.join(DRAFT);
+        match self.disk.remove(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(Error::io("remove", &path)),
+        }
+    }
+
     fn remove(&self, path: &Path) -> Result<()> {
         self.disk.remove(path).map_err(Error::io("remove", path))
     }

@@ -61,7 +61,7 @@ fn a_backup_shows_nothing() {
 #[test]
 fn a_replica_that_builds_its_state_says_so() {
     let mut rig = Rig::replica(Role::Replica);
-    rig.link.send(ToData::Rebuild);
+    rig.link.send(ToData::Rebuild { load: 0 });
     let mut client = rig.client();
     assert_eq!(client.say("READONLY"), "OK");
     assert!(client.say("GET b").starts_with("-LOADING "));
