@@ -152,7 +152,7 @@ impl Server {
             tracing::info!(%epoch, term = %mastership.term, last = %core.last, "stepped down");
         }
         core.view.master = false;
-        core.admission = Admission::TooFewHeard;
+        core.admission = Admission::HandingOver;
         core.dirty_tail = core.last.offset > core.committed;
         core.outgoing.forget();
         core.confirm.wanted = false;

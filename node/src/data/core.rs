@@ -27,7 +27,8 @@ pub struct Core {
     pub view: View,
     /// Set while this node is master.
     pub mastership: Option<Mastership>,
-    /// Whether client writes are admitted while this node is master.
+    /// Whether client writes are admitted while this node is master. Until control says it in a new
+    /// mastership they wait: it says so only just after.
     pub admission: Admission,
     /// Whether the disk has too little room for client writes.
     pub disk_low: bool,

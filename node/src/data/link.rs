@@ -95,7 +95,7 @@ pub enum ToData {
         epoch: Epoch,
     },
     /// Whether client writes are admitted, now or once this node is master. [`ToData::StepDown`]
-    /// ends it: until it is said again, they are not.
+    /// ends it: until it is said again, writes wait, as during a handover.
     Admission(Admission),
     /// Reads that came before this token was asked for may be released.
     ReadsConfirmed {

@@ -103,7 +103,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
         wanted: Vec::new(),
         view: View::new(routes, false),
         mastership: None,
-        admission: Admission::TooFewHeard,
+        admission: Admission::HandingOver,
         disk_low: false,
         loading: true,
         gap: false,

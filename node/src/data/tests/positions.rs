@@ -91,6 +91,26 @@ fn a_master_without_enough_members_refuses_writes_and_shows_data() {
 }
 
 #[test]
+fn a_new_master_lets_writes_wait_until_it_knows_whether_they_are_admitted() {
+    let mut rig = Rig::follower(Config::default());
+    rig.routes("a");
+    rig.link.send(ToData::Loading(false));
+    let mut client = rig.client();
+    for (epoch, next) in [(1, 1), (2, 2)] {
+        let (reads, answers) = (Reads::Lease, Answers::AtCommit);
+        let (epoch, next) = (Epoch(epoch), Offset(next));
+        rig.link.send(ToData::BecomeMaster { epoch, next, reads, answers });
+        client.send("SET b 1");
+        assert!(client.is_quiet());
+        rig.link.send(ToData::Admission(Admission::Open));
+        rig.commit_next();
+        assert_eq!(show(&client.reply()), "OK");
+        rig.link.send(ToData::StepDown { epoch });
+        assert!(matches!(rig.next(), Some(FromData::SteppedDown { .. })));
+    }
+}
+
+#[test]
 fn a_write_during_a_handover_is_redirected_once_the_new_master_is_known() {
     let mut rig = Rig::master();
     rig.link.send(ToData::Admission(Admission::HandingOver));
