@@ -4,6 +4,7 @@
 //! by the API server as by serde. What the schema's types and enums refuse is not repeated here.
 
 use crate::problem::Problem;
+use crate::quantity::{SPAN_PATTERN, span_ms, span_text};
 
 mod cluster;
 mod group;
@@ -215,6 +216,40 @@ fn storage<T: 'static>(get: fn(&T) -> &crate::shared::Storage) -> Vec<Rule<T>> {
             ),
             "cannot change; write the old value, or make a new resource",
             move |new, old| get(new).class_name == get(old).class_name,
+        ),
+    ]
+}
+
+/// A span that may be absent is written as one, for example `example`, and lies in its range of
+/// milliseconds.
+fn span<R: 'static>(
+    field: &str,
+    example: &str,
+    (least_ms, most_ms): (u64, u64),
+    written: impl Fn(&R) -> Option<&str> + Copy + 'static,
+) -> [Rule<R>; 2] {
+    let (least, most) = (span_text(least_ms), span_text(most_ms));
+    [
+        Rule::spec(
+            field,
+            format!("!has(self.{field}) || self.{field}.matches('{SPAN_PATTERN}')"),
+            format!(
+                "must be a whole number of at most 6 digits with a unit (ms, s, m, h), \
+                 for example {example}"
+            ),
+            move |r: &R| written(r).is_none_or(|text| span_ms(text).is_some()),
+        ),
+        Rule::spec(
+            field,
+            format!(
+                "!has(self.{field}) || (duration(self.{field}) >= duration('{least}') && \
+                 duration(self.{field}) <= duration('{most}'))"
+            ),
+            format!("must be {least} to {most}"),
+            move |r: &R| {
+                let ms = written(r).and_then(span_ms);
+                ms.is_none_or(|ms| (least_ms..=most_ms).contains(&ms))
+            },
         ),
     ]
 }

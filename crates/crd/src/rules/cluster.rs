@@ -2,7 +2,6 @@
 
 use super::{NAME_MESSAGE, Rule, is_name, name_cel, pods, storage, tls};
 use crate::cluster::Cluster;
-use crate::quantity::{SPAN_PATTERN, span_ms, span_text};
 use crate::timing::{
     HEARTBEAT, NODE_LEASE, READ_LEASE, SILENCE_MAX, SPANS, STUCK_MAX, Span, TimingPreset,
 };
@@ -36,28 +35,8 @@ pub fn cluster() -> Vec<Rule<Cluster>> {
 /// A span is written as one and lies in its range.
 fn alone(span: Span) -> [Rule<Cluster>; 2] {
     let field = format!("timing.{}", span.key);
-    let (least, most) = (span_text(span.min_ms), span_text(span.max_ms));
-    [
-        Rule::spec(
-            &field,
-            format!("!has(self.{field}) || self.{field}.matches('{SPAN_PATTERN}')"),
-            "must be a whole number of at most 6 digits with a unit (ms, s, m, h), \
-             for example 100ms or 1m30s",
-            move |c: &Cluster| (span.written)(&c.spec.timing).is_none_or(|t| span_ms(t).is_some()),
-        ),
-        Rule::spec(
-            &field,
-            format!(
-                "!has(self.{field}) || (duration(self.{field}) >= duration('{least}') && \
-                 duration(self.{field}) <= duration('{most}'))"
-            ),
-            format!("must be {least} to {most}"),
-            move |c: &Cluster| {
-                let ms = (span.written)(&c.spec.timing).and_then(span_ms);
-                ms.is_none_or(|ms| (span.min_ms..=span.max_ms).contains(&ms))
-            },
-        ),
-    ]
+    let range = (span.min_ms, span.max_ms);
+    super::span(&field, "100ms or 1m30s", range, move |c: &Cluster| (span.written)(&c.spec.timing))
 }
 
 /// `span` must be at least `times` the span `of`, both as in force.

@@ -1,8 +1,8 @@
 //! Rules of a Keyspace.
 
-use super::{NAME_MESSAGE, Rule, is_name, name_cel, pods, storage, tls};
+use super::{NAME_MESSAGE, Rule, is_name, name_cel, pods, span, storage, tls};
 use crate::keyspace::{Keyspace, KeyspaceLimits};
-use crate::quantity::{SIZE_PATTERN, SPAN_PATTERN, size_bytes, span_ms};
+use crate::quantity::{SIZE_PATTERN, size_bytes};
 use crate::shared::Ack;
 
 /// Names whose groups and nodes would be mistaken for those of the global plane.
@@ -24,35 +24,11 @@ pub fn keyspace() -> Vec<Rule<Keyspace>> {
     rules.extend(auth());
     rules.extend(tls::of_keyspace());
     rules.extend(storage(|k: &Keyspace| &k.spec.storage));
-    rules.extend(snapshots());
+    rules.extend(span("snapshotInterval", "30s or 5m", (1000, 168 * 3_600_000), |k: &Keyspace| {
+        k.spec.snapshot_interval.as_deref()
+    }));
     rules.extend(pods(|k: &Keyspace| &k.spec.pods));
     rules
-}
-
-/// How often snapshots are written.
-fn snapshots() -> [Rule<Keyspace>; 2] {
-    let written = |k: &Keyspace| k.spec.snapshot_interval.clone();
-    [
-        Rule::spec(
-            "snapshotInterval",
-            format!(
-                "!has(self.snapshotInterval) || self.snapshotInterval.matches('{SPAN_PATTERN}')"
-            ),
-            "must be a whole number of at most 6 digits with a unit (ms, s, m, h), \
-             for example 30s or 5m",
-            move |k| written(k).is_none_or(|text| span_ms(&text).is_some()),
-        ),
-        Rule::spec(
-            "snapshotInterval",
-            "!has(self.snapshotInterval) || (duration(self.snapshotInterval) >= duration('1s') && \
-             duration(self.snapshotInterval) <= duration('168h'))",
-            "must be 1s to 168h",
-            move |k| {
-                let ms = written(k).and_then(|text| span_ms(&text));
-                ms.is_none_or(|ms| (1000..=168 * 3_600_000).contains(&ms))
-            },
-        ),
-    ]
 }
 
 fn names() -> Vec<Rule<Keyspace>> {
