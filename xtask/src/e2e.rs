@@ -24,6 +24,9 @@ const NAMESPACE: &str = "cairn-system";
 /// The image of the pods that clients of stories run in; the stories know it by this name.
 const TOOLS: &str = "cairn.dev/e2e-tools:test";
 
+/// Begins the line that says that this machine could not carry a cluster; `.ci/run` looks for it.
+const NO_CLUSTER: &str = "e2e: no cluster could be made";
+
 /// Arguments of `cargo xtask e2e`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -69,6 +72,7 @@ pub fn run(args: &Args) -> Result<bool> {
     let kind = cluster(args.again).or_else(|error| {
         // Whatever there is of it must not run on.
         Kind::attach().and_then(Kind::delete)?;
+        println!("{NO_CLUSTER}: {error:#}");
         Err(error)
     })?;
     let outcome = tell(&kind, &images, args);

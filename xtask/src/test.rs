@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::product::target_folder;
 use crate::run::{command, line_of, watch};
 use crate::{api_tier, setup};
 
@@ -85,7 +86,7 @@ pub fn run(args: &Args) -> Result<bool> {
     }
     setup::run(&setup::Args::for_test())?;
     let started = Instant::now();
-    let mut verdicts = Vec::new();
+    let (mut verdicts, mut tested) = (Vec::new(), false);
     let mut total = Tally::default();
     for stage in &STAGES {
         let named = |list: &[String]| list.iter().any(|name| name == stage.name);
@@ -93,7 +94,8 @@ pub fn run(args: &Args) -> Result<bool> {
             verdicts.push(format!("{}: skipped", stage.name));
             continue;
         }
-        let (tally, took) = perform(stage)?;
+        let (tally, took) = perform(stage, tested)?;
+        tested |= stage.counted;
         let verdict = format!(
             "{}: passed={} failed={} ignored={} seconds={}",
             stage.name,
@@ -117,11 +119,18 @@ fn line(stage: &Stage) -> Command {
     command(stage.program, stage.arguments)
 }
 
-fn perform(stage: &Stage) -> Result<(Tally, Duration)> {
+/// Runs a stage. `tested`: the tests ran before it and built the product's programs, so that stages
+/// that need some take those instead of building optimised ones for minutes.
+fn perform(stage: &Stage, tested: bool) -> Result<(Tally, Duration)> {
     println!("\n== {}", stage.name);
     let started = Instant::now();
     let mut tally = Tally::default();
-    let succeeded = watch(&mut line(stage), |text| {
+    let mut line = line(stage);
+    let built = target_folder().join("debug");
+    if tested && std::env::var_os("CAIRN_PROGRAMS").is_none() && built.join("cairn").is_file() {
+        line.env("CAIRN_PROGRAMS", &built);
+    }
+    let succeeded = watch(&mut line, |text| {
         if stage.counted {
             tally.count(text);
         }

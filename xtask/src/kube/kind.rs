@@ -34,14 +34,32 @@ impl Kind {
         kind.delete_cluster()?;
         let image = node_image(&kind.docker)?;
         let began = Instant::now();
-        let mut create = kind.command()?;
-        create.args(["create", "cluster", "--name", NAME, "--image", &image, "--wait", "180s"]);
-        create.args(["--config", "e2e/kind/cluster.yaml", "--quiet", "--kubeconfig"]);
-        check(create.arg(&kind.kubeconfig))?;
+        if let Err(error) = kind.try_create(&image) {
+            // A starved machine may not bring up a control plane in time; once more, then.
+            println!("kube: {error:#}; trying once more");
+            kind.delete_cluster()?;
+            kind.try_create(&image)?;
+        }
         let ready = ["wait", "--for=condition=Ready", "node", "--all", "--timeout=180s"];
         check(kind.kubectl()?.args(ready))?;
         println!("kube: a cluster of four nodes is ready after {} s", began.elapsed().as_secs());
         Ok(kind)
+    }
+
+    /// One try; of one that fails, what its nodes said last is printed.
+    fn try_create(&self, image: &str) -> Result<()> {
+        let mut create = self.command()?;
+        create.args(["create", "cluster", "--name", NAME, "--image", image, "--wait", "180s"]);
+        create.args(["--retain", "--config", "e2e/kind/cluster.yaml", "--kubeconfig"]);
+        let created = check(create.arg(&self.kubeconfig));
+        if created.is_err() {
+            let node = format!("{NAME}-control-plane");
+            for words in [["ps", "--all", "--no-trunc"], ["logs", "--tail=40", node.as_str()]] {
+                // Only for whoever reads the output; the first failure is what counts.
+                check(&mut command("docker", words)).ok();
+            }
+        }
+        created
     }
 
     /// A handle on a cluster that may exist already.
