@@ -263,6 +263,7 @@ fn node(pod: &Pod) -> Option<LocalNode> {
     let role = match pod.labels().get(ROLE)?.as_str() {
         "global" => NodeRole::Global,
         "acceptor" => NodeRole::Acceptor,
+        "checkpoint" => NodeRole::Checkpoint,
         "data" => NodeRole::Data,
         _ => return None,
     };

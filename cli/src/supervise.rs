@@ -211,7 +211,7 @@ async fn stop_all(
 ) -> Vec<String> {
     let mut killed = Vec::new();
     // Without the global plane no group changes while its members leave one after another.
-    for role in [NodeRole::Global, NodeRole::Data, NodeRole::Acceptor] {
+    for role in [NodeRole::Global, NodeRole::Data, NodeRole::Checkpoint, NodeRole::Acceptor] {
         let mut stops = JoinSet::new();
         for node in nodes.iter().filter(|n| n.role == role).rev() {
             let sender = orders[&node.id].clone();

@@ -9,6 +9,9 @@ pub enum NodeCondition {
     DiskFull,
     /// No further cut tail may be kept aside: the log waits until a person removes some.
     CutTailsFull,
+    /// The log is above three quarters of the bound on its size: its front waits for a snapshot. At
+    /// the bound, the node refuses clients' writes as master.
+    LogNearBound,
     /// One member is left of those wanted: its disk is the only copy.
     RedundancyLost,
     /// Fewer members count than are wanted.
@@ -17,10 +20,11 @@ pub enum NodeCondition {
 
 impl NodeCondition {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::DiskLow,
         Self::DiskFull,
         Self::CutTailsFull,
+        Self::LogNearBound,
         Self::RedundancyLost,
         Self::TooFewMembers,
     ];
@@ -32,6 +36,7 @@ impl NodeCondition {
             Self::DiskLow => "DiskLow",
             Self::DiskFull => "DiskFull",
             Self::CutTailsFull => "CutTailsFull",
+            Self::LogNearBound => "LogNearBound",
             Self::RedundancyLost => "RedundancyLost",
             Self::TooFewMembers => "TooFewMembers",
         }

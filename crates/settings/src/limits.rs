@@ -74,6 +74,16 @@ pub struct LogSettings {
     /// Between two snapshots of a member that is not master; 1 s to 7 days, default 5 min.
     #[serde(with = "duration_text")]
     pub snapshot_interval: Duration,
+    /// The end of the log that is always kept, so that a member that was away for a short while
+    /// needs no snapshot; 1 MiB to 1 TiB and less than half of `bytes_max`, default 64 MiB.
+    pub bytes_kept: u64,
+    /// The bound on the log's size; at it writes are refused. Above half of it nobody else's needs
+    /// hold the log's front back, above three quarters the node says so. 4 MiB to 16 TiB and at
+    /// least four segments, default 4 GiB.
+    pub bytes_max: u64,
+    /// How fast a snapshot is sent to one that fetches it, in bytes per second; 64 KiB to 64 GiB,
+    /// default 64 MiB.
+    pub fetch_bytes_per_sec: u64,
 }
 
 /// The largest reserve that the size of a disk alone asks for, in bytes.
@@ -100,6 +110,9 @@ impl Default for LogSettings {
             disk_reserve_bytes: 256 * MIB,
             cut_tails_max: 256,
             snapshot_interval: Duration::from_secs(300),
+            bytes_kept: 64 * MIB,
+            bytes_max: 4096 * MIB,
+            fetch_bytes_per_sec: 64 * MIB,
         }
     }
 }

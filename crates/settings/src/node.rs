@@ -19,6 +19,9 @@ pub enum NodeRole {
     Data,
     /// Keeps the arbiter's value and nothing else.
     Acceptor,
+    /// Follows the global log, writes snapshots of the directory and hands them out; never master.
+    /// The first of them is the third acceptor of a cluster that has no node of role acceptor.
+    Checkpoint,
 }
 
 impl NodeRole {
@@ -29,6 +32,7 @@ impl NodeRole {
             Self::Global => "global",
             Self::Data => "data",
             Self::Acceptor => "acceptor",
+            Self::Checkpoint => "checkpoint",
         }
     }
 }
@@ -172,13 +176,13 @@ impl Addresses {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Seed {
-    /// [`NodeRole::Global`] or [`NodeRole::Acceptor`].
+    /// Any role but [`NodeRole::Data`].
     pub role: NodeRole,
     /// Its peer port, `host:port`.
     pub peer: String,
     /// Its heartbeat port, `host:port`.
     pub heartbeat: String,
-    /// Its etcd port, `host:port`; empty for an acceptor.
+    /// Its etcd port, `host:port`; empty for all but global nodes.
     #[serde(default)]
     pub etcd: String,
 }
@@ -195,7 +199,8 @@ pub struct NodeSettings {
     pub node: NodeId,
     /// Where its files are; one process at a time.
     pub folder: PathBuf,
-    /// Every global node and acceptor by name; 1 to 16, this node among them if it is one.
+    /// Every global node, acceptor and checkpoint node by name; 1 to 16, this node among them if
+    /// it is one.
     pub seeds: BTreeMap<NodeId, Seed>,
     /// The file with the cluster's secret, at least 16 bytes; readable by the owner alone.
     pub secret_file: PathBuf,
@@ -295,8 +300,9 @@ impl NodeSettings {
         self.acceptors().contains(&self.node)
     }
 
-    /// Who is to keep the arbiter's value when the cluster is founded: nodes of role acceptor, then
-    /// global nodes by name, [`ACCEPTORS`] of them; the first alone if there are only two.
+    /// Who is to keep the arbiter's value when the cluster is founded: nodes of role acceptor, or
+    /// the first checkpoint node if there is none, then global nodes by name, [`ACCEPTORS`] of
+    /// them; the first global node alone if there are only two.
     #[must_use]
     pub fn acceptors(&self) -> Vec<NodeId> {
         acceptors(&self.seeds)
@@ -308,8 +314,12 @@ pub const ACCEPTORS: usize = 3;
 
 fn acceptors(seeds: &BTreeMap<NodeId, Seed>) -> Vec<NodeId> {
     let of = |role| seeds.iter().filter(move |(_, s)| s.role == role).map(|(id, _)| id.clone());
-    let mut chosen: Vec<NodeId> =
-        of(NodeRole::Acceptor).chain(of(NodeRole::Global)).take(ACCEPTORS).collect();
+    let mut chosen: Vec<NodeId> = of(NodeRole::Acceptor).collect();
+    if chosen.is_empty() {
+        chosen.extend(of(NodeRole::Checkpoint).next());
+    }
+    chosen.extend(of(NodeRole::Global));
+    chosen.truncate(ACCEPTORS);
     if chosen.len() == 2 {
         // Two acceptors survive nothing that one would not; and both must always be up.
         chosen.truncate(1);

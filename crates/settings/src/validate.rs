@@ -63,7 +63,7 @@ impl NodeSettings {
 
     fn seeds(&self, problems: &mut Vec<Problem>) {
         if !(1..=16).contains(&self.seeds.len()) {
-            problems.push(Problem::new("seeds", "must name 1 to 16 global nodes and acceptors"));
+            problems.push(Problem::new("seeds", "must name 1 to 16 nodes, none of role data"));
         }
         if !self.seeds.values().any(|s| s.role == NodeRole::Global) {
             problems.push(Problem::new("seeds", "must name a node of role global"));
@@ -74,7 +74,8 @@ impl NodeSettings {
                 problems.push(Problem::new(&key, DNS_LABEL));
             }
             if seed.role == NodeRole::Data {
-                problems.push(Problem::new(format!("{key}.role"), "must be global or acceptor"));
+                let message = "must be global, acceptor or checkpoint";
+                problems.push(Problem::new(format!("{key}.role"), message));
             }
             for (part, address) in [("peer", &seed.peer), ("heartbeat", &seed.heartbeat)] {
                 if !is_host_port(address) {
@@ -195,6 +196,29 @@ impl LogSettings {
         let (least, most) = (Duration::from_secs(1), Duration::from_secs(7 * 24 * 3600));
         let key = format!("{at}.snapshotInterval");
         span_between(&key, self.snapshot_interval, least, most, problems);
+        self.bounds(at, problems);
+    }
+
+    /// What is kept, what is allowed, what is sent.
+    fn bounds(&self, at: &str, problems: &mut Vec<Problem>) {
+        let ranges = [
+            ("bytesKept", self.bytes_kept, MIB, 1 << 40),
+            ("bytesMax", self.bytes_max, 4 * MIB, 16 << 40),
+            ("fetchBytesPerSec", self.fetch_bytes_per_sec, 64 << 10, 64 << 30),
+        ];
+        for (key, bytes, least, most) in ranges {
+            bytes_between(&format!("{at}.{key}"), bytes, least, most, problems);
+        }
+        if self.bytes_max <= self.bytes_kept.saturating_mul(2) {
+            let message = format!("must be less than half of bytesMax ({})", self.bytes_max);
+            problems.push(Problem::new(format!("{at}.bytesKept"), message));
+        }
+        if self.bytes_max < self.segment_bytes.saturating_mul(4) {
+            // A log is cut by whole segments: with fewer it would be at the bound all the time.
+            let least = self.segment_bytes.saturating_mul(4);
+            let message = format!("must be at least four times segmentBytes ({least})");
+            problems.push(Problem::new(format!("{at}.bytesMax"), message));
+        }
     }
 }
 

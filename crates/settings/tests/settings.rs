@@ -34,6 +34,9 @@ fn a_short_file_has_the_documented_defaults() {
     assert_eq!(settings.lag.bytes_max, 1 << 20);
     assert_eq!(settings.durability.zones, 1);
     assert_eq!(settings.limits.maxclients, 10_000);
+    let log = settings.log;
+    let bounds = (log.bytes_kept, log.bytes_max, log.fetch_bytes_per_sec);
+    assert_eq!(bounds, (64 << 20, 4 << 30, 64 << 20));
 }
 
 #[test]
@@ -94,6 +97,7 @@ const REFUSED: &[(&str, Change)] = &[
     ("secretFile", |s| s.secret_file = "relative".into()),
     ("seeds", |s| s.seeds.clear()),
     ("seeds", |s| s.role = NodeRole::Global),
+    ("seeds", |s| s.role = NodeRole::Checkpoint),
     ("seeds", |s| s.seeds.values_mut().for_each(|x| x.role = NodeRole::Acceptor)),
     ("seeds.global-0.role", |s| seed(s).role = NodeRole::Data),
     ("seeds.global-0.peer", |s| seed(s).peer = "no-port".to_owned()),
@@ -116,6 +120,13 @@ const REFUSED: &[(&str, Change)] = &[
     ("log.diskReserveBytes", |s| s.log.disk_reserve_bytes = 0),
     ("log.snapshotInterval", |s| s.log.snapshot_interval = Duration::ZERO),
     ("log.cutTailsMax", |s| s.log.cut_tails_max = 0),
+    ("log.bytesKept", |s| s.log.bytes_kept = 0),
+    ("log.bytesKept", |s| s.log.bytes_kept = s.log.bytes_max / 2),
+    ("log.bytesKept", |s| s.log.bytes_kept = u64::MAX),
+    ("log.bytesMax", |s| s.log.bytes_max = 3 << 20),
+    ("log.bytesMax", |s| s.log.bytes_max = u64::MAX),
+    ("log.bytesMax", |s| s.log.bytes_max = 4 * s.log.segment_bytes - 1),
+    ("log.fetchBytesPerSec", |s| s.log.fetch_bytes_per_sec = 0),
     ("limits.maxclients", |s| s.limits.maxclients = 0),
     ("limits.maxmemoryBytes", |s| s.limits.maxmemory_bytes = 5),
     ("limits.bulkBytesMax", |s| s.limits.bulk_bytes_max = 33 << 20),
@@ -171,6 +182,33 @@ fn three_acceptors_are_chosen_or_one_never_two() {
     two.seeds.remove(&cairn_logic::ids::NodeId::new("acceptor-0"));
     assert_eq!(names(&two), ["global-0"]);
     assert!(!two.is_acceptor());
+}
+
+#[test]
+fn the_first_checkpoint_node_is_the_third_acceptor_where_no_node_is_one() {
+    let with = |changed: &[(&str, Option<NodeRole>)]| {
+        let mut settings = least();
+        for (name, role) in changed {
+            let id = cairn_logic::ids::NodeId::new(name);
+            let mut seed = seed(&mut settings).clone();
+            match role {
+                Some(role) => {
+                    seed.role = *role;
+                    settings.seeds.insert(id, seed);
+                }
+                None => drop(settings.seeds.remove(&id)),
+            }
+        }
+        settings.validate().unwrap();
+        settings.acceptors().iter().map(|n| n.to_string()).collect::<Vec<_>>()
+    };
+    let checkpoint = Some(NodeRole::Checkpoint);
+    let two = [("checkpoint-0", checkpoint), ("checkpoint-1", checkpoint)];
+    let chosen = ["checkpoint-0", "global-0", "global-1"];
+    assert_eq!(with(&[two[0], two[1], ("acceptor-0", None)]), chosen);
+    let third = ("global-2", Some(NodeRole::Global));
+    assert_eq!(with(&[two[0], two[1], third, ("acceptor-0", None)]), chosen);
+    assert_eq!(with(&two), ["acceptor-0", "global-0", "global-1"], "one of role acceptor is first");
 }
 
 #[test]

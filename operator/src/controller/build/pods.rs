@@ -197,6 +197,7 @@ pub fn doors(role: NodeRole) -> &'static [Port] {
         NodeRole::Global => &[Port::Etcd, Port::Peer, Port::Heartbeat, Port::Metrics],
         NodeRole::Data => &[Port::Client, Port::Peer, Port::Heartbeat, Port::Metrics],
         NodeRole::Acceptor => &[Port::Peer, Port::Metrics],
+        NodeRole::Checkpoint => &[Port::Peer, Port::Heartbeat, Port::Metrics],
     }
 }
 
@@ -321,6 +322,6 @@ fn spread(template: &Template<'_>) -> Vec<TopologySpreadConstraint> {
     let zones = constraint(ZONE, false);
     match template.role {
         NodeRole::Data => vec![constraint(MACHINE, strict), zones],
-        NodeRole::Global | NodeRole::Acceptor => vec![zones],
+        NodeRole::Global | NodeRole::Acceptor | NodeRole::Checkpoint => vec![zones],
     }
 }

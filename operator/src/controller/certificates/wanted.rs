@@ -183,7 +183,7 @@ impl WantedTls {
             TlsFiles { certificate, key, authority: file("ca.crt") }
         };
         let (clients, verify) = match clients {
-            _ if role == NodeRole::Acceptor => (None, false),
+            _ if matches!(role, NodeRole::Acceptor | NodeRole::Checkpoint) => (None, false),
             ClientDoor::Plain => (None, false),
             ClientDoor::Made { verify } => (Some(files(MADE)), *verify),
             ClientDoor::Theirs { verify, .. } => (Some(files(THEIRS)), *verify),
