@@ -65,6 +65,17 @@ pub enum Event {
     VotePersisted,
     /// The cut asked for is physical and flushed.
     CutDone,
+    /// The log is empty and begins where [`crate::World::restart`] said, durably.
+    RestartDone,
+    /// The front of the log was given up, at most up to what
+    /// [`cairn_logic::replication::Replica::may_truncate`] allowed: it begins after this entry.
+    Truncated(EntryId),
+    /// A snapshot with this `from` is durable here and known good.
+    Snapshot(EntryId),
+    /// A snapshot with this `from` is being fetched; `None`: no longer.
+    Fetching(Option<EntryId>),
+    /// The fetched snapshot with this `from` is durable here and known good.
+    Fetched(EntryId),
     /// Everything up to here is in the page cache.
     Written(EntryId),
     /// Everything up to here is flushed.

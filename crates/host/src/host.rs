@@ -7,12 +7,17 @@ use bytes::Bytes;
 use cairn_logic::batch::{Batch, BatchHead};
 use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::message::{Append, Message, Position};
+use cairn_logic::mutant::{Mutant, broken};
 use cairn_logic::record::{EpochRecord, Record};
 use cairn_logic::replication::{Effect, Input, Replica};
+use cairn_logic::time::{Duration, Instant};
 use std::collections::VecDeque;
 
 /// Body bytes of one append, at most (but at least one batch).
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// How often a snapshot is asked for while there is no usable state.
+const FETCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// An effect, with the batches it writes.
 #[derive(Debug)]
@@ -51,12 +56,17 @@ pub struct Host<W> {
     appending: Option<Epoch>,
     /// The state machine applied batches that never reached the log.
     dirty: bool,
+    /// Where the log is being cut.
+    cutting: Option<Offset>,
+    /// There is no usable state, though the log begins after one: when a snapshot was asked for.
+    lacking: Option<Instant>,
 }
 
 impl<W: World> Host<W> {
     /// Wraps a replica that was just started, with the effects of its start; `tail_bytes_max`
     /// bounds the bodies kept in memory.
     pub fn new(world: W, replica: Replica, start: Vec<Effect>, tail_bytes_max: usize) -> Self {
+        let committed = replica.committed();
         let mut host = Self {
             world,
             replica,
@@ -67,11 +77,13 @@ impl<W: World> Host<W> {
             begun: false,
             made: VecDeque::new(),
             applied: Offset::ZERO,
-            committed: Offset::ZERO,
+            committed,
             reading: false,
             coming: None,
             appending: None,
             dirty: false,
+            cutting: None,
+            lacking: None,
         };
         host.enqueue(Vec::new());
         host.rebuild();
@@ -108,7 +120,8 @@ impl<W: World> Host<W> {
                 self.rebuild_if_dirty();
             }
             Event::VotePersisted => (self.begun, self.blocked) = (true, false),
-            Event::CutDone => self.blocked = false,
+            Event::CutDone => self.cut_done(),
+            Event::RestartDone => self.blocked = false,
             Event::Read { why: ReadFor::Apply, batches } => self.read_to_apply(&batches),
             Event::Read { why: ReadFor::Peer(what), batches } => self.replicate(&what, &batches),
             Event::Message { from, body, bodies } => {
@@ -116,6 +129,7 @@ impl<W: World> Host<W> {
                 self.step(Input::Message { from, body }, incoming);
             }
             Event::Tick => {
+                self.fetch_if_lacking();
                 self.apply_more();
                 self.step(Input::Tick, Vec::new());
             }
@@ -128,6 +142,10 @@ impl<W: World> Host<W> {
             Event::ConfirmReads { token } => self.step(Input::ConfirmReads { token }, Vec::new()),
             Event::Relief(relief) => self.step(Input::Relief(relief), Vec::new()),
             Event::Reserve(bound) => self.step(Input::Reserve(bound), Vec::new()),
+            Event::Truncated(before) => self.truncated(before),
+            Event::Snapshot(from) => self.step(Input::Snapshot(from), Vec::new()),
+            Event::Fetching(from) => self.step(Input::Fetching(from), Vec::new()),
+            Event::Fetched(from) => self.step(Input::Fetched(from), Vec::new()),
         }
         self.perform();
     }
@@ -210,7 +228,41 @@ impl<W: World> Host<W> {
         self.dirty = false;
         let replica = &self.replica;
         self.applied = self.world.rebuild(&|entry| replica.holds(entry));
-        self.apply_more();
+        let before = self.replica.before();
+        // What lies between the state and the log is nowhere on this node.
+        self.lacking = (self.applied < before.offset).then(|| self.world.now());
+        match self.lacking {
+            Some(_) => self.world.fetch(before),
+            None => self.apply_more(),
+        }
+    }
+
+    /// Asks for a snapshot while there is no usable state, once a second.
+    fn fetch_if_lacking(&mut self) {
+        let now = self.world.now();
+        if self.lacking.is_some_and(|at| now.since(at) >= FETCH_AGAIN) {
+            self.lacking = Some(now);
+            self.world.fetch(self.replica.before());
+        }
+    }
+
+    /// The log's front is gone. A state that was slower than the snapshots begins with one.
+    fn truncated(&mut self, before: EntryId) {
+        self.step(Input::Truncated(before), Vec::new());
+        let behind = self.applied < self.replica.before().offset;
+        if behind && !self.blocked && self.appending.is_none() && self.lacking.is_none() {
+            self.rebuild();
+        }
+    }
+
+    /// The log is cut. A state that began with a snapshot may hold more than the replica knew.
+    fn cut_done(&mut self) {
+        self.blocked = false;
+        let held = self.cutting.take().is_some_and(|after| self.applied > after);
+        let known = self.queue.front().is_some_and(|task| task.effect == Effect::Rebuild);
+        if held && !known && !broken(Mutant::NoRebuild) {
+            self.rebuild();
+        }
     }
 
     fn perform(&mut self) {
@@ -228,10 +280,19 @@ impl<W: World> Host<W> {
             }
             Effect::Cut { after } => {
                 self.blocked = true;
+                self.cutting = Some(after);
                 self.tail.cut(after);
                 self.world.cut(after);
             }
+            Effect::Restart { after, keep_above } => {
+                self.blocked = true;
+                self.tail.clear();
+                self.world.restart(after, keep_above);
+            }
+            // A sitting master's state is never the one that is missing.
+            Effect::Rebuild if self.appending.is_some() => {}
             Effect::Rebuild => self.rebuild(),
+            Effect::Fetch { at_least } => self.world.fetch(at_least),
             Effect::Write { .. } => self.write(task.batches),
             Effect::Flush => self.world.flush(),
             Effect::Send { to, body } => self.world.send(&to, body, Vec::new()),
@@ -282,6 +343,9 @@ impl<W: World> Host<W> {
         if epoch != what.epoch {
             return;
         }
+        // What was asked for may have been given up meanwhile.
+        let follow = batches.first().is_some_and(|b| b.head.first == what.prev.offset.next());
+        let batches = if follow { batches } else { &[] };
         let last = batches.last().map_or(what.prev, |b| b.head.last());
         if batches.is_empty() {
             self.step(Input::Sent { to: what.to.clone(), epoch, last }, Vec::new());
@@ -313,9 +377,13 @@ impl<W: World> Host<W> {
         }
     }
 
+    fn may_apply(&self) -> bool {
+        !self.reading && self.lacking.is_none() && self.applied < self.committed
+    }
+
     /// Gives the state machine what is committed and not applied, from memory or from files.
     fn apply_more(&mut self) {
-        while !self.reading && self.applied < self.committed && self.world.apply_room() {
+        while self.may_apply() && self.world.apply_room() {
             let from = self.applied.next();
             let Some(batches) = self.tail.read(from, self.committed, FRAME_BYTES_MAX) else {
                 self.reading = true;

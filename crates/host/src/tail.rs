@@ -24,8 +24,7 @@ impl Tail {
         let follows =
             self.batches.back().is_none_or(|b| b.head.last_offset().next() == batch.head.first);
         if !follows {
-            self.batches.clear();
-            self.bytes = 0;
+            self.clear();
         }
         self.bytes += batch.body.len();
         self.batches.push_back(batch);
@@ -43,6 +42,12 @@ impl Tail {
                 self.bytes -= old.body.len();
             }
         }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.batches.clear();
+        self.bytes = 0;
     }
 
     /// Whole batches that begin at `from`, none that ends beyond `up_to`, at least one if there is

@@ -28,6 +28,13 @@ pub trait World {
     fn flush(&mut self);
     /// Cuts the log after `after`, keeps the cut aside; completes as [`crate::Event::CutDone`].
     fn cut(&mut self, after: Offset);
+    /// Keeps the entries above `keep_above` aside, then empties the log in one durable step: it
+    /// begins after `after`; completes as [`crate::Event::RestartDone`].
+    fn restart(&mut self, after: EntryId, keep_above: Offset);
+    /// Gets a snapshot from another node with a `from` at or above this offset; tells of it with
+    /// [`crate::Event::Fetching`] and, perhaps much later, [`crate::Event::Fetched`]. While one is
+    /// under way, asking again does nothing.
+    fn fetch(&mut self, at_least: EntryId);
     /// Reads whole batches from `from`, none that begins beyond `up_to`, at least one if there
     /// is one and else at most `bytes_max`; completes as [`crate::Event::Read`].
     fn read(&mut self, from: Offset, up_to: Offset, bytes_max: usize, why: ReadFor);
@@ -42,8 +49,10 @@ pub trait World {
     /// Asks the keeper for the record.
     fn read_record(&mut self);
 
-    /// Drops the state and begins with the best there is beside the log: a snapshot whose last
-    /// entry the log `holds`, or nothing. Batches are applied after the offset that is returned.
+    /// Drops the state and begins with the best there is beside the log, or nothing. A snapshot is
+    /// usable if the log `holds` its `from`, and its `upto` too unless the log ends below that.
+    /// Batches are applied after the offset that is returned. One below the log's begin says that
+    /// there is no usable state: nothing is applied until a later call has one.
     fn rebuild(&mut self, holds: &dyn Fn(EntryId) -> bool) -> Offset;
     /// Whether the state machine takes another mebibyte now; asked again at the next tick.
     fn apply_room(&mut self) -> bool;

@@ -58,6 +58,8 @@ pub struct Append {
 pub struct Heartbeat {
     /// The sender's epoch.
     pub epoch: Epoch,
+    /// Where the sender's log begins: the entry before the first it has.
+    pub before: EntryId,
     /// The end of the sender's log.
     pub last: EntryId,
     /// What the sender knows to be committed.
@@ -79,6 +81,10 @@ pub struct Ack {
     pub written: Offset,
     /// End of the verified prefix that is flushed.
     pub flushed: Offset,
+    /// Where the sender's log ends, verified or not: a place to go on from, never a copy.
+    pub last: EntryId,
+    /// From where on it will need the log: the start of the snapshot it fetches; 0 when none.
+    pub fetching: Offset,
     /// Whether the sender can vouch for its tail (§8).
     pub intact: bool,
     /// "I will not seal for `read_lease` after sending this."

@@ -93,6 +93,14 @@ pub enum Mutant {
     AskedSetRefuses,
     /// The time in which a process stood still is the silence of all others.
     StandstillIsSilence,
+    /// A log is cut at the front up to what is committed, whatever its snapshot holds.
+    TruncatesEarly,
+    /// An entry before the log's first is believed whatever its epoch.
+    BelowFrontByOffset,
+    /// A fetched snapshot is used before it is flushed (shell).
+    FetchUnflushed,
+    /// The log begins anew after the last entry a snapshot has seen, not after its first (shell).
+    RestartsAtEnd,
 }
 
 impl Mutant {
@@ -142,6 +150,10 @@ impl Mutant {
         Self::RecoversBelowSeals,
         Self::AskedSetRefuses,
         Self::StandstillIsSilence,
+        Self::TruncatesEarly,
+        Self::BelowFrontByOffset,
+        Self::FetchUnflushed,
+        Self::RestartsAtEnd,
     ];
 }
 

@@ -5,7 +5,9 @@
 
 mod change;
 mod commit;
+mod effect;
 mod elect;
+mod front;
 mod index;
 mod keeper;
 mod lead;
@@ -17,14 +19,15 @@ mod seal;
 mod send;
 mod start;
 
+pub use effect::{Admission, Alarm, Effect};
 pub use report::{PeerStatus, Status};
 
 use crate::batch::BatchHead;
 use crate::counting::Plane;
-use crate::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset, Version};
-use crate::message::{Answer, Message, Mode, Order, Position, Relief, Sender};
+use crate::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset};
+use crate::message::{Message, Mode, Order, Position, Relief, Sender};
 use crate::mutant::{Mutant, broken};
-use crate::record::{EpochRecord, Member, Record};
+use crate::record::{Member, Record};
 use crate::time::{Duration, Instant};
 use crate::timing::Timing;
 use index::Index;
@@ -61,7 +64,9 @@ pub enum Reads {
 pub struct Recovered {
     /// The vote as last flushed; its life is that of the former process.
     pub vote: Vote,
-    /// The first offset of each epoch in the log, ascending.
+    /// The entry before the first of the log: what lies before was given up behind a snapshot.
+    pub before: EntryId,
+    /// The first offset of each epoch in the log, ascending; the first follows `before`.
     pub epochs: Vec<(Epoch, Offset)>,
     /// The end of the log.
     pub last: EntryId,
@@ -132,6 +137,18 @@ pub enum Input {
     Relief(Option<Relief>),
     /// Raise the flushed bound of revisions and tokens.
     Reserve(u64),
+    /// The log's front was given up: it now begins after this entry. Only what
+    /// [`Replica::may_truncate`] allowed.
+    Truncated(EntryId),
+    /// A durable snapshot of this folder, known good, holds everything up to this entry. Also the
+    /// older one, when the newest was found broken.
+    Snapshot(EntryId),
+    /// A snapshot is being fetched with which the log would begin after this entry; `None`: no
+    /// longer.
+    Fetching(Option<EntryId>),
+    /// A fetched snapshot is durable here, verified as a whole, and holds everything up to this
+    /// entry.
+    Fetched(EntryId),
 }
 
 /// A change of configuration in which the master stays; one at a time (§7).
@@ -145,139 +162,6 @@ pub enum Change {
     Role(Member),
     /// Change rule, wanted or durability.
     Mode(Mode),
-}
-
-/// Something to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Barrier: flush the vote.
-    Persist(Vote),
-    /// Barrier: cut the log after `after`, keep the cut aside, flush.
-    Cut {
-        /// The last offset that stays.
-        after: Offset,
-    },
-    /// Barrier: the state machine has applied what was cut: drop its state and apply anew.
-    Rebuild,
-    /// Write the batches of the append being handled to the log, without the first `skip`;
-    /// answered with [`Input::Written`].
-    Write {
-        /// Batches at the front that are already held.
-        skip: usize,
-    },
-    /// Flush the log as soon as possible, answer with [`Input::Flushed`].
-    Flush,
-    /// Send a message without entries.
-    Send {
-        /// To whom.
-        to: NodeId,
-        /// What.
-        body: Message,
-    },
-    /// Send entries: read batches after `prev` from the log (whole batches, at least one, at most
-    /// the host's frame size, none beyond `up_to`) and send them as one
-    /// [`crate::message::Append`]; answered with [`Input::Sent`]. At most one of these is open for
-    /// each peer, and at most four frames are unacknowledged.
-    Replicate {
-        /// To whom.
-        to: NodeId,
-        /// The sender's epoch.
-        epoch: Epoch,
-        /// The entry before the first batch to send.
-        prev: EntryId,
-        /// The last offset to send; written locally already.
-        up_to: Offset,
-        /// What is committed.
-        committed: Offset,
-        /// Whether copies count only when flushed.
-        flush: bool,
-    },
-    /// Answer the judge.
-    Answer(Answer),
-    /// Append this as the first entry of its epoch, one batch with `authority` and `opens_epoch`,
-    /// then go on in that epoch. For an elect it is the next entry of the log. A sitting master's
-    /// appender puts it right after whatever it appended last: batches of its former epoch may
-    /// still come before it.
-    OpenEpoch(EpochRecord),
-    /// The state machine may apply up to here, all of it written (masters have, and release
-    /// replies).
-    Commit {
-        /// Committed.
-        up_to: Offset,
-    },
-    /// Everything up to the epoch record is committed (a `Commit` came before): serve once that
-    /// is applied.
-    BecomeMaster {
-        /// The epoch.
-        epoch: Epoch,
-        /// Who counts, and how.
-        record: Record,
-    },
-    /// Leave the position of master or elect: drop replies that wait, admit nothing, read nothing.
-    StepDown {
-        /// The epoch that ended here.
-        epoch: Epoch,
-    },
-    /// Whether client writes are admitted, when that changes.
-    Admission(Admission),
-    /// Linearizable reads may be released until then by a fresh clock; `None`: not at all. Said
-    /// when it changes; `StepDown` includes `None`.
-    ReadUntil(Option<Instant>),
-    /// Reads that came before this token was given may be released.
-    ReadsConfirmed {
-        /// From [`Input::ConfirmReads`].
-        token: u64,
-    },
-    /// Try once to replace the record (compare-and-swap on `expected`); the outcome arrives as
-    /// [`Input::Record`], by the watch or by reading after the try. The replica repeats it until
-    /// the version has moved.
-    AskRecord {
-        /// The version it replaces.
-        expected: Version,
-        /// The new record, `version` raised by one.
-        record: Record,
-    },
-    /// Read the record anew, without waiting for the watch.
-    ReadRecord,
-    /// Something is broken or lost; say so.
-    Alarm(Alarm),
-}
-
-/// Whether client writes are admitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// Yes.
-    Open,
-    /// No: fewer members than the rule needs.
-    TooFewMembers,
-    /// No: fewer members are heard than an acknowledgement needs.
-    TooFewHeard,
-    /// No: mastership is being handed over.
-    HandingOver,
-}
-
-/// Broken invariants and losses: logged as errors, shown as conditions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Alarm {
-    /// A master's append would cut a committed entry; the member stopped taking part.
-    CutBelowCommitted {
-        /// What would be cut.
-        at: EntryId,
-        /// What is committed.
-        committed: Offset,
-    },
-    /// A member may have lost its tail.
-    NotIntact {
-        /// Its life.
-        life: Life,
-    },
-    /// A folder that counts was replaced by another.
-    ForeignIncarnation {
-        /// The node.
-        id: NodeId,
-        /// Its folder now.
-        incarnation: Incarnation,
-    },
 }
 
 /// What a follower knows of its master.
@@ -299,6 +183,8 @@ struct Following {
     promised_until: Instant,
     /// Appends that wait to be acknowledged.
     pending: VecDeque<PendingAck>,
+    /// When a snapshot was last asked for.
+    fetch_at: Option<Instant>,
 }
 
 /// An append that is acknowledged once its copies exist.
@@ -339,6 +225,10 @@ pub struct Replica {
     /// A flush was asked for and has not come back.
     flush_open: bool,
     committed: Offset,
+    /// Everything up to here is in a durable snapshot of this folder.
+    snapshot: Option<EntryId>,
+    /// Where the log would begin with the snapshot that is being fetched.
+    fetching: Option<EntryId>,
     /// What the state machine may hold; beyond `committed` only on a former master.
     applied: Offset,
     record: Option<Record>,
@@ -390,6 +280,10 @@ impl Replica {
             Input::ConfirmReads { token } => self.on_confirm_reads(token),
             Input::Relief(relief) => self.relief = relief,
             Input::Reserve(bound) => self.on_reserve(bound),
+            Input::Truncated(before) => self.index.truncate(before),
+            Input::Snapshot(from) => self.snapshot = Some(from),
+            Input::Fetching(from) => self.fetching = from,
+            Input::Fetched(from) => self.on_fetched(from),
         }
         self.check();
         std::mem::swap(&mut self.out, effects);
@@ -509,6 +403,10 @@ impl Replica {
         let last = self.index.last();
         assert!(self.flushed <= self.written && self.written <= last.offset, "copies are entries");
         assert!(self.committed <= self.written, "what is committed is written");
+        assert!(
+            self.index.before().offset <= self.committed,
+            "only what is committed was given up"
+        );
         debug_assert!(self.following.verified <= last.offset, "what is verified is held");
         if let Some(lead) = &self.lead {
             assert_eq!(lead.epoch, self.vote.sealed, "who leads has sealed its epoch and no other");
@@ -539,19 +437,26 @@ impl Replica {
         self.index.last()
     }
 
+    /// The entry before the log's first: the last one when the log is empty.
+    #[must_use]
+    pub fn before(&self) -> EntryId {
+        self.index.before()
+    }
+
     /// What is known to be committed.
     #[must_use]
     pub fn committed(&self) -> Offset {
         self.committed
     }
 
-    /// The epoch of the entry at `offset`; `None` outside the log.
+    /// The epoch of the entry at `offset`, the one before the log's first included; `None`
+    /// outside.
     #[must_use]
     pub fn epoch_of(&self, offset: Offset) -> Option<Epoch> {
         self.index.epoch_of(offset)
     }
 
-    /// Whether the log has this entry: then it has all before it, too.
+    /// Whether the log has this entry, or was given up with it: then it has all before it, too.
     #[must_use]
     pub fn holds(&self, entry: EntryId) -> bool {
         self.index.has(entry)

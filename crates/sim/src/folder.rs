@@ -202,6 +202,7 @@ impl Folder {
         }
         Recovered {
             vote: self.vote.clone(),
+            before: EntryId::ZERO,
             epochs,
             last: self.last(),
             flushed: self.marked,

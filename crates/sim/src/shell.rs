@@ -16,6 +16,8 @@ pub(crate) enum Command {
     Write(Vec<Batch>),
     Flush,
     Cut(Offset),
+    Restart { after: EntryId, keep_above: Offset },
+    Fetch { at_least: EntryId },
     Read { from: Offset, up_to: Offset, bytes_max: usize, why: ReadFor },
     Send { to: NodeId, message: Message, bodies: Vec<Bytes> },
     Answer(Answer),
@@ -80,6 +82,14 @@ impl World for Shell {
 
     fn cut(&mut self, after: Offset) {
         self.ask(Command::Cut(after));
+    }
+
+    fn restart(&mut self, after: EntryId, keep_above: Offset) {
+        self.ask(Command::Restart { after, keep_above });
+    }
+
+    fn fetch(&mut self, at_least: EntryId) {
+        self.ask(Command::Fetch { at_least });
     }
 
     fn read(&mut self, from: Offset, up_to: Offset, bytes_max: usize, why: ReadFor) {

@@ -12,6 +12,7 @@ use cairn_logic::message::{Answer, Message};
 use cairn_logic::record::{EpochRecord, Record};
 use cairn_logic::replication::{Admission, Alarm, Vote};
 use cairn_logic::time::Instant;
+use std::sync::atomic::AtomicU64;
 
 /// What the role has to do after an event, because the world may not call back into the host.
 #[derive(Debug, Default)]
@@ -72,6 +73,9 @@ impl GlobalWorld {
     }
 }
 
+/// When it was last said that no node has a snapshot.
+static UNHELD: AtomicU64 = AtomicU64::new(0);
+
 impl World for GlobalWorld {
     fn now(&mut self) -> Instant {
         clock::now()
@@ -95,6 +99,18 @@ impl World for GlobalWorld {
 
     fn cut(&mut self, after: Offset) {
         self.storage.cut(after);
+    }
+
+    fn restart(&mut self, after: EntryId, keep_above: Offset) {
+        // Only a fetched snapshot leads here.
+        tracing::error!(%after, %keep_above, "the log cannot begin anew");
+        std::process::abort();
+    }
+
+    fn fetch(&mut self, at_least: EntryId) {
+        if clock::each_minute(&UNHELD) {
+            tracing::warn!(%at_least, "no node is known that has a snapshot to fetch");
+        }
     }
 
     fn read(&mut self, from: Offset, up_to: Offset, bytes_max: usize, why: ReadFor) {

@@ -17,6 +17,7 @@ use cairn_logic::time::Instant;
 use cairn_wire::peer::{control, pb};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
 use tokio::sync::mpsc;
 
 /// What the replica of a group acts on.
@@ -65,6 +66,9 @@ impl GroupWorld {
     }
 }
 
+/// When it was last said that no node has a snapshot.
+static UNHELD: AtomicU64 = AtomicU64::new(0);
+
 impl World for GroupWorld {
     fn now(&mut self) -> Instant {
         clock::now()
@@ -88,6 +92,18 @@ impl World for GroupWorld {
 
     fn cut(&mut self, after: Offset) {
         self.storage.cut(after);
+    }
+
+    fn restart(&mut self, after: EntryId, keep_above: Offset) {
+        // Only a fetched snapshot leads here.
+        tracing::error!(%after, %keep_above, "the log cannot begin anew");
+        std::process::abort();
+    }
+
+    fn fetch(&mut self, at_least: EntryId) {
+        if clock::each_minute(&UNHELD) {
+            tracing::warn!(%at_least, "no node is known that has a snapshot to fetch");
+        }
     }
 
     fn read(&mut self, from: Offset, up_to: Offset, bytes_max: usize, why: ReadFor) {

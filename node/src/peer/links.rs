@@ -265,6 +265,7 @@ mod tests {
         let mut links = Links::new(GroupId::new("g"), identity("a"), book, answers);
         let beat = Heartbeat {
             epoch: Epoch(7),
+            before: EntryId::ZERO,
             last: EntryId::ZERO,
             committed: Offset::ZERO,
             progressing: true,

@@ -96,6 +96,7 @@ pub(super) fn recovered(
             reserved: stored.reserved,
             unflushed: stored.unflushed,
         },
+        before: found.before,
         epochs: found.epochs.clone(),
         last: found.last,
         flushed: found.flushed,

@@ -1,6 +1,6 @@
 //! A follower or learner: takes entries, verifies, acknowledges, commits (docs/replication.md §4).
 
-use super::{Alarm, Effect, PendingAck, Replica};
+use super::{Effect, PendingAck, Replica};
 use crate::ids::{EntryId, Epoch, Life, NodeId, Offset};
 use crate::message::{Ack, Append, Heartbeat, Message, Refuse};
 use crate::mutant::{Mutant, broken};
@@ -14,6 +14,9 @@ impl Replica {
     pub(super) fn on_append(&mut self, from: &NodeId, append: &Append) {
         if !is_well_formed(append) || !self.follow(from, append.epoch, append.prev, append.sent_at)
         {
+            return;
+        }
+        if self.is_another_history(append.prev) {
             return;
         }
         if !self.index.has(append.prev) {
@@ -44,6 +47,10 @@ impl Replica {
         if !self.follow(from, beat.epoch, beat.last, beat.sent_at) {
             return;
         }
+        if self.is_another_history(beat.before) {
+            return;
+        }
+        self.fetch_if_behind(beat.before);
         if self.index.has(beat.last) {
             self.following.verified = self.following.verified.max(beat.last.offset);
         }
@@ -124,14 +131,13 @@ impl Replica {
         true
     }
 
-    /// Cuts the log from `first` on; a cut of what is committed stops this member instead.
+    /// Cuts the log from `first` on; a cut of what is committed (what was given up at the front is)
+    /// stops this member instead.
     fn cut(&mut self, first: Offset) -> bool {
         let after = Offset(first.0 - 1);
         let at = self.index.entry(first);
         if after < self.committed || after < self.following.verified {
-            let committed = self.committed.max(self.following.verified);
-            self.out.push(Effect::Alarm(Alarm::CutBelowCommitted { at, committed }));
-            self.halted = true;
+            self.halt(at);
             return false;
         }
         self.index.cut(after);
@@ -185,6 +191,8 @@ impl Replica {
             life: self.vote.life,
             written,
             flushed,
+            last: self.index.last(),
+            fetching: self.fetching.map_or(Offset::ZERO, |from| from.offset),
             intact: self.vote.intact,
             promise,
             sent_at,

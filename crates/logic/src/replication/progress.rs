@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 
 /// Frames that may be unacknowledged at once.
 const FRAMES_MAX: usize = 4;
+/// How long to wait where nothing could be read.
+const EMPTY_WAIT: Duration = Duration::from_millis(100);
 
 /// A frame that was sent and not yet acknowledged.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +38,10 @@ pub(super) struct Progress {
     pub written: Offset,
     /// End of the verified prefix it has flushed.
     pub flushed: Offset,
+    /// Where its log ends, as it last said.
+    pub last: EntryId,
+    /// From where on it will need the log, as it last said; 0 when it fetches no snapshot.
+    pub fetching: Offset,
     /// Whether it can vouch for its tail.
     pub intact: bool,
     /// Until then it will not seal; by this node's clock, margins taken off.
@@ -56,6 +62,8 @@ pub(super) struct Progress {
     next: EntryId,
     frames: VecDeque<Frame>,
     asked: Option<Asked>,
+    /// When there was nothing to read at `next`.
+    empty_at: Option<Instant>,
     /// One frame at a time until one is acknowledged.
     probing: bool,
     /// Steps back since anything moved: each waits twice as long.
@@ -71,6 +79,8 @@ impl Progress {
             life,
             written: Offset::ZERO,
             flushed: Offset::ZERO,
+            last: EntryId::ZERO,
+            fetching: Offset::ZERO,
             intact: false,
             promised_until: None,
             heard: now,
@@ -82,10 +92,22 @@ impl Progress {
             next,
             frames: VecDeque::new(),
             asked: None,
+            empty_at: None,
             probing: true,
             retries: 0,
             progressed: now,
         }
+    }
+
+    /// Whether the next it needs was given up here: nothing is sent until it says where its log
+    /// ends, further on.
+    pub(super) fn is_behind(&self, begins: Offset) -> bool {
+        self.next.offset < begins
+    }
+
+    /// Whether nothing has moved for `span`.
+    pub(super) fn rested(&self, span: Duration, now: Instant) -> bool {
+        now.since(self.progressed) >= span
     }
 
     /// Starts afresh in the next epoch of the same master; promises and lives stay known.
@@ -136,6 +158,9 @@ impl Progress {
         self.heard = now;
         self.answered = true;
         self.intact = ack.intact;
+        if self.echoed <= Some(ack.sent_at) {
+            (self.last, self.fetching) = (ack.last, ack.fetching);
+        }
         self.echoed = self.echoed.max(Some(ack.sent_at));
         let written = ack.written.min(last);
         if written > self.written {
@@ -172,10 +197,10 @@ impl Progress {
 
     /// Steps back to what is not acknowledged when nothing has moved for `patience` (a quarter of
     /// it while probing, twice as long each time); `held` is the entry up to which it has
-    /// acknowledged, `opening` as in [`Self::rewind`].
+    /// acknowledged, if any, `opening` as in [`Self::rewind`].
     pub(super) fn retry(
         &mut self,
-        held: EntryId,
+        held: Option<EntryId>,
         opening: EntryId,
         patience: Duration,
         now: Instant,
@@ -191,8 +216,8 @@ impl Progress {
         }
         self.retries += 1;
         match held {
-            EntryId::ZERO => self.rewind(opening, now),
-            held => self.step_back(held, now),
+            None => self.rewind(opening, now),
+            Some(held) => self.step_back(held, now),
         }
     }
 
@@ -200,6 +225,9 @@ impl Progress {
     pub(super) fn ready(&mut self, written: Offset, now: Instant) -> Option<EntryId> {
         let room = self.frames.len() < if self.probing { 1 } else { FRAMES_MAX };
         if !room || self.asked.is_some() || self.next.offset >= written {
+            return None;
+        }
+        if self.empty_at.is_some_and(|at| now.since(at) < EMPTY_WAIT) {
             return None;
         }
         self.asked = Some(Asked { prev: self.next, at: now, void: false });
@@ -213,8 +241,10 @@ impl Progress {
             return true;
         }
         if last.offset <= asked.prev.offset {
+            self.empty_at = Some(now);
             return false;
         }
+        self.empty_at = None;
         if last.offset > self.written {
             self.frames.push_back(Frame { prev: asked.prev, end: last.offset, sent_at: now });
         }

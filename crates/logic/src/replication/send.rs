@@ -1,11 +1,12 @@
 //! What an elect or master sends, and what its peers answer.
 
+use super::index::Index;
 use super::progress::Progress;
 use super::{Alarm, Effect, Replica};
-use crate::ids::{EntryId, Epoch, NodeId};
+use crate::ids::{EntryId, Epoch, NodeId, Offset};
 use crate::message::{Ack, Heartbeat, Message, Refuse, Sender};
 use crate::mutant::{Mutant, broken};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// How soon the record is read again after a refusal.
 const READ_AGAIN: Duration = Duration::from_millis(100);
@@ -36,7 +37,8 @@ impl Replica {
     /// Asks for the next frame to one peer.
     fn pump_to(&mut self, to: &NodeId, peer: &mut Progress) {
         let Some(lead) = &self.lead else { return };
-        if !peer.heard_within(self.timing.silence_max, self.now) {
+        let begins = self.index.before().offset;
+        if !peer.heard_within(self.timing.silence_max, self.now) || peer.is_behind(begins) {
             return;
         }
         let Some(prev) = peer.ready(self.written, self.now) else { return };
@@ -71,13 +73,15 @@ impl Replica {
 
     /// Sends heartbeats to all peers now.
     pub(super) fn beat(&mut self) {
-        let (now, last, committed) = (self.now, self.index.last(), self.committed);
+        let (now, committed) = (self.now, self.committed);
+        let (before, last) = (self.index.before(), self.index.last());
         let Some(lead) = &mut self.lead else { return };
         lead.beat_at = Some(now);
         lead.beat_committed = committed;
         let waited = now.since(lead.moved_at);
         let beat = Heartbeat {
             epoch: lead.epoch,
+            before,
             last,
             committed,
             progressing: committed == last.offset || waited < self.timing.silence_max,
@@ -94,8 +98,14 @@ impl Replica {
         let (now, patience) = (self.now, self.timing.silence_max);
         let Some(lead) = &mut self.lead else { return };
         let opening = lead.opening(&self.index);
+        let begins = self.index.before().offset;
         for peer in lead.peers.values_mut() {
-            peer.retry(self.index.entry(peer.written), opening, patience, now);
+            let held = (peer.written > Offset::ZERO).then(|| match peer.written >= begins {
+                true => self.index.entry(peer.written),
+                // It was given up behind this peer, which says where it can go on.
+                false => EntryId::ZERO,
+            });
+            peer.retry(held, opening, patience, now);
         }
     }
 
@@ -123,6 +133,11 @@ impl Replica {
             return;
         }
         peer.acked(ack, last, now);
+        if peer.is_behind(self.index.before().offset)
+            && let Some(place) = place_of(&self.index, peer, self.timing.silence_max, now)
+        {
+            peer.step_back(place, now);
+        }
         if ack.promise {
             let from = if broken(Mutant::LeaseFromReceive) { now } else { ack.sent_at };
             let until = from + usable_lease(&self.timing);
@@ -159,7 +174,11 @@ impl Replica {
         if !self.is_meant(from) {
             return;
         }
-        let target = self.index.at_or_before(refuse.hint);
+        // Below the front there is nothing to send: who has no more than that is behind.
+        let target = match refuse.hint.offset < self.index.before().offset {
+            true => refuse.hint,
+            false => self.index.at_or_before(refuse.hint),
+        };
         let Some(lead) = &mut self.lead else { return };
         if refuse.sealed > lead.epoch {
             if self.record_read_at.is_none_or(|at| now.since(at) >= READ_AGAIN) {
@@ -197,6 +216,20 @@ impl Replica {
         }
         false
     }
+}
+
+/// Where a peer that is behind can go on, as far as is known: at its log's end, if this log has
+/// that entry; else, now and then, where the two may part.
+fn place_of(index: &Index, peer: &Progress, patience: Duration, now: Instant) -> Option<EntryId> {
+    let (before, end) = (index.before(), peer.last);
+    if end.offset >= before.offset && index.has(end) {
+        return Some(end);
+    }
+    if peer.written >= before.offset {
+        return Some(index.entry(peer.written));
+    }
+    let may_hold = end.offset >= before.offset && end.epoch >= before.epoch;
+    (may_hold && peer.rested(patience * 4, now)).then(|| index.at_or_before(end))
 }
 
 /// For how long a promise may be used: both clocks may be wrong by the drift (§5).

@@ -53,6 +53,7 @@ impl Replica {
             effects.push(Effect::Alarm(Alarm::NotIntact { life: vote.life }));
         }
         let last = recovered.last.offset;
+        let before = recovered.before;
         let forgets = broken(Mutant::RestartForgetsPromise);
         let promised_until = if forgets { now } else { now + timing.read_lease };
         let heard = if forgets { now - timing.silence_max } else { now };
@@ -65,13 +66,15 @@ impl Replica {
             out: Vec::new(),
             sealed_at_start: vote.sealed,
             vote,
-            index: Index::new(recovered.epochs, recovered.last),
+            index: Index::new(before, recovered.epochs, recovered.last),
             written: last,
-            flushed: if clean { last } else { recovered.flushed.min(last) },
+            flushed: if clean { last } else { recovered.flushed.clamp(before.offset, last) },
             flush_wanted: Offset::ZERO,
             flush_open: false,
-            committed: Offset::ZERO,
-            applied: Offset::ZERO,
+            committed: before.offset,
+            snapshot: None,
+            fetching: None,
+            applied: before.offset,
             record: None,
             record_read_at: None,
             learners: Vec::new(),
@@ -86,6 +89,7 @@ impl Replica {
                 stuck_since: None,
                 promised_until,
                 pending: Default::default(),
+                fetch_at: None,
             },
             seal: None,
             sealed_as_master: false,
@@ -108,6 +112,7 @@ mod tests {
         let vote = Vote { sealed: Epoch(3), intact: true, life: Life(4), reserved: 0, unflushed };
         Recovered {
             vote,
+            before: EntryId::ZERO,
             epochs: vec![(Epoch(3), Offset(1))],
             last,
             flushed: Offset(5),

@@ -157,6 +157,7 @@ impl Cluster {
         }
         let recovered = Recovered {
             vote: node.vote.clone(),
+            before: EntryId::ZERO,
             epochs,
             last: node.log.last().map_or(EntryId::ZERO, |b| b.0.last()),
             flushed: Offset(node.flushed as u64),
@@ -254,6 +255,8 @@ impl Cluster {
                     self.breaks(format!("I8 n{} cuts after {after}, committed", i + 1));
                 }
             }
+            Effect::Restart { after, keep_above } => self.restart(i, after, keep_above),
+            Effect::Fetch { at_least } => self.say(i, format!("fetches a snapshot of {at_least}")),
             Effect::Rebuild => {
                 self.say(i, "rebuilds".into());
                 self.nodes[i].state.clear();
@@ -299,6 +302,10 @@ impl Cluster {
             }
             Effect::Alarm(alarm) => self.say(i, format!("alarm {alarm:?}")),
         }
+    }
+
+    fn restart(&mut self, i: usize, after: EntryId, keep_above: Offset) {
+        self.say(i, format!("begins its log anew after {after}, aside what is above {keep_above}"));
     }
 
     fn post(&mut self, from: usize, to: &NodeId, body: Message, contents: Vec<u64>) {

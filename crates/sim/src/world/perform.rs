@@ -30,6 +30,11 @@ impl World {
                 self.flush_next(place);
             }
             Command::Cut(after) => self.disk(place, DiskOp::Cut(after)),
+            Command::Restart { after, keep_above } => {
+                let facts = format!("a log begins anew after {after}, above {keep_above} aside");
+                return Err(Broken { rule: "World", facts });
+            }
+            Command::Fetch { at_least } => self.note(|| format!("{at_least} is to be fetched")),
             Command::Read { from, up_to, bytes_max, why } => {
                 let wait = self.rng.between(20, 2000) * US;
                 self.push_own(place, wait, Local::ReadLog { from, up_to, bytes_max, why });

@@ -36,6 +36,7 @@ impl From<Frame> for pb::Frame {
             Message::Append(append) => Body::Append(append_out(append, frame.bodies)),
             Message::Heartbeat(beat) => Body::Beat(pb::Beat {
                 epoch: beat.epoch.0,
+                before: Some(beat.before.into()),
                 last: Some(beat.last.into()),
                 committed: beat.committed.0,
                 progressing: beat.progressing,
@@ -46,6 +47,8 @@ impl From<Frame> for pb::Frame {
                 life: ack.life.0,
                 written: ack.written.0,
                 flushed: ack.flushed.0,
+                last: Some(ack.last.into()),
+                fetching: ack.fetching.0,
                 intact: ack.intact,
                 promise: ack.promise,
                 sent_at: ack.sent_at.as_nanos(),
@@ -93,6 +96,7 @@ impl TryFrom<pb::Frame> for Frame {
             Body::Append(append) => Message::Append(append_in(append, &mut bodies)?),
             Body::Beat(beat) => Message::Heartbeat(Heartbeat {
                 epoch: Epoch(beat.epoch),
+                before: entry(beat.before.as_ref()),
                 last: entry(beat.last.as_ref()),
                 committed: Offset(beat.committed),
                 progressing: beat.progressing,
@@ -103,6 +107,8 @@ impl TryFrom<pb::Frame> for Frame {
                 life: Life(ack.life),
                 written: Offset(ack.written),
                 flushed: Offset(ack.flushed),
+                last: entry(ack.last.as_ref()),
+                fetching: Offset(ack.fetching),
                 intact: ack.intact,
                 promise: ack.promise,
                 sent_at: Instant::from_nanos(ack.sent_at),
@@ -199,6 +205,34 @@ mod tests {
     fn a_frame_reads_back_what_was_sent() {
         let frame = append(&[(6, 11, 2), (7, 13, 1)]);
         assert_eq!(Frame::try_from(pb::Frame::from(frame.clone())), Ok(frame));
+    }
+
+    #[test]
+    fn signs_of_life_read_back_with_where_logs_begin_and_end() {
+        let id = |epoch, offset| EntryId::new(Epoch(epoch), Offset(offset));
+        let beat = Heartbeat {
+            epoch: Epoch(7),
+            before: id(3, 40),
+            last: id(7, 90),
+            committed: Offset(80),
+            progressing: true,
+            sent_at: Instant::from_nanos(5),
+        };
+        let ack = Ack {
+            epoch: Epoch(7),
+            life: Life(2),
+            written: Offset(60),
+            flushed: Offset(50),
+            last: id(6, 70),
+            fetching: Offset(45),
+            intact: true,
+            promise: false,
+            sent_at: Instant::from_nanos(5),
+        };
+        for message in [Message::Heartbeat(beat), Message::Ack(ack)] {
+            let frame = Frame { group: GroupId::new("g"), message, bodies: Vec::new() };
+            assert_eq!(Frame::try_from(pb::Frame::from(frame.clone())), Ok(frame));
+        }
     }
 
     #[test]
