@@ -63,6 +63,46 @@ pub enum Error {
         /// What is wrong with it.
         found: &'static str,
     },
+    /// A snapshot that another node sent is of no use. It was removed; nothing else was changed.
+    #[error("the snapshot that was received as {path:?} cannot be used and was removed")]
+    Refused {
+        /// Where it was received.
+        path: PathBuf,
+        /// Why: [`Error::Broken`], [`Error::Foreign`], [`Error::Format`] or [`Error::Content`].
+        source: Box<Self>,
+    },
+    /// A snapshot was not received as a whole. What there is stays; go on receiving.
+    #[error("only {bytes} of {of_bytes} bytes of the snapshot {path:?} were received")]
+    Partial {
+        /// Where it is received.
+        path: PathBuf,
+        /// How much is there.
+        bytes: u64,
+        /// How long it is.
+        of_bytes: u64,
+    },
+    /// A snapshot's records are written in another way than this program's state machine reads.
+    #[error("snapshot {path:?} has content of kind {found}, this program reads kind {known}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// As found.
+        found: u32,
+        /// As read by this program.
+        known: u32,
+    },
+    /// No snapshot can be called so; nothing was looked for.
+    #[error("{name:?} is not the name of a snapshot")]
+    Name {
+        /// What was given.
+        name: String,
+    },
+    /// A snapshot is no longer kept. Ask again which there are.
+    #[error("there is no snapshot {path:?} any more")]
+    Gone {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// Both copies of a small file are unreadable. Stop; a person decides.
     #[error(
         "both copies in {path:?} are unreadable; keep this folder for inspection and restore the \
@@ -203,6 +243,11 @@ impl Error {
             | Self::Locked { .. } => true,
             Self::Full { .. }
             | Self::Broken { .. }
+            | Self::Refused { .. }
+            | Self::Partial { .. }
+            | Self::Content { .. }
+            | Self::Name { .. }
+            | Self::Gone { .. }
             | Self::NotNext { .. }
             | Self::EpochWentBack { .. }
             | Self::Size { .. }

@@ -12,6 +12,7 @@ mod marks;
 mod reader;
 mod record;
 mod recover;
+mod restart;
 mod segment;
 mod shared;
 mod tails;
@@ -86,9 +87,13 @@ impl LogOptions {
 pub struct Recovered {
     /// The last entry.
     pub last: EntryId,
-    /// The entry before the first that is kept; [`EntryId::ZERO`] if all are kept.
+    /// The entry before the first that is kept; [`EntryId::ZERO`] if all are kept. `last` is the
+    /// same if none is kept.
     pub before: EntryId,
-    /// Each epoch with the first offset of it that is kept; ascending.
+    /// Each epoch with the first offset of it that is kept; ascending, none below `before.epoch`.
+    /// Empty if no entry is kept. About the entry `before` itself it says nothing, nor about those
+    /// below: their epochs are at most `before.epoch`, and more is not known here. The first
+    /// epoch may be `before.epoch` again, with the offset after `before` and not where it began.
     pub epochs: Vec<(Epoch, Offset)>,
     /// Known to have been flushed before this start. After `open` everything is.
     pub flushed: Offset,

@@ -41,4 +41,4 @@ pub use group::{
 };
 pub use inspect::inspect;
 pub use rotate::{Found, RotateFile};
-pub use snapshot::{Snapshot, SnapshotDraft, SnapshotFile, Snapshots};
+pub use snapshot::{Incoming, RawSnapshot, Snapshot, SnapshotDraft, SnapshotFile, Snapshots};

@@ -9,7 +9,8 @@
 //!
 //! Every byte belongs to exactly one of these and every one of these is checksummed, so a byte
 //! that was changed or is missing is found. A file is written as a draft, flushed, and only then
-//! named ([`Snapshots::finish`]); [`Snapshots`] is the folder they are in.
+//! named ([`Snapshots::finish`]); one that another node sends ([`Incoming`]) gets its name when all
+//! of it was read and found good ([`Snapshots::accept`]). [`Snapshots`] is the folder they are in.
 //!
 //! A section was true at one moment of the log ([`Section::at`]); sections of one file may differ
 //! in it. So after loading, entries above [`SnapshotEnd::from`] are replayed, and a section takes
@@ -17,11 +18,15 @@
 //! [`SnapshotEnd::upto`] on.
 
 mod format;
+mod raw;
 mod read;
+mod receive;
 mod store;
 mod write;
 
 pub use format::{Section, SnapshotEnd, SnapshotHead};
+pub use raw::{RAW_BYTES_MAX, RawSnapshot};
 pub use read::Snapshot;
+pub use receive::Incoming;
 pub use store::{SnapshotFile, Snapshots};
 pub use write::{SECTION_BYTES_MAX, SnapshotDraft};

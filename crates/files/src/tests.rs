@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod folder;
 mod log;
+mod restart;
 mod small;
 mod snapshot;
 

@@ -189,7 +189,7 @@ impl<D: Disk> LogWriter<D> {
     }
 
     /// Makes a segment the spare, or removes it.
-    fn recycle(&self, place: &Place) -> Result<()> {
+    pub(super) fn recycle(&self, place: &Place) -> Result<()> {
         let shared = &self.shared;
         let path = &place.segment.path;
         let number = {

@@ -11,7 +11,9 @@ use crate::group::segment::{
 use crate::group::shared::{Place, Shared, State};
 use crate::group::tear::{self, Tear};
 use crate::group::walk::{Step, Tip, Walker};
-use crate::group::{LogFlusher, LogOptions, LogReader, LogWriter, Opened, Recovered, tails};
+use crate::group::{
+    LogFlusher, LogOptions, LogReader, LogWriter, Opened, Recovered, restart, tails,
+};
 use cairn_logic::ids::{EntryId, Epoch, Offset};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
@@ -26,9 +28,12 @@ pub(crate) struct Site<'a, D> {
 }
 
 /// The files of a log's folder.
+#[derive(Default)]
 pub(crate) struct Names {
     pub segments: Vec<Offset>,
     pub spares: Vec<String>,
+    /// First segments of a log that was to begin anew.
+    pub begins: Vec<Offset>,
 }
 
 /// A log as far as it could be read.
@@ -59,6 +64,10 @@ pub(crate) fn open<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Resul
     };
     let marks_found = marks.now;
     let mut names = site.names()?;
+    if !names.begins.is_empty() {
+        restart::settle(disk, dir, &names.begins, marks.now.first)?;
+        names = site.names()?;
+    }
     let gone: Vec<_> =
         names.segments.iter().copied().filter(|first| *first < marks.now.first).collect();
     names.segments.retain(|first| *first >= marks.now.first);
@@ -148,10 +157,12 @@ fn make<D: Disk>(site: &Site<'_, D>) -> Result<MarkFile<D>> {
 impl<D: Disk> Site<'_, D> {
     fn names(&self) -> Result<Names> {
         let listed = self.disk.list(self.dir).map_err(Error::io("list", self.dir))?;
-        let mut names = Names { segments: Vec::new(), spares: Vec::new() };
+        let mut names = Names::default();
         for file in listed {
             if let Some(first) = first_of(&file.name) {
                 names.segments.push(first);
+            } else if let Some(first) = restart::begin_of(&file.name) {
+                names.begins.push(first);
             } else if segment::is_spare(&file.name) {
                 names.spares.push(file.name);
             }

@@ -194,6 +194,14 @@ pub(crate) fn make_spare<D: Disk>(
     }
 }
 
+/// What a segment's file begins with, and the salt of its records.
+pub(crate) fn first_page(head: &SegmentHead) -> (Vec<u8>, u32) {
+    let (mut page, salt) = head.encode();
+    // Also blanks what a recycled file holds where the first record will be.
+    page.resize(RECORDS_AT as usize + 8, 0);
+    (page, salt)
+}
+
 /// Gives a spare its header and its name. Durable only after the file and folder are flushed.
 pub(crate) fn begin<D: Disk>(
     disk: &D,
@@ -201,9 +209,7 @@ pub(crate) fn begin<D: Disk>(
     spare: Spare<D::File>,
     head: SegmentHead,
 ) -> Result<(Segment, D::File)> {
-    let (mut page, salt) = head.encode();
-    // Also blanks what a recycled file holds where the first record will be.
-    page.resize(RECORDS_AT as usize + 8, 0);
+    let (page, salt) = first_page(&head);
     spare.file.write_at(&mut [IoSlice::new(&page)], 0).map_err(Error::io("write", &spare.path))?;
     let path = dir.join(name_of(head.first()));
     disk.rename(&spare.path, &path).map_err(Error::io("rename", &spare.path))?;

@@ -2,6 +2,7 @@
 
 use super::format::{SnapshotEnd, SnapshotHead};
 use super::read::Snapshot;
+use super::receive::{name_in, remove};
 use super::write::SnapshotDraft;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
@@ -26,13 +27,22 @@ pub struct SnapshotFile {
     pub bytes: u64,
 }
 
+impl SnapshotFile {
+    /// Its name in its folder, by which other nodes ask for it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
 /// A folder of snapshots of one log.
 #[derive(Clone, Debug)]
 pub struct Snapshots<D: Disk> {
-    disk: D,
-    folder: PathBuf,
+    pub(super) disk: D,
+    pub(super) folder: PathBuf,
     uid: u128,
     group: GroupId,
+    pub(super) content: Option<u32>,
 }
 
 impl<D: Disk> Snapshots<D> {
@@ -43,7 +53,31 @@ impl<D: Disk> Snapshots<D> {
     /// [`Error::Io`].
     pub fn open(disk: &D, folder: &Path, uid: u128, group: GroupId) -> Result<Self> {
         disk.create_dir(folder).map_err(Error::io("make folder", folder))?;
-        Ok(Self { disk: disk.clone(), folder: folder.to_owned(), uid, group })
+        Ok(Self { disk: disk.clone(), folder: folder.to_owned(), uid, group, content: None })
+    }
+
+    /// The same folder; [`Snapshots::accept`] then takes only snapshots of this content.
+    #[must_use]
+    pub fn with_content(self, content: u32) -> Self {
+        Self { content: Some(content), ..self }
+    }
+
+    /// Removes what an earlier process left unfinished: a draft, and what it was receiving unless
+    /// that is newer than all that is here and can be resumed. For a node's start: nothing may be
+    /// written here meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn tidy(&self) -> Result<()> {
+        self.discard()?;
+        let newest = self.list()?.first().map_or(Offset::ZERO, |file| file.from.offset);
+        for partial in self.partials()? {
+            let from = name_in(&partial).and_then(from_name);
+            if from.is_none_or(|from| from.offset <= newest) {
+                self.remove(&self.folder.join(partial))?;
+            }
+        }
+        self.sync()
     }
 
     /// Those that were finished, newest first; none was read.
@@ -115,24 +149,29 @@ impl<D: Disk> Snapshots<D> {
         Ok((SnapshotFile { path, from, bytes }, end))
     }
 
-    /// Keeps a broken file out of the way under `bad-<name>`; the oldest of those go.
+    /// Keeps a broken file out of the way under `bad-<name>`; the oldest goes when four are kept.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn set_aside(&self, path: &Path) -> Result<PathBuf> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let to = self.folder.join(format!("{ASIDE}{name}"));
+        let name = format!("{ASIDE}{}", path.file_name().unwrap_or_default().to_string_lossy());
+        let to = self.folder.join(&name);
         self.disk.rename(path, &to).map_err(Error::io("rename", path))?;
         let listed = self.disk.list(&self.folder).map_err(Error::io("list", &self.folder))?;
-        let aside: Vec<_> = listed.iter().filter(|file| file.name.starts_with(ASIDE)).collect();
-        for file in &aside[..aside.len().saturating_sub(ASIDE_MAX)] {
-            self.remove(&self.folder.join(&file.name))?;
+        let mut others: Vec<_> = listed
+            .into_iter()
+            .filter(|file| file.name.starts_with(ASIDE) && file.name != name)
+            .map(|file| (file.name.strip_prefix(ASIDE).and_then(from_name), file.name))
+            .collect();
+        others.sort_by_key(|(from, _)| from.map(|from| (from.offset, from.epoch)));
+        for (_, other) in &others[..(others.len() + 1).saturating_sub(ASIDE_MAX)] {
+            self.remove(&self.folder.join(other))?;
         }
         self.sync()?;
         Ok(to)
     }
 
-    /// Removes all but the newest `keep`, and a draft that an earlier process left.
+    /// Removes all but the newest `keep`.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -148,18 +187,14 @@ impl<D: Disk> Snapshots<D> {
     /// # Errors
     /// [`Error::Io`].
     pub fn discard(&self) -> Result<()> {
-        let path = self.folder.join(DRAFT);
-        match self.disk.remove(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(Error::io("remove", &path)),
-        }
+        remove(&self.disk, &self.folder.join(DRAFT))
     }
 
     fn remove(&self, path: &Path) -> Result<()> {
         self.disk.remove(path).map_err(Error::io("remove", path))
     }
 
-    fn sync(&self) -> Result<()> {
+    pub(super) fn sync(&self) -> Result<()> {
         self.disk.sync_dir(&self.folder).map_err(Error::io("flush folder", &self.folder))
     }
 }
@@ -168,8 +203,9 @@ fn name_of(from: EntryId) -> String {
     format!("{:020}-{}{SUFFIX}", from.offset.0, from.epoch.0)
 }
 
-fn from_name(name: &str) -> Option<EntryId> {
+/// The entry in a name of [`name_of`]; `None` for every other name.
+pub(super) fn from_name(name: &str) -> Option<EntryId> {
     let (offset, epoch) = name.strip_suffix(SUFFIX)?.split_once('-')?;
-    (offset.len() == 20).then_some(())?;
-    Some(EntryId::new(Epoch(epoch.parse().ok()?), Offset(offset.parse().ok()?)))
+    let from = EntryId::new(Epoch(epoch.parse().ok()?), Offset(offset.parse().ok()?));
+    (name_of(from) == name).then_some(from)
 }
