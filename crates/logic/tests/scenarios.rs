@@ -102,6 +102,17 @@ impl Play {
             "frame" => self.cluster.frame = number(words[1]) as usize,
             "settle" => self.settle(words.get(2).map_or(Vec::new(), |w| nodes(w))),
             // Processes.
+            // Snapshots, the front of the log, and what is fetched.
+            "snapshot" => self.cluster.snapshot(node(words[1])),
+            "truncate" => self.cluster.truncate(node(words[1]), has("pressed")),
+            "fetching" => self.cluster.fetch(node(words[1]), node(words[2])),
+            "fetched" => self.cluster.fetched(node(words[1])),
+            // What only this node's log lacks is lost, as a person accepts.
+            "lose" => self.cluster.lose(node(words[1])),
+            "learn" => {
+                let learners = self.members(&nodes(words[2]), usize::MAX);
+                self.cluster.input(node(words[1]), Input::Learners(learners));
+            }
             "crash" => self.cluster.crash(node(words[1]), has("machine").then_some(0)),
             "start" => self.cluster.start(node(words[1]), !has("rebooted")),
             // The judge and the keeper.
@@ -350,7 +361,10 @@ impl Play {
             return;
         };
         let status = replica.status(self.cluster.now);
-        let log: Vec<String> = node.log.iter().map(|b| b.0.last().to_string()).collect();
+        let mut log: Vec<String> = node.log.iter().map(|b| b.0.last().to_string()).collect();
+        if node.before != EntryId::ZERO {
+            log.insert(0, format!("{}:", node.before));
+        }
         let reads = node.read_until.filter(|until| *until > self.cluster.now);
         let reads = reads.map_or("no reads".to_string(), |until| {
             let left = until.since(self.cluster.now).as_millis();
@@ -440,6 +454,8 @@ const ELSEWHERE: &[cairn_logic::mutant::Mutant] = {
         Mutant::LossUnsaid,
         Mutant::ReadsUnproved,
         Mutant::RecoversBelowSeals,
+        Mutant::FetchUnflushed,
+        Mutant::RestartsAtEnd,
     ]
 };
 

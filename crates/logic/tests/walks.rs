@@ -90,7 +90,7 @@ impl Walk {
             0..=39 => self.deliver(),
             40..=47 => {
                 let authority = self.dice.percent(20);
-                let short = self.cluster.nodes[i].log.len() < 40;
+                let short = self.cluster.end(i) < 40;
                 if short && self.cluster.nodes[i].admission == "Open" {
                     self.cluster.write(i, authority);
                 }
@@ -110,7 +110,8 @@ impl Walk {
                 let ms = [1, 20, 100, 400][self.dice.below(4)];
                 self.cluster.now = self.cluster.now + Duration::from_millis(ms);
             }
-            96 => {
+            96 => self.front(i),
+            97 => {
                 let machine = self.dice.percent(40).then(|| self.dice.below(4));
                 self.cluster.crash(i, machine);
                 if machine.is_some() {
@@ -118,6 +119,20 @@ impl Walk {
                 }
             }
             _ => self.cluster.start(i, true),
+        }
+    }
+
+    /// Snapshots, what is given up behind them, and who then fetches one.
+    fn front(&mut self, i: usize) {
+        let other = self.dice.below(NODES);
+        match self.dice.below(4) {
+            0 => self.cluster.fetched(i),
+            1 => self.cluster.fetch(i, other),
+            _ => {
+                self.cluster.snapshot(i);
+                let pressed = self.dice.percent(30);
+                self.cluster.truncate(i, pressed);
+            }
         }
     }
 
@@ -213,6 +228,8 @@ impl Walk {
             self.cluster.input(i, Input::Record(record));
             self.cluster.disk(i, true);
             self.cluster.input(i, Input::Tick);
+            self.cluster.fetch(i, round % NODES);
+            self.cluster.fetched(i);
         }
         for (_, expected, record) in std::mem::take(&mut self.cluster.asks) {
             self.cluster.swap(expected, record);
@@ -258,7 +275,7 @@ impl Walk {
         {
             return false;
         }
-        let last = self.cluster.nodes[i].log.len();
+        let last = self.cluster.end(i);
         let all = (0..NODES).all(|n| self.cluster.nodes[n].committed.0 as usize == last);
         let intact = self.cluster.nodes.iter().all(|n| n.vote.intact);
         let content = self.cluster.report(i).relief.is_none();
@@ -289,6 +306,7 @@ fn nothing_acknowledged_is_lost_whatever_is_lost_late_or_restarted() {
     let count = std::env::var("WALKS").ok().and_then(|w| w.parse().ok()).unwrap_or(1500);
     let (first, last) = from.map_or((0, count), |seed: u64| (seed, seed + 1));
     let (mut acked, mut lossy, mut masters, mut changes) = (0, 0, 0, 0);
+    let (mut truncations, mut restarts) = (0, 0);
     for seed in first..last {
         let (walk, outcome) = walk(seed);
         acked += walk.cluster.acked.len();
@@ -296,6 +314,8 @@ fn nothing_acknowledged_is_lost_whatever_is_lost_late_or_restarted() {
         let said = |what: &str| walk.cluster.trace.iter().filter(|l| l.contains(what)).count();
         masters += said("is master of");
         changes += said("goes on as master");
+        truncations += said("gives up its log");
+        restarts += said("begins its log anew");
         if let Err(what) = outcome {
             let from = walk.cluster.trace.len().saturating_sub(120);
             for line in &walk.cluster.trace[from..] {
@@ -309,7 +329,8 @@ fn nothing_acknowledged_is_lost_whatever_is_lost_late_or_restarted() {
         }
     }
     println!("walks: {} acknowledged {acked} takeovers {masters} changes {changes}", last - first);
-    println!("walks: {lossy} ended without proof");
+    println!("walks: {lossy} ended without proof, truncations {truncations} restarts {restarts}");
+    assert!(from.is_some() || (truncations > 100 && restarts > 10), "fronts must move");
     assert!(from.is_some() || acked > 1000, "walks that acknowledge nothing prove nothing");
 }
 

@@ -26,7 +26,8 @@ impl Replica {
         };
         let mut up_to = own.min(self.committed).min(self.flushed);
         if let Some(lead) = &self.lead {
-            up_to = up_to.min(lead.opening(&self.index).offset);
+            // Nobody needs the entry before an epoch record that is committed; one that is not lies
+            // above all that is.
             if !pressed {
                 up_to = up_to.min(self.needed(lead));
             }
@@ -121,5 +122,195 @@ impl Replica {
         self.following.fetch_at = None;
         self.out.push(Effect::Rebuild);
         self.out.push(Effect::Commit { up_to: end });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counting::Plane;
+    use crate::ids::{Epoch, Incarnation, Life, NodeId};
+    use crate::message::{Ack, Append, Heartbeat, Message, Sender};
+    use crate::replication::{Input, Reads, Recovered, Vote};
+    use crate::time::Instant;
+    use crate::timing::Timing;
+
+    fn id(epoch: u64, offset: u64) -> EntryId {
+        EntryId::new(Epoch(epoch), Offset(offset))
+    }
+
+    fn sender(name: &str) -> Sender {
+        Sender { id: NodeId::new(name), incarnation: Incarnation(1) }
+    }
+
+    /// A follower whose log holds epoch 2 at 6..=10 after 2/5, all flushed.
+    fn follower() -> Replica {
+        let vote =
+            Vote { sealed: Epoch(2), intact: true, life: Life(1), reserved: 0, unflushed: false };
+        let recovered = Recovered {
+            vote,
+            before: id(2, 5),
+            epochs: vec![(Epoch(2), Offset(6))],
+            last: id(2, 10),
+            flushed: Offset(10),
+            clean: None,
+            same_boot: true,
+            failed_disk: false,
+            torn: false,
+        };
+        let (timing, now) = (Timing::default(), Instant::ZERO);
+        let mut effects = Vec::new();
+        Replica::start(
+            sender("n1"),
+            Plane::Group,
+            recovered,
+            timing,
+            Reads::Lease,
+            now,
+            &mut effects,
+        )
+    }
+
+    fn step(replica: &mut Replica, ms: u64, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        replica.step(Instant::ZERO + Duration::from_millis(ms), input, &mut effects);
+        effects
+    }
+
+    fn beat(before: EntryId, last: EntryId, committed: u64) -> Input {
+        let body = Message::Heartbeat(Heartbeat {
+            epoch: Epoch(3),
+            before,
+            last,
+            committed: Offset(committed),
+            progressing: true,
+            sent_at: Instant::ZERO,
+        });
+        Input::Message { from: sender("n2"), body }
+    }
+
+    fn fetches(effects: &[Effect]) -> Option<EntryId> {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Fetch { at_least } => Some(*at_least),
+            _ => None,
+        })
+    }
+
+    fn ack(effects: &[Effect]) -> Ack {
+        let ack = effects.iter().find_map(|effect| match effect {
+            Effect::Send { body: Message::Ack(ack), .. } => Some(ack.clone()),
+            _ => None,
+        });
+        ack.expect("a sign of life is acknowledged")
+    }
+
+    #[test]
+    fn a_new_life_takes_what_was_given_up_for_committed() {
+        let replica = follower();
+        assert_eq!((replica.before(), replica.committed()), (id(2, 5), Offset(5)));
+    }
+
+    #[test]
+    fn nothing_is_given_up_without_a_snapshot_of_what_the_log_holds() {
+        let mut replica = follower();
+        step(&mut replica, 1, beat(EntryId::ZERO, id(2, 10), 9));
+        assert_eq!(replica.committed(), Offset(9));
+        assert_eq!(replica.may_truncate(true), Offset::ZERO);
+        step(&mut replica, 2, Input::Snapshot(id(1, 8)));
+        assert_eq!(replica.may_truncate(true), Offset::ZERO, "of another history");
+        step(&mut replica, 3, Input::Snapshot(id(2, 8)));
+        assert_eq!(replica.may_truncate(false), Offset(8));
+        step(&mut replica, 4, Input::Snapshot(id(2, 10)));
+        assert_eq!(replica.may_truncate(false), Offset(9), "only what is committed");
+        step(&mut replica, 5, Input::Truncated(id(2, 9)));
+        assert_eq!((replica.before(), replica.may_truncate(true)), (id(2, 9), Offset::ZERO));
+    }
+
+    #[test]
+    fn who_does_not_hold_where_the_masters_log_begins_asks_once_a_second() {
+        let mut replica = follower();
+        let behind = || beat(id(3, 20), id(3, 30), 25);
+        assert_eq!(fetches(&step(&mut replica, 100, behind())), Some(id(3, 20)));
+        assert_eq!(fetches(&step(&mut replica, 600, behind())), None);
+        assert_eq!(fetches(&step(&mut replica, 1100, behind())), Some(id(3, 20)));
+        assert_eq!(fetches(&step(&mut replica, 2200, beat(id(2, 4), id(2, 10), 10))), None);
+    }
+
+    #[test]
+    fn an_acknowledgement_says_where_the_log_ends_and_what_is_fetched() {
+        let mut replica = follower();
+        let first = ack(&step(&mut replica, 100, beat(id(3, 20), id(3, 30), 25)));
+        assert_eq!((first.last, first.fetching), (id(2, 10), Offset::ZERO));
+        step(&mut replica, 150, Input::Fetching(Some(id(3, 22))));
+        let second = ack(&step(&mut replica, 200, beat(id(3, 20), id(3, 30), 25)));
+        assert_eq!((second.last, second.fetching), (id(2, 10), Offset(22)));
+        step(&mut replica, 300, Input::Fetched(id(3, 22)));
+        let third = ack(&step(&mut replica, 400, beat(id(3, 20), id(3, 30), 25)));
+        assert_eq!((third.last, third.fetching), (id(3, 22), Offset::ZERO));
+    }
+
+    #[test]
+    fn with_a_fetched_snapshot_the_log_begins_anew_and_what_was_not_committed_is_kept() {
+        let mut replica = follower();
+        step(&mut replica, 100, beat(id(3, 20), id(3, 30), 25));
+        let effects = step(&mut replica, 200, Input::Fetched(id(3, 22)));
+        let expected = [
+            Effect::Restart { after: id(3, 22), keep_above: Offset(5) },
+            Effect::Rebuild,
+            Effect::Commit { up_to: Offset(22) },
+        ];
+        assert_eq!(effects, expected);
+        assert_eq!((replica.before(), replica.last()), (id(3, 22), id(3, 22)));
+        assert_eq!((replica.committed(), replica.flushed()), (Offset(22), Offset(22)));
+    }
+
+    #[test]
+    fn a_fetched_snapshot_that_the_log_goes_on_from_only_brings_the_state() {
+        let mut replica = follower();
+        for from in [id(2, 8), id(2, 10), id(2, 3)] {
+            assert_eq!(step(&mut replica, 1, Input::Fetched(from)), [Effect::Rebuild], "{from}");
+        }
+    }
+
+    #[test]
+    fn a_fetched_snapshot_of_another_history_is_not_used() {
+        let mut replica = follower();
+        // Below the front; at the front; above it, of an epoch that ended before.
+        for from in [id(3, 4), id(1, 5), id(1, 20)] {
+            assert_eq!(step(&mut replica, 1, Input::Fetched(from)), [], "{from}");
+        }
+        // What is verified may be counted already, by a master that holds no such entry.
+        step(&mut replica, 100, beat(id(2, 5), id(2, 10), 5));
+        assert_eq!(step(&mut replica, 200, Input::Fetched(id(3, 9))), []);
+        assert_eq!(replica.last(), id(2, 10));
+    }
+
+    #[test]
+    fn a_snapshot_of_a_newer_epoch_seals_it() {
+        let mut replica = follower();
+        let effects = step(&mut replica, 1, Input::Fetched(id(7, 40)));
+        let sealed = matches!(&effects[0], Effect::Persist(vote) if vote.sealed == Epoch(7));
+        assert!(sealed, "{effects:?}");
+        assert!(matches!(effects[1], Effect::Restart { .. }), "{effects:?}");
+    }
+
+    #[test]
+    fn an_append_to_another_history_halts() {
+        for prev in [id(3, 4), id(3, 5), id(1, 7)] {
+            let mut replica = follower();
+            let append = Append {
+                epoch: Epoch(4),
+                prev,
+                batches: Vec::new(),
+                committed: Offset::ZERO,
+                flush: false,
+                sent_at: Instant::ZERO,
+            };
+            let body = Message::Append(append);
+            let effects = step(&mut replica, 1, Input::Message { from: sender("n2"), body });
+            let alarm = Effect::Alarm(Alarm::CutBelowCommitted { at: prev, committed: Offset(5) });
+            assert!(effects.contains(&alarm), "{prev}: {effects:?}");
+            assert_eq!(step(&mut replica, 2, Input::Tick), [], "it takes part no more");
+        }
     }
 }

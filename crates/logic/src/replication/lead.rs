@@ -196,9 +196,12 @@ impl Lead {
         }
     }
 
-    /// The entry before the epoch record, where streams begin: most members hold all up to it.
+    /// The entry before the epoch record, where streams begin: most members hold all up to it. The
+    /// begin of the log once that lies behind it.
     pub(super) fn opening(&self, index: &Index) -> EntryId {
+        let before = index.before();
         match self.opened {
+            Some(opened) if opened <= before.offset => before,
             Some(opened) => index.entry(Offset(opened.0 - 1)),
             None => index.last(),
         }

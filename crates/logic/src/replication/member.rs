@@ -135,7 +135,8 @@ impl Replica {
     /// stops this member instead.
     fn cut(&mut self, first: Offset) -> bool {
         let after = Offset(first.0 - 1);
-        let at = self.index.entry(first);
+        let before = self.index.before();
+        let at = if first <= before.offset { before } else { self.index.entry(first) };
         if after < self.committed || after < self.following.verified {
             self.halt(at);
             return false;

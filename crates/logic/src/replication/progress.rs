@@ -105,6 +105,11 @@ impl Progress {
         self.next.offset < begins
     }
 
+    /// Whether its log's end is news: nothing is verified, and what is sent begins before that.
+    pub(super) fn is_found_at(&self, end: EntryId) -> bool {
+        self.written == Offset::ZERO && self.next < end
+    }
+
     /// Whether nothing has moved for `span`.
     pub(super) fn rested(&self, span: Duration, now: Instant) -> bool {
         now.since(self.progressed) >= span

@@ -133,9 +133,7 @@ impl Replica {
             return;
         }
         peer.acked(ack, last, now);
-        if peer.is_behind(self.index.before().offset)
-            && let Some(place) = place_of(&self.index, peer, self.timing.silence_max, now)
-        {
+        if let Some(place) = place_of(&self.index, peer, self.timing.silence_max, now) {
             peer.step_back(place, now);
         }
         if ack.promise {
@@ -218,12 +216,17 @@ impl Replica {
     }
 }
 
-/// Where a peer that is behind can go on, as far as is known: at its log's end, if this log has
-/// that entry; else, now and then, where the two may part.
+/// Where a peer can go on, if it is behind or its place is not known yet: at its log's end, if this
+/// log has that entry; else, for who is behind, now and then, where the two may part.
 fn place_of(index: &Index, peer: &Progress, patience: Duration, now: Instant) -> Option<EntryId> {
     let (before, end) = (index.before(), peer.last);
-    if end.offset >= before.offset && index.has(end) {
+    let behind = peer.is_behind(before.offset);
+    let ahead = end.offset >= before.offset && index.has(end);
+    if ahead && (behind || peer.is_found_at(end)) {
         return Some(end);
+    }
+    if !behind {
+        return None;
     }
     if peer.written >= before.offset {
         return Some(index.entry(peer.written));

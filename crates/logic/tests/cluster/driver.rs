@@ -20,7 +20,15 @@ pub type Stored = (BatchHead, u64);
 pub struct Node {
     pub me: Sender,
     pub replica: Option<Replica>,
+    /// What follows `before`.
     pub log: Vec<Stored>,
+    /// The entry before the log's first, and what a snapshot holds up to it.
+    pub before: EntryId,
+    gone: Vec<u64>,
+    /// A snapshot that was fetched: its `from`, and what it holds.
+    fetched: (EntryId, Vec<u64>),
+    /// It needs a snapshot of at least this.
+    pub wants: Option<EntryId>,
     /// Batches in the page cache, and on disk.
     pub written: usize,
     pub flushed: usize,
@@ -126,6 +134,10 @@ impl Cluster {
                 me: Sender { id: name(i), incarnation: Incarnation(100) },
                 replica: None,
                 log: Vec::new(),
+                before: EntryId::ZERO,
+                gone: Vec::new(),
+                fetched: (EntryId::ZERO, Vec::new()),
+                wants: None,
                 written: 0,
                 flushed: 0,
                 vote,
@@ -157,17 +169,17 @@ impl Cluster {
         }
         let recovered = Recovered {
             vote: node.vote.clone(),
-            before: EntryId::ZERO,
+            before: node.before,
             epochs,
-            last: node.log.last().map_or(EntryId::ZERO, |b| b.0.last()),
-            flushed: Offset(node.flushed as u64),
+            last: node.log.last().map_or(node.before, |b| b.0.last()),
+            flushed: Offset((node.gone.len() + node.flushed) as u64),
             clean: None,
             same_boot,
             failed_disk: false,
             torn: false,
         };
-        node.state.clear();
-        node.committed = Offset::ZERO;
+        node.state = node.gone.clone();
+        node.committed = node.before.offset;
         node.read_until = None;
         node.appending = None;
         let mut effects = Vec::new();
@@ -248,7 +260,7 @@ impl Cluster {
             Effect::Cut { after } => {
                 self.say(i, format!("cuts after {after}"));
                 let node = &mut self.nodes[i];
-                node.log.truncate(after.0 as usize);
+                node.log.truncate(after.0 as usize - node.gone.len());
                 node.written = node.written.min(node.log.len());
                 node.flushed = node.flushed.min(node.log.len());
                 if after < node.committed {
@@ -256,17 +268,21 @@ impl Cluster {
                 }
             }
             Effect::Restart { after, keep_above } => self.restart(i, after, keep_above),
-            Effect::Fetch { at_least } => self.say(i, format!("fetches a snapshot of {at_least}")),
+            Effect::Fetch { at_least } => {
+                self.say(i, format!("needs a snapshot of {at_least}"));
+                self.nodes[i].wants = Some(at_least);
+            }
             Effect::Rebuild => {
                 self.say(i, "rebuilds".into());
-                self.nodes[i].state.clear();
+                self.nodes[i].state = self.nodes[i].gone.clone();
             }
             Effect::Write { skip } => self.nodes[i].log.extend_from_slice(&incoming[skip..]),
             Effect::Flush => {}
             Effect::Send { to, body } => self.post(i, &to, body, Vec::new()),
             Effect::Replicate { to, epoch, prev, up_to, committed, flush } => {
-                let from = prev.offset.0 as usize;
-                let end = (up_to.0 as usize).min(from + self.frame);
+                let gone = self.nodes[i].gone.len();
+                let from = (prev.offset.0 as usize).checked_sub(gone).expect("it is still there");
+                let end = (up_to.0 as usize - gone).min(from + self.frame);
                 let part: Vec<Stored> = self.nodes[i].log[from..end].to_vec();
                 let last = part.last().map_or(prev, |b| b.0.last());
                 let batches = part.iter().map(|b| b.0).collect();
@@ -306,6 +322,90 @@ impl Cluster {
 
     fn restart(&mut self, i: usize, after: EntryId, keep_above: Offset) {
         self.say(i, format!("begins its log anew after {after}, aside what is above {keep_above}"));
+        let node = &mut self.nodes[i];
+        let (from, holds) = std::mem::take(&mut node.fetched);
+        node.log.clear();
+        (node.written, node.flushed) = (0, 0);
+        (node.before, node.gone, node.committed) = (after, holds, after.offset);
+        if from != after {
+            self.breaks(format!("n{} has no snapshot of {after}", i + 1));
+        }
+    }
+
+    /// The entry at `offset` of a node's log.
+    fn entry(&self, i: usize, offset: Offset) -> EntryId {
+        let node = &self.nodes[i];
+        let at = (offset.0 as usize).checked_sub(node.gone.len() + 1);
+        at.map_or(node.before, |at| node.log[at].0.last())
+    }
+
+    /// A node has a durable snapshot of what it knows to be committed.
+    pub fn snapshot(&mut self, i: usize) {
+        let Some(committed) = self.nodes[i].replica.as_ref().map(Replica::committed) else {
+            return;
+        };
+        let from = self.entry(i, committed);
+        self.input(i, Input::Snapshot(from));
+    }
+
+    /// A node gives up as much of its log as it may.
+    pub fn truncate(&mut self, i: usize, pressed: bool) {
+        let Some(replica) = &self.nodes[i].replica else { return };
+        let up_to = replica.may_truncate(pressed);
+        if up_to == Offset::ZERO {
+            self.say(i, "keeps its log".into());
+            return;
+        }
+        let before = self.entry(i, up_to);
+        let node = &mut self.nodes[i];
+        let gone = up_to.0 as usize - node.gone.len();
+        node.gone.extend(node.log.drain(..gone).map(|b| b.1));
+        node.before = before;
+        (node.written, node.flushed) = (node.written - gone, node.flushed - gone);
+        self.say(i, format!("gives up its log up to {before}"));
+        self.input(i, Input::Truncated(before));
+    }
+
+    /// A node begins to fetch a snapshot of what another knows to be committed, if that is enough.
+    pub fn fetch(&mut self, i: usize, of: usize) {
+        let Some(committed) = self.nodes[of].replica.as_ref().map(Replica::committed) else {
+            return;
+        };
+        if self.nodes[i].wants.is_none_or(|wants| wants.offset > committed) {
+            return;
+        }
+        let from = self.entry(of, committed);
+        self.nodes[i].fetched = (from, self.contents_of(of, committed));
+        self.input(i, Input::Fetching(Some(from)));
+    }
+
+    /// What a node fetches is there, durable.
+    pub fn fetched(&mut self, i: usize) {
+        let from = self.nodes[i].fetched.0;
+        if from != EntryId::ZERO && self.nodes[i].replica.is_some() {
+            self.nodes[i].wants = None;
+            self.input(i, Input::Fetched(from));
+        }
+    }
+
+    #[allow(dead_code, reason = "walks end where something is lost")]
+    /// What this node's log lacks was never acknowledged, as far as anybody will know.
+    pub fn lose(&mut self, i: usize) {
+        let log = self.contents_of(i, Offset(u64::MAX));
+        let both = self.acked.iter().zip(&log).take_while(|(a, b)| a == b).count();
+        self.acked.truncate(both);
+    }
+
+    #[allow(dead_code, reason = "scenarios have no use for it")]
+    /// Where a node's log ends, what was given up included.
+    pub fn end(&self, i: usize) -> usize {
+        self.nodes[i].gone.len() + self.nodes[i].log.len()
+    }
+
+    fn contents_of(&self, i: usize, up_to: Offset) -> Vec<u64> {
+        let node = &self.nodes[i];
+        let log = node.log.iter().map(|b| b.1);
+        node.gone.iter().copied().chain(log).take(up_to.0 as usize).collect()
     }
 
     fn post(&mut self, from: usize, to: &NodeId, body: Message, contents: Vec<u64>) {
@@ -348,7 +448,7 @@ impl Cluster {
         let content = self.next_content;
         self.next_content += 1;
         let node = &mut self.nodes[i];
-        let first = Offset(node.log.len() as u64 + 1);
+        let first = Offset((node.gone.len() + node.log.len()) as u64 + 1);
         let head = BatchHead { epoch, first, count: 1, time_ms: 0, authority, opens_epoch };
         node.log.push((head, content));
         let sitting = node.appending.is_some();
@@ -382,10 +482,6 @@ impl Cluster {
             let last = node.log[node.flushed - 1].0.last();
             self.input(i, Input::Flushed(last));
         }
-    }
-
-    fn contents_of(&self, i: usize, up_to: Offset) -> Vec<u64> {
-        self.nodes[i].log[..up_to.0 as usize].iter().map(|b| b.1).collect()
     }
 
     fn committed(&mut self, i: usize, up_to: Offset) {
@@ -424,7 +520,7 @@ impl Cluster {
         if *self.masters.entry(epoch.0).or_insert(i) != i {
             self.breaks(format!("I1 two masters of {epoch}"));
         }
-        let log = self.contents_of(i, Offset(self.nodes[i].log.len() as u64));
+        let log = self.contents_of(i, Offset(u64::MAX));
         if !log.starts_with(&self.acked) {
             self.breaks(format!("I3 n{} masters {epoch} without what was acknowledged", i + 1));
         }
