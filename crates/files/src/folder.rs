@@ -7,6 +7,7 @@
 //! acceptor                  if the node keeps a part of the arbiter's value
 //! groups/<id>/vote          what the member promised (DoubleWriteFile)
 //! groups/<id>/log/          segments, marks, tails/
+//! groups/<id>/snapshots/    snapshots, a draft, one that is being received
 //! ```
 
 use crate::copy::{u32_at, u64_at};

@@ -5,6 +5,8 @@ mod damage;
 mod faults;
 mod folder;
 mod log;
+mod old;
+mod receive;
 mod restart;
 mod small;
 mod snapshot;

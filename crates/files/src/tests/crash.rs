@@ -1,9 +1,10 @@
-//! Random walks with crashes at any moment: what was flushed is there, what was cut is not.
+//! Random walks with crashes at any moment: what was flushed is there, what was cut is not, and a
+//! log that begins anew is the old one or the new one.
 
 use super::{DIR, Dice, Log, batch, open_with, options};
 use crate::{Disk, MemDisk};
 use cairn_logic::batch::Batch;
-use cairn_logic::ids::Offset;
+use cairn_logic::ids::{EntryId, Epoch, Offset};
 use std::path::Path;
 
 /// What must be true of a log, whatever happens to the machine.
@@ -12,6 +13,8 @@ struct Walk {
     disk: MemDisk,
     dice: Dice,
     log: Option<Log>,
+    /// The entry after which the log began last.
+    before: EntryId,
     /// What was appended and not cut; some at the front may have been given up.
     batches: Vec<Batch>,
     /// How many of them are durable.
@@ -26,14 +29,15 @@ enum Unfinished {
     Nothing,
     Append(Vec<Batch>),
     Cut(usize),
+    Restart(EntryId, usize),
 }
 
 impl Walk {
     fn new(seed: u64) -> Self {
         let (disk, dice) = (MemDisk::new(), Dice::new(seed));
         let log = Some(open_with(&disk, &options()).unwrap());
-        let (batches, story) = (Vec::new(), Vec::new());
-        Self { seed, disk, dice, log, batches, flushed: 0, epoch: 1, story }
+        let (before, batches, story) = (EntryId::ZERO, Vec::new(), Vec::new());
+        Self { seed, disk, dice, log, before, batches, flushed: 0, epoch: 1, story }
     }
 
     fn fail(&self, what: &str) -> ! {
@@ -41,7 +45,7 @@ impl Walk {
     }
 
     fn end_of(&self, count: usize) -> Offset {
-        self.batches[..count].last().map_or(Offset::ZERO, |batch| batch.head.last_offset())
+        self.batches[..count].last().map_or(self.before.offset, |batch| batch.head.last_offset())
     }
 
     fn some_batches(&mut self) -> Vec<Batch> {
@@ -59,7 +63,7 @@ impl Walk {
 
     /// One thing that a node does; it may be interrupted by a machine that stops.
     fn act(&mut self) -> Unfinished {
-        let action = self.dice.below(10);
+        let action = self.dice.below(11);
         let some = self.some_batches();
         let keep = self.dice.below(self.batches.len() as u64 + 1) as usize;
         let (after, flushed) = (self.end_of(keep), self.end_of(self.flushed));
@@ -102,9 +106,38 @@ impl Walk {
                 self.story.push("clean mark".to_owned());
                 let _ = log.writer.write_clean_mark(log.writer.last());
             }
+            10 if after.next() >= log.reader.first() => return self.begin_anew(keep),
             _ => {}
         }
         Unfinished::Nothing
+    }
+
+    /// A snapshot came from another node; the first `keep` batches need not be kept aside.
+    fn begin_anew(&mut self, keep: usize) -> Unfinished {
+        let (after, last) = (self.end_of(keep), self.end_of(self.batches.len()));
+        let to = match self.dice.below(3) {
+            0 => after,
+            _ => Offset(last.0 + self.dice.below(4)),
+        };
+        self.epoch += 1;
+        let entry = EntryId::new(Epoch(self.epoch), to);
+        self.story.push(format!("begin anew after {entry}, {keep} are known"));
+        let log = self.log.as_mut().unwrap();
+        let first = log.reader.first();
+        let Ok(tail) = log.writer.restart_after(entry, after) else {
+            return Unfinished::Restart(entry, keep);
+        };
+        let above = self.batches[keep..].iter().find(|batch| batch.head.first >= first);
+        assert_eq!(tail.map(|tail| tail.first), above.map(|batch| batch.head.first));
+        assert_eq!((log.writer.last(), log.reader.first()), (entry, to.next()));
+        self.restarted(entry);
+        Unfinished::Nothing
+    }
+
+    fn restarted(&mut self, entry: EntryId) {
+        self.before = entry;
+        self.batches.clear();
+        self.flushed = 0;
     }
 
     /// The machine loses power, or the process its life, perhaps again while it starts.
@@ -142,6 +175,14 @@ impl Walk {
 
     fn check(&mut self, log: &Log, unfinished: &Unfinished, machine: bool) {
         let found = log.all();
+        if let Unfinished::Restart(entry, _) = unfinished
+            && log.recovered.before == *entry
+        {
+            self.restarted(*entry);
+        }
+        if found.is_empty() != log.recovered.epochs.is_empty() {
+            self.fail("epochs of no entries");
+        }
         let first = found.first().map_or(log.reader.first(), |batch| batch.head.first);
         let given_up = self.batches.iter().take_while(|batch| batch.head.first < first).count();
         let mut possible = self.batches.clone();
@@ -149,7 +190,7 @@ impl Walk {
         match unfinished {
             Unfinished::Nothing => {}
             Unfinished::Append(some) => possible.extend(some.iter().cloned()),
-            Unfinished::Cut(keep) => least = least.min(*keep),
+            Unfinished::Cut(keep) | Unfinished::Restart(_, keep) => least = least.min(*keep),
         }
         let count = given_up + found.len();
         if count > possible.len() || found != possible[given_up..count] {
@@ -168,7 +209,7 @@ impl Walk {
             self.fail("not one segment waits for use");
         }
         let lost = machine && count < self.batches.len();
-        let cut = matches!(unfinished, Unfinished::Cut(_));
+        let cut = matches!(unfinished, Unfinished::Cut(_) | Unfinished::Restart(..));
         if lost && !cut && recovered.is_intact(false, false) {
             self.fail("entries are lost and the log says it is intact");
         }

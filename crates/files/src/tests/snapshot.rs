@@ -7,13 +7,13 @@ use cairn_logic::ids::{EntryId, Epoch, GroupId, Offset};
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 
-const FOLDER: &str = "/node/groups/tweets-0/snapshots";
+pub(super) const FOLDER: &str = "/node/groups/tweets-0/snapshots";
 
-fn entry(offset: u64) -> EntryId {
+pub(super) fn entry(offset: u64) -> EntryId {
     EntryId::new(Epoch(3), Offset(offset))
 }
 
-fn store(disk: &MemDisk) -> Snapshots<MemDisk> {
+pub(super) fn store(disk: &MemDisk) -> Snapshots<MemDisk> {
     Snapshots::open(disk, Path::new(FOLDER), 7, GroupId::new("tweets-0")).unwrap()
 }
 
@@ -28,7 +28,7 @@ fn sections() -> Vec<(Vec<u8>, EntryId, u32, Vec<u8>)> {
     ]
 }
 
-fn write(store: &Snapshots<MemDisk>) -> crate::Result<PathBuf> {
+pub(super) fn write(store: &Snapshots<MemDisk>) -> crate::Result<PathBuf> {
     let mut draft = store.begin(1, 99, "cairn-node test")?;
     for (label, at, records, raw) in sections() {
         draft.section(&label, at, records, &raw)?;
@@ -37,7 +37,7 @@ fn write(store: &Snapshots<MemDisk>) -> crate::Result<PathBuf> {
 }
 
 /// Reads all of it; whatever is wrong with it is told.
-fn read(store: &Snapshots<MemDisk>, path: &Path) -> crate::Result<Vec<Vec<u8>>> {
+pub(super) fn read(store: &Snapshots<MemDisk>, path: &Path) -> crate::Result<Vec<Vec<u8>>> {
     let snapshot = store.read(path)?;
     snapshot.sections().iter().map(|section| snapshot.read(section)).collect()
 }
@@ -150,16 +150,41 @@ fn what_others_wrote_is_refused_and_says_whose_it_is() {
 }
 
 #[test]
-fn broken_ones_are_kept_aside_and_not_for_ever() {
+fn broken_ones_are_kept_aside_and_the_oldest_of_them_go() {
     let disk = MemDisk::new();
     let store = store(&disk);
-    for _ in 0..7 {
+    let aside = || -> Vec<String> {
+        let listed = disk.list(Path::new(FOLDER)).unwrap();
+        listed.into_iter().map(|file| file.name).collect()
+    };
+    let name = |offset: u64, epoch: u64| format!("{offset:020}-{epoch}.snap");
+    // By entry, not by name: epoch 10 is newer than epoch 9. The one that is set aside now stays,
+    // also if it is the oldest of all, and one of the same name is replaced.
+    let steps = [
+        ((40, 2), None),
+        ((30, 10), None),
+        ((30, 9), None),
+        ((10, 1), None),
+        ((20, 3), Some((10, 1))),
+        ((5, 1), Some((20, 3))),
+        ((40, 2), None),
+        ((50, 2), Some((5, 1))),
+        ((60, 2), Some((30, 9))),
+    ];
+    let mut expected = std::collections::BTreeSet::new();
+    for ((offset, epoch), gone) in steps {
         let path = write(&store).unwrap();
-        let aside = store.set_aside(&path).unwrap();
-        assert!(aside.file_name().unwrap().to_string_lossy().starts_with("bad-"));
+        let broken = path.with_file_name(name(offset, epoch));
+        disk.rename(&path, &broken).unwrap();
+        let to = store.set_aside(&broken).unwrap();
+        assert!(disk.open(&to).is_ok());
+        expected.insert(format!("bad-{}", name(offset, epoch)));
+        if let Some((offset, epoch)) = gone {
+            assert!(expected.remove(&format!("bad-{}", name(offset, epoch))));
+        }
+        assert_eq!(aside(), expected.iter().cloned().collect::<Vec<_>>());
         assert_eq!(store.list().unwrap(), []);
     }
-    assert!(disk.list(Path::new(FOLDER)).unwrap().len() <= 4);
 }
 
 #[test]
