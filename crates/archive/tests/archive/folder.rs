@@ -1,10 +1,8 @@
 //! Archives in a folder: any moment comes back, what is damaged is found and named.
 
-mod support;
-
+use crate::support::{BEGIN_MS, Group, backup, digest_at, files, names};
 use cairn_archive::{Archive, Error, Keep, Key, Patience, Place, Store};
 use std::path::Path;
-use support::{BEGIN_MS, Group, backup, digest_at, files, names};
 
 fn archive(folder: &Path, key: Option<Key>) -> Archive {
     let place = Place::read(folder.to_str().expect("plain"), None).expect("a place");
