@@ -69,6 +69,9 @@ fn a_snapshot_is_read_to_its_last_byte() {
     let mut draft = store.begin(cairn_directory::directory::CONTENT, 9, "a test").unwrap();
     let at = EntryId::new(Epoch(1), Offset(2));
     while let Some(portion) = directory.export_more(&mut export, 1 << 20) {
+        if portion.is_empty() {
+            continue;
+        }
         draft.section(&portion.label, at, portion.records, &portion.bytes).unwrap();
     }
     let (file, _) = store.finish(draft, at, export.hash()).unwrap();

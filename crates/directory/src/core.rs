@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 mod append;
 mod requests;
 mod scans;
+mod snapshots;
 mod tick;
 
 pub use append::{ApplyError, Proposed};
@@ -311,6 +312,8 @@ pub struct Core<T> {
     next_progress: Instant,
     next_compaction: Instant,
     sweeping: bool,
+    noted: snapshots::Hashes,
+    exporting: snapshots::Exporting,
 }
 
 /// Responses that are right if this node was the master when they were taken, or later.
@@ -360,6 +363,8 @@ impl<T> Core<T> {
             next_progress: Instant::ZERO,
             next_compaction: Instant::ZERO,
             sweeping: false,
+            noted: snapshots::Hashes::default(),
+            exporting: snapshots::Exporting::default(),
         }
     }
 

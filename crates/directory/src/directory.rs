@@ -29,6 +29,8 @@ pub struct Directory {
     pub(crate) store: Store,
     leases: Leases,
     hashes: hash::History,
+    /// Revisions go on above it.
+    above: u64,
 }
 
 impl Default for Directory {
@@ -41,7 +43,8 @@ impl Directory {
     /// An empty directory, at revision 1 as etcd's.
     #[must_use]
     pub fn new() -> Self {
-        Self { store: Store::new(), leases: Leases::default(), hashes: hash::History::default() }
+        let (store, leases) = (Store::new(), Leases::default());
+        Self { store, leases, hashes: hash::History::default(), above: 0 }
     }
 
     /// The last revision given out, committed or not.
@@ -54,6 +57,17 @@ impl Directory {
     #[must_use]
     pub fn compacted(&self) -> Revision {
         Revision(self.store.compacted)
+    }
+
+    /// A master's revisions go on above it: the greatest that an epoch record of the log names.
+    #[must_use]
+    pub fn above(&self) -> Revision {
+        Revision(self.above)
+    }
+
+    /// The log holds an epoch record that names it.
+    pub fn raise_above(&mut self, above: Revision) {
+        self.above = self.above.max(above.0);
     }
 
     /// Bytes held, without the allocator's own.

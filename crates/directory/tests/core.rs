@@ -1,5 +1,8 @@
 //! What clients are told, and when, while entries are appended, committed and lost.
 
+#[path = "core/snapshots.rs"]
+mod snapshots;
+
 use bytes::Bytes;
 use cairn_directory::core::{Core, Limits, Outbox, Refusal, Reply, Request, Response};
 use cairn_directory::op::{Op, Put, RangeQuery};
@@ -117,6 +120,15 @@ impl Node {
         }
     }
 
+    /// Applies what another node has logged above what this one has.
+    fn follow(&mut self, other: &Self) {
+        let from = self.log.len();
+        for batch in &other.log[from..] {
+            self.core.apply_batch(batch, &mut self.told).unwrap();
+            self.log.push(batch.clone());
+        }
+    }
+
     fn pass(&mut self, millis: u64) {
         for _ in 0..millis / 100 {
             self.now = self.now + Duration::from_millis(100);
@@ -136,6 +148,16 @@ impl Node {
         self.prove();
         match self.result(token) {
             Some(Ok(Response::Range(range))) => range.count,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn count_while_loading(&mut self) -> Option<u64> {
+        let query = RangeQuery::all(KeyRange::prefix(""));
+        let token = self.ask(Request::Range { query, serializable: true });
+        match self.result(token) {
+            Some(Err(Refusal::NotReady)) => None,
+            Some(Ok(Response::Range(range))) => Some(range.count),
             other => panic!("{other:?}"),
         }
     }

@@ -1,17 +1,17 @@
 //! The way into the log and back: batches out, commits in, and what happens when a master is made
 //! or unmade.
 
-use super::{Core, Outbox, Read, Refusal, Role, Waiting, scans};
+use super::{Core, Outbox, Read, Refusal, Role, Waiting};
 use crate::body;
 use crate::codec::Malformed;
-use crate::directory::Directory;
 use crate::error::Error;
 use crate::lessor::Lessor;
 use crate::op::Op;
 use crate::watch::Sink;
 use bytes::Bytes;
 use cairn_logic::batch::Batch;
-use cairn_logic::ids::{Epoch, Offset, Revision};
+use cairn_logic::ids::{EntryId, Epoch, Offset, Revision};
+use cairn_logic::record::EpochRecord;
 use cairn_logic::time::Instant;
 
 /// A batch is closed above so many bytes.
@@ -23,6 +23,8 @@ pub(super) struct Building {
     body: Vec<u8>,
     count: u32,
     authority: bool,
+    /// Of the state after its last entry.
+    hash: u64,
 }
 
 /// Entries to append as one batch.
@@ -81,6 +83,7 @@ impl<T> Core<T> {
         let last = self.building.back_mut().expect("one was just added");
         body::push(op, &mut last.body);
         last.count += 1;
+        last.hash = self.directory.state_hash().hash;
         self.made += 1;
         self.waiting.push_back(waiting);
     }
@@ -88,13 +91,14 @@ impl<T> Core<T> {
     /// The next batch to append, if there is one; `first` is the offset its first entry will have.
     /// Call it until it says `None`, in the order of the log.
     pub fn take_batch(&mut self, first: Offset) -> Option<Proposed> {
-        let Building { body, count, authority } = self.building.pop_front()?;
+        let Building { body, count, authority, hash } = self.building.pop_front()?;
         let untaken: usize = self.building.iter().map(|later| later.count as usize).sum();
         let from = self.waiting.len() - untaken - count as usize;
         for (place, waiting) in self.waiting.range_mut(from..from + count as usize).enumerate() {
             waiting.offset = Some(Offset(first.0 + place as u64));
         }
         self.applied_offset = Offset(first.0 + u64::from(count) - 1);
+        self.note_hash(first, EntryId::new(self.epoch, self.applied_offset), hash);
         Some(Proposed { count, authority, body: body.into() })
     }
 
@@ -128,7 +132,11 @@ impl<T> Core<T> {
     pub fn apply_batch(&mut self, batch: &Batch, outbox: &mut impl Sink) -> Result<(), ApplyError> {
         debug_assert!(!self.is_master(), "a master applied its entries when it appended them");
         let first = batch.head.first;
-        if !batch.head.opens_epoch {
+        if batch.head.opens_epoch {
+            // Of all of them: the jump of an elect that died may never have been committed.
+            let above = EpochRecord::decode(&batch.body).map_or(0, |record| record.above);
+            self.directory.raise_above(Revision(above));
+        } else {
             let mut found = 0;
             for op in body::ops(batch.body.clone()) {
                 let offset = Offset(first.0 + u64::from(found));
@@ -148,6 +156,8 @@ impl<T> Core<T> {
         self.applied_offset = batch.head.last_offset();
         self.committed_offset = self.applied_offset;
         self.committed = self.directory.revision();
+        let hash = self.directory.state_hash().hash;
+        self.note_hash(first, batch.head.last(), hash);
         if !matches!(self.role, Role::Loading) {
             self.watches.advance(&self.directory, self.committed, outbox);
         }
@@ -175,6 +185,7 @@ impl<T> Core<T> {
         self.done = 0;
         self.next_lease = 0;
         self.next_compaction = now;
+        self.end_export();
         self.role = Role::Master { lessor: Lessor::new(now, self.directory.leases()) };
     }
 
@@ -183,6 +194,8 @@ impl<T> Core<T> {
     pub fn changed_epoch(&mut self, epoch: Epoch, at: Offset) {
         self.epoch = epoch;
         self.applied_offset = at;
+        let hash = self.directory.state_hash().hash;
+        self.note_hash(at, EntryId::new(epoch, at), hash);
     }
 
     /// Mastership is over: pending requests are told so. Whether the directory holds changes that
@@ -210,12 +223,7 @@ impl<T> Core<T> {
 
     /// Empties the directory, to be loaded anew. Watches stay and go on where they were.
     pub fn reset(&mut self) {
-        self.directory = Directory::new();
-        self.role = Role::Loading;
-        self.abandoned.extend(self.scans.drain(..).map(scans::LongRead::into_token));
-        self.committed = Revision(1);
-        self.committed_offset = Offset::ZERO;
-        self.applied_offset = Offset::ZERO;
+        drop(self.clear());
     }
 
     /// Holds a response until what it may show is committed and mastership is proven.

@@ -117,9 +117,10 @@ impl<T> Core<T> {
         }
     }
 
-    /// Removes superseded versions that no long read has to see.
+    /// Removes superseded versions that neither a long read nor a snapshot has to see.
     pub(super) fn sweep(&mut self, items_max: usize) {
-        let oldest = self.scans.iter().map(|read| read.scan.at()).min();
+        let export = self.export_reader();
+        let oldest = self.scans.iter().map(|read| read.scan.at()).chain(export).min();
         self.sweeping = match oldest {
             // Some are kept for the reads, so there may be more to do after them.
             Some(reader) => {

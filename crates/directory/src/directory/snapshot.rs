@@ -1,6 +1,6 @@
 //! The state at one revision, written in pieces while the directory goes on, and read back.
 //!
-//! Three kinds of portions, in this order: facts and leases; keys whose version was made before the
+//! Four kinds of portions, in this order: facts; leases; keys whose version was made before the
 //! compaction, in the order of keys; versions from the compaction on, in the order in which they
 //! were made, so that watches may go back as far as before. While it is written, the directory must
 //! be swept no further than behind [`Export::reader`].
@@ -13,12 +13,21 @@ use crate::range::KeyRange;
 use bytes::Bytes;
 use cairn_logic::ids::Revision;
 
-/// How records of snapshots are written; another number for each way.
-pub const CONTENT: u32 = 1;
+/// How records of snapshots are written; another number for each way. All smaller ones are read,
+/// too: in the first one the facts had leases behind them and nothing to go on above.
+pub const CONTENT: u32 = 2;
 
-const FACTS: u8 = 0;
+/// The facts of the first content.
+const FACTS_AND_LEASES: u8 = 0;
 const KEYS: u8 = 1;
 const CHANGES: u8 = 2;
+const FACTS: u8 = 3;
+const LEASES: u8 = 4;
+
+/// Keys and versions that one step looks at, at most.
+const LOOKED_MAX: usize = 4096;
+/// The most bytes that a number takes.
+const NUMBER_BYTES_MAX: usize = 10;
 
 /// A part of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +45,7 @@ pub struct Portion {
 pub struct Export {
     compacted: u64,
     revision: u64,
+    above: u64,
     hash: u64,
     leases: Vec<(LeaseId, u64)>,
     stage: Stage,
@@ -45,6 +55,8 @@ pub struct Export {
 #[derive(Debug)]
 enum Stage {
     Facts,
+    /// From this one on.
+    Leases(usize),
     /// From this key on.
     Keys(Vec<u8>),
     /// From this revision on, but for so many versions of it.
@@ -80,6 +92,7 @@ impl Directory {
         Export {
             compacted: self.store.compacted,
             revision: self.store.revision,
+            above: self.above,
             hash: self.state_hash().hash,
             leases: self.leases().collect(),
             stage: Stage::Facts,
@@ -87,21 +100,18 @@ impl Directory {
         }
     }
 
-    /// The next portion, of about `bytes` and one value more at most; `None` at the end.
+    /// The next portion, of about `bytes` and one value more at most; `None` at the end. A step
+    /// that found nothing to write gives an empty one, which is not needed by anybody.
     pub fn export_more(&self, export: &mut Export, bytes: usize) -> Option<Portion> {
-        loop {
-            let portion = match std::mem::replace(&mut export.stage, Stage::Done) {
-                Stage::Facts => {
-                    export.stage = Stage::Keys(Vec::new());
-                    facts(export)
-                }
-                Stage::Keys(from) => self.export_keys(export, &from, bytes),
-                Stage::Changes(from, passed) => self.export_changes(export, from, passed, bytes),
-                Stage::Done => return None,
-            };
-            if portion.records > 0 || portion.bytes.first() == Some(&FACTS) {
-                return Some(portion);
+        match std::mem::replace(&mut export.stage, Stage::Done) {
+            Stage::Facts => {
+                export.stage = Stage::Leases(0);
+                Some(facts(export))
             }
+            Stage::Leases(from) => Some(leases(export, from, bytes)),
+            Stage::Keys(from) => Some(self.export_keys(export, &from, bytes)),
+            Stage::Changes(from, passed) => Some(self.export_changes(export, from, passed, bytes)),
+            Stage::Done => None,
         }
     }
 
@@ -109,7 +119,11 @@ impl Directory {
         let mut portion = Portion { label: Vec::new(), records: 0, bytes: vec![KEYS] };
         export.stage = Stage::Changes(export.compacted, 0);
         let all = KeyRange::prefix("");
-        for newest in self.store.newest_from(&all, from) {
+        for (looked, newest) in self.store.newest_from(&all, from).enumerate() {
+            if looked >= LOOKED_MAX {
+                export.stage = Stage::Keys(self.store.key(newest).to_vec());
+                break;
+            }
             let Some((_, item)) = self.store.seen(newest, export.compacted) else { continue };
             if item.modified >= export.compacted {
                 continue;
@@ -143,7 +157,8 @@ impl Directory {
             if item.modified != revision {
                 (revision, nth) = (item.modified, 0);
             }
-            if portion.records > 0 && portion.bytes.len() >= bytes {
+            let enough = portion.bytes.len() >= bytes || portion.records as usize >= LOOKED_MAX;
+            if portion.records > 0 && enough {
                 export.stage = Stage::Changes(revision, nth);
                 break;
             }
@@ -161,20 +176,34 @@ impl Directory {
     pub fn import(&mut self, portion: Bytes) -> Result<(), Malformed> {
         let mut reader = Reader(portion);
         let kind = reader.byte()?;
-        if kind == FACTS {
-            return self.import_facts(&mut reader);
-        }
-        while !reader.0.is_empty() {
-            self.import_item(&mut reader, kind)?;
+        match kind {
+            FACTS | FACTS_AND_LEASES => self.import_facts(&mut reader, kind)?,
+            LEASES => self.import_leases(&mut reader)?,
+            _ => {
+                while !reader.0.is_empty() {
+                    self.import_item(&mut reader, kind)?;
+                }
+            }
         }
         Ok(())
     }
 
-    fn import_facts(&mut self, reader: &mut Reader) -> Result<(), Malformed> {
-        if self.store.revision != 1 || self.store.keys() > 0 {
+    fn import_facts(&mut self, reader: &mut Reader, kind: u8) -> Result<(), Malformed> {
+        if self.store.revision != 1 || self.store.keys() > 0 || self.lease_count() > 0 {
             return Err(Malformed::Number);
         }
         (self.store.compacted, self.store.revision) = (reader.varint()?, reader.varint()?);
+        if kind == FACTS_AND_LEASES {
+            return self.import_leases(reader);
+        }
+        self.above = reader.varint()?;
+        if reader.0.is_empty() { Ok(()) } else { Err(Malformed::Number) }
+    }
+
+    fn import_leases(&mut self, reader: &mut Reader) -> Result<(), Malformed> {
+        if self.store.keys() > 0 {
+            return Err(Malformed::Number);
+        }
         while !reader.0.is_empty() {
             let (id, ttl_secs) = (LeaseId(reader.varint()?.cast_signed()), reader.varint()?);
             self.grant(id, ttl_secs).map_err(|_| Malformed::Number)?;
@@ -236,7 +265,7 @@ impl Loaded {
 pub fn keys_of(portion: Bytes, mut visit: impl FnMut(&[u8], Revision)) -> Result<(), Malformed> {
     let mut reader = Reader(portion);
     let kind = reader.byte()?;
-    while kind != FACTS && !reader.0.is_empty() {
+    while matches!(kind, KEYS | CHANGES) && !reader.0.is_empty() {
         let item = Loaded::read(&mut reader)?;
         visit(&item.key, Revision(item.modified));
     }
@@ -247,15 +276,31 @@ fn facts(export: &Export) -> Portion {
     let mut bytes = vec![FACTS];
     push_varint(&mut bytes, export.compacted);
     push_varint(&mut bytes, export.revision);
-    for (id, ttl_secs) in &export.leases {
-        push_varint(&mut bytes, id.0.cast_unsigned());
-        push_varint(&mut bytes, *ttl_secs);
+    push_varint(&mut bytes, export.above);
+    Portion { label: Vec::new(), records: 0, bytes }
+}
+
+fn leases(export: &mut Export, from: usize, bytes: usize) -> Portion {
+    let count = (bytes / NUMBER_BYTES_MAX).clamp(1, LOOKED_MAX);
+    let to = (from + count).min(export.leases.len());
+    let mut portion = Portion { label: Vec::new(), records: 0, bytes: vec![LEASES] };
+    for (id, ttl_secs) in &export.leases[from..to] {
+        push_varint(&mut portion.bytes, id.0.cast_unsigned());
+        push_varint(&mut portion.bytes, *ttl_secs);
+        portion.records += 1;
     }
-    let records = u32::try_from(export.leases.len()).unwrap_or(u32::MAX);
-    Portion { label: Vec::new(), records, bytes }
+    let all = to == export.leases.len();
+    export.stage = if all { Stage::Keys(Vec::new()) } else { Stage::Leases(to) };
+    portion
 }
 
 impl Portion {
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records == 0 && self.bytes.first() != Some(&FACTS)
+    }
+
     fn push(&mut self, item: &Item<'_>, scratch: &mut Vec<u8>) {
         item.pack(scratch);
         self.bytes.extend_from_slice(&scratch[Item::PREV_BYTES..]);
