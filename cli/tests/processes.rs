@@ -9,8 +9,12 @@ mod clients;
 mod clock;
 #[path = "processes/disk.rs"]
 mod disk;
+#[path = "processes/etcd.rs"]
+mod etcd;
 #[path = "processes/history.rs"]
 mod history;
+#[path = "processes/plane.rs"]
+mod plane;
 #[path = "processes/probes.rs"]
 mod probes;
 #[path = "processes/recover.rs"]

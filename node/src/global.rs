@@ -6,12 +6,14 @@
 
 mod arbiter;
 mod arrivals;
+mod exports;
 mod history;
 mod lines;
 mod own;
 mod recover;
 mod role;
 mod run;
+mod snapshots;
 mod wishes;
 mod world;
 

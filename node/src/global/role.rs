@@ -1,8 +1,10 @@
 //! The control loop's state and what it does with each thing that happens.
 
 use super::arbiter::Arbiter;
+use super::exports::Exports;
 use super::lines::LineTo;
-use super::world::GlobalWorld;
+use super::snapshots::Written;
+use super::world::{BATCH_BYTES, GlobalWorld};
 use crate::acceptor::AcceptorHandle;
 use crate::boot::Boot;
 use crate::clock;
@@ -84,6 +86,7 @@ pub struct Role {
     pub(super) reported: Instant,
     /// Up to where the log was flushed at the last tick.
     pub(super) flushed: Offset,
+    pub(super) exports: Exports,
 }
 
 /// What [`Role::new`] is given.
@@ -98,6 +101,7 @@ pub struct Parts {
     pub plane: watch::Sender<Arc<etcd::Plane>>,
     pub asked: mpsc::Sender<(Why, Asked)>,
     pub notices: mpsc::Sender<Notice>,
+    pub written: mpsc::UnboundedSender<Written>,
 }
 
 /// The bound to flush now above the revision in use, if it is time.
@@ -118,6 +122,7 @@ pub(super) fn now() -> Now {
 impl Role {
     /// A follower that knows nothing yet.
     pub fn new(parts: Parts) -> Self {
+        let every = parts.boot.settings.log.snapshot_interval;
         Self {
             boot: parts.boot,
             host: parts.host,
@@ -143,6 +148,7 @@ impl Role {
             planned_at: Instant::ZERO,
             reported: Instant::ZERO,
             flushed: Offset::ZERO,
+            exports: Exports::new(every, parts.written),
         }
     }
 
@@ -205,6 +211,7 @@ impl Role {
                 authority: proposed.authority,
                 opens_epoch: false,
             };
+            self.host.world.log_bytes += proposed.body.len() as u64 + BATCH_BYTES;
             self.host.handle(Event::Appended(Batch { head, body: proposed.body }));
         }
     }
@@ -360,6 +367,7 @@ impl Role {
         }
         self.end_loading();
         self.watch_disk();
+        self.tend_snapshot();
         if self.serving {
             self.tell_all(&JudgeInput::Tick);
             if now.since(self.planned_at) >= PLAN_INTERVAL {
@@ -384,8 +392,10 @@ impl Role {
 
     /// Requests are answered once everything that is known to be committed is in the directory.
     pub(super) fn end_loading(&mut self) {
-        let committed = self.host.replica().committed();
-        if committed > Offset::ZERO && self.host.applied() >= committed && !self.serving {
+        if self.host.world.snapshots.is_loading() {
+            self.loaded = false;
+        }
+        if self.is_whole() && !self.serving {
             let desk = &mut self.host.world.desk;
             desk.core.loaded(&mut desk.streams);
             self.loaded = true;

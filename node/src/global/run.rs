@@ -3,6 +3,7 @@
 use super::arbiter::{Arbiter, Replied};
 use super::lines::{LineTo, Ordered};
 use super::role::{Parts, Role};
+use super::snapshots::{PlaneSnapshots, Written};
 use super::world::{GlobalWorld, Todo};
 use crate::acceptor::AcceptorHandle;
 use crate::boot::{self, Boot, StopSignals};
@@ -46,6 +47,7 @@ struct Inputs {
     ordered: mpsc::Receiver<Ordered>,
     asked: mpsc::Receiver<(Why, Asked)>,
     notices: mpsc::Receiver<Notice>,
+    written: mpsc::UnboundedReceiver<Written>,
 }
 
 /// Runs a global node until it is asked to stop.
@@ -60,6 +62,7 @@ pub async fn run(boot: Boot) -> Result<()> {
     let (orders, order_queue) = mpsc::channel(QUEUE);
     let (asked, asked_queue) = mpsc::channel(QUEUE);
     let (notices, notice_queue) = mpsc::channel(QUEUE);
+    let (written, written_queue) = mpsc::unbounded_channel();
     let (plane, plane_seen) = watch::channel(Arc::new(etcd::Plane::default()));
     let (handle, asks) = etcd::channel(plane_seen);
     let handle = handle.with_tls(boot.identity.tls.clients.clone());
@@ -104,6 +107,7 @@ pub async fn run(boot: Boot) -> Result<()> {
         plane,
         asked,
         notices,
+        written,
     });
     let inputs = Inputs {
         events: event_queue,
@@ -113,6 +117,7 @@ pub async fn run(boot: Boot) -> Result<()> {
         ordered: order_queue,
         asked: asked_queue,
         notices: notice_queue,
+        written: written_queue,
     };
     serve(role, inputs).await
 }
@@ -141,7 +146,10 @@ fn open(
 ) -> Result<Host<GlobalWorld>> {
     let (settings, group) = (&boot.settings, GroupId::global());
     let notify: Notify = Arc::new(move |event| drop(events.send(event)));
-    let (storage, recovered) = Storage::open(&boot.folder, boot.uid, &group, settings.log, notify)
+    let (folder, uid) = (&boot.folder, boot.uid);
+    let snapshots = PlaneSnapshots::open(folder, uid, notify.clone())
+        .context("cannot open the snapshots of the global plane")?;
+    let (storage, recovered) = Storage::open(folder, uid, &group, settings.log, notify)
         .context("cannot open the files of the global plane")?;
     let book = AddressBook::default();
     for (id, seed) in global_nodes(settings) {
@@ -155,7 +163,9 @@ fn open(
         todo: Todo::default(),
         read_until: None,
         epoch: Epoch::ZERO,
-        above: 0,
+        snapshots,
+        log_bytes: 0,
+        gap: false,
         alarms: Vec::new(),
     };
     let mut effects = Vec::new();
@@ -221,6 +231,7 @@ impl Inputs {
                 let (why, outcome) = asked.context("the loop ended")?;
                 role.was_asked(why, outcome);
             }
+            written = self.written.recv() => role.written(written.context("the loop ended")?),
             notice = self.notices.recv() => role.noticed(notice.context("the watch ended")?),
         }
         Ok(())

@@ -135,6 +135,7 @@ impl Role {
         let mut waiting = self.host.world.alarms.clone();
         waiting.extend(self.court.conditions.iter().cloned());
         waiting.extend(self.arbiter.lost().map(|gone| super::recover::record_missing(&gone)));
+        waiting.extend(self.loading());
         let room = self.host.world.storage.room();
         let (group, now) = (GroupId::global(), clock::now());
         let log = status::log_status(&group, &self.host, now, waiting, &room.tails);

@@ -1,5 +1,6 @@
 //! The world of the global plane's replica: storage threads, links, the directory, the arbiter.
 
+use super::snapshots::{Loaded, PlaneSnapshots};
 use crate::clock;
 use crate::etcd::Desk;
 use crate::peer::links::Links;
@@ -7,7 +8,7 @@ use crate::storage::Storage;
 use bytes::Bytes;
 use cairn_host::{ReadFor, World};
 use cairn_logic::batch::Batch;
-use cairn_logic::ids::{EntryId, Epoch, NodeId, Offset, Revision, Version};
+use cairn_logic::ids::{EntryId, Epoch, NodeId, Offset, Version};
 use cairn_logic::message::{Answer, Message};
 use cairn_logic::record::{EpochRecord, Record};
 use cairn_logic::replication::{Admission, Alarm, Vote};
@@ -49,12 +50,18 @@ pub struct GlobalWorld {
     pub read_until: Option<Instant>,
     /// The epoch in which the directory appends, while master.
     pub epoch: Epoch,
-    /// Revisions go on above it (the greatest of all epoch records applied).
-    pub above: u64,
+    /// Snapshots of the directory.
+    pub snapshots: PlaneSnapshots,
+    /// Bytes of the log since the newest of them, about.
+    pub log_bytes: u64,
+    /// The directory does not fit the log; nothing is applied until it is built anew.
+    pub gap: bool,
     /// Alarms since the start, for status.
     pub alarms: Vec<String>,
 }
 
+/// What a batch takes in the log beside its body, about.
+pub const BATCH_BYTES: u64 = 64;
 /// Alarms kept for status.
 const ALARMS_MAX: usize = 16;
 
@@ -133,27 +140,43 @@ impl World for GlobalWorld {
         self.todo.read = true;
     }
 
-    fn rebuild(&mut self, _: &dyn Fn(EntryId) -> bool) -> Offset {
-        tracing::info!("building the directory from the log");
-        self.desk.core.reset();
-        Offset::ZERO
+    fn rebuild(&mut self, holds: &dyn Fn(EntryId) -> bool) -> Offset {
+        let old = self.desk.core.clear();
+        // To drop millions of keys takes longer than anybody may wait here.
+        let dropped = std::thread::Builder::new().name("drop".into()).spawn(move || drop(old));
+        drop(dropped);
+        (self.gap, self.log_bytes) = (false, 0);
+        let log = self.storage.reader();
+        let (before, last) = (Offset(log.first().0.saturating_sub(1)), log.last());
+        let from = self.snapshots.rebuild(holds, (before, last));
+        tracing::info!(%from, %before, %last, "building the directory");
+        from
     }
 
     fn apply_room(&mut self) -> bool {
-        true
+        match self.snapshots.loaded() {
+            Loaded::Nothing => !self.gap,
+            Loaded::Not => false,
+            Loaded::State(directory, at) => {
+                self.desk.core.install(*directory, at);
+                true
+            }
+        }
     }
 
     fn apply(&mut self, batch: &Batch) {
-        if batch.head.opens_epoch {
-            // Of all of them: the jump of an elect that died may never have been committed.
-            let above = EpochRecord::decode(&batch.body).map_or(0, |record| record.above);
-            self.above = self.above.max(above);
+        if self.gap {
+            return;
         }
-        if let Err(error) = self.desk.core.apply_batch(batch, &mut self.desk.streams) {
-            tracing::error!(%error, "the directory cannot follow its log");
-            eprintln!("cairn-node: the directory cannot follow its log: {error}");
-            std::process::abort();
+        self.log_bytes += batch.body.len() as u64 + BATCH_BYTES;
+        let Err(error) = self.desk.core.apply_batch(batch, &mut self.desk.streams) else { return };
+        tracing::error!(%error, "the directory cannot follow its log");
+        if self.snapshots.distrust() {
+            (self.gap, self.todo.astray) = (true, true);
+            return;
         }
+        eprintln!("cairn-node: the directory cannot follow its log: {error}");
+        std::process::abort();
     }
 
     fn committed(&mut self, up_to: Offset) {
@@ -168,8 +191,10 @@ impl World for GlobalWorld {
         self.epoch = epoch;
         self.desk.core.loaded(&mut self.desk.streams);
         self.desk.core.became_master(now, epoch, last.offset);
-        if self.above > self.desk.core.directory().revision().0 {
-            self.desk.core.jump_revision(now, Revision(self.above));
+        let directory = self.desk.core.directory();
+        let (above, revision) = (directory.above(), directory.revision());
+        if above > revision {
+            self.desk.core.jump_revision(now, above);
         }
         self.todo.began = Some(epoch);
     }
