@@ -40,4 +40,4 @@ pub use plan::{GroupPlan, Plan, plan};
 pub use prune::{Keep, Pruned, prune};
 pub use seal::Key;
 pub use state::State;
-pub use store::{Patience, Place, Store, Stored};
+pub use store::{Credentials, Patience, Place, Store, Stored};

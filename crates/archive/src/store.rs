@@ -62,7 +62,24 @@ pub enum Place {
         prefix: String,
         /// The address of a storage that is not Amazon's; paths name the bucket then.
         endpoint: Option<String>,
+        /// Instead of those in the environment.
+        credentials: Option<Credentials>,
     },
+}
+
+/// What proves to S3-compatible storage who we are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Says who.
+    pub access_key_id: String,
+    /// Proves it.
+    pub secret_access_key: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials of {}", self.access_key_id)
+    }
 }
 
 impl Place {
@@ -81,7 +98,8 @@ impl Place {
             }
             let prefix = prefix.trim_matches('/').to_owned();
             let endpoint = endpoint.map(ToOwned::to_owned);
-            return Ok(Self::S3 { bucket: bucket.to_owned(), prefix, endpoint });
+            let bucket = bucket.to_owned();
+            return Ok(Self::S3 { bucket, prefix, endpoint, credentials: None });
         }
         if endpoint.is_some() {
             return wrong("an endpoint is only for s3://bucket/prefix");
@@ -142,8 +160,13 @@ impl Store {
                 let objects = Arc::new(folder.with_fsync(true).with_automatic_cleanup(true));
                 Ok(Self { objects, prefix: String::new(), key })
             }
-            Place::S3 { bucket, prefix, endpoint } => {
-                let builder = s3(bucket, endpoint.as_deref(), patience);
+            Place::S3 { bucket, prefix, endpoint, credentials } => {
+                let mut builder = s3(bucket, endpoint.as_deref(), patience);
+                if let Some(credentials) = credentials {
+                    builder = builder
+                        .with_access_key_id(&credentials.access_key_id)
+                        .with_secret_access_key(&credentials.secret_access_key);
+                }
                 let objects = Arc::new(builder.build().map_err(wrong)?);
                 Ok(Self { objects, prefix: prefix.clone(), key })
             }
@@ -383,6 +406,7 @@ mod tests {
             bucket: "bucket".into(),
             prefix: "a/b".into(),
             endpoint: Some("http://localhost:1".into()),
+            credentials: None,
         };
         assert_eq!(s3, expected);
         for text in ["", "s3://", "s3:///a", "http://a/b", "file://a/b"] {

@@ -1,15 +1,24 @@
 //! A group that writes, its snapshots and its log: what a node would give to an archive.
 
-use cairn_archive::{Archive, Backup, LogRun, Names, Part, SnapshotObject};
+use cairn_archive::{Archive, Backup, LogRun, Names, Part, Patience, SnapshotObject};
 use cairn_files::{RealDisk, Snapshots};
 use cairn_keyspace::{CONTENT, Ctx, EffectLog, Export, Keyspace, command};
 use cairn_logic::batch::{Batch, BatchHead};
 use cairn_logic::ids::{EntryId, Epoch, GroupId, Offset};
 use cairn_resp::{Args, ReplyBuf, Span};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The clock of the first batch.
 pub const BEGIN_MS: u64 = 1_700_000_000_000;
+
+/// For tests of what fails: a storage that is away is away at once.
+pub const SHORT: Patience = Patience {
+    connect: Duration::from_secs(2),
+    idle: Duration::from_secs(2),
+    retries: 2,
+    total: Duration::from_secs(5),
+};
 
 /// One group of a keyspace.
 pub struct Group {
