@@ -108,7 +108,8 @@ pub async fn run(boot: Boot) -> Result<()> {
     let acceptor = AcceptorHandle::start(&boot.folder, &boot.identity.me)?;
     let listener = boot::listen("peers", boot.settings.listen.peer).await?;
     let (inbox, mut queue) = tokio::sync::mpsc::channel(64);
-    peer::spawn(&boot.identity, listener, peer::peer_routes(&boot.identity, inbox.clone()));
+    let routes = peer::peer_routes(&boot.identity, inbox.clone(), &boot.shelf);
+    peer::spawn(&boot.identity, listener, routes);
     metrics::spawn(boot::listen("metrics", boot.settings.listen.metrics).await?, inbox);
     boot.identity.tls.watch();
     let mut stop = StopSignals::listen()?;

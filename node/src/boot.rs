@@ -1,6 +1,7 @@
 //! What every role does first: settings, log output, secret, folder, listeners, signals.
 
 use crate::peer::Identity;
+use crate::snapshots::Shelf;
 use crate::tls::Doors;
 use anyhow::{Context, Result, bail};
 use cairn_files::{Folder, RealDisk};
@@ -24,6 +25,8 @@ pub struct Boot {
     pub identity: Identity,
     /// The cluster's uid as the files carry it.
     pub uid: u128,
+    /// The snapshots that other nodes may have of it.
+    pub shelf: Shelf,
 }
 
 impl Boot {
@@ -61,7 +64,8 @@ impl Boot {
         let (peers, clients) = tls.digests();
         tracing::info!(peers, clients, "certificates");
         let identity = Identity::new(me, secret, tls);
-        Ok(Self { settings, folder, identity, uid })
+        let shelf = Shelf::new(settings.log.fetch_bytes_per_sec);
+        Ok(Self { settings, folder, identity, uid, shelf })
     }
 }
 

@@ -11,6 +11,7 @@ pub mod group;
 pub mod memory;
 pub mod metrics;
 pub mod peer;
+pub mod snapshots;
 pub mod status;
 pub mod storage;
 pub mod tls;

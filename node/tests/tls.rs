@@ -11,6 +11,7 @@ use cairn_node::clock;
 use cairn_node::data::link::{Clock, Config};
 use cairn_node::data::{Options, start};
 use cairn_node::peer::{self, Identity, Inbound, client};
+use cairn_node::snapshots::Shelf;
 use cairn_node::tls::{Doors, Keys};
 use cairn_settings::{TlsFiles, TlsSettings};
 use cairn_wire::hello::Secret;
@@ -71,7 +72,7 @@ async fn serve(identity: &Identity) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (inbox, mut queue) = mpsc::channel(4);
-    peer::spawn(identity, listener, peer::peer_routes(identity, inbox));
+    peer::spawn(identity, listener, peer::peer_routes(identity, inbox, &Shelf::new(1)));
     tokio::spawn(async move {
         while let Some(inbound) = queue.recv().await {
             if let Inbound::Where(reply) = inbound {

@@ -81,12 +81,12 @@ pub async fn run(boot: Boot) -> Result<()> {
     let arbiter = Arbiter::new(identity.clone(), life, addresses, acceptor.clone(), replies);
 
     let listener = boot::listen("peers", settings.listen.peer).await?;
-    let mut routes = peer::peer_routes(&identity, inbox.clone());
+    let mut routes = peer::peer_routes(&identity, inbox.clone(), &boot.shelf);
     etcd::add_routes(&mut routes, &handle.for_system());
     peer::spawn(&identity, listener, routes);
     metrics::spawn(boot::listen("metrics", settings.listen.metrics).await?, inbox.clone());
     let listener = boot::listen("heartbeats", settings.listen.heartbeat).await?;
-    peer::spawn(&identity, listener, peer::peer_routes(&identity, inbox));
+    peer::spawn(&identity, listener, peer::peer_routes(&identity, inbox, &boot.shelf));
     let listener = boot::listen("etcd clients", settings.listen.etcd).await?;
     let server = peer::server().add_routes(etcd::routes(&handle));
     tokio::spawn(

@@ -94,7 +94,7 @@ pub async fn run(boot: Boot) -> Result<()> {
         [("peers", settings.listen.peer), ("heartbeats", settings.listen.heartbeat)]
     {
         let listener = boot::listen(what, address).await?;
-        let routes = peer::peer_routes(&boot.identity, inbox.clone());
+        let routes = peer::peer_routes(&boot.identity, inbox.clone(), &boot.shelf);
         peer::spawn(&boot.identity, listener, routes);
     }
     metrics::spawn(boot::listen("metrics", settings.listen.metrics).await?, inbox.clone());
@@ -116,6 +116,7 @@ pub async fn run(boot: Boot) -> Result<()> {
         counted: (clock::now(), 0),
         stopped: false,
         disk_low: false,
+        bounded: Instant::ZERO,
         lag: metrics::lag::Lag::default(),
         online: false,
         boot,

@@ -40,6 +40,13 @@ impl AddressBook {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(id, address);
     }
 
+    /// All that are known.
+    #[must_use]
+    pub fn all(&self) -> Vec<(NodeId, PeerAddress)> {
+        let book = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        book.iter().map(|(id, address)| (id.clone(), address.clone())).collect()
+    }
+
     /// Where `id` is.
     #[must_use]
     pub fn get(&self, id: &NodeId) -> Option<PeerAddress> {
@@ -240,6 +247,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshots::Shelf;
     use crate::tls::Doors;
     use cairn_logic::ids::{EntryId, Epoch, Incarnation, Offset};
     use cairn_logic::message::{Heartbeat, Sender};
@@ -258,7 +266,8 @@ mod tests {
         let (member, listener) = (identity("b"), TcpListener::bind("127.0.0.1:0").await.unwrap());
         let address = listener.local_addr().unwrap().to_string();
         let (inbox, mut arrived) = mpsc::channel(4);
-        super::super::spawn(&member, listener, super::super::peer_routes(&member, inbox));
+        let routes = super::super::peer_routes(&member, inbox, &Shelf::new(1));
+        super::super::spawn(&member, listener, routes);
         let book = AddressBook::default();
         book.set(member.me.id.clone(), PeerAddress { peer: address.clone(), heartbeat: address });
         let (answers, _) = mpsc::channel(4);

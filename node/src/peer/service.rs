@@ -2,6 +2,7 @@
 
 use super::incoming::incoming;
 use super::{Identity, Inbound, LINK_QUEUE, MESSAGE_BYTES_MAX, Reply};
+use crate::snapshots::{Chunks, Shelf};
 use cairn_logic::time::Duration;
 use cairn_wire::hello::{Caller, HELLO_KEY};
 use cairn_wire::peer::frame::Frame;
@@ -20,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 pub struct PeerService {
     identity: Identity,
     inbox: mpsc::Sender<Inbound>,
+    shelf: Shelf,
 }
 
 /// Refuses callers that do not prove the cluster secret; the [`Caller`] of others is an extension.
@@ -50,10 +52,15 @@ impl tonic::service::Interceptor for CheckHello {
     }
 }
 
-/// The peer service, to be served by [`spawn`].
+/// The peer service, to be served by [`spawn`]; what `shelf` has is served beside `inbox`.
 #[must_use]
-pub fn peer_routes(identity: &Identity, inbox: mpsc::Sender<Inbound>) -> RoutesBuilder {
-    let server = PeerServer::new(PeerService { identity: identity.clone(), inbox })
+pub fn peer_routes(
+    identity: &Identity,
+    inbox: mpsc::Sender<Inbound>,
+    shelf: &Shelf,
+) -> RoutesBuilder {
+    let (identity, shelf) = (identity.clone(), shelf.clone());
+    let server = PeerServer::new(PeerService { identity, inbox, shelf })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let mut routes = RoutesBuilder::default();
@@ -146,6 +153,7 @@ impl Peer for PeerService {
     type ReplicateStream = Frames;
     type HeartbeatStream = Frames;
     type ControlStream = Downs;
+    type FetchSnapshotStream = Chunks;
 
     async fn replicate(
         &self,
@@ -221,5 +229,28 @@ impl Peer for PeerService {
     ) -> Result<Response<pb::WishReply>, Status> {
         let request = request.into_inner();
         self.ask(|reply| Inbound::Wish(request, reply)).await.map(Response::new)
+    }
+
+    async fn snapshots(
+        &self,
+        request: Request<pb::SnapshotsRequest>,
+    ) -> Result<Response<pb::SnapshotsReply>, Status> {
+        let to = caller(&request)?.sender.id;
+        let reply = self.shelf.list(request.into_inner()).await?;
+        Ok(self.signed(to.as_str(), reply))
+    }
+
+    async fn fetch_snapshot(
+        &self,
+        request: Request<pb::FetchRequest>,
+    ) -> Result<Response<Chunks>, Status> {
+        let to = caller(&request)?.sender.id;
+        let request = request.into_inner();
+        tracing::info!(
+            %to, group = %request.group, name = %request.name, position = request.position,
+            "sending a snapshot"
+        );
+        let chunks = self.shelf.send(request).await?;
+        Ok(self.signed(to.as_str(), chunks))
     }
 }

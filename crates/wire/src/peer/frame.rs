@@ -26,7 +26,9 @@ impl From<EntryId> for pb::EntryId {
 }
 
 /// An absent id is "before the first entry": proto3 leaves out zero messages of some writers.
-pub(crate) fn entry(id: Option<&pb::EntryId>) -> EntryId {
+/// The entry of a message; none is [`EntryId::ZERO`].
+#[must_use]
+pub fn entry(id: Option<&pb::EntryId>) -> EntryId {
     id.map_or(EntryId::ZERO, |id| EntryId::new(Epoch(id.epoch), Offset(id.offset)))
 }
 

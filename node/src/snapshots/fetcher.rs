@@ -1,0 +1,315 @@
+//! Gets a snapshot from another node: asks all what they have, takes the best, goes on with
+//! another one when that fails.
+//!
+//! One fetch at a time. What has come stays in the folder, so a fetch that is begun again, by
+//! another process even, goes on where it was if the same file can still be had.
+
+use super::figures::{Newest, Shown};
+use super::holder::{self, Failed, Holder, Offer};
+use super::progress::{Fetched, Progress, Teller};
+use crate::clock;
+use crate::peer::Identity;
+use crate::storage::Notify;
+use bytes::Bytes;
+use cairn_files::{RealDisk, SnapshotFile, Snapshots};
+use cairn_host::Event;
+use cairn_logic::ids::{GroupId, Offset};
+use cairn_logic::time::Duration;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+use tokio_stream::StreamExt;
+
+/// A holder from which nothing comes for so long is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Chunks that wait for the disk.
+const CHUNKS_AHEAD: usize = 4;
+
+/// What a snapshot is fetched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The log cannot go on without it: [`Event::Fetching`], then [`Event::Fetched`].
+    CatchUp,
+    /// To have a newer one of its own; [`Event::Snapshot`] when it is here.
+    Keep,
+}
+
+/// What gets snapshots of one log from others.
+pub struct Fetcher {
+    identity: Identity,
+    group: GroupId,
+    folder: Snapshots<RealDisk>,
+    content: u32,
+    notify: Notify,
+    shown: Shown,
+    progress: Progress,
+    /// Why the last try failed: said once.
+    said: Arc<Mutex<String>>,
+    work: Option<Work>,
+}
+
+struct Work {
+    task: JoinHandle<()>,
+    stop: Arc<tokio::sync::Notify>,
+    purpose: Purpose,
+}
+
+impl Fetcher {
+    /// One for the snapshots of `group` that are kept in `folder` and written as `content`; what it
+    /// finds is noted in `shown`.
+    #[must_use]
+    pub fn new(
+        identity: Identity,
+        group: GroupId,
+        folder: Snapshots<RealDisk>,
+        content: u32,
+        notify: Notify,
+        shown: Shown,
+    ) -> Self {
+        let (progress, said) = (Progress::default(), Arc::default());
+        Self { identity, group, folder, content, notify, shown, progress, said, work: None }
+    }
+
+    /// Whether a fetch is under way.
+    #[must_use]
+    pub fn is_at_work(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| !work.task.is_finished())
+    }
+
+    /// How far the fetch under way is.
+    #[must_use]
+    pub fn progress(&self) -> Option<Fetched> {
+        self.progress.now()
+    }
+
+    /// Fetches the best snapshot that these nodes have with a `from` of at least `at_least`. Says
+    /// nothing if none has any: to be called again after a while.
+    ///
+    /// While one is under way this does nothing, but for ending it if it is of no use for this any
+    /// more; then the next call begins.
+    pub fn fetch(&mut self, purpose: Purpose, at_least: Offset, holders: Vec<Holder>) {
+        if let Some(work) = self.work.as_ref().filter(|work| !work.task.is_finished()) {
+            let from = self.progress.now().map(|at| at.from.offset);
+            let useless = from.is_some_and(|from| from < at_least) || work.purpose != purpose;
+            if purpose == Purpose::CatchUp && useless {
+                work.stop.notify_one();
+            }
+            return;
+        }
+        let stop = Arc::new(tokio::sync::Notify::new());
+        let errand = Errand {
+            identity: self.identity.clone(),
+            group: self.group.clone(),
+            folder: self.folder.clone(),
+            content: self.content,
+            notify: self.notify.clone(),
+            shown: self.shown.clone(),
+            progress: self.progress.clone(),
+            said: self.said.clone(),
+            stop: stop.clone(),
+            purpose,
+        };
+        let task = tokio::spawn(errand.run(at_least, holders));
+        self.work = Some(Work { task, stop, purpose });
+    }
+}
+
+impl Drop for Fetcher {
+    fn drop(&mut self) {
+        if let Some(work) = &self.work {
+            work.stop.notify_one();
+        }
+    }
+}
+
+/// One fetch.
+struct Errand {
+    identity: Identity,
+    group: GroupId,
+    folder: Snapshots<RealDisk>,
+    content: u32,
+    notify: Notify,
+    shown: Shown,
+    progress: Progress,
+    said: Arc<Mutex<String>>,
+    stop: Arc<tokio::sync::Notify>,
+    purpose: Purpose,
+}
+
+impl Errand {
+    async fn run(self, at_least: Offset, holders: Vec<Holder>) {
+        if let Some(newest) = self.own(at_least).await {
+            tracing::info!(group = %self.group, from = %newest.from, "has such a snapshot already");
+            return self.done(newest);
+        }
+        let asked = holder::offers(&self.identity, &self.group, &holders, self.content, at_least);
+        let offers = asked.await;
+        if offers.is_empty() && self.purpose == Purpose::CatchUp {
+            self.say(format!("no node has a snapshot from {at_least} on"));
+        }
+        let mut told = None;
+        for offer in offers {
+            if self.purpose == Purpose::CatchUp && told != Some(offer.from) {
+                told = Some(offer.from);
+                (self.notify)(Event::Fetching(told));
+            }
+            match self.take(&offer).await {
+                Ok(newest) => {
+                    let (from, bytes, node) = (newest.from, newest.bytes, &offer.holder.id);
+                    tracing::info!(group = %self.group, %from, bytes, %node, "fetched a snapshot");
+                    return self.done(newest);
+                }
+                Err(Failed::Stopped) => break,
+                Err(why) => {
+                    let (node, chain) = (&offer.holder.id, chain(&why));
+                    self.say(format!("not all of {} came from {node}: {chain}", offer.name));
+                }
+            }
+        }
+        self.progress.set(None);
+        if told.is_some() {
+            (self.notify)(Event::Fetching(None));
+        }
+    }
+
+    /// Says why nothing comes, once for each reason.
+    fn say(&self, why: String) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != why {
+            tracing::warn!(group = %self.group, %why, "cannot fetch a snapshot yet");
+            *said = why;
+        }
+    }
+
+    /// The newest snapshot of this node that will do: one that was fetched just before the process
+    /// ended, for instance.
+    async fn own(&self, at_least: Offset) -> Option<Newest> {
+        let (folder, shown, content) = (self.folder.clone(), self.shown.clone(), self.content);
+        let find = move || {
+            let listed = folder.list().unwrap_or_default();
+            let fits = |file: &&SnapshotFile| file.from.offset >= at_least;
+            for file in listed.iter().filter(fits) {
+                let good = folder.read(&file.path).and_then(|snapshot| {
+                    snapshot.verify()?;
+                    Ok((snapshot.head().content == content).then(|| Newest::from(&snapshot)))
+                });
+                match good {
+                    Ok(Some(newest)) => return Some(newest),
+                    // Of a newer program: it is left alone.
+                    Ok(None) | Err(cairn_files::Error::Format { .. }) => {}
+                    Err(error) => set_aside(&folder, &file.path, &shown, &error),
+                }
+            }
+            None
+        };
+        spawn_blocking(find).await.ok().flatten()
+    }
+
+    fn done(&self, newest: Newest) {
+        self.progress.set(None);
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shown.good(newest);
+        (self.notify)(match self.purpose {
+            Purpose::CatchUp => Event::Fetched(newest.from),
+            Purpose::Keep => Event::Snapshot(newest.from),
+        });
+    }
+
+    /// Receives what is still missing of `offer`, and checks it as a whole.
+    async fn take(&self, offer: &Offer) -> Result<Newest, Failed> {
+        let (folder, name, total) = (self.folder.clone(), offer.name.clone(), offer.bytes);
+        let began = clock::now();
+        let receive = move || folder.receive(&name, total);
+        let mut incoming = spawn_blocking(receive).await??;
+        let position = incoming.position();
+        let (node, from) = (&offer.holder.id, offer.from);
+        tracing::info!(
+            group = %self.group, %node, %from, bytes = position, of = total, "fetching a snapshot"
+        );
+        let (to, mut chunks) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
+        let folder = self.folder.clone();
+        let writing = spawn_blocking(move || {
+            while let Some(bytes) = chunks.blocking_recv() {
+                incoming.write(&bytes)?;
+            }
+            // What is not whole stays where it is, for the next try.
+            if incoming.position() < total {
+                return Ok(None);
+            }
+            let (file, _) = folder.accept(incoming)?;
+            let snapshot = folder.read(&file.path)?;
+            Ok::<_, cairn_files::Error>(Some((Newest::from(&snapshot), snapshot.end().upto)))
+        });
+        let came = tokio::select! {
+            came = self.stream(offer, position, to) => came,
+            () = self.stop.notified() => Err(Failed::Stopped),
+        };
+        let (written, took_ms) = (writing.await??, clock::now().since(began).as_millis() as u64);
+        match (written, came) {
+            (Some((newest, upto)), _) => {
+                tracing::info!(%upto, took_ms, "a fetched snapshot is whole");
+                Ok(newest)
+            }
+            (None, Err(why)) => Err(why),
+            (None, Ok(())) => Err(Failed::Short),
+        }
+    }
+
+    /// Hands over what comes, until the other end has sent all.
+    async fn stream(
+        &self,
+        offer: &Offer,
+        mut position: u64,
+        to: mpsc::Sender<Bytes>,
+    ) -> Result<(), Failed> {
+        let (from, total_bytes) = (offer.from, offer.bytes);
+        let at = |bytes| Fetched { from, bytes, total_bytes };
+        let mut teller = Teller::new(self.progress.clone(), at(position));
+        if position == total_bytes {
+            return Ok(());
+        }
+        let mut chunks = holder::begin(&self.identity, &self.group, offer, position).await?;
+        loop {
+            let next = timeout(SILENCE_MAX, chunks.next()).await;
+            let Some(chunk) = next.map_err(|_| Failed::Silent(SILENCE_MAX))? else {
+                return Ok(());
+            };
+            let chunk = chunk?;
+            let end = position.saturating_add(chunk.bytes.len() as u64);
+            if chunk.position != position || end > total_bytes {
+                return Err(Failed::Order);
+            }
+            position = end;
+            // The thread that writes says why it ended.
+            if to.send(chunk.bytes).await.is_err() {
+                return Ok(());
+            }
+            teller.tell(at(position));
+        }
+    }
+}
+
+/// Keeps a broken snapshot out of the way.
+fn set_aside(folder: &Snapshots<RealDisk>, path: &Path, shown: &Shown, why: &cairn_files::Error) {
+    match folder.set_aside(path) {
+        Ok(to) => {
+            shown.set_aside();
+            tracing::error!(%why, to = %to.display(), "a snapshot is broken; it is set aside");
+        }
+        Err(error) => tracing::error!(%why, %error, "cannot set a broken snapshot aside"),
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
