@@ -3,6 +3,7 @@
 //! One control thread runs everything here: the replica's host, the links to its peers, the line
 //! to the global master. It tells the data thread what it may do, and never waits for it.
 
+mod bounds;
 mod cache;
 mod claim;
 mod facts;

@@ -1,5 +1,5 @@
-//! Snapshots between nodes: the [`Shelf`] offers what this node has, a [`Fetcher`] gets what another
-//! one has.
+//! Snapshots between nodes: the [`Shelf`] offers what this node has, a [`Fetcher`] gets what
+//! another one has.
 //!
 //! Both are the same for every log, a group's or the global plane's: what a snapshot holds is not
 //! looked at here, only whether it is whole, whose it is, and which entry it needs next.

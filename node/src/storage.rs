@@ -12,7 +12,7 @@ pub mod vote;
 use cairn_files::{Folder, GroupFile, LogOptions, LogReader, RealDisk};
 use cairn_host::{Event, ReadFor};
 use cairn_logic::batch::Batch;
-use cairn_logic::ids::{GroupId, Offset};
+use cairn_logic::ids::{EntryId, GroupId, Offset};
 use cairn_logic::replication::{Recovered, Vote};
 use cairn_settings::LogSettings;
 use room::Watch;
@@ -33,6 +33,7 @@ pub struct Storage {
     flush: Arc<FlushSignal>,
     room: Arc<Watch>,
     reader: LogReader<RealDisk>,
+    settings: LogSettings,
 }
 
 /// Why a replica's files could not be opened.
@@ -90,7 +91,7 @@ impl Storage {
         threads::spawn_writer(name, writer, vote_file, task_queue, shared.clone())?;
         threads::spawn_flusher(name, flusher, settings.flush_interval, shared.clone())?;
         threads::spawn_reader(name, reader.clone(), read_queue, shared.notify)?;
-        Ok((Self { tasks, reads, flush, room, reader }, recovered))
+        Ok((Self { tasks, reads, flush, room, reader, settings }, recovered))
     }
 
     /// Flushes the vote; answered with [`Event::VotePersisted`].
@@ -108,6 +109,34 @@ impl Storage {
         self.submit(Task::Cut(after));
     }
 
+    /// Gives up the front of the log up to `up_to`, as far as `log.bytesKept` allows and whole
+    /// segments can go; if any can, answered with [`Event::Truncated`].
+    pub fn truncate(&self, up_to: Offset) {
+        let spare = self.reader.front_to_spare(up_to, self.settings.bytes_kept);
+        if spare.offset > self.reader.before().offset {
+            self.submit(Task::Truncate(spare.offset));
+        }
+    }
+
+    /// Begins the log anew after `after`, once what is above `keep_above` is kept aside; answered
+    /// with [`Event::RestartDone`].
+    pub fn restart(&self, after: EntryId, keep_above: Offset) {
+        self.submit(Task::Restart(after, keep_above));
+    }
+
+    /// Whether the log is so large that nobody else's needs hold back its front.
+    #[must_use]
+    pub fn is_pressed(&self) -> bool {
+        self.room().log_bytes > self.settings.bytes_max / 2
+    }
+
+    /// Whether the entries after `offset` take so much of the log's bound that a snapshot should
+    /// not wait for its time.
+    #[must_use]
+    pub fn is_long_after(&self, offset: Offset) -> bool {
+        self.reader.bytes_after(offset) > self.settings.bytes_max / 4
+    }
+
     /// Flushes soon; answered with [`Event::Flushed`].
     pub fn flush(&self) {
         self.flush.ask();
@@ -123,6 +152,11 @@ impl Storage {
     #[must_use]
     pub fn room(&self) -> Room {
         self.room.now()
+    }
+
+    /// Says in words what keeps the front of the log, for the conditions of [`Room`].
+    pub fn say_of_front(&self, front: String) {
+        self.room.front(front);
     }
 
     /// For whoever wants to read the log beside the replica (status, tools).

@@ -72,7 +72,7 @@ impl Server {
                 confirm.confirmed = confirm.confirmed.max(token);
                 confirm.under_way = confirm.confirmed < confirm.asked;
             }
-            ToData::DiskLow(low) => self.core.disk_low = low,
+            ToData::NoRoom(place) => self.core.no_room = place,
             ToData::Routes(routes) => self.set_routes(routes),
             ToData::Loading(loading) => self.core.loading = loading,
             ToData::Config(config) => self.set_config(config),
@@ -147,6 +147,7 @@ impl Server {
     }
 
     fn step_down(&mut self, epoch: Epoch) {
+        self.export = None;
         let core = &mut self.core;
         if let Some(mastership) = core.mastership.take() {
             tracing::info!(%epoch, term = %mastership.term, last = %core.last, "stepped down");

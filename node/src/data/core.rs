@@ -1,6 +1,6 @@
 //! What the thread owns besides sockets: the keyspace, its position in the group, the time of turn.
 
-use crate::data::link::{Answers, Clock, Config, FromData, Reads, Released, Shared};
+use crate::data::link::{Answers, Clock, Config, FromData, NoRoom, Reads, Released, Shared};
 use crate::data::outgoing::Outgoing;
 use crate::data::routes::Routes;
 use crate::data::routing::View;
@@ -30,8 +30,8 @@ pub struct Core {
     /// Whether client writes are admitted while this node is master. Until control says it in a new
     /// mastership they wait: it says so only just after.
     pub admission: Admission,
-    /// Whether the disk has too little room for client writes.
-    pub disk_low: bool,
+    /// Where there is no room for client writes, if so.
+    pub no_room: Option<NoRoom>,
     /// Whether the state is being built and must not be shown.
     pub loading: bool,
     /// Whether a batch did not follow the state: everything is ignored until it is rebuilt.

@@ -4,7 +4,7 @@ use crate::data::broken::{ACK_WAIT, READ_WAIT, without};
 use crate::data::commands::subcommands::check;
 use crate::data::conn::Pause;
 use crate::data::core::Core;
-use crate::data::link::{Answers, Reads};
+use crate::data::link::{Answers, NoRoom, Reads};
 use crate::data::replies::{Kind, Mark};
 use crate::data::routing::{Ask, Verdict};
 use crate::data::server::Server;
@@ -47,6 +47,8 @@ const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const MISCONF: &str = "MISCONF The disk of this node is almost full: commands that write are \
     refused until there is room on it, reads go on.";
+const LOG_FULL: &str = "MISCONF The log of this node has reached its bound: commands that write \
+    are refused until a snapshot is written and the log is shorter, reads go on.";
 const LOADING: &str = "LOADING Redis is loading the dataset in memory";
 const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
@@ -142,8 +144,10 @@ impl Core {
         {
             return Err(Refused::Error(OOM.into()));
         }
-        if self.disk_low {
-            return Err(Refused::Error(MISCONF.into()));
+        match self.no_room {
+            None => {}
+            Some(NoRoom::Disk) => return Err(Refused::Error(MISCONF.into())),
+            Some(NoRoom::Log) => return Err(Refused::Error(LOG_FULL.into())),
         }
         match self.admission {
             Admission::Open => Ok(()),

@@ -57,6 +57,10 @@ impl Server {
 
     /// Writes some slots, as they are after the last entry.
     pub(super) fn export_some(&mut self) {
+        // Of a master: what this turn has changed already is an entry like all before it.
+        if self.export.is_some() {
+            self.core.append();
+        }
         let (core, now) = (&self.core, self.core.now);
         let Some(exporting) = self.export.as_mut().filter(|export| now >= export.due) else {
             return;

@@ -37,6 +37,15 @@ pub enum Answers {
     AtAppend,
 }
 
+/// Where there is no room for what clients write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// The disk has less than its reserve.
+    Disk,
+    /// The log has reached its bound.
+    Log,
+}
+
 /// To the data thread, handled in order.
 #[derive(Debug)]
 pub enum ToData {
@@ -66,7 +75,8 @@ pub enum ToData {
         last: EntryId,
     },
     /// Write all slots there, a little in each turn. Ends early, with the sender, when this node
-    /// becomes master or its state is dropped.
+    /// becomes master or is master no longer, or its state is dropped. What a master writes may
+    /// hold entries that are not committed yet.
     Export(SyncSender<Piece>),
     /// Everything below `next` was applied (the epoch record, which control appended as elect,
     /// included): serve as master, append from `next` on in `epoch`.
@@ -102,8 +112,8 @@ pub enum ToData {
         /// From [`FromData::NeedConfirm`].
         token: u64,
     },
-    /// Whether the disk has too little room: client writes are refused, reads go on.
-    DiskLow(bool),
+    /// Whether there is no room for more: client writes are refused, reads go on.
+    NoRoom(Option<NoRoom>),
     /// New routes.
     Routes(Arc<Routes>),
     /// Whether the state is being built (LOADING) or may be shown.

@@ -104,7 +104,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
         view: View::new(routes, false),
         mastership: None,
         admission: Admission::HandingOver,
-        disk_low: false,
+        no_room: None,
         loading: true,
         gap: false,
         dirty_tail: false,

@@ -1,12 +1,12 @@
 //! The control loop's state and what it does with each thing that happens.
 
 use super::cache::Cache;
-use super::snapshots::GroupSnapshots;
+use super::snapshots::{GroupSnapshots, Whose};
 use super::world::{GroupWorld, answers_of};
 use super::{claim, routes};
 use crate::boot::Boot;
 use crate::clock;
-use crate::data::link::{Config, DataLink, FromData, Query, Reads, ToData};
+use crate::data::link::{Config, DataLink, FromData, NoRoom, Query, Reads, ToData};
 use crate::data::routes::Routes;
 use crate::follow::{Ask, Heard};
 use crate::metrics::lag::Lag;
@@ -55,6 +55,8 @@ pub struct Role {
     pub(super) stopped: bool,
     /// Whether the data thread was told to refuse writes for want of room.
     pub(super) disk_low: bool,
+    /// When the front of the log was last looked at.
+    pub(super) bounded: Instant,
     /// How far this node is behind its master.
     pub(super) lag: Lag,
     /// Whether the line to the global master is up; without it nobody relieves anybody.
@@ -81,21 +83,20 @@ impl Role {
         let (storage, recovered) =
             Storage::open(&self.boot.folder, self.boot.uid, &group, settings.log, self.notify())
                 .with_context(|| format!("cannot open the files of group {group}"))?;
-        let (folder, uid) = (&self.boot.folder, self.boot.uid);
-        let snapshots = GroupSnapshots::open(
-            folder,
-            uid,
-            &group,
-            settings.log.snapshot_interval,
-            self.notify(),
-        )
-        .with_context(|| format!("cannot open the snapshots of group {group}"))?;
-        tracing::info!(%group, last = %recovered.last, intact = recovered.vote.intact, "joined");
         let identity = self.boot.identity.clone();
+        let (folder, every) = (&self.boot.folder, settings.log.snapshot_interval);
+        let whose = Whose { identity: identity.clone(), uid: self.boot.uid, group: group.clone() };
+        let snapshots = GroupSnapshots::open(folder, whose, every, self.notify())
+            .with_context(|| format!("cannot open the snapshots of group {group}"))?;
+        self.boot.shelf.offer(&group, snapshots.folder());
+        tracing::info!(%group, last = %recovered.last, intact = recovered.vote.intact, "joined");
         let links =
             Links::new(group.clone(), identity.clone(), self.book.clone(), self.inbox.clone());
         let reads = self.reads(&group);
         let world = GroupWorld {
+            me: identity.me.id.clone(),
+            record: None,
+            book: self.book.clone(),
             group: group.clone(),
             storage,
             snapshots,
@@ -141,12 +142,13 @@ impl Role {
     }
 
     pub(super) fn event(&mut self, event: Event) {
-        if let Some(host) = &mut self.host {
-            if matches!(event, Event::Astray) {
-                host.world.snapshots.distrust();
-            }
-            host.handle(event);
+        let Some(host) = &mut self.host else { return };
+        match &event {
+            Event::Astray => host.world.snapshots.distrust(),
+            Event::Snapshot(_) | Event::Fetched(_) => host.world.snapshots.is_good(),
+            _ => {}
         }
+        host.handle(event);
     }
 
     pub(super) fn hear_data(&mut self, from: FromData) {
@@ -297,6 +299,7 @@ impl Role {
         self.record = self.record.max(record.version);
         if let Some(host) = &mut self.host {
             host.world.answers = answers_of(record.rule);
+            host.world.record = Some(record.clone());
         }
         self.event(Event::Record(record));
     }
@@ -330,7 +333,7 @@ impl Role {
         self.cache.tick(&self.view);
         self.end_loading();
         self.watch_disk();
-        self.snapshot();
+        self.bound_log();
         let Some(host) = &self.host else { return };
         let silence = host.replica().report(now).master_silence;
         let silence_max = self.boot.settings.timing.silence_max;
@@ -346,8 +349,10 @@ impl Role {
     /// Lets the data thread refuse writes before the disk is full, and admit them again.
     fn watch_disk(&mut self) {
         let Some(host) = &self.host else { return };
-        if let Some(low) = host.world.storage.room().turned(&mut self.disk_low) {
-            self.data.borrow_mut().send(ToData::DiskLow(low));
+        let room = host.world.storage.room();
+        if let Some(refused) = room.turned(&mut self.disk_low) {
+            let place = if room.low { NoRoom::Disk } else { NoRoom::Log };
+            self.data.borrow_mut().send(ToData::NoRoom(refused.then_some(place)));
         }
     }
 
@@ -378,23 +383,13 @@ impl Role {
     /// Clients are let in once everything that is known to be committed is in the state.
     fn end_loading(&mut self) {
         let Some(host) = &mut self.host else { return };
+        let Some(whole_from) = host.world.snapshots.whole_from() else { return };
         let committed = host.replica().committed();
-        let needed = committed.max(host.world.snapshots.whole_from());
+        let needed = committed.max(whole_from);
         if host.world.loading && committed > Offset::ZERO && host.applied() >= needed {
             host.world.loading = false;
             self.data.borrow_mut().send(ToData::Loading(false));
         }
-    }
-
-    /// Members that follow write a snapshot now and then.
-    fn snapshot(&mut self) {
-        let Some(host) = &mut self.host else { return };
-        let (applied, flushed) = (host.applied(), host.replica().flushed());
-        let follows = host.replica().position() == Position::Follower
-            && !host.world.loading
-            && !self.disk_low;
-        let data = &mut self.data.borrow_mut();
-        host.world.snapshots.tick(data, flushed, applied, follows);
     }
 
     /// What this node says of itself, without what only the data thread can tell.

@@ -1,10 +1,11 @@
 //! The world of a group's replica: storage threads, links, the data thread, the directory.
 
-use super::snapshots::GroupSnapshots;
+use super::snapshots::{GroupSnapshots, Place};
 use crate::clock;
 use crate::data::link::{Answers, DataLink, Reads, ToData};
 use crate::follow::Ask;
-use crate::peer::links::Links;
+use crate::peer::links::{AddressBook, Links, PeerAddress};
+use crate::snapshots::Holder;
 use crate::storage::Storage;
 use bytes::Bytes;
 use cairn_host::{ReadFor, World};
@@ -17,11 +18,12 @@ use cairn_logic::time::Instant;
 use cairn_wire::peer::{control, pb};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::AtomicU64;
 use tokio::sync::mpsc;
 
 /// What the replica of a group acts on.
 pub struct GroupWorld {
+    /// This node.
+    pub me: NodeId,
     /// Which group.
     pub group: GroupId,
     /// Its vote and log.
@@ -40,6 +42,10 @@ pub struct GroupWorld {
     pub reads: Reads,
     /// When writes are answered, by the record in force.
     pub answers: Answers,
+    /// The record, as far as this node has read it.
+    pub record: Option<Record>,
+    /// Where other nodes are.
+    pub book: AddressBook,
     /// Alarms since the start, for status.
     pub alarms: Vec<String>,
 }
@@ -60,14 +66,31 @@ impl GroupWorld {
         self.data.borrow_mut().send(message);
     }
 
+    /// Another snapshot, if it is time.
+    pub fn snapshot(&mut self, place: Place) {
+        let Self { record, book, me, .. } = self;
+        let holders = || holders(me, record.as_ref(), book);
+        self.snapshots.tick(&mut self.data.borrow_mut(), &self.storage, place, holders);
+    }
+
     fn ask(&self, ask: Ask) {
         // A full queue means the global plane is away or slow: the replica asks again.
         self.asks.try_send(ask).ok();
     }
 }
 
-/// When it was last said that no node has a snapshot.
-static UNHELD: AtomicU64 = AtomicU64::new(0);
+/// All other nodes, as those that may have snapshots of a group.
+fn holders(me: &NodeId, record: Option<&Record>, book: &AddressBook) -> Vec<Holder> {
+    let members = record.map_or(&[][..], |record| &record.members);
+    let others = book.all().into_iter().filter(|(id, _)| id != me);
+    let holder = |(id, address): (NodeId, PeerAddress)| Holder {
+        member: members.iter().any(|member| member.id == id),
+        master: record.is_some_and(|record| record.master.as_ref() == Some(&id)),
+        peer: address.peer,
+        id,
+    };
+    others.map(holder).collect()
+}
 
 impl World for GroupWorld {
     fn now(&mut self) -> Instant {
@@ -92,18 +115,6 @@ impl World for GroupWorld {
 
     fn cut(&mut self, after: Offset) {
         self.storage.cut(after);
-    }
-
-    fn restart(&mut self, after: EntryId, keep_above: Offset) {
-        // Only a fetched snapshot leads here.
-        tracing::error!(%after, %keep_above, "the log cannot begin anew");
-        std::process::abort();
-    }
-
-    fn fetch(&mut self, at_least: EntryId) {
-        if clock::each_minute(&UNHELD) {
-            tracing::warn!(%at_least, "no node is known that has a snapshot to fetch");
-        }
     }
 
     fn read(&mut self, from: Offset, up_to: Offset, bytes_max: usize, why: ReadFor) {
@@ -131,9 +142,20 @@ impl World for GroupWorld {
 
     fn rebuild(&mut self, holds: &dyn Fn(EntryId) -> bool) -> Offset {
         self.loading = true;
-        let from = self.snapshots.rebuild(&mut self.data.borrow_mut(), holds);
-        tracing::info!(group = %self.group, %from, "building the state");
+        let log = self.storage.reader();
+        let (before, last) = (log.before(), log.last());
+        let from = self.snapshots.rebuild(&mut self.data.borrow_mut(), holds, (before, last));
+        tracing::info!(group = %self.group, %from, %before, %last, "building the state");
         from
+    }
+
+    fn restart(&mut self, after: EntryId, keep_above: Offset) {
+        self.storage.restart(after, keep_above);
+    }
+
+    fn fetch(&mut self, at_least: EntryId) {
+        let holders = holders(&self.me, self.record.as_ref(), &self.book);
+        self.snapshots.fetch(at_least.offset, holders);
     }
 
     fn apply_room(&mut self) -> bool {
@@ -171,6 +193,7 @@ impl World for GroupWorld {
 
     fn step_down(&mut self, epoch: Epoch) {
         tracing::info!(group = %self.group, %epoch, "stepped down");
+        self.snapshots.stepped_down();
         self.tell(ToData::StepDown { epoch });
     }
 

@@ -16,6 +16,12 @@ pub struct Room {
     pub reserve_bytes: u64,
     /// Whether clients' writes are to be refused.
     pub low: bool,
+    /// The bound on the log; at it clients' writes are refused, too.
+    pub log_bytes_max: u64,
+    /// Whether the log has reached its bound.
+    pub log_full: bool,
+    /// What keeps the front of the log, in words; empty as long as nobody said it.
+    pub front: String,
     /// What was cut from the log and is kept aside.
     pub tails: Arc<[CutTail]>,
     /// What the log writer waits for, while it waits.
@@ -26,16 +32,30 @@ impl Room {
     /// Whether clients' writes are to be refused from now on, if that is not what `was` says; says
     /// so in the log.
     pub fn turned(&self, was: &mut bool) -> Option<bool> {
-        if self.low == *was {
+        let refused = self.low || self.log_full;
+        if refused == *was {
             return None;
         }
-        *was = self.low;
+        *was = refused;
         let (free_bytes, reserve_bytes) = (self.free_bytes, self.reserve_bytes);
-        match self.low {
-            true => tracing::error!(free_bytes, reserve_bytes, "disk is low, no writes"),
-            false => tracing::info!(free_bytes, reserve_bytes, "disk has room, writes go on"),
+        let (log_bytes, log_bytes_max) = (self.log_bytes, self.log_bytes_max);
+        match (self.low, self.log_full) {
+            (true, _) => tracing::error!(free_bytes, reserve_bytes, "disk is low, no writes"),
+            (false, true) => {
+                let front = &self.front;
+                tracing::error!(log_bytes, log_bytes_max, front, "log is full, no writes");
+            }
+            (false, false) => {
+                tracing::info!(free_bytes, log_bytes, "disk and log have room, writes go on");
+            }
         }
-        Some(self.low)
+        Some(refused)
+    }
+
+    /// Whether the log has used three quarters of its bound.
+    #[must_use]
+    pub fn log_is_near_bound(&self) -> bool {
+        self.log_bytes > self.log_bytes_max / 4 * 3 || self.log_full
     }
 
     /// What a person should know of it.
@@ -55,7 +75,21 @@ impl Room {
             );
             condition(NodeCondition::DiskLow, text)
         });
-        waits.into_iter().chain(low).collect()
+        let near = self.log_is_near_bound().then(|| {
+            let (has, max) = (self.log_bytes >> 20, self.log_bytes_max >> 20);
+            let then = match self.log_full {
+                true => "as master this node refuses writes until it is shorter",
+                false => "at that bound this node refuses writes as master",
+            };
+            let front = &self.front;
+            let text = format!(
+                "the log has {has} MiB, its bound (log.bytesMax) is {max} MiB: {then}. It becomes \
+                 shorter behind this node's newest snapshot only; {front}. This node's log says \
+                 why there is no newer one; room on the disk or a greater bound helps"
+            );
+            condition(NodeCondition::LogNearBound, text)
+        });
+        waits.into_iter().chain(low).chain(near).collect()
     }
 }
 
@@ -93,7 +127,15 @@ impl Watch {
             room.low = no_spare || free < floor;
             (room.free_bytes, room.reserve_bytes) = (free, reserve);
             (room.log_bytes, room.tails) = (space.log_bytes, space.tails.into());
+            let max = self.settings.bytes_max;
+            let floor = if room.log_full { max - max / 8 } else { max };
+            (room.log_bytes_max, room.log_full) = (max, room.log_bytes >= floor);
         });
+    }
+
+    /// Takes note of what keeps the front of the log.
+    pub(super) fn front(&self, front: String) {
+        self.change(|room| room.front = front);
     }
 
     /// The writer waits because of `error`; `None`: it goes on.

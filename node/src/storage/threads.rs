@@ -6,7 +6,7 @@ use super::{Notify, OpenError};
 use cairn_files::{Error, LogFlusher, LogReader, LogWriter, RealDisk};
 use cairn_host::{Event, ReadFor};
 use cairn_logic::batch::Batch;
-use cairn_logic::ids::Offset;
+use cairn_logic::ids::{EntryId, Offset};
 use cairn_logic::message::Relief;
 use cairn_logic::replication::Vote;
 use cairn_logic::time::Duration;
@@ -24,6 +24,10 @@ pub(super) enum Task {
     Vote(Vote),
     Write(Vec<Batch>),
     Cut(Offset),
+    /// Give up all entries up to here.
+    Truncate(Offset),
+    /// Begin anew after this entry; entries above the offset go aside.
+    Restart(EntryId, Offset),
     Close(Sender<()>),
 }
 
@@ -138,6 +142,11 @@ impl WriterThread {
                     Done::Yes(())
                 }
                 Task::Cut(after) => self.cut(after, tasks),
+                Task::Truncate(up_to) => {
+                    self.truncate(up_to);
+                    Done::Yes(())
+                }
+                Task::Restart(after, above) => self.restart(after, above, tasks),
                 Task::Close(done) => Done::Closing(done),
             };
             if let Done::Closing(done) = done {
@@ -230,6 +239,26 @@ impl WriterThread {
         }
         self.shared.flush.change(|state| state.cuts += 1);
         (self.shared.notify)(Event::CutDone);
+        Done::Yes(())
+    }
+
+    fn truncate(&mut self, up_to: Offset) {
+        if let Err(error) = self.writer.truncate_before(up_to.next()) {
+            untrusted("giving up the front of the log", &error);
+        }
+        let before = self.writer.reader().before();
+        tracing::info!(%before, "gave up the front of the log");
+        (self.shared.notify)(Event::Truncated(before));
+    }
+
+    fn restart(&mut self, after: EntryId, above: Offset, tasks: &Receiver<Task>) -> Done<()> {
+        let begin = |log: &mut LogWriter<RealDisk>| log.restart_after(after, above);
+        match self.patiently("beginning the log anew", tasks, begin) {
+            Done::Yes(tail) => tracing::warn!(%after, ?tail, "the log begins anew"),
+            Done::Closing(done) => return Done::Closing(done),
+        }
+        self.shared.flush.change(|state| state.cuts += 1);
+        (self.shared.notify)(Event::RestartDone);
         Done::Yes(())
     }
 

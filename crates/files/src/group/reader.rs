@@ -4,7 +4,7 @@ use crate::disk::real::RealDisk;
 use crate::disk::{Disk, read_up_to};
 use crate::error::{Error, Result};
 use crate::group::record::{self, HEAD_BYTES, RecordHead};
-use crate::group::shared::{INDEX_BYTES, Shared, Spot, lock};
+use crate::group::shared::{INDEX_BYTES, Place, Shared, Spot, lock};
 use bytes::Bytes;
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Offset};
@@ -72,6 +72,42 @@ impl<D: Disk> LogReader<D> {
     #[must_use]
     pub fn first(&self) -> Offset {
         lock(&self.shared.state).first()
+    }
+
+    /// The entry before the first that is kept.
+    #[must_use]
+    pub fn before(&self) -> EntryId {
+        let state = lock(&self.shared.state);
+        let (_, place) = state.places.first_key_value().expect("a log has a segment");
+        place.segment.head.before
+    }
+
+    /// About how many bytes the entries after `offset` take.
+    #[must_use]
+    pub fn bytes_after(&self, offset: Offset) -> u64 {
+        let state = lock(&self.shared.state);
+        let later = |(first, place): (&Offset, &Place)| {
+            let from = if *first > offset { 0 } else { place.at_or_before(offset).1 };
+            place.end.saturating_sub(from)
+        };
+        let holds = state.places.range(..=offset).next_back().map(|(first, _)| *first);
+        state.places.range(holds.unwrap_or(Offset::ZERO)..).map(later).sum()
+    }
+
+    /// The entry up to which the front can be given up, at most `up_to`, so that what stays has
+    /// `bytes` at least; [`LogReader::before`] if nothing can. Only whole segments go.
+    #[must_use]
+    pub fn front_to_spare(&self, up_to: Offset, bytes: u64) -> EntryId {
+        let state = lock(&self.shared.state);
+        let mut stays = 0;
+        for place in state.places.values().rev() {
+            stays += place.end;
+            if stays >= bytes && place.segment.head.before.offset <= up_to {
+                return place.segment.head.before;
+            }
+        }
+        let (_, place) = state.places.first_key_value().expect("a log has a segment");
+        place.segment.head.before
     }
 
     fn read_once(&self, from: Offset, max_bytes: usize) -> Result<Vec<Batch>> {

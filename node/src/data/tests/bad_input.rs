@@ -1,7 +1,7 @@
 //! Hostile and broken clients: each gets a clear error or is closed, and nobody else notices.
 
 use super::{Committing, Rig, show};
-use crate::data::link::{Config, ToData};
+use crate::data::link::{Config, NoRoom, ToData};
 use std::time::Duration;
 
 /// Sends bytes and returns the error and whether the connection was closed after it.
@@ -199,7 +199,7 @@ fn with_a_low_disk_writes_are_refused_and_reads_go_on() {
     client.send("SET b 1");
     rig.commit_next();
     assert_eq!(show(&client.reply()), "OK");
-    rig.link.send(ToData::DiskLow(true));
+    rig.link.send(ToData::NoRoom(Some(NoRoom::Disk)));
     for write in ["SET b 2", "DEL b", "EXPIRE b 10", "FLUSHALL"] {
         assert!(client.say(write).starts_with("-MISCONF "), "{write}");
     }
@@ -207,7 +207,7 @@ fn with_a_low_disk_writes_are_refused_and_reads_go_on() {
     assert_eq!(client.say("MULTI"), "OK");
     assert!(client.say("SET b 3").starts_with("-MISCONF "));
     assert!(client.say("EXEC").starts_with("-EXECABORT"));
-    rig.link.send(ToData::DiskLow(false));
+    rig.link.send(ToData::NoRoom(None));
     client.send("INCR b");
     rig.commit_next();
     assert_eq!(show(&client.reply()), "2");

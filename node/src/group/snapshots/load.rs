@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::data::link::Feeder;
+use crate::snapshots::{Newest, Shown};
 use crate::storage::Notify;
 use cairn_files::snapshot::Section;
 use cairn_files::{Error, RealDisk, Result, Snapshot};
@@ -17,21 +18,25 @@ const READERS_MAX: usize = 8;
 /// Between two lines that say how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// Loads `snapshot` in a thread of its own; `busy` is lowered at the end. If it cannot, `notify`
-/// hears that the state does not fit.
+/// Loads `snapshot` in a thread of its own; `busy` is lowered at the end. `notify` hears that it is
+/// good, or, if it cannot be loaded, that the state does not fit.
 pub(super) fn spawn(
     snapshot: Snapshot<RealDisk>,
     feeder: Feeder,
     load: u64,
     busy: Arc<AtomicBool>,
-    notify: Notify,
+    (notify, shown): (Notify, Shown),
 ) {
     let ended = busy.clone();
     let failed = notify.clone();
     let body = move || {
         let end = *snapshot.end();
         match feed(&snapshot, &feeder, load) {
-            Ok(()) => feeder.done(load, end.from),
+            Ok(()) => {
+                feeder.done(load, end.from);
+                shown.good(Newest::from(&snapshot));
+                notify(Event::Snapshot(end.from));
+            }
             Err(error) => {
                 tracing::error!(%error, "a snapshot cannot be loaded");
                 notify(Event::Astray);

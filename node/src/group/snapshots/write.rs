@@ -1,10 +1,13 @@
 //! Writing: what the data thread hands over goes into a draft; it becomes a snapshot once the log
-//! below it is flushed, so that no state is ever ahead of its log.
+//! below it is flushed and committed, so that no state is ever ahead of its log.
 
 use super::KEPT;
 use crate::clock;
 use crate::data::link::Piece;
+use crate::snapshots::{Newest, Shown};
+use crate::storage::Notify;
 use cairn_files::{RealDisk, Result, SnapshotDraft, Snapshots};
+use cairn_host::Event;
 use cairn_logic::ids::EntryId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +15,7 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
 
-/// Between two looks whether the log is flushed.
+/// Between two looks whether the log is flushed and committed.
 const PAUSE: Duration = Duration::from_millis(10);
 /// What is said to have made a snapshot.
 const PROGRAM: &str = concat!("cairn-node ", env!("CARGO_PKG_VERSION"));
@@ -21,10 +24,14 @@ const PROGRAM: &str = concat!("cairn-node ", env!("CARGO_PKG_VERSION"));
 pub(super) struct Writer {
     pub folder: Snapshots<RealDisk>,
     pub pieces: Receiver<Piece>,
-    /// Up to where the log is flushed.
-    pub flushed: Arc<AtomicU64>,
+    /// Up to where the log is flushed and committed.
+    pub covered: Arc<AtomicU64>,
     /// Raised at the end.
     pub ended: Arc<AtomicBool>,
+    /// Raised by others: it must not become a snapshot.
+    pub given_up: Arc<AtomicBool>,
+    pub notify: Notify,
+    pub shown: Shown,
 }
 
 impl Writer {
@@ -49,20 +56,39 @@ impl Writer {
     fn write(&self) -> Result<()> {
         let began = clock::now();
         let mut draft = self.folder.begin(cairn_keyspace::CONTENT, clock::unix_ms(), PROGRAM)?;
-        let Some((last, keys)) = self.take(&mut draft)? else {
-            tracing::info!("a snapshot was given up: this node became master, or began anew");
+        let taken = self.take(&mut draft)?;
+        let Some((last, keys)) = taken.filter(|(last, _)| self.is_covered(*last)) else {
+            tracing::info!("a snapshot was given up: this node's mastership changed");
             drop(draft);
             return self.folder.discard();
         };
-        while self.flushed.load(Ordering::Acquire) < last.offset.0 {
-            thread::park_timeout(PAUSE);
-        }
         let (file, end) = self.folder.finish(draft, last, 0)?;
+        // What is read back whole is good, and only behind a good one is the log given up.
+        let snapshot = self.folder.read(&file.path)?;
+        snapshot.verify()?;
         self.folder.prune(KEPT)?;
         let took_ms = clock::now().since(began).as_millis() as u64;
         let (from, upto, bytes) = (end.from, end.upto, file.bytes);
         tracing::info!(%from, %upto, keys, bytes, took_ms, "wrote a snapshot");
+        self.shown.took(took_ms);
+        self.shown.good(Newest::from(&snapshot));
+        (self.notify)(Event::Snapshot(from));
         Ok(())
+    }
+
+    /// Waits until everything up to `last` is flushed and committed; whether that came.
+    fn is_covered(&self, last: EntryId) -> bool {
+        loop {
+            // In this order: once it is given up, what is covered may be other entries.
+            let covered = self.covered.load(Ordering::Acquire) >= last.offset.0;
+            if self.given_up.load(Ordering::Acquire) {
+                return false;
+            }
+            if covered {
+                return true;
+            }
+            thread::park_timeout(PAUSE);
+        }
     }
 
     /// All pieces; the last entry and the keys, or `None` if there was no end.
