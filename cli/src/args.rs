@@ -123,6 +123,11 @@ pub enum Command {
         #[arg(long)]
         list: bool,
     },
+    /// The snapshots in nodes' folders: what each holds, and whether it is whole.
+    Checkpoint {
+        #[command(subcommand)]
+        what: Checkpoint,
+    },
     /// Write all that support may want to know into a file: what the nodes say, resources, logs; no
     /// secrets and no keys or values.
     #[command(after_help = "Examples:\n  cairn report\n  cairn report -o /tmp/tweets.tar.gz")]
@@ -179,6 +184,25 @@ pub enum Command {
         /// The program and its arguments.
         #[arg(trailing_var_arg = true, required = true)]
         command: Vec<std::ffi::OsString>,
+    },
+}
+
+/// What to do with snapshots.
+#[derive(Debug, Subcommand)]
+pub enum Checkpoint {
+    /// List them: of which group, which entries, how many records, how old.
+    #[command(after_help = "Examples:\n  cairn checkpoint list\n  \
+        kubectl exec tweets-0-0 -- cairn checkpoint list /var/lib/cairn")]
+    List {
+        /// A node's folder, or one with nodes' folders below; absent: the local cluster's.
+        folder: Option<PathBuf>,
+    },
+    /// Read all of each; a byte that was changed or is missing is found.
+    #[command(after_help = "Examples:\n  cairn checkpoint verify\n  \
+        cairn checkpoint verify /mnt/copy-of-a-node")]
+    Verify {
+        /// A node's folder, or one with nodes' folders below; absent: the local cluster's.
+        folder: Option<PathBuf>,
     },
 }
 

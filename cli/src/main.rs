@@ -5,6 +5,7 @@
 //! see.
 
 mod args;
+mod checkpoint;
 mod down;
 mod failover;
 mod folder;
@@ -29,7 +30,7 @@ mod up;
 mod view;
 
 use anyhow::{Context, Result};
-use args::{Cli, Command};
+use args::{Checkpoint, Cli, Command};
 use clap::{CommandFactory, FromArgMatches};
 use folder::Folder;
 use place::Place;
@@ -67,7 +68,7 @@ async fn run(cli: Cli) -> Result<()> {
     let folder = Folder::at(&cli.dir)?;
     let place = match &cli.command {
         // A file is looked at where it is, whichever cluster is meant.
-        Command::Inspect { .. } => Place::Here(folder.clone()),
+        Command::Inspect { .. } | Command::Checkpoint { .. } => Place::Here(folder.clone()),
         _ => Place::of(&folder, &cli.kubernetes, own_name() != "cairn").await?,
     };
     match cli.command {
@@ -82,6 +83,13 @@ async fn run(cli: Cli) -> Result<()> {
             recover::recover(&place, &group, &recover::Decision { accept_loss, node, yes }).await
         }
         Command::Inspect { file, list } => inspect::inspect(&file, list),
+        Command::Checkpoint { what } => {
+            let (below, verify) = match what {
+                Checkpoint::List { folder } => (folder, false),
+                Checkpoint::Verify { folder } => (folder, true),
+            };
+            checkpoint::checkpoint(below.as_deref().unwrap_or(folder.path()), verify)
+        }
         Command::Tails => shown(tails::tails(&place).await?),
         Command::Top => shown(top::top(&place).await?),
         Command::Events => shown(place.kubernetes()?.events().await?),
