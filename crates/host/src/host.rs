@@ -32,6 +32,8 @@ struct Coming {
     epoch: Epoch,
     record: Record,
     opened: EntryId,
+    /// It has gone on to another epoch meanwhile, which its state machine is to open.
+    next: Option<EpochRecord>,
 }
 
 /// One replica, its log's tail, and what it still has to do.
@@ -145,7 +147,7 @@ impl<W: World> Host<W> {
             Event::Truncated(before) => self.truncated(before),
             Event::Snapshot(from) => self.step(Input::Snapshot(from), Vec::new()),
             Event::Fetching(from) => self.step(Input::Fetching(from), Vec::new()),
-            Event::Fetched(from) => self.step(Input::Fetched(from), Vec::new()),
+            Event::Fetched(from) => self.fetched(from),
         }
         self.perform();
     }
@@ -240,7 +242,8 @@ impl<W: World> Host<W> {
     /// Asks for a snapshot while there is no usable state, once a second.
     fn fetch_if_lacking(&mut self) {
         let now = self.world.now();
-        if self.lacking.is_some_and(|at| now.since(at) >= FETCH_AGAIN) {
+        let comes = self.queue.iter().any(|task| task.effect == Effect::Rebuild);
+        if !comes && self.lacking.is_some_and(|at| now.since(at) >= FETCH_AGAIN) {
             self.lacking = Some(now);
             self.world.fetch(self.replica.before());
         }
@@ -253,6 +256,15 @@ impl<W: World> Host<W> {
         if behind && !self.blocked && self.appending.is_none() && self.lacking.is_none() {
             self.rebuild();
         }
+    }
+
+    /// A fetched snapshot is here. Where log and state are well without it, it is one more that this
+    /// folder has.
+    fn fetched(&mut self, from: EntryId) {
+        let spare = self.replica.holds(from) && self.lacking.is_none();
+        self.step(Input::Fetching(None), Vec::new());
+        let input = if spare { Input::Snapshot(from) } else { Input::Fetched(from) };
+        self.step(input, Vec::new());
     }
 
     /// The log is cut. A state that began with a snapshot may hold more than the replica knew.
@@ -300,11 +312,14 @@ impl<W: World> Host<W> {
                 self.start_replicate(Replicate { to, epoch, prev, up_to, committed, flush });
             }
             Effect::Answer(answer) => self.world.answer(answer),
-            Effect::OpenEpoch(record) => self.world.open_epoch(&record),
+            Effect::OpenEpoch(record) => match &mut self.coming {
+                Some(coming) => coming.next = Some(record),
+                None => self.world.open_epoch(&record),
+            },
             Effect::Commit { up_to } => self.commit(up_to),
             Effect::BecomeMaster { epoch, record } => {
                 let opened = self.replica.last();
-                self.coming = Some(Coming { epoch, record, opened });
+                self.coming = Some(Coming { epoch, record, opened, next: None });
                 self.apply_more();
             }
             Effect::StepDown { epoch } => self.step_down(epoch),
@@ -418,9 +433,12 @@ impl<W: World> Host<W> {
 
     fn become_master(&mut self) {
         let ready = self.coming.as_ref().is_some_and(|c| self.applied >= c.opened.offset);
-        if ready && let Some(Coming { epoch, record, opened }) = self.coming.take() {
+        if ready && let Some(Coming { epoch, record, opened, next }) = self.coming.take() {
             self.appending = Some(epoch);
             self.world.become_master(epoch, opened, &record);
+            if let Some(next) = next {
+                self.world.open_epoch(&next);
+            }
         }
     }
 }

@@ -107,9 +107,9 @@ impl Data {
         folder: &cairn_logic::invariants::Folder,
     ) -> Result<Option<ToControl>, cairn_logic::invariants::Broken> {
         match command {
-            DataCommand::Rebuild => {
-                (self.applied, self.gap) = (Applied::default(), false);
-                (self.settled, self.unsettled) = (None, VecDeque::new());
+            DataCommand::Rebuild { state, .. } => {
+                (self.applied, self.gap) = (state, false);
+                (self.settled, self.unsettled) = (state.copy, VecDeque::new());
             }
             DataCommand::Apply(_) if self.gap => {}
             DataCommand::Apply(batch) => {

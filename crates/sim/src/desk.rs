@@ -3,7 +3,9 @@
 use cairn_directory::core::{Core, Limits, Outbox, Refusal, Reply};
 use cairn_directory::watch::{Notice, Sink, StreamId};
 use cairn_global::{GlobalMaster, Why};
+use cairn_logic::batch::Batch;
 use cairn_logic::ids::{Epoch, NodeId};
+use cairn_logic::invariants::{self, Broken, Held};
 use cairn_logic::message::Sender;
 use cairn_logic::record::EpochRecord;
 use cairn_logic::time::{Duration, Instant};
@@ -128,6 +130,21 @@ impl Desk {
             lines: BTreeMap::new(),
             leaving: BTreeSet::new(),
             planned_at: 0,
+        }
+    }
+
+    /// Applies a committed batch.
+    pub(crate) fn apply(&mut self, batch: &Batch, name: &invariants::Folder) -> Held {
+        if batch.head.opens_epoch {
+            let above = EpochRecord::decode(&batch.body).map_or(0, |record| record.above);
+            self.above = self.above.max(above);
+        }
+        match self.core.apply_batch(batch, &mut self.out) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let facts = format!("{}: {error}", name.0);
+                Err(Broken { rule: "I2 OneContent", facts })
+            }
         }
     }
 

@@ -1,5 +1,9 @@
 //! One node's folder on a simulated disk: what a crash leaves of it.
 
+mod front;
+
+pub(crate) use front::{Received, Snapshot};
+
 use crate::rng::Rng;
 use bytes::Bytes;
 use cairn_logic::batch::Batch;
@@ -16,6 +20,13 @@ pub(crate) enum DiskOp {
     Write(Vec<Batch>),
     Vote(Vote),
     Cut(Offset),
+    /// Give up the front of the log up to here, or a part of that.
+    Truncate(Offset),
+    /// Begin the log anew after this, with the snapshot that was received.
+    Restart {
+        after: EntryId,
+        keep_above: Offset,
+    },
 }
 
 /// A flush under way beside the writer: how much was written when it began, and how many cuts
@@ -30,8 +41,14 @@ struct Flushing {
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
     pub incarnation: Incarnation,
-    /// The page cache: survives the process, not the machine.
+    /// The page cache: survives the process, not the machine. The first `gone` were given up and
+    /// are only in snapshots.
     pub log: Vec<Batch>,
+    pub gone: usize,
+    /// Two at most, the newest last.
+    pub snapshots: Vec<Snapshot>,
+    /// What was fetched and is not in use yet, the newest last.
+    pub received: Vec<Received>,
     /// What each batch of `log` is known by.
     pub copies: Vec<Copy>,
     /// How many batches of `log` are flushed.
@@ -64,6 +81,9 @@ impl Folder {
         Self {
             incarnation: Incarnation(incarnation),
             log: Vec::new(),
+            gone: 0,
+            snapshots: Vec::new(),
+            received: Vec::new(),
             copies: Vec::new(),
             durable: 0,
             marked: Offset::ZERO,
@@ -115,6 +135,7 @@ impl Folder {
     /// Cuts after `after`; returns what was cut.
     pub(crate) fn cut(&mut self, after: Offset) -> Vec<Copy> {
         let keep = self.copies_to(after).len();
+        assert!(keep >= self.gone, "what was given up is not cut");
         self.log.truncate(keep);
         let cut = self.copies.split_off(keep);
         self.durable = self.durable.min(keep);
@@ -125,7 +146,7 @@ impl Folder {
 
     /// Whole batches from `from`, none that begins beyond `up_to`, at most about `bytes_max`.
     pub(crate) fn read(&self, from: Offset, up_to: Offset, bytes_max: usize) -> Vec<Batch> {
-        let at = self.log.partition_point(|batch| batch.head.first < from);
+        let at = self.log.partition_point(|batch| batch.head.first < from).max(self.gone);
         let mut bytes = 0;
         let wanted = self.log[at..].iter().take_while(|batch| {
             let first = bytes == 0;
@@ -158,7 +179,8 @@ impl Folder {
         Some(&self.copies[from..self.durable])
     }
 
-    /// The process is over: what it had asked for may or may not have begun.
+    /// The process is over: what it had asked for may or may not have begun. What has come into
+    /// the page cache by it.
     pub(crate) fn process_ends(&mut self, rng: &mut Rng) -> Vec<Copy> {
         let mut written = Vec::new();
         if self.busy && rng.chance(500) {
@@ -168,6 +190,14 @@ impl Folder {
                     written = self.write(batches.into_iter().take(some).collect());
                 }
                 Some(DiskOp::Vote(vote)) => self.voted(vote),
+                Some(DiskOp::Truncate(up_to)) => _ = self.truncate(up_to),
+                Some(DiskOp::Restart { after, keep_above }) => match rng.index(3) {
+                    // The old log, the old one without what is kept aside, or the new one.
+                    0 => {}
+                    1 => _ = self.cut(keep_above),
+                    _ if self.restart(after, keep_above).is_ok() => written = self.copies.clone(),
+                    _ => {}
+                },
                 // A cut that nobody waited for is made anew by whoever needs it.
                 Some(DiskOp::Cut(_)) | None => {}
             }
@@ -177,6 +207,8 @@ impl Folder {
         }
         self.queue.clear();
         (self.busy, self.flush_asked) = (false, false);
+        self.snapshots.retain(|snapshot| snapshot.durable);
+        self.received.retain(|received| received.snapshot.durable);
         written
     }
 
@@ -194,7 +226,7 @@ impl Folder {
     /// What a new process finds.
     pub(crate) fn recover(&self) -> Recovered {
         let mut epochs: Vec<(Epoch, Offset)> = Vec::new();
-        for batch in &self.log {
+        for batch in &self.log[self.gone..] {
             let head = batch.head;
             if epochs.last().is_none_or(|(epoch, _)| *epoch != head.epoch) {
                 epochs.push((head.epoch, head.first));
@@ -202,7 +234,7 @@ impl Folder {
         }
         Recovered {
             vote: self.vote.clone(),
-            before: EntryId::ZERO,
+            before: self.before(),
             epochs,
             last: self.last(),
             flushed: self.marked,

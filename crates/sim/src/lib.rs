@@ -51,6 +51,14 @@ pub struct Stats {
     pub operations: u64,
     /// Tails of logs that were cut.
     pub cut_tails: u64,
+    /// Snapshots written.
+    pub snapshots: u64,
+    /// Fetches of snapshots that were begun.
+    pub fetches: u64,
+    /// Fronts of logs that were given up.
+    pub truncations: u64,
+    /// Logs that began anew with a fetched snapshot.
+    pub restarts: u64,
     /// Events handled.
     pub events: u64,
     /// Attempts that became epochs of groups.
@@ -163,6 +171,10 @@ impl Summary {
         sum.faults.iter_mut().zip(one.faults).for_each(|(sum, one)| *sum += one);
         sum.operations += operations;
         sum.cut_tails += one.cut_tails;
+        sum.snapshots += one.snapshots;
+        sum.fetches += one.fetches;
+        sum.truncations += one.truncations;
+        sum.restarts += one.restarts;
         sum.events += one.events;
         sum.takeovers += one.takeovers;
         sum.plane_takeovers += one.plane_takeovers;
@@ -190,7 +202,8 @@ impl fmt::Display for Summary {
         write!(
             f,
             "sim: seeds={} violations={} lossy={} recoveries={} alone={} takeovers={} \
-             plane_takeovers={} changes={} claims={} cut_tails={} faults={} faults_min={} \
+             plane_takeovers={} changes={} claims={} cut_tails={} \
+             snapshots={} truncations={} fetches={} restarts={} faults={} faults_min={} \
              operations={} operations_min={} writes={} reads={} stale_reads={} crashes={} \
              events={} healed_ms_max={}",
             self.seeds,
@@ -203,6 +216,10 @@ impl fmt::Display for Summary {
             s.changes,
             s.claims,
             s.cut_tails,
+            s.snapshots,
+            s.truncations,
+            s.fetches,
+            s.restarts,
             s.faults_all(),
             least.1,
             s.operations,

@@ -90,7 +90,7 @@ pub fn hunt(mutant: Mutant, first: u64, seeds_max: u64, end: Option<Instant>) ->
 
 /// Rules of judges, keepers and shells that no scenario file of the replica touches: first in every
 /// round, for only a seed can notice them.
-const SEEDS_ALONE: [Mutant; 10] = [
+const SEEDS_ALONE: [Mutant; 12] = [
     Mutant::ForgetsReserved,
     Mutant::SpeaksUnflushed,
     Mutant::ReleasedLie,
@@ -101,6 +101,8 @@ const SEEDS_ALONE: [Mutant; 10] = [
     Mutant::LeavesUnfinished,
     Mutant::SealPlusOne,
     Mutant::LossUnsaid,
+    Mutant::FetchUnflushed,
+    Mutant::RestartsAtEnd,
 ];
 
 /// Seeds that every rule gets before any rule gets more.

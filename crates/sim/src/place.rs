@@ -2,7 +2,7 @@
 
 use crate::data::{Data, ToControl};
 use crate::desk::Desk;
-use crate::folder::Folder;
+use crate::folder::{Folder, Received};
 use crate::session::Session;
 use crate::shell::{DataCommand, Shell};
 use crate::world::MS;
@@ -11,7 +11,7 @@ use cairn_directory::watch::Notice;
 use cairn_global::{Asked, Told, Why};
 use cairn_host::{Event, Host, ReadFor};
 use cairn_logic::arbiter::{Acceptor, AcceptorState, Proposer, Reply, Request, Seat, Token};
-use cairn_logic::ids::{Epoch, GroupId, NodeId, Offset, Version};
+use cairn_logic::ids::{EntryId, Epoch, GroupId, NodeId, Offset, Version};
 use cairn_logic::judge::{Judge, JudgeInput};
 use cairn_logic::message::{Answer, Report, Sender};
 use cairn_logic::mutant::{Mutant, broken};
@@ -35,6 +35,12 @@ pub(crate) enum Local {
     DiskRetry,
     /// The log was read.
     ReadLog { from: Offset, up_to: Offset, bytes_max: usize, why: ReadFor },
+    /// A snapshot that was begun there is written.
+    Snapshot(EntryId),
+    /// A snapshot has come from another place; for the log's master, which only wants to have one.
+    Arrived { from: usize, received: Box<Received>, spare: bool },
+    /// It is flushed, too.
+    Received { from: EntryId, spare: bool },
     /// It ends, cleanly if it can.
     Stop,
     /// For the data thread.
@@ -197,6 +203,10 @@ pub(crate) struct Process {
     pub to_control: u64,
     pub to_data: u64,
     pub report_at: u64,
+    /// A snapshot is being written.
+    pub writes_snapshot: bool,
+    /// A snapshot is being fetched.
+    pub fetches: bool,
 }
 
 /// The global plane's part of a process.

@@ -168,6 +168,8 @@ pub(crate) struct Scenario {
     pub reads: Reads,
     pub timing: Timing,
     pub tail_bytes: usize,
+    /// How often snapshots are begun and fronts given up, in thousandths of all ticks.
+    pub fronts: u64,
     pub faults: Faults,
     /// Mean time between two operations of clients, in microseconds.
     pub client_gap_us: u64,
@@ -270,6 +272,7 @@ impl Scenario {
             reads: Reads::Lease,
             timing: timing(rng),
             tail_bytes: if rng.chance(300) { 256 } else { 1 << 16 },
+            fronts: rng.between(1, 20),
             faults: Faults::of(rng),
             client_gap_us: rng.between(5000, 25_000),
         }
@@ -300,6 +303,7 @@ impl Scenario {
             reads: if rng.chance(150) { Reads::Confirm } else { Reads::Lease },
             timing: timing(rng),
             tail_bytes: if rng.chance(300) { 64 } else { 1 << 16 },
+            fronts: rng.between(1, 20),
             faults: Faults::of(rng),
             client_gap_us: rng.between(3000, 25_000),
         }

@@ -1,5 +1,6 @@
 //! What a host asks of the simulated outside: collected, then performed by the world.
 
+use crate::folder::{Applied, Snapshot};
 use bytes::Bytes;
 use cairn_host::{ReadFor, World};
 use cairn_logic::batch::Batch;
@@ -30,10 +31,17 @@ pub(crate) enum Command {
 /// What control tells the data thread.
 #[derive(Clone, Debug)]
 pub(crate) enum DataCommand {
-    Rebuild,
+    /// The state begins after this offset; what it then is comes from the folder.
+    Rebuild {
+        from: Offset,
+        state: Applied,
+    },
     Apply(Batch),
     Committed(Offset),
-    BecomeMaster { epoch: Epoch, last: EntryId },
+    BecomeMaster {
+        epoch: Epoch,
+        last: EntryId,
+    },
     OpenEpoch(EpochRecord),
     StepDown(Epoch),
     Admission(Admission),
@@ -46,6 +54,9 @@ pub(crate) enum DataCommand {
 pub(crate) struct Shell {
     pub now: Instant,
     pub unix_ms: u64,
+    /// Snapshots that can be read, the newest last, and where the log ends.
+    pub snapshots: Vec<Snapshot>,
+    pub last: EntryId,
     pub commands: Vec<Command>,
 }
 
@@ -112,9 +123,13 @@ impl World for Shell {
         self.ask(Command::ReadRecord);
     }
 
-    fn rebuild(&mut self, _: &dyn Fn(EntryId) -> bool) -> Offset {
-        self.tell(DataCommand::Rebuild);
-        Offset::ZERO
+    fn rebuild(&mut self, holds: &dyn Fn(EntryId) -> bool) -> Offset {
+        let last = self.last.offset;
+        let usable = |s: &&Snapshot| holds(s.from) && (holds(s.upto) || last < s.upto.offset);
+        let newest = self.snapshots.iter().rev().find(usable);
+        let from = newest.map_or(Offset::ZERO, |snapshot| snapshot.from.offset);
+        self.tell(DataCommand::Rebuild { from, state: Applied::default() });
+        from
     }
 
     fn apply_room(&mut self) -> bool {

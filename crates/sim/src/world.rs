@@ -11,6 +11,7 @@ mod node;
 mod perform;
 mod register;
 mod session;
+mod snapshots;
 mod truth;
 
 use crate::folder::{Digest, Folder};
@@ -41,7 +42,7 @@ pub(crate) const US: u64 = 1_000;
 const TRACE_LINES: usize = 60;
 
 /// Events of one world, at most; far more than any run needs.
-const EVENTS_MAX: u64 = 20_000_000;
+const EVENTS_MAX: u64 = 2_000_000;
 
 /// Something that happens in the world.
 #[derive(Clone, Debug)]

@@ -27,6 +27,9 @@ fn broken_rules_are_noticed_within_forty_seeds() {
         Mutant::AnswerAtAppend,
         Mutant::DirtyRead,
         Mutant::LeavesUnfinished,
+        Mutant::TruncatesEarly,
+        Mutant::FetchUnflushed,
+        Mutant::RestartsAtEnd,
     ];
     for mutant in quick {
         let found = hunt(mutant, 1, 40, None);

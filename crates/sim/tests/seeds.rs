@@ -34,6 +34,8 @@ fn no_rule_breaks_and_every_world_heals() {
     assert!(stats.writes > 1000 && stats.reads > 1000 && stats.stale_reads > 100, "{summary}");
     let (operations, faults) = summary.least.expect("worlds were run");
     assert!(operations >= 200 && faults >= 10 && stats.cut_tails > 0, "{summary}");
+    assert!(stats.snapshots > 100 && stats.truncations > 100, "{summary}");
+    assert!(stats.fetches > 40 && stats.restarts > 0, "{summary}");
     let never: Vec<String> =
         stats.faults_by_kind().filter(|(_, times)| *times == 0).map(|(kind, _)| kind).collect();
     assert!(never.is_empty(), "{never:?}");

@@ -172,11 +172,7 @@ impl Replica {
         if !self.is_meant(from) {
             return;
         }
-        // Below the front there is nothing to send: who has no more than that is behind.
-        let target = match refuse.hint.offset < self.index.before().offset {
-            true => refuse.hint,
-            false => self.index.at_or_before(refuse.hint),
-        };
+        let target = target_of(&self.index, refuse.hint);
         let Some(lead) = &mut self.lead else { return };
         if refuse.sealed > lead.epoch {
             if self.record_read_at.is_none_or(|at| now.since(at) >= READ_AGAIN) {
@@ -216,6 +212,19 @@ impl Replica {
     }
 }
 
+/// Where to go on with a peer that has refused an entry and has `hint`, the greatest before that. If
+/// that is not the entry before the log's first or above it, the peer does not hold that one: it is
+/// behind, whatever it has at higher offsets, and no entry of this log can help it.
+fn target_of(index: &Index, hint: EntryId) -> EntryId {
+    let before = index.before();
+    match hint.offset < before.offset || index.contradicts(hint) {
+        true => {
+            EntryId::new(Epoch::ZERO, hint.offset.min(Offset(before.offset.0.saturating_sub(1))))
+        }
+        false => index.at_or_before(hint),
+    }
+}
+
 /// Where a peer can go on, if it is behind or its place is not known yet: at its log's end, if this
 /// log has that entry; else, for who is behind, now and then, where the two may part.
 fn place_of(index: &Index, peer: &Progress, patience: Duration, now: Instant) -> Option<EntryId> {
@@ -238,4 +247,24 @@ fn place_of(index: &Index, peer: &Progress, patience: Duration, now: Instant) ->
 /// For how long a promise may be used: both clocks may be wrong by the drift (§5).
 pub(super) fn usable_lease(timing: &crate::timing::Timing) -> Duration {
     timing.read_lease * (100 - 2 * timing.clock_drift_percent.min(50)) / 100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(epoch: u64, offset: u64) -> EntryId {
+        EntryId::new(Epoch(epoch), Offset(offset))
+    }
+
+    #[test]
+    fn who_has_refused_and_has_less_than_the_log_begins_with_is_behind() {
+        let index = Index::new(id(5, 40), vec![(Epoch(5), Offset(41))], id(5, 50));
+        for hint in [id(5, 39), id(3, 20), EntryId::ZERO, id(4, 60), id(4, 40), id(6, 30)] {
+            assert!(target_of(&index, hint).offset < Offset(40), "{hint}");
+        }
+        for hint in [id(5, 40), id(5, 45), id(6, 44), id(9, 90)] {
+            assert!(target_of(&index, hint) >= id(5, 40), "{hint}");
+        }
+    }
 }

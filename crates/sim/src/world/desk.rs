@@ -59,20 +59,18 @@ impl World {
         };
         let Some(desk) = process.desk.as_deref_mut() else { return Ok(()) };
         match command {
-            DataCommand::Rebuild => desk.core.reset(),
+            DataCommand::Rebuild { from, .. } => {
+                desk.core.reset();
+                for batch in &folder.log[..folder.copies_to(from).len()] {
+                    desk.apply(batch, &name)?;
+                }
+            }
             DataCommand::Apply(batch) => {
                 let copy = folder.copies_to(batch.head.last_offset()).last().copied();
                 if let Some(copy) = copy.filter(|copy| copy.last == batch.head.last()) {
                     self.logs[0].witness.applies(&name, &copy)?;
                 }
-                if batch.head.opens_epoch {
-                    let above = EpochRecord::decode(&batch.body).map_or(0, |record| record.above);
-                    desk.above = desk.above.max(above);
-                }
-                if let Err(error) = desk.core.apply_batch(&batch, &mut desk.out) {
-                    let facts = format!("{}: {error}", name.0);
-                    return Err(Broken { rule: "I2 OneContent", facts });
-                }
+                desk.apply(&batch, &name)?;
             }
             DataCommand::Committed(up_to) if desk.core.is_master() => {
                 desk.core.committed(up_to, &mut desk.out);

@@ -28,7 +28,8 @@ impl World {
         if folder.busy {
             return;
         }
-        if full && matches!(folder.queue.front(), Some(DiskOp::Write(_) | DiskOp::Cut(_))) {
+        let waits = !matches!(folder.queue.front(), Some(DiskOp::Vote(_) | DiskOp::Truncate(_)));
+        if full && waits && !folder.queue.is_empty() {
             let vote = folder.queue.iter().position(|op| matches!(op, DiskOp::Vote(_)));
             match vote.and_then(|at| folder.queue.remove(at)) {
                 Some(vote) => folder.queue.push_front(vote),
@@ -94,7 +95,7 @@ impl World {
         let Some(folder) = &mut there.folder else { return Ok(()) };
         folder.busy = false;
         let Some(op) = folder.queue.pop_front() else { return Ok(()) };
-        let waited = matches!(op, DiskOp::Write(_) | DiskOp::Cut(_));
+        let waited = !matches!(op, DiskOp::Vote(_) | DiskOp::Truncate(_));
         let event = match op {
             DiskOp::Write(batches) => {
                 let copies = folder.write(batches);
@@ -117,6 +118,29 @@ impl World {
                 self.stats.cut_tails += u64::from(!cut.is_empty());
                 self.note(|| format!("{} cuts {} batches from {from}", name.0, cut.len()));
                 Event::CutDone
+            }
+            DiskOp::Truncate(up_to) => {
+                let most = folder.copies_to(up_to).len().max(folder.gone) - folder.gone;
+                let some = folder.gone + self.rng.index(most + 1);
+                let moved = folder.truncate(folder.end_of(some));
+                let before = folder.before();
+                if moved > 0 {
+                    folder.is_covered(&name)?;
+                    self.stats.truncations += 1;
+                }
+                self.note(|| format!("{} gives up {moved} batches up to {before}", name.0));
+                Event::Truncated(before)
+            }
+            DiskOp::Restart { after, keep_above } => {
+                let lost = folder.restart(after, keep_above)?;
+                witness.cuts(&name, keep_above, &lost)?;
+                for copy in folder.copies.clone() {
+                    witness.written(&name, copy)?;
+                    witness.flushed(&name, copy);
+                }
+                self.stats.restarts += 1;
+                self.note(|| format!("{} begins its log anew after {after}", name.0));
+                Event::RestartDone
             }
         };
         if waited && std::mem::take(&mut self.places[place].waits_for_room) {

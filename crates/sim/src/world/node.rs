@@ -2,6 +2,7 @@
 
 use super::{MS, US, World};
 use crate::data::ToControl;
+use crate::folder::Folder;
 use crate::place::{ClientOp, Local, Up};
 use cairn_host::Event;
 use cairn_logic::invariants::{Broken, Held};
@@ -40,6 +41,9 @@ impl World {
                 }
                 self.release(place)
             }
+            Local::Snapshot(from) => self.snapshot_done(place, from),
+            Local::Arrived { from, received, spare } => self.arrived(place, from, *received, spare),
+            Local::Received { from, spare } => self.received(place, from, spare),
             Local::Stop => self.stop_now(place),
             Local::ToControl(ToControl::Appended(batch)) => {
                 self.host(place, Event::Appended(batch))
@@ -77,9 +81,12 @@ impl World {
     /// Gives an event to the host and performs what it asks.
     pub(super) fn host_alone(&mut self, place: usize, event: Event) -> Held {
         let (now, unix_ms) = (self.places[place].clock.read(self.now), self.unix_ms(place));
-        let Some(process) = &mut self.places[place].process else { return Ok(()) };
+        let there = &mut self.places[place];
+        let Some(process) = &mut there.process else { return Ok(()) };
         process.host.world.now = now;
         process.host.world.unix_ms = unix_ms;
+        process.host.world.last = process.host.replica().last();
+        process.host.world.snapshots = there.folder.as_ref().map_or(Vec::new(), Folder::usable);
         let handled = catch_unwind(AssertUnwindSafe(|| process.host.handle(event)));
         if let Err(panic) = handled {
             return Err(self.panicked(place, panic.as_ref()));
@@ -109,6 +116,7 @@ impl World {
         if self.places[place].process.is_some() {
             self.report(place);
             self.release(place)?;
+            self.tend_front(place)?;
         }
         self.tick_desk(place)?;
         self.tick_register(place)?;

@@ -31,10 +31,9 @@ impl World {
             }
             Command::Cut(after) => self.disk(place, DiskOp::Cut(after)),
             Command::Restart { after, keep_above } => {
-                let facts = format!("a log begins anew after {after}, above {keep_above} aside");
-                return Err(Broken { rule: "World", facts });
+                self.disk(place, DiskOp::Restart { after, keep_above });
             }
-            Command::Fetch { at_least } => self.note(|| format!("{at_least} is to be fetched")),
+            Command::Fetch { at_least } => self.fetch(place, at_least.offset, false)?,
             Command::Read { from, up_to, bytes_max, why } => {
                 let wait = self.rng.between(20, 2000) * US;
                 self.push_own(place, wait, Local::ReadLog { from, up_to, bytes_max, why });
@@ -53,7 +52,7 @@ impl World {
         Ok(())
     }
 
-    fn disk(&mut self, place: usize, op: DiskOp) {
+    pub(super) fn disk(&mut self, place: usize, op: DiskOp) {
         if let Some(folder) = &mut self.places[place].folder {
             folder.queue.push_back(op);
         }
@@ -105,7 +104,7 @@ impl World {
     }
 
     /// Tells the data thread, a little later, in order.
-    fn tell(&mut self, place: usize, command: DataCommand) -> Held {
+    fn tell(&mut self, place: usize, mut command: DataCommand) -> Held {
         let (name, log) = (self.places[place].folder_name(), self.log_of(place));
         let wait = self.rng.between(1, 150) * US;
         let now = self.now;
@@ -114,6 +113,9 @@ impl World {
         let (Some(process), Some(folder)) = (&mut there.process, &there.folder) else {
             return Ok(());
         };
+        if let DataCommand::Rebuild { from, state } = &mut command {
+            *state = folder.state_at(*from);
+        }
         let life = process.host.replica().vote().life;
         match (&command, process.host.replica().position()) {
             (DataCommand::Committed(_) | DataCommand::Apply(_), Position::Master(epoch)) => {
@@ -158,6 +160,10 @@ impl World {
                 // What it knew to be committed is lost; a person starts it again.
                 self.end_process(place, super::faults::End::Process)?;
                 self.push(500 * super::MS, super::Ev::Restart(place));
+                if self.places[place].folder.as_ref().is_some_and(|folder| folder.gone > 0) {
+                    // It would say so again, for good: it is replaced by an empty one.
+                    self.replace_folder(place);
+                }
                 return Ok(());
             }
             return Err(Broken { rule: "I8 NoCut", facts: format!("{id}: {alarm:?}") });

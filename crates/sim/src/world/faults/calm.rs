@@ -67,7 +67,10 @@ impl World {
             && record.rule == mode.rule;
         let well = record.members.iter().all(|member| {
             let there = self.places.iter().find(|there| there.id == member.id);
-            let replica = there.and_then(|t| t.process.as_ref()).map(|p| p.host.replica());
+            let host = there.and_then(|t| t.process.as_ref()).map(|p| &p.host);
+            // What was given up at the front is in its state.
+            let host = host.filter(|h| h.applied() >= h.replica().before().offset);
+            let replica = host.map(|host| host.replica());
             there.is_some_and(|there| record.names(&there.id, there.sender().incarnation))
                 && replica.is_some_and(|r| {
                     let master = record.master.as_ref() == Some(&member.id);

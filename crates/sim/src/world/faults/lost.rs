@@ -25,15 +25,17 @@ impl World {
 
     /// Whether all members but `place` are up and vouch for their logs, so that losing this one
     /// is no more than any rule bears.
-    pub(super) fn others_are_well(&self, place: usize) -> bool {
+    pub(in super::super) fn others_are_well(&self, place: usize) -> bool {
         let Some(log) = self.places[place].log else { return true };
         let record = self.logs[log].witness.record();
         let well = |id: &cairn_logic::ids::NodeId| {
             let there = self.places.iter().find(|there| there.id == *id);
             there.is_some_and(|there| {
                 let names = record.names(id, there.sender().incarnation);
-                let process = there.process.as_ref().map(|p| p.host.replica());
+                let host = there.process.as_ref().map(|p| &p.host);
+                let process = host.map(|host| host.replica());
                 names
+                    && host.is_some_and(|h| h.applied() >= h.replica().before().offset)
                     && process.is_some_and(|r| r.vote().intact)
                     && there.folder.as_ref().is_some_and(|f| f.vote.intact && !f.failed)
                     && !there.disk.fails
@@ -56,12 +58,17 @@ impl World {
         let id = self.places[place].id.clone();
         self.note(|| format!("{id} loses its folder"));
         self.crash(place, End::Process, 1000)?;
+        self.replace_folder(place);
+        Ok(true)
+    }
+
+    /// From now on there is an empty folder.
+    pub(in super::super) fn replace_folder(&mut self, place: usize) {
         self.incarnations += 1;
         self.places[place].folder = Some(Folder::new(self.incarnations));
         if self.scenario.kind == WorldKind::Cluster && place >= self.scenario.globals {
             self.places[place].log = None;
         }
-        Ok(true)
     }
 
     /// An acceptor loses its folder, when all of them have a value; or it comes back as it was

@@ -54,7 +54,10 @@ impl World {
         let now = self.places[place].clock.read(self.now);
         let me = self.places[place].sender();
         let log = self.log_of(place);
+        self.spoil(place);
         let Some(folder) = &self.places[place].folder else { return Ok(()) };
+        let newest = folder.newest();
+        let (snapshots, last) = (folder.usable(), folder.last());
         let recovered = folder.recover();
         let (plane, timing) = (self.logs[log].plane, self.scenario.timing);
         let (reads, tail, unix_ms) =
@@ -62,7 +65,7 @@ impl World {
         let started = catch_unwind(AssertUnwindSafe(|| {
             let mut effects = Vec::new();
             let replica = Replica::start(me, plane, recovered, timing, reads, now, &mut effects);
-            let shell = Shell { now, unix_ms, commands: Vec::new() };
+            let shell = Shell { now, unix_ms, snapshots, last, commands: Vec::new() };
             Host::new(shell, replica, effects, tail)
         }));
         let host = match started {
@@ -72,7 +75,16 @@ impl World {
         let life = host.replica().vote().life;
         let (data, at) = (Data::new(reads), self.now);
         let desk = self.new_desk(place, log);
-        let process = Process { host, data, desk, to_control: at, to_data: at, report_at: 0 };
+        let process = Process {
+            host,
+            data,
+            desk,
+            to_control: at,
+            to_data: at,
+            report_at: 0,
+            writes_snapshot: false,
+            fetches: false,
+        };
         self.places[place].process = Some(process);
         if plane == Plane::Global {
             let register = self.new_register(place, life);
@@ -80,6 +92,10 @@ impl World {
         }
         let id = self.places[place].id.clone();
         self.note(|| format!("{id} starts life {life}"));
+        if let Some(snapshot) = newest {
+            let event = Event::Snapshot(snapshot.from);
+            self.push_own(place, MS, Local::Host(Box::new(event)));
+        }
         self.perform(place)
     }
 
@@ -109,9 +125,12 @@ impl World {
             }
         }
         let Some(folder) = &mut there.folder else { return self.look_at_register(place) };
-        let durable = folder.durable;
+        let (mut durable, gone) = (folder.durable, folder.gone);
         for copy in folder.process_ends(&mut self.rng) {
             witness.written(&name, copy)?;
+        }
+        if folder.gone != gone {
+            durable = 0;
         }
         match end {
             End::Process => {}
