@@ -14,7 +14,7 @@ pub use fetcher::{Fetcher, Purpose};
 pub use figures::{Figures, Newest, Shown};
 pub use holder::Holder;
 pub use progress::Fetched;
-pub use shelf::{Chunks, Shelf};
+pub use shelf::{Chunks, CommittedLog, LogChunks, Shelf};
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use crate::follow::{Ask, Heard};
 use crate::metrics::lag::Lag;
 use crate::peer::Inbound;
 use crate::peer::links::{AddressBook, Links, PeerAddress};
+use crate::snapshots::CommittedLog;
 use crate::status;
 use crate::storage::{Notify, Storage};
 use anyhow::{Context, Result};
@@ -89,6 +90,8 @@ impl Role {
         let snapshots = GroupSnapshots::open(folder, whose, every, self.notify())
             .with_context(|| format!("cannot open the snapshots of group {group}"))?;
         self.boot.shelf.offer(&group, snapshots.folder());
+        let committed = CommittedLog::new(storage.reader());
+        self.boot.shelf.offer_log(&group, committed.clone());
         tracing::info!(%group, last = %recovered.last, intact = recovered.vote.intact, "joined");
         let links =
             Links::new(group.clone(), identity.clone(), self.book.clone(), self.inbox.clone());
@@ -107,6 +110,7 @@ impl Role {
             reads,
             answers: answers_of(cairn_logic::record::Rule::One),
             alarms: Vec::new(),
+            committed,
         };
         let logic_reads = match reads {
             Reads::Lease => cairn_logic::replication::Reads::Lease,
@@ -149,6 +153,7 @@ impl Role {
             _ => {}
         }
         host.handle(event);
+        host.world.committed.commit(host.replica().committed());
     }
 
     pub(super) fn hear_data(&mut self, from: FromData) {

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::data::link::{Answers, DataLink, Reads, ToData};
 use crate::follow::Ask;
 use crate::peer::links::{AddressBook, Links, PeerAddress};
-use crate::snapshots::Holder;
+use crate::snapshots::{CommittedLog, Holder};
 use crate::storage::Storage;
 use bytes::Bytes;
 use cairn_host::{ReadFor, World};
@@ -48,6 +48,8 @@ pub struct GroupWorld {
     pub book: AddressBook,
     /// Alarms since the start, for status.
     pub alarms: Vec<String>,
+    /// The log as others may have it.
+    pub committed: CommittedLog,
 }
 
 /// Alarms kept for status.

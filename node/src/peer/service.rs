@@ -2,7 +2,7 @@
 
 use super::incoming::incoming;
 use super::{Identity, Inbound, LINK_QUEUE, MESSAGE_BYTES_MAX, Reply};
-use crate::snapshots::{Chunks, Shelf};
+use crate::snapshots::{Chunks, LogChunks, Shelf};
 use cairn_logic::time::Duration;
 use cairn_wire::hello::{Caller, HELLO_KEY};
 use cairn_wire::peer::frame::Frame;
@@ -154,6 +154,7 @@ impl Peer for PeerService {
     type HeartbeatStream = Frames;
     type ControlStream = Downs;
     type FetchSnapshotStream = Chunks;
+    type FetchLogStream = LogChunks;
 
     async fn replicate(
         &self,
@@ -251,6 +252,17 @@ impl Peer for PeerService {
             "sending a snapshot"
         );
         let chunks = self.shelf.send(request).await?;
+        Ok(self.signed(to.as_str(), chunks))
+    }
+
+    async fn fetch_log(
+        &self,
+        request: Request<pb::LogRequest>,
+    ) -> Result<Response<LogChunks>, Status> {
+        let to = caller(&request)?.sender.id;
+        let request = request.into_inner();
+        tracing::debug!(%to, group = %request.group, from = request.from, "sending a log");
+        let chunks = self.shelf.send_log(request).await?;
         Ok(self.signed(to.as_str(), chunks))
     }
 }

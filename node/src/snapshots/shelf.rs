@@ -1,5 +1,9 @@
 //! What this node offers: served straight from disk, never through a control loop.
 
+mod log;
+
+pub use log::{CommittedLog, LogChunks};
+
 use cairn_files::{Error, RawSnapshot, RealDisk, Snapshots};
 use cairn_logic::ids::GroupId;
 use cairn_logic::time::Duration;
@@ -30,6 +34,7 @@ pub struct Shelf(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     logs: Mutex<BTreeMap<String, Snapshots<RealDisk>>>,
+    committed: Mutex<BTreeMap<String, CommittedLog>>,
     free: Arc<Semaphore>,
     throttle: Throttle,
 }
@@ -39,7 +44,8 @@ impl Shelf {
     #[must_use]
     pub fn new(bytes_per_sec: u64) -> Self {
         let (free, throttle) = (Arc::new(Semaphore::new(SENT_MAX)), Throttle::new(bytes_per_sec));
-        Self(Arc::new(Inner { logs: Mutex::default(), free, throttle }))
+        let (logs, committed) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { logs, committed, free, throttle }))
     }
 
     /// From now on others may have the snapshots of `group`.

@@ -2,7 +2,7 @@
 
 use super::{Malformed, malformed, pb};
 use bytes::Bytes;
-use cairn_logic::batch::{BODY_BYTES_MAX, BatchHead};
+use cairn_logic::batch::{BODY_BYTES_MAX, Batch, BatchHead};
 use cairn_logic::ids::{EntryId, Epoch, GroupId, Life, Offset};
 use cairn_logic::message::{Ack, Append, Heartbeat, Message, Refuse};
 use cairn_logic::time::Instant;
@@ -155,6 +155,28 @@ fn append_in(append: pb::Append, bodies: &mut Vec<Bytes>) -> Result<Append, Malf
         flush: append.flush,
         sent_at: Instant::from_nanos(append.sent_at),
     })
+}
+
+impl From<Batch> for pb::Batch {
+    fn from(Batch { head, body }: Batch) -> Self {
+        Self {
+            epoch: head.epoch.0,
+            first: head.first.0,
+            count: head.count,
+            time_ms: head.time_ms,
+            authority: head.authority,
+            opens_epoch: head.opens_epoch,
+            body,
+        }
+    }
+}
+
+impl TryFrom<pb::Batch> for Batch {
+    type Error = Malformed;
+
+    fn try_from(batch: pb::Batch) -> Result<Self, Malformed> {
+        Ok(Self { head: head_in(&batch)?, body: batch.body })
+    }
 }
 
 fn head_in(batch: &pb::Batch) -> Result<BatchHead, Malformed> {
