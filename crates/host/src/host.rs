@@ -258,8 +258,8 @@ impl<W: World> Host<W> {
         }
     }
 
-    /// A fetched snapshot is here. Where log and state are well without it, it is one more that this
-    /// folder has.
+    /// A fetched snapshot is here. Where log and state are well without it, it is one more that
+    /// this folder has.
     fn fetched(&mut self, from: EntryId) {
         let spare = self.replica.holds(from) && self.lacking.is_none();
         self.step(Input::Fetching(None), Vec::new());
@@ -455,3 +455,6 @@ fn incoming(body: &Message, bodies: Vec<Bytes>) -> Vec<Batch> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -212,17 +212,18 @@ impl Replica {
     }
 }
 
-/// Where to go on with a peer that has refused an entry and has `hint`, the greatest before that. If
-/// that is not the entry before the log's first or above it, the peer does not hold that one: it is
-/// behind, whatever it has at higher offsets, and no entry of this log can help it.
+/// Where to go on with a peer that has refused an entry and has `hint`, the greatest before that.
+///
+/// A peer that holds the entry before this log's first would have named that one or a greater: one
+/// that has not is behind, whatever it has at higher offsets, and no entry here can help it. The
+/// answer then is below this log, and names no entry.
 fn target_of(index: &Index, hint: EntryId) -> EntryId {
     let before = index.before();
-    match hint.offset < before.offset || index.contradicts(hint) {
-        true => {
-            EntryId::new(Epoch::ZERO, hint.offset.min(Offset(before.offset.0.saturating_sub(1))))
-        }
-        false => index.at_or_before(hint),
+    if hint.offset >= before.offset && !index.contradicts(hint) {
+        return index.at_or_before(hint);
     }
+    let below = Offset(before.offset.0.saturating_sub(1));
+    EntryId::new(Epoch::ZERO, hint.offset.min(below))
 }
 
 /// Where a peer can go on, if it is behind or its place is not known yet: at its log's end, if this

@@ -52,7 +52,12 @@ impl Folder {
 
     /// Those with which a state can begin, the newest last.
     pub(crate) fn usable(&self) -> Vec<Snapshot> {
-        self.snapshots.iter().filter(|snapshot| self.is_usable(snapshot)).copied().collect()
+        // One that came before the log was written up to it is as good as any.
+        let received = self.received.iter().map(|received| &received.snapshot);
+        let all = self.snapshots.iter().chain(received);
+        let mut usable: Vec<Snapshot> = all.filter(|s| self.is_usable(s)).copied().collect();
+        usable.sort_by_key(|snapshot| snapshot.from);
+        usable
     }
 
     /// The newest of them.
@@ -79,8 +84,8 @@ impl Folder {
     /// I21 Covered: what the log gave up is in a durable snapshot of the same folder.
     pub(crate) fn is_covered(&self, name: &invariants::Folder) -> Held {
         let before = self.before();
-        let covers = |s: &Snapshot| self.is_usable(s) && s.from.offset >= before.offset;
-        match self.gone == 0 || self.snapshots.iter().any(covers) {
+        let newest = self.newest().map_or(Offset::ZERO, |snapshot| snapshot.from.offset);
+        match newest >= before.offset {
             true => Ok(()),
             false => {
                 let facts = format!("{} gave up {before}, beyond {:?}", name.0, self.snapshots);
@@ -134,7 +139,13 @@ impl Folder {
 
     /// Another folder's snapshot has come.
     pub(crate) fn receive(&mut self, received: Received) {
-        self.received.retain(|old| old.snapshot.from != received.snapshot.from);
+        for old in std::mem::take(&mut self.received) {
+            match self.is_usable(&old.snapshot) {
+                true => self.keep(old.snapshot),
+                false if old.snapshot.from != received.snapshot.from => self.received.push(old),
+                false => {}
+            }
+        }
         self.received.push(received);
         let old = self.received.len().saturating_sub(KEPT);
         self.received.drain(..old);
