@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use cairn_e2e::kubectl::{Answer, Kubectl};
 use serde_json::{Value, json};
-use table::{Case, change_cases, cluster_cases, group_cases, keyspace_cases, valid, with};
+use table::{Case, change_cases, cluster_cases, group_cases, keyspace_cases, valid};
 
 #[path = "../../crates/crd/tests/rules/table.rs"]
 mod table;
@@ -83,7 +83,7 @@ fn the_api_server_says_of_each_resource_what_the_table_says() {
     let server = namespace("rows");
     let cases = cluster_cases().into_iter().chain(keyspace_cases()).chain(group_cases());
     let ask = |case: Case| {
-        let object = full(case.kind, with(valid(case.kind), &case.set)).to_string();
+        let object = full(case.kind, case.object()).to_string();
         let answer = server.ask(["create", "--dry-run=server", "-f", "-"], &object);
         judge(&case, &answer.expect("kubectl runs"))
     };
@@ -98,7 +98,10 @@ fn the_api_server_says_of_each_change_what_the_table_says() {
         server.apply(&full(kind, valid(kind)).to_string()).expect("a valid object is taken");
     }
     let ask = |case: Case| {
-        let object = full(case.kind, with(valid(case.kind), &case.set)).to_string();
+        if !case.old.is_empty() {
+            server.apply(&full(case.kind, case.base()).to_string()).expect("a valid object");
+        }
+        let object = full(case.kind, case.object()).to_string();
         let arguments = ["apply", "--server-side", "--force-conflicts", "--dry-run=server"];
         let answer = server.ask(arguments.into_iter().chain(["-f", "-"]), &object);
         judge(&case, &answer.expect("kubectl runs"))

@@ -13,9 +13,9 @@ pub const CLUSTER: &str = "cairn.dev/cluster";
 pub const KEYSPACE: &str = "cairn.dev/keyspace";
 /// The Group's name.
 pub const GROUP: &str = "cairn.dev/group";
-/// `global`, `acceptor` or `data`.
+/// `global`, `acceptor`, `checkpoint` or `data`.
 pub const ROLE: &str = "cairn.dev/role";
-/// On pods of global nodes and acceptors: those that must be on machines of their own.
+/// On pods of all but data nodes: those that must be on machines of their own.
 pub const PLANE: &str = "cairn.dev/plane";
 /// Who made an object, by the recommended label.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -45,6 +45,18 @@ pub fn global(cluster: &str) -> String {
 #[must_use]
 pub fn acceptor(cluster: &str) -> String {
     format!("{cluster}-acceptor")
+}
+
+/// The StatefulSet and headless Service of a cluster's checkpoint nodes.
+#[must_use]
+pub fn checkpoint(cluster: &str) -> String {
+    format!("{cluster}-checkpoint")
+}
+
+/// The StatefulSets of all of a cluster's nodes but data nodes.
+#[must_use]
+pub fn plane(cluster: &str) -> [String; 3] {
+    [global(cluster), acceptor(cluster), checkpoint(cluster)]
 }
 
 /// The Service for etcd clients.
@@ -137,6 +149,7 @@ mod tests {
         let longest = "a".repeat(40);
         // A StatefulSet's revision label is its name and eleven characters.
         assert!(acceptor(&longest).len() + 11 <= 63);
+        assert!(checkpoint(&longest).len() + 11 <= 63);
         assert!(format!("{longest}-1023").len() + 11 <= 63);
         assert!(nodes(&longest).len() <= 63);
         assert!(etcd(&longest).len() <= 63);

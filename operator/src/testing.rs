@@ -11,6 +11,7 @@ use crate::object::{Kind, Object};
 use cairn_crd::{Cluster, ClusterSpec, Group, GroupSpec, Keyspace, KeyspaceSpec};
 use cairn_logic::ids::{Epoch, GroupId, Incarnation, NodeId, Version};
 use cairn_logic::record::{Durability, Member, Record, Role, Rule};
+use cairn_settings::NodeRole;
 use cairn_settings::directory_keys::{SlotOwners, SlotRange};
 use cairn_wire::peer::pb::{LogStatus, MemberStatus, Position, PositionKind, StatusReply};
 use kube::core::DynamicObject;
@@ -79,6 +80,15 @@ impl Seen {
     pub fn cluster(mut self, change: impl FnOnce(&mut Cluster)) -> Self {
         change(Arc::make_mut(&mut self.observed.cluster));
         self
+    }
+
+    /// The Cluster has checkpoint nodes, the first in the acceptor's seat.
+    #[must_use]
+    pub fn checkpoints(self, count: i32) -> Self {
+        self.cluster(|c| {
+            c.spec.acceptor = false;
+            c.spec.checkpoint.replicas = count;
+        })
     }
 
     /// Changes the Keyspace.
@@ -211,10 +221,13 @@ impl Seen {
         let globals = (0..desired.globals).map(|n| NodeId::new(format!("demo-global-{n}")));
         let record = record(globals.collect(), Rule::All);
         seen.speak(&GroupId::global(), &record);
-        seen.observed.plane.nodes.insert(
-            NodeId::new("demo-acceptor-0"),
-            StatusReply { node: "demo-acceptor-0".to_owned(), ..StatusReply::default() },
-        );
+        for settings in desired.settings.values() {
+            if matches!(settings.role, NodeRole::Acceptor | NodeRole::Checkpoint) {
+                let node = settings.node.to_string();
+                let says = StatusReply { node, ..StatusReply::default() };
+                seen.observed.plane.nodes.insert(settings.node.clone(), says);
+            }
+        }
         for keyspace in &desired.keyspaces {
             directory.keyspaces.insert(keyspace.name.clone(), keyspace.config.clone());
             let owners = cairn_logic::slots::spread_evenly(

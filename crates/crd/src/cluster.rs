@@ -2,6 +2,8 @@
 
 #![allow(clippy::duplicated_attributes, reason = "printer columns share types and paths")]
 
+use crate::checkpoint::CheckpointSpec;
+use crate::log::LogSpec;
 use crate::pods::Pods;
 use crate::problem::Problem;
 use crate::rules;
@@ -46,15 +48,22 @@ pub struct ClusterSpec {
     /// Global replicas beside the global master, 1 to 4; 1 makes two global nodes.
     #[serde(default = "one")]
     pub global_replicas: i32,
-    /// Whether a node of its own is the arbiter's third acceptor. Cannot change.
+    /// Whether a node of its own is the arbiter's third acceptor; false where a checkpoint node or
+    /// a third global node is it. Cannot change.
     #[serde(default = "yes")]
     pub acceptor: bool,
+    /// Nodes that follow the global log and write snapshots of the directory.
+    #[serde(default)]
+    pub checkpoint: CheckpointSpec,
     /// How fast failover is.
     #[serde(default)]
     pub timing: TimingSpec,
     /// Where the global nodes keep their folders.
     #[serde(default)]
     pub storage: Storage,
+    /// Bounds on the global log, on every node that keeps it.
+    #[serde(default)]
+    pub log: LogSpec,
     /// What an acknowledged change of the directory survives.
     #[serde(default)]
     pub durability: GlobalDurability,
@@ -99,7 +108,10 @@ pub struct ClusterStatus {
     /// Global nodes that are in sync.
     #[serde(default)]
     pub ready_nodes: i32,
-    /// The certificates that its global nodes and acceptor show.
+    /// Checkpoint nodes that follow the global log.
+    #[serde(default)]
+    pub ready_checkpoints: i32,
+    /// The certificates that its global nodes, checkpoint nodes and acceptor show.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateStatus>,
     /// What is true of it now, and since when.
@@ -120,12 +132,22 @@ impl Default for ClusterSpec {
         Self {
             global_replicas: one(),
             acceptor: yes(),
+            checkpoint: CheckpointSpec::default(),
             timing: TimingSpec::default(),
             storage: Storage::default(),
+            log: LogSpec::default(),
             durability: GlobalDurability::default(),
             tls: Tls::default(),
             pods: Pods::default(),
         }
+    }
+}
+
+impl ClusterSpec {
+    /// Where checkpoint nodes keep their folders.
+    #[must_use]
+    pub fn checkpoint_storage(&self) -> &Storage {
+        self.checkpoint.storage.as_ref().unwrap_or(&self.storage)
     }
 }
 

@@ -102,6 +102,11 @@ names!(
         SingleCopy,
         /// One of the arbiter's acceptors is away.
         AcceptorMissing,
+        /// A checkpoint node does not follow the log: the others write snapshots.
+        CheckpointMissing,
+        /// A log is above three quarters of the bound on its size, for its front waits for a
+        /// snapshot; at the bound writes are refused.
+        LogNearBound,
         /// Fewer members are left than the durability needs; reads go on.
         TooFewMembers,
         /// The disk is nearly full; reads go on.

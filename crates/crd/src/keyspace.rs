@@ -2,6 +2,7 @@
 
 #![allow(clippy::duplicated_attributes, reason = "printer columns share types and paths")]
 
+use crate::log::LogSpec;
 use crate::pods::Pods;
 use crate::problem::Problem;
 use crate::rules;
@@ -83,6 +84,9 @@ pub struct KeyspaceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub snapshot_interval: Option<String>,
+    /// Bounds on the logs of its nodes.
+    #[serde(default)]
+    pub log: LogSpec,
     /// The pods of its nodes; what is absent is as the Cluster says.
     #[serde(default)]
     pub pods: Pods,
@@ -229,6 +233,7 @@ impl KeyspaceSpec {
             reads: ReadMode::default(),
             storage: Storage::default(),
             snapshot_interval: None,
+            log: LogSpec::default(),
             pods: Pods::default(),
         }
     }

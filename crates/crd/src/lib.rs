@@ -4,10 +4,12 @@
 //! `cairn up` runs; [`rules`] has both side by side and a test holds them together. No Kubernetes
 //! client is used here. [`crds`] renders the files in `crds/`.
 
+pub mod checkpoint;
 pub mod cluster;
 pub mod conditions;
 pub mod group;
 pub mod keyspace;
+pub mod log;
 pub mod pods;
 pub mod problem;
 pub mod quantity;

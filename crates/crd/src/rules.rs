@@ -6,9 +6,11 @@
 use crate::problem::Problem;
 use crate::quantity::{SPAN_PATTERN, span_ms, span_text};
 
+mod checkpoint;
 mod cluster;
 mod group;
 mod keyspace;
+mod log;
 mod tls;
 
 pub use cluster::cluster;
@@ -110,7 +112,7 @@ impl<T> Rule<T> {
         Self::change(
             field,
             format!("self.{field} == oldSelf.{field}"),
-            "cannot change; write the old value, or make a new resource",
+            FIXED_MESSAGE,
             move |new, old| get(new) == get(old),
         )
     }
@@ -163,24 +165,30 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Rules of a `pods` field, for any kind that has one.
-fn pods<T: 'static>(get: fn(&T) -> &crate::pods::Pods) -> Vec<Rule<T>> {
+fn pods<T: 'static>(at: &str, get: fn(&T) -> &crate::pods::Pods) -> Vec<Rule<T>> {
     let filled = |list: &[String]| list.iter().all(|name| !name.is_empty());
     vec![
         Rule::spec(
-            "pods.image",
-            "!has(self.pods.image) || self.pods.image.size() >= 1",
+            &format!("{at}.image"),
+            format!("!has(self.{at}.image) || self.{at}.image.size() >= 1"),
             "must not be empty: write an image, or leave it out",
             move |t| get(t).image.as_ref().is_none_or(|image| !image.is_empty()),
         ),
         Rule::spec(
-            "pods.imagePullSecrets",
-            "!has(self.pods.imagePullSecrets) || \
-             self.pods.imagePullSecrets.all(name, name.size() >= 1)",
+            &format!("{at}.imagePullSecrets"),
+            format!(
+                "!has(self.{at}.imagePullSecrets) || \
+                 self.{at}.imagePullSecrets.all(name, name.size() >= 1)"
+            ),
             "must not hold empty names: write names of Secrets in the same namespace",
             move |t| filled(&get(t).image_pull_secrets),
         ),
     ]
 }
+
+const SIZE_MESSAGE: &str =
+    "must be a whole number of at most 6 digits with a unit, for example 10Gi";
+const FIXED_MESSAGE: &str = "cannot change; write the old value, or make a new resource";
 
 /// Rules of a `storage` field, for any kind that has one.
 fn storage<T: 'static>(get: fn(&T) -> &crate::shared::Storage) -> Vec<Rule<T>> {
@@ -191,7 +199,7 @@ fn storage<T: 'static>(get: fn(&T) -> &crate::shared::Storage) -> Vec<Rule<T>> {
         Rule::spec(
             "storage.size",
             format!("self.storage.size.matches('{SIZE_PATTERN}')"),
-            "must be a whole number of at most 6 digits with a unit, for example 10Gi",
+            SIZE_MESSAGE,
             move |t| size_bytes(&get(t).size).is_some(),
         ),
         Rule::spec(
@@ -214,7 +222,7 @@ fn storage<T: 'static>(get: fn(&T) -> &crate::shared::Storage) -> Vec<Rule<T>> {
                 "has(self.{class}) == has(oldSelf.{class}) && \
                  (!has(self.{class}) || self.{class} == oldSelf.{class})"
             ),
-            "cannot change; write the old value, or make a new resource",
+            FIXED_MESSAGE,
             move |new, old| get(new).class_name == get(old).class_name,
         ),
     ]
@@ -249,6 +257,37 @@ fn span<R: 'static>(
             move |r: &R| {
                 let ms = written(r).and_then(span_ms);
                 ms.is_none_or(|ms| (least_ms..=most_ms).contains(&ms))
+            },
+        ),
+    ]
+}
+
+/// A size that may be absent is written as one and lies between two others.
+fn size<R: 'static>(
+    field: &str,
+    (least, most): (&str, &str),
+    written: impl Fn(&R) -> Option<&str> + Copy + 'static,
+) -> [Rule<R>; 2] {
+    use crate::quantity::{SIZE_PATTERN, size_bytes};
+    let (low, high) = (size_bytes(least), size_bytes(most));
+    [
+        Rule::spec(
+            field,
+            format!("!has(self.{field}) || self.{field}.matches('{SIZE_PATTERN}')"),
+            "must be a whole number of at most 6 digits with a unit, for example 64Mi",
+            move |r: &R| written(r).is_none_or(|text| size_bytes(text).is_some()),
+        ),
+        Rule::spec(
+            field,
+            format!(
+                "!has(self.{field}) || \
+                 (quantity(self.{field}).compareTo(quantity('{least}')) >= 0 && \
+                 quantity(self.{field}).compareTo(quantity('{most}')) <= 0)"
+            ),
+            format!("must be {least} to {most}"),
+            move |r: &R| {
+                let bytes = written(r).and_then(size_bytes);
+                bytes.is_none() || (bytes >= low && bytes <= high)
             },
         ),
     ]

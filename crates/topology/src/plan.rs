@@ -3,7 +3,8 @@
 use crate::roster::RosterNode;
 use crate::{Faults, Resources, check, keyspace_config, name, roster};
 use cairn_crd::keyspace::Keyspace;
-use cairn_crd::quantity::span_ms;
+use cairn_crd::log::LogSpec;
+use cairn_crd::quantity::{size_bytes, span_ms};
 use cairn_crd::timing::{
     ACK_TIMEOUT, HEARTBEAT, NODE_LEASE, READ_LEASE, SEAL_WAIT, SILENCE_MAX, STUCK_MAX, Span,
 };
@@ -36,7 +37,7 @@ pub struct Place {
 pub struct Options {
     /// The cluster's random name.
     pub cluster_uid: String,
-    /// Before the names of global nodes and acceptors; see [`roster`].
+    /// Before the names of all but data nodes; see [`roster`].
     pub prefix: String,
     /// The file with the cluster's secret, on every machine.
     pub secret_file: PathBuf,
@@ -167,14 +168,13 @@ impl Common<'_> {
         Ok(settings)
     }
 
-    /// The keyspace's bounds, so that a node has them before it reads the directory.
+    /// The keyspace's words about logs, or for nodes of no keyspace those of the cluster.
     fn log(&self, keyspace: Option<&str>) -> LogSettings {
-        let mut log = LogSettings::default();
-        let interval = self.keyspace(keyspace).and_then(|k| k.spec.snapshot_interval.as_deref());
-        if let Some(ms) = interval.and_then(span_ms) {
-            log.snapshot_interval = Duration::from_millis(ms);
+        let cluster = &self.resources.cluster.spec;
+        match self.keyspace(keyspace).map(|keyspace| &keyspace.spec) {
+            Some(keyspace) => log(&keyspace.log, keyspace.snapshot_interval.as_deref()),
+            None => log(&cluster.log, cluster.checkpoint.interval.as_deref()),
         }
-        log
     }
 
     fn keyspace(&self, name: Option<&str>) -> Option<&Keyspace> {
@@ -188,6 +188,31 @@ impl Common<'_> {
             None => Limits::default(),
         }
     }
+}
+
+/// A log is cut by whole segments: with a low bound they are small, so that there are eight.
+const SEGMENTS: u64 = 8;
+/// What their size is a multiple of.
+const SEGMENT_STEP: u64 = 64 << 10;
+
+fn log(spec: &LogSpec, interval: Option<&str>) -> LogSettings {
+    let mut log = LogSettings::default();
+    if let Some(ms) = interval.and_then(span_ms) {
+        log.snapshot_interval = Duration::from_millis(ms);
+    }
+    let fields = [
+        (&spec.bytes_kept, &mut log.bytes_kept),
+        (&spec.bytes_max, &mut log.bytes_max),
+        (&spec.fetch_bytes_per_second, &mut log.fetch_bytes_per_sec),
+    ];
+    for (written, setting) in fields {
+        if let Some(bytes) = written.as_deref().and_then(size_bytes) {
+            *setting = bytes;
+        }
+    }
+    let share = log.bytes_max / SEGMENTS / SEGMENT_STEP * SEGMENT_STEP;
+    log.segment_bytes = share.clamp(1 << 20, log.segment_bytes);
+    log
 }
 
 fn timing(resources: &Resources) -> Timing {

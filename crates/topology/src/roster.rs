@@ -21,9 +21,10 @@ pub fn group_id(keyspace: &str, index: u16) -> GroupId {
     GroupId::new(format!("{keyspace}-{index}"))
 }
 
-/// Every node in starting order: global nodes, the acceptor, then the groups' nodes.
+/// Every node in starting order: global nodes, the acceptor, checkpoint nodes, then the groups'
+/// nodes.
 ///
-/// `prefix` comes before the names of global nodes and acceptors (on Kubernetes the cluster's name
+/// `prefix` comes before the names of all but data nodes (on Kubernetes the cluster's name
 /// and a dash, so that several clusters share a namespace); the names of data nodes begin with
 /// their keyspace. The resources must have passed [`crate::check`].
 #[must_use]
@@ -39,6 +40,7 @@ pub fn roster(resources: &Resources, prefix: &str) -> Vec<RosterNode> {
     if spec.acceptor {
         nodes.push(system(NodeRole::Acceptor, 0));
     }
+    nodes.extend((0..spec.checkpoint.replicas).map(|n| system(NodeRole::Checkpoint, n)));
     for keyspace in &resources.keyspaces {
         let name = name(&keyspace.metadata);
         for index in 0..u16::try_from(keyspace.spec.groups).unwrap_or(0) {

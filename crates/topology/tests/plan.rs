@@ -75,6 +75,62 @@ fn every_node_knows_its_group_its_folder_and_all_seeds() {
 }
 
 #[test]
+fn the_first_checkpoint_node_takes_the_acceptors_seat() {
+    let mut resources = resources();
+    resources.cluster.spec.acceptor = false;
+    resources.cluster.spec.checkpoint.replicas = 2;
+    let names: Vec<_> = roster(&resources, "demo-").iter().map(|n| n.id.to_string()).collect();
+    let system = ["demo-global-0", "demo-global-1", "demo-checkpoint-0", "demo-checkpoint-1"];
+    assert_eq!(names[..4], system);
+    let made = plan(&resources, &options(&resources)).unwrap();
+    let acceptors: Vec<_> = made.founding.acceptors.iter().map(NodeId::as_str).collect();
+    assert_eq!(acceptors, ["checkpoint-0", "global-0", "global-1"]);
+    assert_eq!(made.founding.members.len(), 2, "a checkpoint node is no member");
+    let checkpoint = made.nodes.iter().find(|n| n.node.as_str() == "checkpoint-1").unwrap();
+    assert_eq!((checkpoint.role, checkpoint.is_acceptor()), (NodeRole::Checkpoint, false));
+    assert!(made.nodes[0].seeds[&checkpoint.node].etcd.is_empty(), "it has no door for etcd");
+    resources.cluster.spec.acceptor = true;
+    let beside = plan(&resources, &options(&resources)).unwrap().founding;
+    assert!(beside.acceptors.iter().any(|id| id.as_str() == "acceptor-0"));
+}
+
+#[test]
+fn bounds_on_logs_reach_the_nodes_they_are_about() {
+    let mut resources = resources();
+    resources.cluster.spec.checkpoint.replicas = 1;
+    resources.cluster.spec.checkpoint.interval = Some("30s".to_owned());
+    resources.cluster.spec.log.bytes_max = Some("400Mi".to_owned());
+    let keyspace = &mut resources.keyspaces[0].spec;
+    keyspace.snapshot_interval = Some("1m".to_owned());
+    keyspace.log.bytes_kept = Some("1Mi".to_owned());
+    keyspace.log.bytes_max = Some("5Mi".to_owned());
+    keyspace.log.fetch_bytes_per_second = Some("1Gi".to_owned());
+    let nodes = plan(&resources, &options(&resources)).unwrap().nodes;
+    let log = |node: &str| nodes.iter().find(|n| n.node.as_str() == node).unwrap().log;
+    for node in ["global-1", "checkpoint-0"] {
+        assert_eq!((log(node).bytes_max, log(node).bytes_kept), (400 << 20, 64 << 20), "{node}");
+        assert_eq!(log(node).segment_bytes, 50 << 20, "{node}");
+        assert_eq!(log(node).snapshot_interval.as_secs(), 30, "{node}");
+    }
+    let data = log("tweets-0-2");
+    assert_eq!((data.bytes_kept, data.bytes_max), (1 << 20, 5 << 20));
+    assert_eq!((data.segment_bytes, data.fetch_bytes_per_sec), (1 << 20, 1 << 30));
+    assert_eq!(data.snapshot_interval.as_secs(), 60);
+}
+
+#[test]
+fn the_words_of_resources_about_absent_bounds_are_the_settings_defaults() {
+    let log = cairn_settings::LogSettings::default();
+    let bytes = cairn_crd::quantity::size_bytes;
+    assert_eq!(bytes(cairn_crd::log::BYTES_KEPT), Some(log.bytes_kept));
+    assert_eq!(bytes(cairn_crd::log::BYTES_MAX), Some(log.bytes_max));
+    let resources = resources();
+    for node in plan(&resources, &options(&resources)).unwrap().nodes {
+        assert_eq!(node.log, log);
+    }
+}
+
+#[test]
 fn the_presets_of_resources_are_those_of_settings() {
     let mut resources = resources();
     let timing = |r: &Resources| plan(r, &options(r)).unwrap().nodes[0].timing;
@@ -171,6 +227,13 @@ fn the_edges_of_the_rules_make_valid_settings() {
     keyspace.limits.output_buffer = Some("4Gi".to_owned());
     keyspace.limits.maxmemory = Some("1Mi".to_owned());
     keyspace.limits.maxclients = Some(1);
+    keyspace.log.bytes_kept = Some("1Mi".to_owned());
+    keyspace.log.bytes_max = Some("4Mi".to_owned());
+    keyspace.log.fetch_bytes_per_second = Some("64Ki".to_owned());
+    resources.cluster.spec.log.bytes_kept = Some("1Ti".to_owned());
+    resources.cluster.spec.log.bytes_max = Some("16Ti".to_owned());
+    resources.cluster.spec.log.fetch_bytes_per_second = Some("64Gi".to_owned());
+    resources.cluster.spec.checkpoint.replicas = 3;
     let timing = &mut resources.cluster.spec.timing;
     timing.heartbeat = Some("10ms".to_owned());
     timing.read_lease = Some("30ms".to_owned());

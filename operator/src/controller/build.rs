@@ -1,11 +1,12 @@
 //! From what is wanted to the objects that say so.
 //!
 //! Pure and infallible: whatever could be wrong was refused by [`super::validate`]. One file per
-//! kind of thing; another StatefulSet (checkpoint, spares) is one more file and one more line in
+//! kind of thing; another StatefulSet (spares, say) is one more file and one more line in
 //! [`build`].
 
 mod acceptor;
 mod certificates;
+mod checkpoint;
 mod config;
 mod global;
 mod group;
@@ -30,6 +31,7 @@ pub fn build(desired: &Desired) -> Vec<Object> {
     let mut objects = Vec::new();
     global::build(desired, &mut objects);
     acceptor::build(desired, &mut objects);
+    checkpoint::build(desired, &mut objects);
     for keyspace in &desired.keyspaces {
         keyspace::build(desired, keyspace, &mut objects);
         for group in &keyspace.groups {

@@ -98,6 +98,7 @@ impl Desired {
     pub fn service_of(&self, settings: &NodeSettings) -> String {
         match (settings.role, &settings.preferred_keyspace) {
             (NodeRole::Acceptor, _) => names::acceptor(&self.name),
+            (NodeRole::Checkpoint, _) => names::checkpoint(&self.name),
             (NodeRole::Data, Some(keyspace)) => names::nodes(keyspace),
             _ => names::global(&self.name),
         }

@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// How long a replaced node may take until it is in sync again, in seconds.
 pub const STEP_SEC_MAX: i64 = 300;
 
+/// How long global nodes that are to be replaced wait for a checkpoint node, in seconds.
+const CHECKPOINT_SEC_MAX: i64 = 60;
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -81,8 +84,11 @@ pub fn next(desired: &Desired, observed: &Observed, objects: &[Object]) -> Steps
 
 /// The log that the nodes of `set` keep.
 fn log_of(desired: &Desired, set: &str) -> GroupId {
-    let plane = set == names::global(&desired.name) || set == names::acceptor(&desired.name);
-    if plane { GroupId::global() } else { GroupId::new(set) }
+    if names::plane(&desired.name).contains(&set.to_owned()) {
+        GroupId::global()
+    } else {
+        GroupId::new(set)
+    }
 }
 
 /// Pods of a StatefulSet, highest ordinal first.
@@ -115,13 +121,17 @@ fn roll(desired: &Desired, observed: &Observed, objects: &[Object], steps: &mut 
             return;
         }
     }
-    let Some((set, outdated)) = old.into_iter().next() else { return };
+    let mut ignored = newcomers(desired, observed, &steps.outdated);
+    let (checkpoint, global) = (names::checkpoint(&desired.name), names::global(&desired.name));
+    let is_new = ignored.iter().any(|pod| pod.starts_with(&format!("{checkpoint}-")));
+    // A checkpoint node that nobody knows yet must not keep those waiting that are to learn of it.
+    let first = old.iter().position(|(set, _)| is_new && *set == global).unwrap_or(0);
+    let Some((set, outdated)) = old.into_iter().nth(first) else { return };
     if !is_ready_to_make(observed, set, objects) {
         steps.waits = format!("StatefulSet {set} has not taken the new template yet");
         return;
     }
-    let mut ignored = steps.outdated.clone();
-    ignored.extend(newcomers(desired, observed, &steps.outdated));
+    ignored.extend(steps.outdated.iter().cloned());
     if let Some(stuck) = not_back(observed, &ignored) {
         steps.stuck = Some(stuck);
         return;
@@ -139,8 +149,9 @@ fn roll(desired: &Desired, observed: &Observed, objects: &[Object], steps: &mut 
 fn rank(desired: &Desired, set: &str) -> u8 {
     match set {
         set if set == names::acceptor(&desired.name) => 0,
-        set if set == names::global(&desired.name) => 1,
-        _ => 2,
+        set if set == names::checkpoint(&desired.name) => 1,
+        set if set == names::global(&desired.name) => 2,
+        _ => 3,
     }
 }
 
@@ -176,8 +187,11 @@ fn not_back(observed: &Observed, ignored: &[String]) -> Option<String> {
     })
 }
 
-/// Global nodes that were added: those before them learn of them by being replaced, and only then
-/// can they get in sync.
+/// Global and checkpoint nodes that were added: global nodes before them learn of them by being
+/// replaced, and only then can they get in sync.
+///
+/// A checkpoint node that is an acceptor was there from the beginning; another one that takes long
+/// to come back is no reason to wait, for it may be new.
 fn newcomers(desired: &Desired, observed: &Observed, outdated: &[String]) -> Vec<String> {
     let set = names::global(&desired.name);
     let Some(record) = observed.plane.record(&GroupId::global()) else { return Vec::new() };
@@ -186,7 +200,14 @@ fn newcomers(desired: &Desired, observed: &Observed, outdated: &[String]) -> Vec
         return Vec::new();
     }
     let counts = |name: &str| record.member(&NodeId::new(name)).is_some();
-    pods.into_iter().map(|(name, _)| name).filter(|name| !counts(name)).cloned().collect()
+    let global = pods.into_iter().map(|(name, _)| name).filter(|name| !counts(name));
+    let seated = |name: &str| desired.founding.acceptors.contains(&NodeId::new(name));
+    let checkpoints = pods_of(observed, &names::checkpoint(&desired.name)).into_iter();
+    let waiting = checkpoints.filter(|(name, pod)| {
+        let age_sec = observed.now_sec - pod.created_sec;
+        !pod.ready && !seated(name) && !outdated.contains(name) && age_sec > CHECKPOINT_SEC_MAX
+    });
+    global.chain(waiting.map(|(name, _)| name)).cloned().collect()
 }
 
 /// A pod that is gone and not made again yet: its node counts as heard for a while.
@@ -313,7 +334,9 @@ fn leave_log(observed: &Observed, group: &GroupId, going: Option<String>, steps:
 /// Larger volumes: each claim first, then the set's template, which only a new set can have.
 fn grow(desired: &Desired, observed: &Observed, objects: &[Object], steps: &mut Steps) {
     let mut sizes: BTreeMap<String, &str> = BTreeMap::new();
-    sizes.insert(names::global(&desired.name), &desired.cluster.spec.storage.size);
+    let spec = &desired.cluster.spec;
+    sizes.insert(names::global(&desired.name), &spec.storage.size);
+    sizes.insert(names::checkpoint(&desired.name), &spec.checkpoint_storage().size);
     for keyspace in &desired.keyspaces {
         for group in &keyspace.groups {
             sizes.insert(group.name.clone(), &keyspace.resource.spec.storage.size);

@@ -159,6 +159,7 @@ fn options(
     for node in roster(resources, &prefix) {
         let service = match (&node.role, &node.prefers) {
             (NodeRole::Acceptor, _) => names::acceptor(cluster),
+            (NodeRole::Checkpoint, _) => names::checkpoint(cluster),
             (NodeRole::Data, Some((keyspace, _))) => names::nodes(keyspace),
             _ => names::global(cluster),
         };

@@ -1,6 +1,6 @@
 //! Rules of a Cluster.
 
-use super::{NAME_MESSAGE, Rule, is_name, name_cel, pods, storage, tls};
+use super::{NAME_MESSAGE, Rule, checkpoint, is_name, log, name_cel, pods, storage, tls};
 use crate::cluster::Cluster;
 use crate::timing::{
     HEARTBEAT, NODE_LEASE, READ_LEASE, SILENCE_MAX, SPANS, STUCK_MAX, Span, TimingPreset,
@@ -16,19 +16,25 @@ pub fn cluster() -> Vec<Rule<Cluster>> {
         Rule::range("globalReplicas", 1, 4, |c: &Cluster| c.spec.global_replicas),
         Rule::spec(
             "acceptor",
-            "self.acceptor || self.globalReplicas >= 2",
-            "must be true with globalReplicas: 1, for the arbiter needs three acceptors",
-            |c: &Cluster| c.spec.acceptor || c.spec.global_replicas >= 2,
+            "self.acceptor || self.globalReplicas >= 2 || self.checkpoint.replicas >= 1",
+            "must be true with globalReplicas: 1 and no checkpoint node, for the arbiter needs \
+             three acceptors: write acceptor: true, or checkpoint.replicas: 1 in a new cluster",
+            |c: &Cluster| {
+                let spec = &c.spec;
+                spec.acceptor || spec.global_replicas >= 2 || spec.checkpoint.replicas >= 1
+            },
         ),
         Rule::fixed("acceptor", |c: &Cluster| c.spec.acceptor),
     ];
+    rules.extend(checkpoint::of_cluster());
     for span in SPANS {
         rules.extend(alone(span));
     }
     rules.extend(relations());
     rules.extend(storage(|c: &Cluster| &c.spec.storage));
+    rules.extend(log::rules(|c: &Cluster| &c.spec.log));
     rules.extend(tls::of_cluster());
-    rules.extend(pods(|c: &Cluster| &c.spec.pods));
+    rules.extend(pods("pods", |c: &Cluster| &c.spec.pods));
     rules
 }
 

@@ -1,8 +1,8 @@
 //! Rules of a Keyspace.
 
-use super::{NAME_MESSAGE, Rule, is_name, name_cel, pods, span, storage, tls};
+use super::{NAME_MESSAGE, Rule, is_name, log, name_cel, pods, size, span, storage, tls};
 use crate::keyspace::{Keyspace, KeyspaceLimits};
-use crate::quantity::{SIZE_PATTERN, size_bytes};
+use crate::quantity::size_bytes;
 use crate::shared::Ack;
 
 /// Names whose groups and nodes would be mistaken for those of the global plane.
@@ -27,7 +27,8 @@ pub fn keyspace() -> Vec<Rule<Keyspace>> {
     rules.extend(span("snapshotInterval", "30s or 5m", (1000, 168 * 3_600_000), |k: &Keyspace| {
         k.spec.snapshot_interval.as_deref()
     }));
-    rules.extend(pods(|k: &Keyspace| &k.spec.pods));
+    rules.extend(log::rules(|k: &Keyspace| &k.spec.log));
+    rules.extend(pods("pods", |k: &Keyspace| &k.spec.pods));
     rules
 }
 
@@ -113,38 +114,13 @@ fn limits() -> Vec<Rule<Keyspace>> {
         |k: &Keyspace| k.spec.limits.maxclients.is_none_or(|n| (1..=1_000_000).contains(&n)),
     )];
     for (field, least, most, get) in sizes {
-        rules.extend(size(field, least, most, get));
+        let field = format!("limits.{field}");
+        rules.extend(size(&field, (least, most), move |k: &Keyspace| get(&k.spec.limits)));
     }
     for (field, get) in [("outputBuffer", sizes[1].3), ("queryBuffer", sizes[2].3)] {
         rules.push(larger_than_a_value(field, get));
     }
     rules
-}
-
-fn size(field: &str, least: &str, most: &str, get: Size) -> [Rule<Keyspace>; 2] {
-    let field = format!("limits.{field}");
-    let (low, high) = (size_bytes(least), size_bytes(most));
-    [
-        Rule::spec(
-            &field,
-            format!("!has(self.{field}) || self.{field}.matches('{SIZE_PATTERN}')"),
-            "must be a whole number of at most 6 digits with a unit, for example 64Mi",
-            move |k: &Keyspace| get(&k.spec.limits).is_none_or(|t| size_bytes(t).is_some()),
-        ),
-        Rule::spec(
-            &field,
-            format!(
-                "!has(self.{field}) || \
-                 (quantity(self.{field}).compareTo(quantity('{least}')) >= 0 && \
-                 quantity(self.{field}).compareTo(quantity('{most}')) <= 0)"
-            ),
-            format!("must be {least} to {most}"),
-            move |k: &Keyspace| {
-                let bytes = get(&k.spec.limits).and_then(size_bytes);
-                bytes.is_none() || (bytes >= low && bytes <= high)
-            },
-        ),
-    ]
 }
 
 /// A buffer must hold more than one value.

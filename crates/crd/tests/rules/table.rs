@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 pub struct Case {
     /// The plural of the kind.
     pub kind: &'static str,
+    /// Changes: what the resource was before, as fields to set in a valid one; its name, too.
+    pub old: Vec<(&'static str, Value)>,
     /// Fields to set in a valid resource, as (JSON pointer, value).
     pub set: Vec<(&'static str, Value)>,
     /// The path and a part of the message that must be told; none = accepted.
@@ -19,7 +21,19 @@ fn case(
     set: &[(&'static str, Value)],
     refused: Option<(&'static str, &'static str)>,
 ) -> Case {
-    Case { kind, set: set.to_vec(), refused }
+    Case { kind, old: Vec::new(), set: set.to_vec(), refused }
+}
+
+impl Case {
+    /// What the resource was before.
+    pub fn base(&self) -> Value {
+        with(valid(self.kind), &self.old)
+    }
+
+    /// What is judged.
+    pub fn object(&self) -> Value {
+        with(self.base(), &self.set)
+    }
 }
 
 /// The resource that a row changes.
@@ -64,6 +78,7 @@ pub fn cluster_cases() -> Vec<Case> {
         c(&[("/spec/globalReplicas", json!(0))], Some(("spec.globalReplicas", "1 to 4"))),
         c(&[("/spec/globalReplicas", json!(5))], Some(("spec.globalReplicas", "1 to 4"))),
         c(&[("/spec/acceptor", json!(false))], Some(("spec.acceptor", "three acceptors"))),
+        c(&[("/spec/acceptor", json!(false))], Some(("spec.acceptor", "checkpoint.replicas: 1"))),
         c(&[("/spec/acceptor", json!(false)), ("/spec/globalReplicas", json!(2))], None),
         c(&[("/spec/storage/size", json!("10GiB"))], Some(("spec.storage.size", "10Gi"))),
         c(&[("/spec/storage/size", json!("1Mi"))], Some(("spec.storage.size", "at least 1Gi"))),
@@ -79,6 +94,8 @@ pub fn cluster_cases() -> Vec<Case> {
         c(&[("/spec/storage/onDelete", json!("delete"))], None),
     ];
     cases.extend(tls_cases());
+    cases.extend(checkpoint_cases());
+    cases.extend(log_cases("clusters"));
     for (key, text, words) in [
         ("heartbeat", "1.5s", "whole number"),
         ("heartbeat", "5ms", "10ms to 10s"),
@@ -104,6 +121,48 @@ pub fn cluster_cases() -> Vec<Case> {
         Some(("spec.timing.silenceMax", "timing.readLease")),
     ));
     cases
+}
+
+/// Clusters, as for their checkpoint nodes.
+fn checkpoint_cases() -> Vec<Case> {
+    let c = |set: &[(&'static str, Value)], refused| case("clusters", set, refused);
+    let replicas = |n: i32| ("/spec/checkpoint/replicas", json!(n));
+    let interval = |text: &str| ("/spec/checkpoint/interval", json!(text));
+    let size = |text: &str| ("/spec/checkpoint/storage", json!({"size": text}));
+    let image = |text: &str| ("/spec/checkpoint/pods", json!({"image": text}));
+    let secrets = ("/spec/checkpoint/pods", json!({"imagePullSecrets": ["a", ""]}));
+    vec![
+        c(&[replicas(1)], None),
+        c(&[replicas(1), ("/spec/acceptor", json!(false))], None),
+        c(&[replicas(3), size("20Gi"), interval("30s"), image("cairn:2")], None),
+        c(&[replicas(-1)], Some(("spec.checkpoint.replicas", "0 to 3"))),
+        c(&[replicas(4)], Some(("spec.checkpoint.replicas", "0 to 3"))),
+        c(&[interval("10ms")], Some(("spec.checkpoint.interval", "1s to"))),
+        c(&[interval("5")], Some(("spec.checkpoint.interval", "a unit"))),
+        c(&[size("ten")], Some(("spec.checkpoint.storage.size", "10Gi"))),
+        c(&[size("1Mi")], Some(("spec.checkpoint.storage.size", "at least 1Gi"))),
+        c(&[image("")], Some(("spec.checkpoint.pods.image", "must not be empty"))),
+        c(&[secrets], Some(("spec.checkpoint.pods.imagePullSecrets", "empty names"))),
+    ]
+}
+
+/// Clusters or keyspaces, as for the bounds on logs.
+fn log_cases(kind: &'static str) -> Vec<Case> {
+    let kept = |text: &str| ("/spec/log/bytesKept", json!(text));
+    let most = |text: &str| ("/spec/log/bytesMax", json!(text));
+    let speed = |text: &str| ("/spec/log/fetchBytesPerSecond", json!(text));
+    let half = Some(("spec.log.bytesKept", "less than half"));
+    vec![
+        case(kind, &[kept("1Mi"), most("4Mi"), speed("64Ki")], None),
+        case(kind, &[kept("2047Mi")], None),
+        case(kind, &[kept("2048Mi")], half),
+        case(kind, &[most("128Mi")], half),
+        case(kind, &[most("129Mi")], None),
+        case(kind, &[kept("1Ki")], Some(("spec.log.bytesKept", "1Mi to 1Ti"))),
+        case(kind, &[kept("1MB")], Some(("spec.log.bytesKept", "64Mi"))),
+        case(kind, &[most("17Ti")], Some(("spec.log.bytesMax", "4Mi to 16Ti"))),
+        case(kind, &[speed("1Ki")], Some(("spec.log.fetchBytesPerSecond", "64Ki to 64Gi"))),
+    ]
 }
 
 /// Clusters, as for their TLS.
@@ -197,6 +256,7 @@ pub fn keyspace_cases() -> Vec<Case> {
         ),
     ];
     cases.extend(door_cases());
+    cases.extend(log_cases("keyspaces"));
     cases
 }
 
@@ -253,7 +313,8 @@ pub fn group_cases() -> Vec<Case> {
 /// Changes of a valid resource.
 pub fn change_cases() -> Vec<Case> {
     let fixed = "cannot change";
-    vec![
+    let mut cases = checkpoint_change_cases();
+    cases.extend([
         case("clusters", &[("/spec/globalReplicas", json!(2))], None),
         case("clusters", &[("/spec/storage/size", json!("20Gi"))], None),
         case(
@@ -288,5 +349,35 @@ pub fn change_cases() -> Vec<Case> {
         case("groups", &[("/spec/members", json!(2))], None),
         case("groups", &[("/spec/keyspace", json!("other"))], Some(("spec.keyspace", fixed))),
         case("groups", &[("/spec/index", json!(3))], Some(("spec.index", fixed))),
+    ]);
+    cases
+}
+
+/// Changes of clusters with or without checkpoint nodes.
+fn checkpoint_change_cases() -> Vec<Case> {
+    let replicas = |n: i32| ("/spec/checkpoint/replicas", json!(n));
+    let size = |text: &str| ("/spec/checkpoint/storage/size", json!(text));
+    let class = |text: &str| ("/spec/checkpoint/storage/className", json!(text));
+    let acceptor = || ("/spec/acceptor", json!(false));
+    let beside = || vec![("/metadata/name", json!("beside")), replicas(1)];
+    let seat = || vec![("/metadata/name", json!("seat")), replicas(1), acceptor()];
+    let three = ("/spec/globalReplicas", json!(2));
+    let globals = || vec![("/metadata/name", json!("globals")), three.clone(), acceptor()];
+    let c = |old: Vec<(&'static str, Value)>, set: &[(&'static str, Value)], refused| Case {
+        old,
+        ..case("clusters", set, refused)
+    };
+    let kept = Some(("spec.checkpoint.replicas", "keeps the arbiter's value"));
+    let shrink = Some(("spec.checkpoint.storage.size", "cannot shrink"));
+    let fixed = Some(("spec.checkpoint.storage.className", "cannot change"));
+    vec![
+        c(Vec::new(), &[replicas(2), size("1Gi"), class("fast")], None),
+        c(beside(), &[replicas(0)], None),
+        c(beside(), &[size("10Gi")], None),
+        c(beside(), &[size("9Gi")], shrink),
+        c(beside(), &[class("fast")], fixed),
+        c(seat(), &[replicas(3)], None),
+        c(seat(), &[replicas(0), three.clone()], kept),
+        c(globals(), &[replicas(1)], kept),
     ]
 }

@@ -25,7 +25,7 @@ pub fn build(desired: &Desired, objects: &mut Vec<Object>) {
     let head = |name| Head { name, namespace, labels: names::labels(name, "plane") };
     let plane = BTreeMap::from([(names::PLANE.to_owned(), name.to_owned())]);
     objects.push(Head { name: &names::account(name), ..head(name) }.account(&owner));
-    // Global nodes and the acceptor under one budget: two of three acceptors must stay.
+    // All of the plane under one budget: two of three acceptors must stay.
     objects.push(Head { name: &format!("{name}-plane"), ..head(name) }.budget(&plane, &owner));
     let open = [Port::Etcd, Port::Metrics];
     let policy = Head { name: &format!("{name}-plane"), ..head(name) };

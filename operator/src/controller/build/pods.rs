@@ -4,7 +4,7 @@ use super::overlay;
 use crate::controller::certificates::{MADE, THEIRS};
 use crate::names;
 use cairn_crd::pods::{Pods, Spread};
-use cairn_settings::{NodeRole, NodeSettings, Port, TlsSettings};
+use cairn_settings::{LogSettings, NodeRole, NodeSettings, Port, TlsSettings};
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapProjection, ConfigMapVolumeSource, Container, ContainerPort,
     EnvVar, EnvVarSource, HTTPGetAction, KeyToPath, LocalObjectReference, ObjectFieldSelector,
@@ -93,12 +93,30 @@ pub fn settings_digest(settings: &NodeSettings) -> String {
         // Which files there are; what is in them they read anew.
         shared["tls"] = json!(settings.tls);
     }
+    if let Some(log) = log_as_written(settings) {
+        shared["log"] = log;
+    }
+    if settings.role == NodeRole::Checkpoint {
+        // Whom it follows; the others it need not know.
+        let global = settings.seeds.iter().filter(|(_, seed)| seed.role == NodeRole::Global);
+        shared["seeds"] = json!(global.collect::<BTreeMap<_, _>>());
+    }
     if settings.role == NodeRole::Global {
         shared["seeds"] = json!(settings.seeds);
         shared["durability"] = json!(settings.durability);
         shared["reads"] = json!(settings.reads);
     }
     crate::object::digest(&shared)
+}
+
+/// What people wrote of logs and snapshots, if anything.
+fn log_as_written(settings: &NodeSettings) -> Option<Value> {
+    let of = |log: &LogSettings| {
+        let interval_ms = log.snapshot_interval.as_millis();
+        (interval_ms, log.bytes_kept, log.bytes_max, log.fetch_bytes_per_sec)
+    };
+    let written = of(&settings.log);
+    (written != of(&LogSettings::default())).then(|| json!(written))
 }
 
 fn spec(template: &Template<'_>) -> PodSpec {

@@ -101,6 +101,70 @@ fn a_cluster_and_a_keyspace_become_these_objects() {
 }
 
 #[test]
+fn checkpoint_nodes_take_the_acceptors_place() {
+    let objects = Seen::new().checkpoints(2).objects();
+    let names: Vec<String> = objects
+        .iter()
+        .filter(|o| o.name.starts_with("demo-checkpoint") || o.name.starts_with("demo-acceptor"))
+        .map(|o| format!("{} {}", o.kind.as_str(), o.name))
+        .collect();
+    let kinds = ["ConfigMap", "Service", "StatefulSet"];
+    assert_eq!(names, kinds.map(|kind| format!("{kind} demo-checkpoint")));
+    let set = &find(&objects, Kind::StatefulSet, "demo-checkpoint")["spec"];
+    assert_eq!(set["replicas"], 2);
+    let template = &set["template"];
+    assert_eq!(template["metadata"]["labels"][names::PLANE], "demo", "under the plane's budget");
+    assert_eq!(template["spec"]["containers"][0]["args"][0], "checkpoint");
+    let rule = "requiredDuringSchedulingIgnoredDuringExecution";
+    let term = &template["spec"]["affinity"]["podAntiAffinity"][rule][0];
+    assert_eq!(term["labelSelector"]["matchLabels"], json!({ names::PLANE: "demo" }));
+    let map = &find(&objects, Kind::ConfigMap, "demo-checkpoint")["data"];
+    let text = map["demo-checkpoint-1.json"].as_str().unwrap();
+    let settings = NodeSettings::from_json(text, &mut Vec::new()).unwrap();
+    let acceptors: Vec<String> = settings.acceptors().iter().map(ToString::to_string).collect();
+    assert_eq!(acceptors, ["demo-checkpoint-0", "demo-global-0", "demo-global-1"]);
+    let host = "demo-checkpoint-1.demo-checkpoint.ns.svc.cluster.local";
+    assert_eq!(settings.advertise.peer, format!("{host}:7400"));
+}
+
+#[test]
+fn checkpoint_nodes_have_storage_and_pods_of_their_own_if_that_is_said() {
+    let seen = Seen::new().checkpoints(1).cluster(|c| {
+        c.spec.storage.class_name = Some("fast".to_owned());
+        c.spec.pods.priority_class_name = Some("high".to_owned());
+    });
+    let claim = |seen: &Seen| {
+        let objects = seen.objects();
+        let set = find(&objects, Kind::StatefulSet, "demo-checkpoint");
+        let spec = &set["spec"]["volumeClaimTemplates"][0]["spec"];
+        (spec["resources"]["requests"]["storage"].clone(), spec["storageClassName"].clone())
+    };
+    assert_eq!(claim(&seen), (json!("10Gi"), json!("fast")));
+    let own = seen.cluster(|c| {
+        let storage = json!({ "size": "50Gi", "className": "slow" });
+        c.spec.checkpoint.storage = Some(serde_json::from_value(storage).unwrap());
+        c.spec.checkpoint.pods.image = Some("cairn:3".to_owned());
+    });
+    assert_eq!(claim(&own), (json!("50Gi"), json!("slow")));
+    let objects = own.objects();
+    let set = find(&objects, Kind::StatefulSet, "demo-checkpoint");
+    let pod = &set["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["image"], "cairn:3");
+    assert_eq!(pod["priorityClassName"], "high", "what is absent is as the Cluster says");
+}
+
+#[test]
+fn checkpoint_nodes_show_a_certificate_to_peers_alone() {
+    let objects = Seen::new().checkpoints(1).tls().objects();
+    let secret = find(&objects, Kind::Secret, "demo-checkpoint-tls");
+    assert_eq!(secret["type"], "kubernetes.io/tls");
+    let map = &find(&objects, Kind::ConfigMap, "demo-checkpoint")["data"];
+    let text = map["demo-checkpoint-0.json"].as_str().unwrap();
+    let settings = NodeSettings::from_json(text, &mut Vec::new()).unwrap();
+    assert!(settings.tls.peers.is_some() && settings.tls.clients.is_none());
+}
+
+#[test]
 fn a_groups_set_follows_its_group() {
     let objects = Seen::new().objects();
     assert!(objects.iter().any(|o| o.kind == Kind::Group));
@@ -268,6 +332,12 @@ fn only_what_running_nodes_must_follow_replaces_them() {
     let wider = before.clone().cluster(|c| c.spec.global_replicas = 2);
     assert_eq!(hash(&before, "tweets-0"), hash(&wider, "tweets-0"));
     assert_ne!(hash(&before, "demo-global"), hash(&wider, "demo-global"));
+    let watched = before.clone().cluster(|c| c.spec.checkpoint.replicas = 1);
+    assert_ne!(hash(&before, "demo-global"), hash(&watched, "demo-global"));
+    assert_eq!(hash(&before, "demo-acceptor"), hash(&watched, "demo-acceptor"));
+    let shorter = before.clone().keyspace(|k| k.spec.log.bytes_max = Some("1Gi".to_owned()));
+    assert_ne!(hash(&before, "tweets-0"), hash(&shorter, "tweets-0"));
+    assert_eq!(hash(&before, "demo-global"), hash(&shorter, "demo-global"));
     let slower = before.clone().cluster(|c| {
         c.spec.timing.preset = cairn_crd::timing::TimingPreset::Noisy;
     });

@@ -116,8 +116,12 @@ pub fn wanted(
     let door = ClientDoor::of(clients);
     let open = clients.map(|tls| (names::etcd(name), tls));
     add(Set { service: names::global(name), keyspace: None, door: &door, open });
-    if spec.acceptor {
-        let (service, door) = (names::acceptor(name), &ClientDoor::Plain);
+    let others = [
+        (spec.acceptor, names::acceptor(name)),
+        (spec.checkpoint.replicas > 0, names::checkpoint(name)),
+    ];
+    for (_, service) in others.into_iter().filter(|(is_there, _)| *is_there) {
+        let door = &ClientDoor::Plain;
         add(Set { service, keyspace: None, door, open: None });
     }
     for keyspace in keyspaces.iter_mut() {

@@ -2,7 +2,7 @@
 
 use super::certificates;
 use super::conditions::{Conditions, Verdict};
-use super::group::needs_person;
+use super::group::{needs_person, said};
 use crate::controller::desired::Desired;
 use crate::controller::observed::{Observed, in_sync};
 use crate::controller::steps::Steps;
@@ -10,6 +10,7 @@ use crate::names;
 use cairn_crd::{Cluster, ClusterStatus, ConditionType, Reason};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::Record;
+use cairn_settings::{NodeCondition, NodeRole};
 
 /// How long all global nodes must run without any of them knowing a record, in seconds.
 const RECORD_SEC_MAX: i64 = 60;
@@ -67,6 +68,7 @@ pub fn cluster(
         master: master.or(old.master),
         epoch: epoch.or(old.epoch),
         ready_nodes: facts.in_sync(),
+        ready_checkpoints: facts.following(),
         certificates: certificates::of(desired, observed, None),
         conditions: conditions.done(),
     }
@@ -97,6 +99,28 @@ impl Facts<'_> {
         (there < wanted).then(|| format!("{there} of {wanted} global nodes are in sync"))
     }
 
+    /// Checkpoint nodes, and whether each answers and says that it follows the log.
+    fn checkpoints(&self) -> impl Iterator<Item = (&str, bool)> {
+        let all = self.desired.settings.values().filter(|s| s.role == NodeRole::Checkpoint);
+        all.map(|settings| {
+            let pod = self.observed.pods.get(settings.node.as_str());
+            let answers = self.observed.plane.nodes.contains_key(&settings.node);
+            (settings.node.as_str(), answers && pod.is_some_and(|pod| pod.ready))
+        })
+    }
+
+    fn following(&self) -> i32 {
+        let following = self.checkpoints().filter(|(_, follows)| *follows).count();
+        i32::try_from(following).unwrap_or(i32::MAX)
+    }
+
+    /// What one of the plane's nodes says of its log that is too long.
+    fn near_bound(&self) -> Option<String> {
+        let plane = self.desired.settings.values().filter(|s| s.role != NodeRole::Data);
+        let mut statuses = plane.filter_map(|s| self.observed.plane.nodes.get(&s.node));
+        statuses.find_map(|status| said(status, &[NodeCondition::LogNearBound]))
+    }
+
     /// Acceptors that do not answer.
     fn silent_acceptors(&self) -> Vec<&str> {
         let acceptors = self.desired.founding.acceptors.iter();
@@ -118,7 +142,7 @@ impl Facts<'_> {
         let pod = first.strip_prefix("data-").unwrap_or(first);
         let name = &self.desired.name;
         let stem = pod.rsplit_once('-').map(|(stem, _)| stem);
-        stem.is_some_and(|stem| stem == names::global(name) || stem == names::acceptor(name))
+        stem.is_some_and(|stem| names::plane(name).iter().any(|set| set == stem))
     }
 
     fn ready(&self) -> Verdict {
@@ -190,6 +214,15 @@ impl Facts<'_> {
         if !silent.is_empty() {
             let message = format!("acceptors that do not answer: {}", silent.join(", "));
             return Verdict::yes(Reason::AcceptorMissing, message);
+        }
+        if let Some(near) = self.near_bound() {
+            return Verdict::yes(Reason::LogNearBound, near);
+        }
+        let away: Vec<&str> =
+            self.checkpoints().filter(|(_, follows)| !follows).map(|(name, _)| name).collect();
+        if !away.is_empty() {
+            let message = format!("checkpoint nodes that do not follow: {}", away.join(", "));
+            return Verdict::yes(Reason::CheckpointMissing, message);
         }
         Verdict::no(Reason::AllServing, "every global node is in sync")
     }

@@ -209,8 +209,18 @@ impl Facts<'_> {
             None if self.record.is_none() => {
                 Verdict::no(Reason::WaitingForNodes, "the group is not formed yet")
             }
-            None => Verdict::no(Reason::AllServing, "every member is in sync"),
+            None => match self.near_bound() {
+                Some(near) => Verdict::yes(Reason::LogNearBound, near),
+                None => Verdict::no(Reason::AllServing, "every member is in sync"),
+            },
         }
+    }
+
+    /// What a member says of its log that is too long.
+    fn near_bound(&self) -> Option<String> {
+        let members = self.record.iter().flat_map(|record| &record.members);
+        let mut statuses = members.filter_map(|m| self.observed.plane.nodes.get(&m.id));
+        statuses.find_map(|status| said(status, &[NodeCondition::LogNearBound]))
     }
 
     fn writes_refused(&self) -> Verdict {
@@ -254,7 +264,7 @@ impl Facts<'_> {
 }
 
 /// What a node says of itself, if it is one of `conditions`.
-fn said(status: &StatusReply, conditions: &[NodeCondition]) -> Option<String> {
+pub(super) fn said(status: &StatusReply, conditions: &[NodeCondition]) -> Option<String> {
     let is = |reason: &str| conditions.iter().any(|condition| condition.as_str() == reason);
     let found = status.conditions.iter().find(|condition| is(&condition.reason));
     found.map(|condition| format!("{}: {}", status.node, condition.message))

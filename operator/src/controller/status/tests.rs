@@ -159,6 +159,19 @@ fn lacks() -> Vec<Row> {
             "True",
             Reason::AcceptorMissing,
         ),
+        Row("far", says("LogNearBound"), group, Degraded, "True", Reason::LogNearBound),
+        Row("far", says("LogNearBound"), keyspace, Degraded, "True", Reason::LogNearBound),
+        Row("plane far", plane_far(), cluster, Degraded, "True", Reason::LogNearBound),
+        Row("no checkpoint", unfollowed(), cluster, Degraded, "True", Reason::CheckpointMissing),
+        Row("checkpoint", checkpointed(), cluster, Degraded, "False", Reason::AllServing),
+        Row(
+            "the acceptor",
+            checkpointed().silent("demo-checkpoint-0"),
+            cluster,
+            Degraded,
+            "True",
+            Reason::AcceptorMissing,
+        ),
         Row("tails", says("CutTailsFull"), group, NeedsPerson, "True", Reason::CutTailsFull),
         Row("disk", says("DiskLow"), group, WritesRefused, "True", Reason::DiskNearlyFull),
         Row("memory", memory(), group, WritesRefused, "True", Reason::MemoryFull),
@@ -180,6 +193,24 @@ fn lacks() -> Vec<Row> {
         ),
         Row("no record", forgotten(), cluster, NeedsPerson, "True", Reason::RecordMissing),
     ]
+}
+
+fn plane_far() -> Seen {
+    checkpointed().master("global", |status| {
+        status.conditions.push(cairn_wire::peer::pb::Condition {
+            reason: "LogNearBound".to_owned(),
+            ..Default::default()
+        });
+    })
+}
+
+/// Two checkpoint nodes, the first in the acceptor's seat.
+fn checkpointed() -> Seen {
+    Seen::new().checkpoints(2).whole()
+}
+
+fn unfollowed() -> Seen {
+    checkpointed().pod("demo-checkpoint-1", |pod| pod.ready = false)
 }
 
 fn alarmed(line: &str) -> Seen {
@@ -334,6 +365,8 @@ fn a_whole_cluster_says_what_it_is() {
     let cluster = &statuses.cluster;
     assert_eq!(cluster.master.as_deref(), Some("demo-global-0"));
     assert_eq!((cluster.epoch, cluster.ready_nodes, cluster.founded), (Some(1), 2, true));
+    let followed = |seen: &Seen| of(seen).cluster.ready_checkpoints;
+    assert_eq!((followed(&checkpointed()), followed(&unfollowed())), (2, 1));
     let keyspace = &statuses.keyspaces["tweets"];
     assert_eq!((keyspace.groups, keyspace.ready_groups, keyspace.slots_served), (1, 1, 16384));
     let group = &statuses.groups["tweets-0"];

@@ -1,7 +1,7 @@
 //! Each rule of replacing, leaving and growing, by what is seen.
 
 use super::{Action, STEP_SEC_MAX, Steps, next};
-use crate::controller::observed::ClaimSeen;
+use crate::controller::observed::{ClaimSeen, PodSeen};
 use crate::object::Kind;
 use crate::testing::{NOW_SEC, Seen};
 use cairn_logic::ids::NodeId;
@@ -153,6 +153,77 @@ fn the_global_plane_goes_before_groups_and_its_master_last() {
         seen = replaced(seen, pod);
     }
     assert_eq!(switched(&steps(&seen)), Some(("global", "demo-global-1")));
+}
+
+#[test]
+fn checkpoint_nodes_go_one_at_a_time_and_before_the_global_nodes() {
+    let seen = Seen::new().checkpoints(2).whole();
+    let mut seen = taken(seen.cluster(|c| c.spec.pods.image = Some("cairn:2".to_owned())));
+    for pod in ["demo-checkpoint-1", "demo-checkpoint-0"] {
+        assert_eq!(deleted(&steps(&seen)), Some(pod));
+        seen = replaced(seen, pod);
+        let away = seen.clone().pod(pod, |p| (p.ready, p.created_sec) = (false, NOW_SEC - 30));
+        let waiting = steps(&away);
+        assert_eq!(waiting.actions, [], "{pod} is not back");
+        assert!(waiting.waits.contains("is not in sync yet"), "{}", waiting.waits);
+    }
+    assert_eq!(deleted(&steps(&seen)), Some("demo-global-1"));
+}
+
+#[test]
+fn a_checkpoint_node_is_not_replaced_while_another_acceptor_is_away() {
+    let seen = Seen::new().checkpoints(1).whole();
+    let seen = taken(seen.cluster(|c| c.spec.pods.image = Some("cairn:2".to_owned())));
+    assert_eq!(deleted(&steps(&seen)), Some("demo-checkpoint-0"));
+    let silent = seen.clone().silent("demo-global-1");
+    assert_eq!(deleted(&steps(&silent)), None);
+    let mut gone = seen;
+    gone.observed.pods.remove("demo-global-1");
+    assert_eq!(deleted(&steps(&gone)), None);
+}
+
+#[test]
+fn a_new_checkpoint_node_is_not_waited_for_by_those_that_must_learn_of_it() {
+    let seen = Seen::new().whole().cluster(|c| c.spec.checkpoint.replicas = 1).applied();
+    let waits = |pod: &mut PodSeen| (pod.ready, pod.created_sec) = (false, NOW_SEC - 90);
+    let new = taken(seen).pod("demo-checkpoint-0", waits);
+    assert_eq!(deleted(&steps(&new)), Some("demo-global-1"));
+    let young = new.pod("demo-checkpoint-0", |pod| pod.created_sec = NOW_SEC - 30);
+    assert_eq!(deleted(&steps(&young)), None);
+    // Beside one that is to be replaced itself.
+    let seen = Seen::new().checkpoints(1).whole().cluster(|c| {
+        c.spec.checkpoint.replicas = 2;
+        c.spec.pods.image = Some("cairn:2".to_owned());
+    });
+    let both = taken(seen.applied()).pod("demo-checkpoint-1", waits);
+    assert_eq!(deleted(&steps(&both)), Some("demo-global-1"));
+    // One that is an acceptor is never new.
+    let seen = both.pod("demo-checkpoint-1", |pod| pod.ready = true);
+    let seen = replaced(seen, "demo-checkpoint-0").pod("demo-checkpoint-0", waits);
+    let waiting = steps(&seen);
+    assert_eq!(deleted(&waiting), None);
+    assert!(waiting.waits.contains("demo-checkpoint-0 is not in sync"), "{}", waiting.waits);
+}
+
+#[test]
+fn volumes_of_checkpoint_nodes_grow_as_theirs_or_the_clusters() {
+    let claim = ClaimSeen { wanted: "10Gi".to_owned(), ..ClaimSeen::default() };
+    let with = |mut seen: Seen| {
+        seen.observed.claims.insert("data-demo-checkpoint-0".to_owned(), claim.clone());
+        steps(&seen).actions
+    };
+    let asked = |size: &str| Action::GrowClaim {
+        claim: "data-demo-checkpoint-0".to_owned(),
+        size: size.to_owned(),
+    };
+    let seen = Seen::new().checkpoints(1).whole();
+    let seen = seen.cluster(|c| c.spec.storage.size = "20Gi".to_owned());
+    assert!(with(seen.clone()).contains(&asked("20Gi")));
+    let own = seen.cluster(|c| {
+        let size = serde_json::json!({ "size": "30Gi" });
+        c.spec.checkpoint.storage = Some(serde_json::from_value(size).unwrap());
+    });
+    assert!(with(own).contains(&asked("30Gi")));
 }
 
 #[test]
