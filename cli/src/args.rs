@@ -123,7 +123,7 @@ pub enum Command {
         #[arg(long)]
         list: bool,
     },
-    /// The snapshots in nodes' folders: what each holds, and whether it is whole.
+    /// The snapshots there are, and whether each is whole.
     Checkpoint {
         #[command(subcommand)]
         what: Checkpoint,
@@ -190,20 +190,48 @@ pub enum Command {
 /// What to do with snapshots.
 #[derive(Debug, Subcommand)]
 pub enum Checkpoint {
-    /// List them: of which group, which entries, how many records, how old.
-    #[command(after_help = "Examples:\n  cairn checkpoint list\n  \
-        kubectl exec tweets-0-0 -- cairn checkpoint list /var/lib/cairn")]
+    /// List them: which node has which, of which log, after which entry, how large, how old, and
+    /// how many committed entries behind the log.
+    #[command(
+        after_help = "Examples:\n  cairn checkpoint list                 what the nodes offer\n  \
+        cairn checkpoint list data/tweets-0-0   what is in a folder, whether its node runs or not\n  \
+        kubectl exec tweets-0-0 -- cairn checkpoint list /var/lib/cairn"
+    )]
     List {
-        /// A node's folder, or one with nodes' folders below; absent: the local cluster's.
-        folder: Option<PathBuf>,
+        /// A node's folder, or one with nodes' folders below; absent: the nodes are asked, or, of a
+        /// local cluster that is down, the folders are read.
+        #[arg(value_name = "FOLDER")]
+        path: Option<PathBuf>,
     },
     /// Read all of each; a byte that was changed or is missing is found.
-    #[command(after_help = "Examples:\n  cairn checkpoint verify\n  \
-        cairn checkpoint verify /mnt/copy-of-a-node")]
+    #[command(
+        after_help = "Examples:\n  cairn checkpoint verify               all of a local cluster\n  \
+        cairn checkpoint verify FILE.snap\n  \
+        cairn checkpoint verify /mnt/copy-of-a-node\n  \
+        cairn checkpoint verify --log global    fetched from each node that has one\n  \
+        kubectl cairn checkpoint verify --node tweets-0-1"
+    )]
     Verify {
-        /// A node's folder, or one with nodes' folders below; absent: the local cluster's.
-        folder: Option<PathBuf>,
+        /// Snapshots, nodes' folders, or folders with nodes' folders below.
+        #[arg(value_name = "PATH", conflicts_with_all = ["node", "log"])]
+        paths: Vec<PathBuf>,
+        /// Fetch what this node offers, into a temporary file: the newest of each log.
+        #[arg(long, value_name = "NODE")]
+        node: Option<String>,
+        /// Fetch the newest of this log, a group or `global`, from each node that has one.
+        #[arg(long, value_name = "LOG")]
+        log: Option<String>,
     },
+}
+
+impl Checkpoint {
+    /// Whether it is about named files, wherever the cluster is.
+    pub fn is_about_files(&self) -> bool {
+        match self {
+            Self::List { path } => path.is_some(),
+            Self::Verify { paths, .. } => !paths.is_empty(),
+        }
+    }
 }
 
 /// Options of `cairn up`.

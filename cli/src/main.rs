@@ -30,7 +30,7 @@ mod up;
 mod view;
 
 use anyhow::{Context, Result};
-use args::{Checkpoint, Cli, Command};
+use args::{Cli, Command};
 use clap::{CommandFactory, FromArgMatches};
 use folder::Folder;
 use place::Place;
@@ -68,7 +68,8 @@ async fn run(cli: Cli) -> Result<()> {
     let folder = Folder::at(&cli.dir)?;
     let place = match &cli.command {
         // A file is looked at where it is, whichever cluster is meant.
-        Command::Inspect { .. } | Command::Checkpoint { .. } => Place::Here(folder.clone()),
+        Command::Inspect { .. } => Place::Here(folder.clone()),
+        Command::Checkpoint { what } if what.is_about_files() => Place::Here(folder.clone()),
         _ => Place::of(&folder, &cli.kubernetes, own_name() != "cairn").await?,
     };
     match cli.command {
@@ -83,13 +84,7 @@ async fn run(cli: Cli) -> Result<()> {
             recover::recover(&place, &group, &recover::Decision { accept_loss, node, yes }).await
         }
         Command::Inspect { file, list } => inspect::inspect(&file, list),
-        Command::Checkpoint { what } => {
-            let (below, verify) = match what {
-                Checkpoint::List { folder } => (folder, false),
-                Checkpoint::Verify { folder } => (folder, true),
-            };
-            checkpoint::checkpoint(below.as_deref().unwrap_or(folder.path()), verify)
-        }
+        Command::Checkpoint { what } => checkpoint::checkpoint(&place, what).await,
         Command::Tails => shown(tails::tails(&place).await?),
         Command::Top => shown(top::top(&place).await?),
         Command::Events => shown(place.kubernetes()?.events().await?),

@@ -25,6 +25,27 @@ const ARBITER_TIMEOUT: Duration = Duration::from_secs(8);
 /// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// Between two chunks of a snapshot: a slow sender still sends several in a second.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A snapshot on its way from a node.
+pub struct Chunks {
+    node: NodeId,
+    stream: tonic::Streaming<pb::SnapshotChunk>,
+}
+
+impl Chunks {
+    /// The next chunk, or none after the last.
+    pub async fn next(&mut self) -> Result<Option<pb::SnapshotChunk>> {
+        let node = &self.node;
+        let next = tokio::time::timeout(CHUNK_TIMEOUT, self.stream.message()).await;
+        let next = next.with_context(|| format!("{node} sends nothing more"))?;
+        next.map_err(|status| {
+            anyhow::anyhow!("{node} broke off with {:?}: {}", status.code(), status.message())
+        })
+    }
+}
+
 /// A value of the directory.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -126,6 +147,33 @@ impl Plane {
         let mut peer = self.peer(node).await?;
         let request = self.request(request, node.id.as_str(), timeout);
         told(peer.found(request).await, node.id.as_str())
+    }
+
+    /// The snapshots of `log` that `node` offers, newest first.
+    pub async fn snapshots(&self, node: &LocalNode, log: &str) -> Result<Vec<pb::SnapshotFacts>> {
+        let mut peer = self.peer(node).await?;
+        let asked = pb::SnapshotsRequest { group: log.to_owned() };
+        let request = self.request(asked, node.id.as_str(), CALL_TIMEOUT);
+        Ok(told(peer.snapshots(request).await, node.id.as_str())?.snapshots)
+    }
+
+    /// The bytes of a snapshot that `node` offers, from `position` on.
+    pub async fn fetch(
+        &self,
+        node: &NodeId,
+        log: &str,
+        facts: &pb::SnapshotFacts,
+        position: u64,
+    ) -> Result<Chunks> {
+        let mut peer = self.peer(self.named(node.as_str())?).await?;
+        let (group, name, bytes) = (log.to_owned(), facts.name.clone(), facts.bytes);
+        let asked = pb::FetchRequest { group, name, bytes, position };
+        let mut request = self.request(asked, node.as_str(), CALL_TIMEOUT);
+        // How long it takes is known to nobody; each chunk has its own bound.
+        request.metadata_mut().remove("grpc-timeout");
+        let begun = tokio::time::timeout(CHUNK_TIMEOUT, peer.fetch_snapshot(request)).await;
+        let begun = begun.with_context(|| format!("{node} does not begin to send"))?;
+        Ok(Chunks { node: node.clone(), stream: told(begun, node.as_str())? })
     }
 
     /// The global master that serves, by the greatest epoch any node knows.

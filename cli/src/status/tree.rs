@@ -71,11 +71,18 @@ fn global(
     let cells = head("global plane", state.to_owned(), record.map(|global| global.epoch));
     let members = record.map_or(&[][..], |global| &global.members);
     let mut children = nodes(report, pods, ("global", members), placed);
-    for node in report.nodes.iter().filter(|node| node.role == "acceptor") {
-        placed.insert(node.id.clone());
+    for node in report.nodes.iter().filter(|node| is_beside(&node.role)) {
+        if !placed.insert(node.id.clone()) {
+            continue;
+        }
         children.push(leaf(node, None, None, pods));
     }
     Branch { name: report.cluster.clone(), cells, children }
+}
+
+/// Whether nodes of this role belong to the global plane without being its members.
+fn is_beside(role: &str) -> bool {
+    matches!(role, "acceptor" | "checkpoint")
 }
 
 /// The nodes that have a log of the group: its members and those that learn.
@@ -200,6 +207,8 @@ mod tests {
             nodes: vec![
                 node("demo-global-0", "global", Some(("global", "master"))),
                 node("demo-acceptor-0", "acceptor", None),
+                node("demo-checkpoint-0", "checkpoint", Some(("global", "learner"))),
+                node("demo-checkpoint-1", "checkpoint", None),
                 node("tweets-0-0", "data", Some(("tweets-0", "master"))),
                 node("tweets-0-1", "data", Some(("tweets-0", "learner"))),
                 node("tweets-0-2", "data", None),
@@ -238,7 +247,9 @@ mod tests {
         let expected = [
             "demo",
             "demo-global-0",
+            "demo-checkpoint-0",
             "demo-acceptor-0",
+            "demo-checkpoint-1",
             "tweets",
             "tweets-0",
             "tweets-0-0",

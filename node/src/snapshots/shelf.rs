@@ -122,6 +122,7 @@ fn facts(folder: &Snapshots<RealDisk>) -> cairn_files::Result<Vec<pb::SnapshotFa
             bytes: snapshot.bytes(),
             content: head.content,
             made_ms: head.made_ms,
+            hash: end.hash,
         });
     }
     Ok(found)
