@@ -194,7 +194,7 @@ pub enum Checkpoint {
     /// how many committed entries behind the log.
     #[command(
         after_help = "Examples:\n  cairn checkpoint list                 what the nodes offer\n  \
-        cairn checkpoint list data/tweets-0-0   what is in a folder, whether its node runs or not\n  \
+        cairn checkpoint list data/tweets-0-0   what is in a folder, if its node runs or not\n  \
         kubectl exec tweets-0-0 -- cairn checkpoint list /var/lib/cairn"
     )]
     List {

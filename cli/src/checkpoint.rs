@@ -1,7 +1,7 @@
 //! `cairn checkpoint`: the snapshots there are, whether each is whole, and a new one at once.
 //!
-//! What a running cluster has is asked of its nodes ([`nodes`]); what lies in a folder is read there
-//! ([`folders`]), also beside nodes that run.
+//! What a running cluster has is asked of its nodes ([`nodes`]); what lies in a folder is read
+//! there ([`folders`]), also beside nodes that run.
 
 mod folders;
 mod nodes;

@@ -2,6 +2,7 @@
 //! bound on what the clients may notice of it, and a history that is checked.
 
 mod certificates;
+mod checkpoint;
 mod doors;
 mod failover;
 mod global;
@@ -56,7 +57,7 @@ const TAKEOVER_LIMIT: Duration = Duration::from_secs(60);
 pub const SETTLED_LIMIT: Duration = Duration::from_secs(240);
 
 /// Every story, in the order in which they are told.
-pub const STORIES: [Story; 29] = [
+pub const STORIES: [Story; 31] = [
     life::INSTALL,
     stock::STORY,
     failover::PROCESS_KILLED,
@@ -70,6 +71,8 @@ pub const STORIES: [Story; 29] = [
     global::MACHINE_GONE,
     global::WITHOUT_API_SERVER,
     global::WITHOUT_OPERATOR,
+    checkpoint::KILLED_WHILE_SENDING,
+    checkpoint::MACHINE_GONE,
     life::ALL_PODS,
     rolling::UPGRADE,
     scaling::ONE,

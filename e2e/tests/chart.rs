@@ -57,8 +57,16 @@ fn each_switch_adds_or_takes_what_it_says() {
     for kind in ["Deployment", "NetworkPolicy", "PodDisruptionBudget", "CustomResourceDefinition"] {
         assert!(plain.contains(kind), "{kind} is not in {plain:?}");
     }
-    assert!(!plain.contains("ServiceMonitor"));
-    assert!(kinds(&["--set", "serviceMonitor.enabled=true"]).contains("ServiceMonitor"));
+    let switches = [
+        ("serviceMonitor", "ServiceMonitor"),
+        ("podMonitor", "PodMonitor"),
+        ("prometheusRule", "PrometheusRule"),
+    ];
+    for (switch, kind) in switches {
+        assert!(!plain.contains(kind), "{kind} is in {plain:?}");
+        let switch = format!("{switch}.enabled=true");
+        assert!(kinds(&["--set", &switch]).contains(kind), "{switch} adds no {kind}");
+    }
     for (switch, kind) in [
         ("crds.install=false", "CustomResourceDefinition"),
         ("networkPolicy.enabled=false", "NetworkPolicy"),
@@ -77,6 +85,7 @@ fn wrong_values_are_refused_by_name() {
     for (switch, words) in [
         ("operator.replica=2", "replica"),
         ("operator.replicas=9", "replicas"),
+        ("prometheusRule.checkpointAgeSeconds=1", "checkpointAgeSeconds"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("image.digest=latest", "digest"),
     ] {

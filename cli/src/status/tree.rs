@@ -187,9 +187,8 @@ mod tests {
         MemberReport { id: id.to_owned(), role: role.to_owned(), lag_entries: None }
     }
 
-    #[test]
-    fn every_node_is_somewhere_in_the_tree() {
-        let report = Report {
+    fn report() -> Report {
+        Report {
             cluster: "demo".to_owned(),
             uid: String::new(),
             up: true,
@@ -230,7 +229,12 @@ mod tests {
                 slots_served: 16384,
                 endpoints: Vec::new(),
             }],
-        };
+        }
+    }
+
+    #[test]
+    fn every_node_is_somewhere_in_the_tree() {
+        let report = report();
         let pod = PodSeen {
             phase: "Running".to_owned(),
             ready: true,
