@@ -2,6 +2,7 @@
 //!
 //! Ratios to a peer hold on any machine; absolute figures only on the one they were taken on.
 
+mod checkpoint;
 mod data_plane;
 mod failover;
 mod global_plane;
@@ -39,6 +40,12 @@ enum What {
     GlobalPlane,
     /// Takeovers, handovers, stalls and blackouts, against Valkey and etcd
     Failover,
+    /// Snapshots, starts from them, and copies to new and returning members, against Valkey
+    Checkpoint {
+        /// How many keys; absent: five million, or half a million if it is to be quick
+        #[arg(long)]
+        keys: Option<u64>,
+    },
     /// One load on one server of any kind, to look at it
     Load(LoadArgs),
 }
@@ -115,6 +122,10 @@ pub fn run(args: &Args) -> Result<bool> {
         What::GlobalPlane => {
             setup::run(&setup::Args::for_bench())?;
             global_plane::run(pace)
+        }
+        What::Checkpoint { keys } => {
+            setup::run(&setup::Args::for_bench())?;
+            checkpoint::run(args.quick, *keys, only)
         }
         What::Failover => {
             setup::run(&setup::Args::default())?;

@@ -147,7 +147,10 @@ pub fn run(pace: Pace, only: Option<&str>) -> Result<bool> {
 }
 
 /// The process that masters all slots.
-fn master(cluster: &Cluster) -> Result<Server> {
+///
+/// # Errors
+/// If there is none, or more than one group.
+pub fn master(cluster: &Cluster) -> Result<Server> {
     let groups = cluster.wait_groups().context("clients are not told a master")?;
     let [group] = &groups[..] else { bail!("there are {} groups, not one", groups.len()) };
     let name = group.master.as_deref().context("the group has no master")?;

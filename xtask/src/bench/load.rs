@@ -61,6 +61,19 @@ pub struct Seen {
     pub errors: u64,
     /// Time from sending a batch to its last answer, in microseconds.
     pub batch_us: Histogram<u64>,
+    /// When the load began.
+    pub began: Instant,
+    /// Each batch, if [`Signals::tracing`] was set.
+    pub samples: Vec<Sample>,
+}
+
+/// One batch: when its last answer came, since the load began, and how long that took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// In microseconds.
+    pub at_us: u64,
+    /// In microseconds.
+    pub took_us: u32,
 }
 
 /// Tells a running load when to count and when to end.
@@ -68,6 +81,8 @@ pub struct Seen {
 pub struct Signals {
     /// Set while answers count.
     pub measuring: AtomicBool,
+    /// Set while each batch is remembered that counts.
+    pub tracing: AtomicBool,
     /// Set when the load is to end.
     pub stop: AtomicBool,
     /// Answers so far, counted or not.
@@ -90,7 +105,8 @@ pub fn run(load: &Load, signals: &Signals) -> Result<Seen> {
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; 256 << 10];
     let batch_us = Histogram::new_with_bounds(1, 60_000_000, 3)?;
-    let mut seen = Seen { answers: 0, errors: 0, batch_us };
+    let (began, samples) = (Instant::now(), Vec::new());
+    let mut seen = Seen { answers: 0, errors: 0, batch_us, began, samples };
     let mut next_key = 0;
     for connection in &mut connections {
         connection.begin(load, &mut next_key)?;
@@ -114,10 +130,7 @@ pub fn run(load: &Load, signals: &Signals) -> Result<Seen> {
                 }
                 signals.answers.fetch_add(connection.commands, Ordering::Relaxed);
                 if measuring {
-                    seen.answers += connection.commands;
-                    seen.errors += connection.errors;
-                    let us = connection.sent.elapsed().as_micros();
-                    seen.batch_us.saturating_record(u64::try_from(us).unwrap_or(u64::MAX));
+                    seen.note(connection, signals.tracing.load(Ordering::Relaxed));
                 }
                 connection.begin(load, &mut next_key)?;
             }
@@ -128,6 +141,21 @@ pub fn run(load: &Load, signals: &Signals) -> Result<Seen> {
         ensure!(heard.elapsed() < SILENCE_MAX, "{} fell silent", load.address);
     }
     Ok(seen)
+}
+
+impl Seen {
+    fn note(&mut self, connection: &Connection, trace: bool) {
+        let now = Instant::now();
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let took_us = us(now - connection.sent);
+        self.answers += connection.commands;
+        self.errors += connection.errors;
+        self.batch_us.saturating_record(took_us);
+        if trace {
+            let took_us = u32::try_from(took_us).unwrap_or(u32::MAX);
+            self.samples.push(Sample { at_us: us(now - self.began), took_us });
+        }
+    }
 }
 
 /// What the parser expects next.

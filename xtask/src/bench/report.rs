@@ -101,6 +101,14 @@ pub fn grid(cells: &[Vec<String>]) -> String {
 /// # Errors
 /// If the page cannot be written, or bars and figures do not fit together.
 pub fn finish(name: &str, peer: &str, notes: &str, quick: bool, rows: &[Row]) -> Result<bool> {
+    publish(name, peer, notes, quick, rows)?.judge()
+}
+
+/// Prints the table and writes the page; the ratios, to be judged.
+///
+/// # Errors
+/// If the page cannot be written.
+pub fn publish(name: &str, peer: &str, notes: &str, quick: bool, rows: &[Row]) -> Result<Verdict> {
     let table = table(peer, rows);
     println!("\n{table}");
     let pairs = rows.iter().map(|row| row.pairs.len()).max().unwrap_or(0);
@@ -125,7 +133,7 @@ pub fn finish(name: &str, peer: &str, notes: &str, quick: bool, rows: &[Row]) ->
     let with_ratio = |verdict: Verdict, row: &Row| {
         verdict.figure(&format!("{}_ratio", row.key), (row.ratio() * 100.0).round() / 100.0)
     };
-    rows.iter().fold(verdict, with_ratio).judge()
+    Ok(rows.iter().fold(verdict, with_ratio))
 }
 
 /// What the figures were taken on.

@@ -136,7 +136,8 @@ struct Spent {
     cpu: f64,
 }
 
-fn field(text: &str, name: &str) -> Option<u64> {
+/// The number behind `name` in an answer to `INFO`.
+pub fn field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
@@ -184,10 +185,24 @@ impl Peer {
     pub fn valkey(folder: &Path, master: Option<&Server>) -> Result<Self> {
         let address = free_address()?;
         let folder = folder.join(format!("valkey-{}", address.port()));
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
+        Self::valkey_at(address, &folder, master, START_LIMIT)
+    }
+
+    /// Starts valkey-server on a folder that may hold a `dump.rdb` to start from; waits until it
+    /// serves and, if `master` is named, is linked to that as its replica.
+    ///
+    /// # Errors
+    /// If that takes longer than `limit`.
+    pub fn valkey_at(
+        address: SocketAddr,
+        folder: &Path,
+        master: Option<&Server>,
+        limit: Duration,
+    ) -> Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder:?}"))?;
         let mut command = Command::new("valkey-server");
         command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
-        command.arg("--port").arg(address.port().to_string()).arg("--dir").arg(&folder);
+        command.arg("--port").arg(address.port().to_string()).arg("--dir").arg(folder);
         if let Some(master) = master {
             let port = master.address.port().to_string();
             command.args(["--replicaof", "127.0.0.1", &port, "--repl-diskless-load", "swapdb"]);
@@ -199,8 +214,12 @@ impl Peer {
             let info = peer.server.info("replication").unwrap_or_default();
             master.is_none() || info.contains("master_link_status:up")
         };
-        let up = || peer.server.ask(&[b"PING"]).is_ok() && linked();
-        if !wait_until(START_LIMIT, Duration::from_millis(50), up) {
+        let loaded = || {
+            let info = peer.server.info("persistence").unwrap_or_default();
+            info.lines().any(|line| line == "loading:0")
+        };
+        let up = || loaded() && linked();
+        if !wait_until(limit, Duration::from_millis(20), up) {
             bail!("valkey-server did not start; see {folder:?}");
         }
         Ok(peer)

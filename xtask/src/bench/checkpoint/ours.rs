@@ -1,0 +1,202 @@
+//! Our side: a group of a master and a replica that writes snapshots.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use cairn_harness::clock::wait_until;
+use cairn_harness::cluster::Cluster;
+use serde_json::Value;
+
+use super::trace::Span;
+use crate::bench::data_plane::master;
+use crate::bench::server::Server;
+use crate::product;
+
+/// How often a node's log is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How often is asked whether a member is in sync.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// The group.
+#[derive(Debug)]
+pub struct Ours {
+    cluster: Cluster,
+    /// Who takes the writes.
+    pub master: Server,
+    replica: String,
+}
+
+/// What a line of the node's log says of a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct Done {
+    pub span: Span,
+    pub keys_per_second: f64,
+}
+
+impl Ours {
+    /// Starts the cluster.
+    ///
+    /// # Errors
+    /// If it does not come up whole.
+    pub fn start(programs: &Path) -> Result<Self> {
+        let cluster =
+            product::cluster(programs, "bench-snapshots", "xtask/clusters/snapshots.yaml")?;
+        let master = master(&cluster)?;
+        let groups = cluster.wait_groups().context("clients are not told a master")?;
+        let group = groups.first().context("there is no group")?;
+        let other = group.members.iter().find(|member| Some(&member.id) != group.master.as_ref());
+        let replica = other.context("the group has no replica")?.id.clone();
+        Ok(Self { cluster, master, replica })
+    }
+
+    /// Listens to what the replica writes into its log from now on.
+    ///
+    /// # Errors
+    /// If there is no such file.
+    pub fn ear(&self) -> Result<Ear> {
+        Ear::open(self.cluster.folder().join("logs").join(format!("{}.log", self.replica)))
+    }
+
+    /// Kills the replica, which stays dead.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill(&self) -> Result<()> {
+        Ok(self.cluster.kill(&self.replica, true)?)
+    }
+
+    /// Waits until the master knows that it is alone and takes writes.
+    ///
+    /// # Errors
+    /// If it does not in the end.
+    pub fn wait_alone(&self, limit: Duration) -> Result<()> {
+        let alone = || {
+            let status = self.cluster.status();
+            let groups = status.map(|status| status.groups).unwrap_or_default();
+            groups
+                .first()
+                .is_some_and(|group| group.members.len() == 1 && group.serving && !group.open)
+        };
+        ensure!(wait_until(limit, ASK_EVERY, alone), "the master does not go on alone");
+        Ok(())
+    }
+
+    /// Takes away all that the dead replica has.
+    ///
+    /// # Errors
+    /// If that cannot be done.
+    pub fn forget(&self) -> Result<()> {
+        Ok(self.cluster.empty_folder(&self.replica)?)
+    }
+
+    /// Starts the replica again.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn revive(&self) -> Result<()> {
+        Ok(self.cluster.start(&self.replica)?)
+    }
+
+    /// Waits until the replica is a member in sync.
+    ///
+    /// # Errors
+    /// If it is not in the end.
+    pub fn wait_whole(&self, limit: Duration) -> Result<()> {
+        let mut faults = Vec::new();
+        let whole = wait_until(limit, ASK_EVERY, || {
+            faults = match self.cluster.status() {
+                Ok(status) => status.faults(),
+                Err(error) => vec![error.to_string()],
+            };
+            faults.is_empty()
+        });
+        ensure!(whole, "the group is not whole: {}", faults.join("; "));
+        Ok(())
+    }
+}
+
+/// Hears what a node writes into its log.
+#[derive(Debug)]
+pub struct Ear {
+    path: PathBuf,
+    position: u64,
+}
+
+impl Ear {
+    fn open(path: PathBuf) -> Result<Self> {
+        let about = std::fs::metadata(&path).with_context(|| format!("cannot look at {path:?}"))?;
+        Ok(Self { path, position: about.len() })
+    }
+
+    /// The lines that were written since the last time.
+    fn lines(&mut self) -> Result<Vec<Value>> {
+        let mut text = Vec::new();
+        let mut file = std::fs::File::open(&self.path)?;
+        file.seek(SeekFrom::Start(self.position))?;
+        file.read_to_end(&mut text)?;
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        self.position += whole as u64;
+        let lines = text[..whole].split(|byte| *byte == b'\n');
+        Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    }
+
+    /// Whether a line with this message was written since the last time.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn said(&mut self, message: &str) -> Result<bool> {
+        Ok(self.lines()?.iter().any(|line| line["message"] == message))
+    }
+
+    /// Waits for a line that says how many keys took how long.
+    ///
+    /// # Errors
+    /// If none comes in time.
+    pub fn hear(&mut self, message: &str, limit: Duration) -> Result<Done> {
+        let until = Instant::now() + limit;
+        loop {
+            for line in self.lines()? {
+                if line["message"] == message {
+                    let number = |key: &str| line[key].as_u64().with_context(|| key.to_owned());
+                    let (keys, took_ms) = (number("keys")?, number("took_ms")?.max(1));
+                    let to = Instant::now();
+                    let from = to.checked_sub(Duration::from_millis(took_ms)).unwrap_or(to);
+                    let keys_per_second = keys as f64 * 1000.0 / took_ms as f64;
+                    return Ok(Done { span: Span { from, to }, keys_per_second });
+                }
+            }
+            if Instant::now() >= until {
+                bail!("{:?} does not say {message:?}", self.path);
+            }
+            cairn_harness::clock::wait(LOOK_EVERY);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn whole_lines_are_heard_once() {
+        let folder = product::target_folder().join("tests");
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(format!("ear-{}.log", std::process::id()));
+        let mut file = std::fs::File::create(&path).unwrap();
+        let mut write = |text: &str| file.write_all(text.as_bytes()).unwrap();
+        write("{\"message\":\"wrote a snapshot\",\"keys\":1,\"took_ms\":1}\n");
+        let mut ear = Ear::open(path.clone()).unwrap();
+        let short = Duration::from_millis(20);
+        assert!(ear.hear("wrote a snapshot", short).is_err(), "that was before");
+        write("{\"message\":\"other\"}\n{\"message\":\"wrote a snapshot\",\"keys\":500,");
+        assert!(ear.hear("wrote a snapshot", short).is_err(), "half a line");
+        write("\"took_ms\":250}\n");
+        let done = ear.hear("wrote a snapshot", short).unwrap();
+        assert_eq!((done.keys_per_second, done.span.seconds()), (2000.0, 0.25));
+        assert!(!ear.said("wrote a snapshot").unwrap());
+        std::fs::remove_file(path).unwrap();
+    }
+}
