@@ -132,6 +132,7 @@ impl Progress {
         self.life = life;
         self.written = Offset::ZERO;
         self.flushed = Offset::ZERO;
+        (self.last, self.fetching) = (EntryId::ZERO, Offset::ZERO);
         self.heal_at = None;
         self.near_since = None;
         self.rewind(opening, now);
