@@ -230,6 +230,55 @@ fn segments_before_a_snapshot_are_given_up_and_used_again() {
 }
 
 #[test]
+fn so_much_of_the_front_can_be_spared_that_enough_stays() {
+    let disk = MemDisk::new();
+    let (log, put) = filled(&disk);
+    log.flusher.flush().unwrap();
+    let all = log.writer.space().unwrap().log_bytes;
+    let last = log.writer.last();
+    assert_eq!(log.reader.before(), EntryId::ZERO);
+    let spare = |up_to, bytes| log.reader.front_to_spare(up_to, bytes);
+    assert_eq!(spare(last.offset, u64::MAX), EntryId::ZERO);
+    assert_eq!(spare(Offset::ZERO, 0), EntryId::ZERO);
+    let mut before = EntryId::ZERO;
+    for part in 0..20 {
+        let bytes = all - all * part / 20;
+        let to = spare(last.offset, bytes);
+        assert!(to >= before, "the less is to stay, the more goes");
+        let disk = disk.fork();
+        let mut log = open(&disk);
+        assert_eq!(log.writer.truncate_before(to.offset.next()).unwrap(), to.offset.next());
+        assert_eq!((log.reader.before(), log.writer.last()), (to, last));
+        let stays = log.writer.space().unwrap().log_bytes;
+        assert!(stays >= bytes && stays < bytes + (2 << 14), "{stays} stay, not {bytes}");
+        // Never more than is allowed.
+        let at = put[put.len() / 2].head.last_offset();
+        assert!(spare(at, bytes).offset <= at);
+        before = to;
+    }
+    assert!(before > EntryId::ZERO);
+}
+
+#[test]
+fn the_bytes_behind_an_entry_are_about_those_of_the_batches_behind_it() {
+    let disk = MemDisk::new();
+    let (log, put) = filled(&disk);
+    let all = log.writer.space().unwrap().log_bytes;
+    assert_eq!(log.reader.bytes_after(Offset::ZERO), all);
+    let mut least = all;
+    for batch in &put {
+        let bytes = log.reader.bytes_after(batch.head.last_offset());
+        let behind = put.iter().filter(|other| other.head.first > batch.head.first);
+        let exact: u64 = behind.map(|other| other.body.len() as u64).sum();
+        // A segment's page and records' heads more, and no index within so small a segment.
+        assert!(bytes >= exact && bytes <= exact + exact / 2 + (1 << 15), "{bytes} of {exact}");
+        assert!(bytes <= least);
+        least = bytes;
+    }
+    assert!(least < all / 2);
+}
+
+#[test]
 fn a_log_of_another_cluster_group_or_folder_is_refused() {
     let disk = MemDisk::new();
     drop(filled(&disk));

@@ -194,30 +194,42 @@ fn a_crash_at_any_moment_leaves_the_old_log_or_the_new_one() {
 
 #[test]
 fn an_interrupted_restart_does_not_come_back_when_the_front_is_cut_later() {
-    let (disk, log) = sixty();
-    log.flusher.flush().unwrap();
-    let firsts: Vec<_> = log.all().iter().map(|batch| batch.head.first).collect();
+    let (disk, mut log) = sixty();
+    // An empty segment at the end that begins where the new log would, and a clean stop, after
+    // which the next open has nothing to flush.
+    log.put(2, 2, 15_000);
+    log.writer.cut(Offset(60)).unwrap();
+    log.writer.write_clean_mark(entry(2, 60)).unwrap();
+    drop(log);
     // The new log's first segment is there, the marks do not say so yet: the old log counts.
-    let to = (0..60)
-        .map(|nth| (nth, disk.fork()))
-        .find_map(|(nth, disk)| {
-            let mut log = open(&disk);
-            disk.stop_before(nth);
-            let _ = log.writer.restart_after(entry(3, 60), Offset(60));
-            disk.kill();
-            let files = crate::Disk::list(&disk, Path::new(super::DIR)).unwrap();
-            files.iter().any(|file| file.name.starts_with("begin-")).then_some(disk)
-        })
-        .expect("it can be interrupted there");
-    let mut log = open(&to);
-    assert_eq!(log.all().len(), firsts.len());
-    let more: Vec<_> = (0..12).map(|_| log.put(2, 2, 1500)).collect();
-    log.flusher.flush().unwrap();
-    let first = log.writer.truncate_before(Offset(61)).unwrap();
-    to.crash(&mut |_| 0);
-    let log = open(&to);
-    assert_eq!(log.reader.first(), first);
-    assert_eq!(log.all()[log.all().len() - 12..], more);
+    let begun = |disk: &MemDisk| {
+        let files = crate::Disk::list(disk, Path::new(super::DIR)).unwrap();
+        files.iter().any(|file| file.name.starts_with("begin-"))
+    };
+    let interrupted = |nth| {
+        let disk = disk.fork();
+        let mut log = open(&disk);
+        disk.stop_before(nth);
+        let done = log.writer.restart_after(entry(3, 60), Offset(60)).is_ok();
+        drop(log);
+        disk.crash(&mut |_| 0);
+        (begun(&disk) && !done).then_some(disk)
+    };
+    let disk = (0..60).find_map(interrupted).expect("it can be interrupted there");
+    for nth in 0..20 {
+        let disk = disk.fork();
+        let mut log = open(&disk);
+        assert_eq!((log.writer.last(), log.reader.first()), (entry(2, 60), Offset(1)));
+        assert!(!begun(&disk));
+        let more = log.put(2, 2, 1500);
+        log.flusher.flush().unwrap();
+        disk.stop_before(nth);
+        let _ = log.writer.truncate_before(Offset(61));
+        drop(log);
+        disk.crash(&mut |_| 0);
+        let log = open(&disk);
+        assert_eq!(log.all().last(), Some(&more), "change {nth}");
+    }
 }
 
 #[test]
@@ -260,6 +272,7 @@ fn a_log_cut_at_the_front_says_where_it_begins() {
     // All of it but the last segment, which is empty then.
     let (disk, mut log) = sixty();
     let last = log.writer.last();
+    log.writer.write_clean_mark(last).unwrap();
     log.writer.restart_after(last, last.offset).unwrap();
     assert_eq!((log.writer.last(), log.reader.first()), (last, last.offset.next()));
     disk.crash(&mut |_| 0);
@@ -267,4 +280,5 @@ fn a_log_cut_at_the_front_says_where_it_begins() {
     assert!(matches!(open_with(&disk, &other), Err(Error::Foreign { what: "group", .. })));
     let log = open(&disk);
     assert_eq!((log.recovered.last, log.recovered.before), (last, last));
+    assert_eq!(log.recovered.clean, None, "what was said of the old log");
 }
