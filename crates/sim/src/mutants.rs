@@ -64,6 +64,7 @@ pub fn all() -> &'static [Mutant] {
 fn kind_of(mutant: Mutant) -> Option<WorldKind> {
     match mutant {
         Mutant::SpeaksUnflushed | Mutant::ReplacesAnyFolder => Some(WorldKind::Global),
+        Mutant::ForgetsReserved => Some(WorldKind::Cluster),
         Mutant::CasIgnoresVersion | Mutant::ReleasedLie => Some(WorldKind::Group),
         _ => None,
     }
