@@ -124,7 +124,7 @@ impl Node {
     fn follow(&mut self, other: &Self) {
         let from = self.log.len();
         for batch in &other.log[from..] {
-            self.core.apply_batch(batch, &mut self.told).unwrap();
+            self.core.apply_batch(batch, &mut self.told).expect("a copy follows");
             self.log.push(batch.clone());
         }
     }

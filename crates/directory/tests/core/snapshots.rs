@@ -14,7 +14,7 @@ fn exported(node: &mut Node, mut between: impl FnMut(&mut Node)) -> (EntryId, u6
     let hash = node.core.export_hash().expect("it has begun");
     let mut directory = Directory::new();
     while let Some(portion) = node.core.export_more(16) {
-        directory.import(portion.bytes.into()).unwrap();
+        directory.import(portion.bytes.into()).expect("as it was written");
         between(node);
     }
     node.core.end_export();
