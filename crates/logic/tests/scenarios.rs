@@ -110,7 +110,10 @@ impl Play {
             // What only this node's log lacks is lost, as a person accepts.
             "lose" => self.cluster.lose(node(words[1])),
             "learn" => {
-                let learners = self.members(&nodes(words[2]), usize::MAX);
+                let mut learners = self.members(&nodes(words[2]), usize::MAX);
+                if has("backup") {
+                    learners.iter_mut().for_each(|member| member.role = Role::Backup);
+                }
                 self.cluster.input(node(words[1]), Input::Learners(learners));
             }
             "crash" => self.cluster.crash(node(words[1]), has("machine").then_some(0)),

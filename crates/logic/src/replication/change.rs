@@ -155,12 +155,14 @@ impl Replica {
         }
     }
 
-    /// The in-sync set of the global plane takes back whoever keeps up again (§9).
+    /// The in-sync set of the global plane takes back whoever keeps up again (§9), but no backup:
+    /// those only follow (checkpoint nodes).
     fn rejoin(&self, lead: &Lead) -> Option<(Vec<Member>, Mode)> {
         if self.plane != Plane::Global {
             return None;
         }
-        let members = self.learners.iter().find_map(|member| self.joined(lead, member))?;
+        let mut learners = self.learners.iter().filter(|member| member.role != Role::Backup);
+        let members = learners.find_map(|member| self.joined(lead, member))?;
         Some((members, lead.config.mode))
     }
 
