@@ -1,7 +1,6 @@
 //! The node's two clocks; everything that decides is given their readings.
 
 use cairn_logic::time::Instant;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The monotonic clock (`CLOCK_BOOTTIME`: it goes on while the machine is suspended, so that
@@ -22,12 +21,4 @@ pub fn unix_ms() -> u64 {
     #[cfg(feature = "fault-disk")]
     let now = now.saturating_add_signed(cairn_files::disk::faulty::clock_offset_ms());
     now
-}
-
-/// Whether a minute has passed since this was last true for `said`; true at first.
-pub fn each_minute(said: &AtomicU64) -> bool {
-    let now = now().as_nanos().max(1);
-    let last = said.load(Ordering::Relaxed);
-    let due = last == 0 || now.saturating_sub(last) >= 60_000_000_000;
-    due && said.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }

@@ -1,4 +1,5 @@
-//! The role `global`: the directory, kept by a replica of the global log; judge and planner.
+//! The role `global`: the directory, kept by a replica of the global log; judge and planner. And
+//! the role `checkpoint`: a replica that only follows, and writes snapshots.
 //!
 //! One control thread runs the replica's host, the directory, this plane's own judge, and, while
 //! this node is global master, the judges of all groups and the planner. The latter two are
@@ -6,6 +7,7 @@
 
 mod arbiter;
 mod arrivals;
+mod believe;
 mod exports;
 mod history;
 mod lines;

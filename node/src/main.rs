@@ -1,4 +1,4 @@
-//! One node of a Cairn cluster: global, data or acceptor.
+//! One node of a Cairn cluster: global, data, acceptor or checkpoint.
 
 use anyhow::Result;
 use cairn_node::boot::Boot;
@@ -30,6 +30,8 @@ enum Role {
     Data(Start),
     /// Keep the arbiter's value and nothing else.
     Acceptor(Start),
+    /// Follow the directory's log and write its snapshots.
+    Checkpoint(Start),
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +67,10 @@ fn run(role: Role) -> Result<()> {
         Role::Data(start) => {
             let boot = Boot::new(NodeRole::Data, &start.settings)?;
             runtime.block_on(group::run(boot))
+        }
+        Role::Checkpoint(start) => {
+            let boot = Boot::new(NodeRole::Checkpoint, &start.settings)?;
+            runtime.block_on(async { tokio::spawn(global::run(boot)).await? })
         }
         Role::Acceptor(start) => {
             let boot = Boot::new(NodeRole::Acceptor, &start.settings)?;

@@ -68,6 +68,8 @@ pub enum Role {
     Data,
     /// Keeps the arbiter's value.
     Acceptor,
+    /// Follows the global log and writes snapshots of the directory.
+    Checkpoint,
 }
 
 /// One node of a local cluster.

@@ -12,6 +12,9 @@ pub enum NodeCondition {
     /// The log is above three quarters of the bound on its size: its front waits for a snapshot. At
     /// the bound, the node refuses clients' writes as master.
     LogNearBound,
+    /// A snapshot of the global plane holds another state than this node had after the same entry:
+    /// one of the two copies is wrong, and a person must look.
+    CopiesDiffer,
     /// One member is left of those wanted: its disk is the only copy.
     RedundancyLost,
     /// Fewer members count than are wanted.
@@ -20,11 +23,12 @@ pub enum NodeCondition {
 
 impl NodeCondition {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::DiskLow,
         Self::DiskFull,
         Self::CutTailsFull,
         Self::LogNearBound,
+        Self::CopiesDiffer,
         Self::RedundancyLost,
         Self::TooFewMembers,
     ];
@@ -37,6 +41,7 @@ impl NodeCondition {
             Self::DiskFull => "DiskFull",
             Self::CutTailsFull => "CutTailsFull",
             Self::LogNearBound => "LogNearBound",
+            Self::CopiesDiffer => "CopiesDiffer",
             Self::RedundancyLost => "RedundancyLost",
             Self::TooFewMembers => "TooFewMembers",
         }

@@ -9,6 +9,8 @@ use cairn_host::Event;
 use cairn_logic::ids::{Epoch, GroupId, NodeId};
 use cairn_logic::judge::JudgeInput;
 use cairn_logic::message::Message;
+use cairn_logic::record::{Member, Role as MemberRole};
+use cairn_settings::NodeRole;
 use cairn_settings::directory_keys::Transition;
 use cairn_wire::hello::Caller;
 use cairn_wire::peer::control::{self};
@@ -34,6 +36,10 @@ impl Role {
             Inbound::Up { caller, up } => self.up(caller, &up),
             Inbound::LineClosed { caller, down } => self.line_closed(&caller, &down),
             Inbound::Where(reply) => drop(reply.send(Ok(self.r#where()))),
+            Inbound::Found(_, reply) if self.is_checkpoint() => {
+                let text = "this is a checkpoint node; ask a node of role global";
+                reply.send(Err(tonic::Status::failed_precondition(text))).ok();
+            }
             Inbound::Found(request, reply) => self.found(request, reply),
             Inbound::Accept(request, reply) => match &self.acceptor {
                 Some(acceptor) => acceptor.call(request, reply),
@@ -58,7 +64,12 @@ impl Role {
         let lag = self.lag.now(clock::now(), replica.last().offset);
         let loading = !self.serving && !self.loaded;
         let log = status.logs.first();
-        let unready = log.and_then(|log| unready(log, replica.record(), loading, lag, bounds));
+        let unready = match log {
+            Some(_) if self.is_checkpoint() => {
+                loading.then(|| "the log is being loaded".to_owned())
+            }
+            log => log.and_then(|log| unready(log, replica.record(), loading, lag, bounds)),
+        };
         let world = &self.host.world;
         let revision = world.desk.core.directory().revision().0;
         let directory = Some((world.desk.core.status(), revision));
@@ -68,11 +79,18 @@ impl Role {
 
     pub(super) fn line(&mut self, caller: Caller, down: mpsc::Sender<pb::Down>) {
         let id = caller.sender.id.clone();
-        if !self.serving && !self.others.contains_key(&id) {
+        let role = self.boot.settings.seeds.get(&id).map(|seed| seed.role);
+        let checkpoint = role == Some(NodeRole::Checkpoint);
+        if !self.serving && !checkpoint && !self.others.contains_key(&id) {
             // Dropping our end closes the line: the node looks for the master again.
             return;
         }
         tracing::info!(node = %id, incarnation = %caller.sender.incarnation, "line opened");
+        if checkpoint {
+            let incarnation = caller.sender.incarnation;
+            let member = Member { id: id.clone(), incarnation, role: MemberRole::Backup };
+            self.checkpoints.insert(id.clone(), member);
+        }
         self.lines.insert(id, (caller, down));
     }
 
@@ -130,7 +148,7 @@ impl Role {
         let record = self.record.as_ref();
         let master = record.and_then(|record| record.master.clone());
         let etcd_of = |id: &NodeId| seeds.get(id).map(|seed| seed.etcd.clone()).unwrap_or_default();
-        let global = seeds.iter().filter(|(_, s)| s.role == cairn_settings::NodeRole::Global);
+        let global = seeds.iter().filter(|(_, s)| s.role == NodeRole::Global);
         let members = global.map(|(id, seed)| etcd::MemberAt {
             member_id: number(id),
             name: id.as_str().to_owned(),

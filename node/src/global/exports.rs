@@ -1,24 +1,49 @@
-//! When this node writes a snapshot of the directory, and its part of the writing: a portion in
-//! each turn of the loop that the writing thread asks for.
+//! When this node writes a snapshot of the directory or fetches one, and its part of the writing: a
+//! portion in each turn of the loop that the writing thread asks for.
+//!
+//! Checkpoint nodes write. Where there is none, or none gives anything, those that follow do; a
+//! master does only where nobody else can.
 
 use super::role::Role;
 use super::snapshots::{Piece, Writer, Written};
 use crate::clock;
+use crate::peer::Reply;
 use cairn_logic::ids::Offset;
 use cairn_logic::message::Position;
 use cairn_logic::time::{Duration, Instant};
+use cairn_settings::NodeRole;
+use cairn_wire::peer::pb;
 use tokio::sync::mpsc::UnboundedSender;
+use tonic::Status;
 
 /// The size of a portion, in bytes, about.
 const PORTION_BYTES: usize = 128 << 10;
 /// How long a snapshot waits at most for a state whose hash every copy keeps for long.
 const MARK_WAIT: Duration = Duration::from_secs(10);
+/// The shortest and longest waits between two looks for a snapshot to fetch.
+const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// Between two tries to give up the front of the log.
+const CUT: Duration = Duration::from_secs(1);
+/// How long a person waits for a snapshot; it is written all the same.
+const ASKED_MAX: Duration = Duration::from_secs(60);
+/// Those of whom it is known who wait.
+const ASKS_MAX: usize = 16;
+
+/// What this node does about snapshots now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Writes,
+    Fetches,
+    Neither,
+}
 
 /// The snapshot that is being written, or when the next one is.
 pub(super) struct Exports {
     to: UnboundedSender<Written>,
     every: Duration,
+    /// When the next one is written or fetched.
     due: Instant,
+    look: Instant,
     /// Since when the next one waits for a state to begin with.
     wanted: Option<Instant>,
     writer: Option<Writer>,
@@ -28,30 +53,61 @@ pub(super) struct Exports {
     ended: bool,
     /// It is one of this node's own mastership.
     own: bool,
-    /// Bytes of the log below the snapshot that is being written and above the one before.
-    log_bytes: u64,
+    /// When the front of the log was last looked at.
+    cut: Instant,
+    /// Who waits for a snapshot, and until when.
+    asks: Vec<(Instant, Reply<pb::WishReply>)>,
 }
 
 impl Exports {
     /// The next one is written after `every`; the thread's words go to `to`.
     pub fn new(every: Duration, to: UnboundedSender<Written>) -> Self {
+        let now = clock::now();
         Self {
             to,
             every,
-            due: clock::now() + every,
+            due: now + every,
+            look: now,
             wanted: None,
             writer: None,
             busy: false,
             ended: false,
             own: false,
-            log_bytes: 0,
+            cut: now,
+            asks: Vec::new(),
+        }
+    }
+
+    /// Another snapshot is here and good.
+    pub fn is_good(&mut self) {
+        self.due = clock::now() + self.every;
+    }
+
+    /// Answers all that wait.
+    fn answer(&mut self, answer: &Result<pb::WishReply, Status>) {
+        for (_, reply) in self.asks.drain(..) {
+            reply.send(answer.clone()).ok();
         }
     }
 }
 
 impl Role {
-    /// Begins another snapshot if one is due, and gives up one that is of no use any more.
-    pub(super) fn tend_snapshot(&mut self) {
+    /// Writes or fetches a snapshot if it is time, and gives up the front of the log behind one.
+    pub(super) fn bound_log(&mut self) {
+        self.tend_snapshot();
+        self.time_out_asks();
+        let now = clock::now();
+        if now.since(self.exports.cut) < CUT {
+            return;
+        }
+        self.exports.cut = now;
+        let world = &self.host.world;
+        let up_to = self.host.replica().may_truncate(world.storage.is_pressed());
+        world.storage.truncate(up_to);
+        world.storage.say_of_front(world.snapshots.figures().words(clock::unix_ms()));
+    }
+
+    fn tend_snapshot(&mut self) {
         let replica = self.host.replica();
         let durable = replica.flushed().min(replica.committed());
         let (exports, core) = (&mut self.exports, &mut self.host.world.desk.core);
@@ -63,33 +119,63 @@ impl Role {
                 core.end_export();
             }
         }
-        if exports.busy {
+        if exports.busy || self.host.world.snapshots.is_fetching() {
             return;
         }
-        if self.snapshot_is_due() && self.may_write() {
-            self.begin_snapshot();
-        } else if self.exports.wanted.take().is_some() {
+        let standing = if self.snapshot_is_due() { self.standing() } else { Standing::Neither };
+        if standing == Standing::Writes {
+            return self.begin_snapshot();
+        }
+        if self.exports.wanted.take().is_some() {
             self.host.world.desk.core.end_export();
+        }
+        let now = clock::now();
+        if standing == Standing::Fetches && now >= self.exports.look {
+            self.exports.look = now + (self.exports.every / 10).clamp(LOOK.0, LOOK.1);
+            let world = &mut self.host.world;
+            world.snapshots.fetch_newer(world.holders.clone());
         }
     }
 
     fn snapshot_is_due(&self) -> bool {
         let world = &self.host.world;
-        let new = self.host.applied() > world.snapshots.newest().offset;
-        let large = world.log_bytes > self.boot.settings.log.bytes_max / 4;
-        new && (large || clock::now() >= self.exports.due)
+        let newest = world.snapshots.newest().offset;
+        let asked = !self.exports.asks.is_empty();
+        let due = asked || clock::now() >= self.exports.due;
+        self.host.applied() > newest && (due || world.storage.is_long_after(newest))
     }
 
-    /// Whether it is this node that writes: one that follows, or a master that has nobody else.
-    fn may_write(&self) -> bool {
-        if self.host.world.snapshots.is_loading() {
-            return false;
+    /// Whether it is this node that writes. Where others do, it waits twice as long as they should
+    /// take, or until its log has become large, and then does without them.
+    fn standing(&self) -> Standing {
+        let world = &self.host.world;
+        if world.snapshots.is_loading() || world.storage.room().low {
+            return Standing::Neither;
         }
-        match self.host.replica().position() {
-            Position::Follower => self.loaded,
-            Position::Master(_) => self.serving && self.is_alone(),
-            Position::Learner | Position::Elect(_) => false,
-        }
+        let asked = !self.exports.asks.is_empty();
+        let pressed = world.storage.is_pressed();
+        let long = world.storage.is_long_after(world.snapshots.newest().offset);
+        let late = world.snapshots.age() >= self.exports.every * 2 || (pressed && long);
+        let there = self.has_checkpoint_nodes();
+        let writes = match self.host.replica().position() {
+            Position::Learner if self.is_checkpoint() => self.loaded,
+            Position::Follower if !self.loaded => return Standing::Neither,
+            Position::Follower => asked || late || !there,
+            Position::Master(_) if !self.serving => return Standing::Neither,
+            Position::Master(_) if self.is_alone() => asked || late || !there,
+            Position::Master(_) => late && pressed,
+            Position::Learner | Position::Elect(_) => return Standing::Neither,
+        };
+        if writes { Standing::Writes } else { Standing::Fetches }
+    }
+
+    /// Whether this node is one of role checkpoint: it follows the log and never counts.
+    pub(super) fn is_checkpoint(&self) -> bool {
+        self.boot.settings.role == NodeRole::Checkpoint
+    }
+
+    fn has_checkpoint_nodes(&self) -> bool {
+        self.boot.settings.seeds.values().any(|seed| seed.role == NodeRole::Checkpoint)
     }
 
     fn is_alone(&self) -> bool {
@@ -100,7 +186,8 @@ impl Role {
         let (exports, world) = (&mut self.exports, &mut self.host.world);
         let (now, core) = (clock::now(), &mut world.desk.core);
         let since = *exports.wanted.get_or_insert(now);
-        if core.is_master() || now.since(since) >= MARK_WAIT.min(exports.every / 2) {
+        let waited = now.since(since) >= MARK_WAIT.min(exports.every / 2);
+        if core.is_master() || waited || !exports.asks.is_empty() {
             core.begin_export();
         } else {
             core.want_export();
@@ -111,7 +198,6 @@ impl Role {
         exports.busy = exports.writer.is_some();
         exports.due = now + exports.every;
         (exports.ended, exports.own) = (false, core.is_master());
-        exports.log_bytes = world.log_bytes;
         if !exports.busy {
             core.end_export();
         }
@@ -120,32 +206,74 @@ impl Role {
     /// The thread that writes a snapshot wants another portion, or has ended.
     pub(super) fn written(&mut self, written: Written) {
         let (exports, world) = (&mut self.exports, &mut self.host.world);
-        match written {
-            Written::More => {
-                let Some(writer) = exports.writer.as_ref().filter(|_| !exports.ended) else {
-                    return;
-                };
-                if world.desk.core.export_at() != Some(writer.at()) {
-                    exports.writer = None;
-                    return;
-                }
-                match world.desk.core.export_more(PORTION_BYTES) {
-                    Some(portion) => writer.give(Piece::Portion(portion)),
-                    None => {
-                        writer.give(Piece::End);
-                        exports.ended = true;
-                        world.desk.core.end_export();
-                    }
-                }
-            }
+        let (file, took_ms) = match written {
+            Written::More => return self.give_portion(),
             Written::Done(made) => {
                 (exports.writer, exports.busy) = (None, false);
-                exports.due = clock::now() + exports.every;
-                if let Some((_, end)) = made {
-                    world.log_bytes = world.log_bytes.saturating_sub(exports.log_bytes);
-                    world.snapshots.made(end.from);
-                }
+                exports.is_good();
+                let Some(made) = made else { return };
+                made
             }
+        };
+        world.snapshots.took(took_ms);
+        let (name, at, bytes) = (file.name(), file.from, file.bytes);
+        exports.answer(&Ok(said(&name, &format!("entry {at}, {bytes} bytes"))));
+        self.has_snapshot(at);
+    }
+
+    fn give_portion(&mut self) {
+        let (exports, core) = (&mut self.exports, &mut self.host.world.desk.core);
+        let Some(writer) = exports.writer.as_ref().filter(|_| !exports.ended) else { return };
+        if core.export_at() != Some(writer.at()) {
+            exports.writer = None;
+            return;
+        }
+        match core.export_more(PORTION_BYTES) {
+            Some(portion) => writer.give(Piece::Portion(portion)),
+            None => {
+                writer.give(Piece::End);
+                exports.ended = true;
+                core.end_export();
+            }
+        }
+    }
+
+    /// A good snapshot of this entry is durable here.
+    pub(super) fn has_snapshot(&mut self, at: cairn_logic::ids::EntryId) {
+        self.host.world.snapshots.made(at);
+        self.exports.is_good();
+        self.host.handle(cairn_host::Event::Snapshot(at));
+    }
+
+    /// A person wants a snapshot now.
+    pub(super) fn snapshot_now(&mut self, reply: Reply<pb::WishReply>) {
+        if self.exports.asks.len() >= ASKS_MAX {
+            let text = "too many wait for a snapshot already";
+            return drop(reply.send(Err(Status::resource_exhausted(text))));
+        }
+        let master = matches!(self.host.replica().position(), Position::Master(_));
+        if master && !self.is_alone() {
+            let text = "this is the global master, which writes none; ask another global node";
+            return drop(reply.send(Err(Status::failed_precondition(text))));
+        }
+        let world = &self.host.world;
+        let newest = world.snapshots.newest();
+        if newest.offset > Offset::ZERO && self.host.applied() <= newest.offset {
+            let name = world.snapshots.file(newest).map(|file| file.name()).unwrap_or_default();
+            let text = format!("entry {newest}; nothing has changed since");
+            return drop(reply.send(Ok(said(&name, &text))));
+        }
+        self.exports.asks.push((clock::now() + ASKED_MAX, reply));
+        self.tend_snapshot();
+    }
+
+    fn time_out_asks(&mut self) {
+        let now = clock::now();
+        let asks = &mut self.exports.asks;
+        while let Some(place) = asks.iter().position(|(until, _)| now >= *until) {
+            let (_, reply) = asks.swap_remove(place);
+            let lines = vec!["it is not durable yet, and goes on".to_owned()];
+            reply.send(Ok(pb::WishReply { lines })).ok();
         }
     }
 
@@ -160,4 +288,8 @@ impl Role {
         let loading = self.host.world.snapshots.is_loading();
         !loading && committed > Offset::ZERO && self.host.applied() >= committed
     }
+}
+
+fn said(name: &str, text: &str) -> pb::WishReply {
+    pb::WishReply { lines: vec![format!("{name}: {text}")] }
 }

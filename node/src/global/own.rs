@@ -3,6 +3,7 @@
 use super::arbiter::Replied;
 use super::lines::Ordered;
 use super::role::{ArbiterWish, Role, now};
+use super::run::holders;
 use crate::clock;
 use cairn_global::members_wish;
 use cairn_host::Event;
@@ -32,7 +33,7 @@ impl Role {
     /// Tells this plane's judge on this node; not before there is a life to judge in
     /// (docs/decisions/0007).
     pub(super) fn judge(&mut self, input: JudgeInput) {
-        if !self.host.has_begun() {
+        if !self.host.has_begun() || self.is_checkpoint() {
             return;
         }
         let mut effects = Vec::new();
@@ -134,9 +135,10 @@ impl Role {
         self.record = Some(record.clone());
         let group = GroupId::global();
         let down = control::order_out(group.as_str(), &Order::Record(Box::new(record.clone())));
-        for id in self.others.keys() {
+        for id in self.others.keys().chain(self.checkpoints.keys()) {
             self.send_down(id, down.clone());
         }
+        self.host.world.holders = holders(&self.boot.settings, Some(&record));
         self.judge(JudgeInput::Record(record.clone()));
         self.host.handle(Event::Record(record));
         self.publish_plane();
@@ -214,7 +216,9 @@ impl Role {
             incarnation: caller.sender.incarnation,
             role: MemberRole::Replica,
         });
-        let (outside, wish) = members_wish(&record, present.collect(), &self.leaving);
+        let (mut outside, wish) = members_wish(&record, present.collect(), &self.leaving);
+        // These follow for ever. One that is away keeps what it needs, within the log's bound.
+        outside.extend(self.checkpoints.values().cloned());
         self.host.handle(Event::Learners(outside));
         self.host.handle(Event::Wish(wish));
     }

@@ -4,7 +4,7 @@ use super::arbiter::Arbiter;
 use super::exports::Exports;
 use super::lines::LineTo;
 use super::snapshots::Written;
-use super::world::{BATCH_BYTES, GlobalWorld};
+use super::world::GlobalWorld;
 use crate::acceptor::AcceptorHandle;
 use crate::boot::Boot;
 use crate::clock;
@@ -20,10 +20,10 @@ use cairn_global::{Act, Asked, Court, GlobalMaster, Told, Why};
 use cairn_host::{Event, Host};
 use cairn_logic::arbiter::{Operation, Token};
 use cairn_logic::batch::{Batch, BatchHead};
-use cairn_logic::ids::{GroupId, NodeId, Offset, Revision};
+use cairn_logic::ids::{EntryId, GroupId, NodeId, Offset, Revision};
 use cairn_logic::judge::JudgeInput;
 use cairn_logic::message::{Relief, Sender};
-use cairn_logic::record::{EpochRecord, Record};
+use cairn_logic::record::{EpochRecord, Member, Record};
 use cairn_logic::time::{Duration, Instant};
 use cairn_settings::directory_keys as keys;
 use cairn_wire::hello::Caller;
@@ -67,6 +67,8 @@ pub struct Role {
     /// Lines that others keep to us: data nodes and global nodes.
     pub(super) lines: BTreeMap<NodeId, (Caller, mpsc::Sender<pb::Down>)>,
     pub(super) loads: BTreeMap<NodeId, pb::Load>,
+    /// Checkpoint nodes, as they last opened a line.
+    pub(super) checkpoints: BTreeMap<NodeId, Member>,
     /// Global nodes that are being stopped.
     pub(super) leaving: BTreeSet<NodeId>,
     pub(super) plane: watch::Sender<Arc<etcd::Plane>>,
@@ -87,6 +89,10 @@ pub struct Role {
     /// Up to where the log was flushed at the last tick.
     pub(super) flushed: Offset,
     pub(super) exports: Exports,
+    /// A fetched snapshot whose state was not compared yet.
+    pub(super) unbelieved: Option<EntryId>,
+    /// A fetched one held another state than this node had, in words.
+    pub(super) differ: Option<String>,
 }
 
 /// What [`Role::new`] is given.
@@ -133,6 +139,7 @@ impl Role {
             others: parts.others,
             lines: BTreeMap::new(),
             loads: BTreeMap::new(),
+            checkpoints: BTreeMap::new(),
             leaving: BTreeSet::new(),
             plane: parts.plane,
             asked: parts.asked,
@@ -149,6 +156,8 @@ impl Role {
             reported: Instant::ZERO,
             flushed: Offset::ZERO,
             exports: Exports::new(every, parts.written),
+            unbelieved: None,
+            differ: None,
         }
     }
 
@@ -158,7 +167,11 @@ impl Role {
 
     /// Feeds the host, then does what it may not do itself.
     pub(super) fn event(&mut self, event: Event) {
-        self.host.handle(event);
+        match event {
+            // Another node wrote it; without which the log cannot go on is not compared.
+            Event::Snapshot(at) => self.fetched(at),
+            event => self.host.handle(event),
+        }
         self.settle();
     }
 
@@ -169,8 +182,13 @@ impl Role {
             self.append();
             let todo = std::mem::take(&mut self.host.world.todo);
             let idle = todo.answers.is_empty() && todo.swaps.is_empty() && !todo.read;
-            if idle && todo.open.is_none() && todo.began.is_none() && !todo.ended && !todo.astray {
+            let calm = todo.open.is_none() && todo.began.is_none() && todo.loaded.is_none();
+            if idle && calm && !todo.ended && !todo.astray {
                 break;
+            }
+            if let Some(at) = todo.loaded {
+                self.exports.is_good();
+                self.host.handle(Event::Snapshot(at));
             }
             for answer in todo.answers {
                 self.answer(&answer);
@@ -211,7 +229,6 @@ impl Role {
                 authority: proposed.authority,
                 opens_epoch: false,
             };
-            self.host.world.log_bytes += proposed.body.len() as u64 + BATCH_BYTES;
             self.host.handle(Event::Appended(Batch { head, body: proposed.body }));
         }
     }
@@ -246,8 +263,8 @@ impl Role {
     /// This node is not global master any more: data nodes look for another.
     pub(super) fn ended(&mut self) {
         self.serving = false;
-        let others = &self.others;
-        self.lines.retain(|id, _| others.contains_key(id));
+        let (others, checkpoints) = (&self.others, &self.checkpoints);
+        self.lines.retain(|id, _| others.contains_key(id) || checkpoints.contains_key(id));
         self.publish_plane();
     }
 
@@ -367,7 +384,8 @@ impl Role {
         }
         self.end_loading();
         self.watch_disk();
-        self.tend_snapshot();
+        self.believe();
+        self.bound_log();
         if self.serving {
             self.tell_all(&JudgeInput::Tick);
             if now.since(self.planned_at) >= PLAN_INTERVAL {
@@ -404,7 +422,7 @@ impl Role {
 
     /// Keeps the flushed bound above every revision in use, on whoever may be asked for it.
     pub(super) fn reserve(&mut self) {
-        if !self.host.has_begun() {
+        if !self.host.has_begun() || self.is_checkpoint() {
             return;
         }
         let replica = self.host.replica();
@@ -418,7 +436,7 @@ impl Role {
     }
 
     pub(super) fn report(&mut self) {
-        if !self.host.has_begun() {
+        if !self.host.has_begun() || self.is_checkpoint() {
             return;
         }
         let now = clock::now();
@@ -437,6 +455,9 @@ impl Role {
     /// one does not count, or nobody could follow. Until then this node stays: its copy may be
     /// needed for the handing over, and every write waits for each member.
     pub(super) fn is_relieved(&mut self) -> bool {
+        if self.is_checkpoint() {
+            return true;
+        }
         self.event(Event::Relief(Some(Relief::Stopping)));
         self.reported = Instant::ZERO;
         self.tick();

@@ -12,6 +12,7 @@ use crate::etcd;
 use crate::metrics;
 use crate::peer::links::{AddressBook, Links, PeerAddress};
 use crate::peer::{self, Inbound};
+use crate::snapshots::Holder;
 use crate::storage::{Notify, Storage};
 use anyhow::{Context, Result};
 use cairn_directory::core::Limits;
@@ -20,6 +21,7 @@ use cairn_global::{Asked, Court, GlobalMaster, Why};
 use cairn_host::{Event, Host};
 use cairn_logic::counting::Plane;
 use cairn_logic::ids::{Epoch, GroupId, NodeId};
+use cairn_logic::record::Record;
 use cairn_logic::replication::{Reads, Replica};
 use cairn_logic::time::Duration;
 use cairn_settings::directory_keys::ClusterInfo;
@@ -50,7 +52,7 @@ struct Inputs {
     written: mpsc::UnboundedReceiver<Written>,
 }
 
-/// Runs a global node until it is asked to stop.
+/// Runs a global node, or a checkpoint node, until it is asked to stop.
 ///
 /// # Errors
 /// Whatever keeps it from starting, or makes going on unsafe.
@@ -81,18 +83,21 @@ pub async fn run(boot: Boot) -> Result<()> {
     let arbiter = Arbiter::new(identity.clone(), life, addresses, acceptor.clone(), replies);
 
     let listener = boot::listen("peers", settings.listen.peer).await?;
+    let follows = settings.role == NodeRole::Checkpoint;
     let mut routes = peer::peer_routes(&identity, inbox.clone(), &boot.shelf);
-    etcd::add_routes(&mut routes, &handle.for_system());
+    if !follows {
+        etcd::add_routes(&mut routes, &handle.for_system());
+    }
     peer::spawn(&identity, listener, routes);
     metrics::spawn(boot::listen("metrics", settings.listen.metrics).await?, inbox.clone());
     let listener = boot::listen("heartbeats", settings.listen.heartbeat).await?;
     peer::spawn(&identity, listener, peer::peer_routes(&identity, inbox, &boot.shelf));
-    let listener = boot::listen("etcd clients", settings.listen.etcd).await?;
-    let server = peer::server().add_routes(etcd::routes(&handle));
-    tokio::spawn(
-        server.serve_with_incoming(peer::incoming(listener, identity.tls.clients.clone())),
-    );
-
+    if !follows {
+        let listener = boot::listen("etcd clients", settings.listen.etcd).await?;
+        let server = peer::server().add_routes(etcd::routes(&handle));
+        let clients = peer::incoming(listener, identity.tls.clients.clone());
+        tokio::spawn(server.serve_with_incoming(clients));
+    }
     identity.tls.watch();
     let timing = settings.timing.for_logic(&settings.lag);
     let cluster = ClusterInfo { uid: settings.cluster_uid.clone(), format: cairn_settings::FORMAT };
@@ -126,6 +131,24 @@ fn global_nodes(settings: &NodeSettings) -> impl Iterator<Item = (&NodeId, &cair
     settings.seeds.iter().filter(|(_, seed)| seed.role == NodeRole::Global)
 }
 
+/// Who has the global log: global nodes, and checkpoint nodes.
+fn replicas(settings: &NodeSettings) -> impl Iterator<Item = (&NodeId, &cairn_settings::Seed)> {
+    let has_log = |role| matches!(role, NodeRole::Global | NodeRole::Checkpoint);
+    settings.seeds.iter().filter(move |(_, seed)| has_log(seed.role))
+}
+
+/// All others that may have snapshots. Checkpoint nodes are asked as members are.
+pub(super) fn holders(settings: &NodeSettings, record: Option<&Record>) -> Vec<Holder> {
+    let others = replicas(settings).filter(|(id, _)| **id != settings.node);
+    let holder = |(id, seed): (&NodeId, &cairn_settings::Seed)| Holder {
+        id: id.clone(),
+        peer: seed.peer.clone(),
+        member: true,
+        master: record.is_some_and(|record| record.master.as_ref() == Some(id)),
+    };
+    others.map(holder).collect()
+}
+
 fn lines(
     boot: &Boot,
     settings: &NodeSettings,
@@ -147,12 +170,12 @@ fn open(
     let (settings, group) = (&boot.settings, GroupId::global());
     let notify: Notify = Arc::new(move |event| drop(events.send(event)));
     let (folder, uid) = (&boot.folder, boot.uid);
-    let snapshots = PlaneSnapshots::open(folder, uid, notify.clone())
+    let snapshots = PlaneSnapshots::open(boot, notify.clone())
         .context("cannot open the snapshots of the global plane")?;
     let (storage, recovered) = Storage::open(folder, uid, &group, settings.log, notify)
         .context("cannot open the files of the global plane")?;
     let book = AddressBook::default();
-    for (id, seed) in global_nodes(settings) {
+    for (id, seed) in replicas(settings) {
         let (peer, heartbeat) = (seed.peer.clone(), seed.heartbeat.clone());
         book.set(id.clone(), PeerAddress { peer, heartbeat });
     }
@@ -164,7 +187,7 @@ fn open(
         read_until: None,
         epoch: Epoch::ZERO,
         snapshots,
-        log_bytes: 0,
+        holders: holders(settings, None),
         gap: false,
         alarms: Vec::new(),
     };

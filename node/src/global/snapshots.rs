@@ -1,17 +1,21 @@
-//! The global plane's snapshots on this node: the newest good one is loaded at a start, and nodes
-//! that do not master write another now and then.
+//! The global plane's snapshots on this node: the newest good one is loaded at a start, and another
+//! is written now and then, or fetched where this node does not write any.
 
 mod load;
 mod write;
 
-use super::snapshots::load::Load;
+use crate::boot::Boot;
+use crate::clock;
+use crate::snapshots::{Fetcher, Figures, Holder, Newest, Purpose, Shown};
 use crate::storage::Notify;
 use cairn_directory::Directory;
 use cairn_directory::directory::CONTENT;
 use cairn_files::snapshot::SnapshotEnd;
-use cairn_files::{Folder, RealDisk, Result, Snapshot, Snapshots};
+use cairn_files::{RealDisk, Result, Snapshot, SnapshotFile, Snapshots};
 use cairn_logic::ids::{EntryId, GroupId, Offset};
-use std::path::PathBuf;
+use cairn_logic::time::{Duration, Instant};
+use load::Load;
+use std::path::{Path, PathBuf};
 
 pub use write::{Piece, Writer, Written};
 
@@ -28,27 +32,49 @@ pub enum Loaded {
     State(Box<Directory>, EntryId),
 }
 
-/// The snapshots in this node's folder, and the one the state began with.
+/// The snapshots in this node's folder, the one the state began with, and the way to others.
 pub struct PlaneSnapshots {
     folder: Snapshots<RealDisk>,
     notify: Notify,
+    fetcher: Fetcher,
+    shown: Shown,
     loading: Option<Load>,
     /// What the state began with.
     used: Option<PathBuf>,
-    /// The last entry of the newest good one.
-    newest: EntryId,
+    /// The newest that is known to be good, and since when.
+    best: Option<Newest>,
+    since: Instant,
+    /// Fetched ones up to here were not believed.
+    refused: Offset,
 }
 
 impl PlaneSnapshots {
-    /// Those of `folder`. `notify` hears when one is loaded, or could not be.
+    /// Those in the folder of `boot`, which others may have from now on. `notify` hears when one is
+    /// loaded, or could not be.
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub fn open(folder: &Folder<RealDisk>, uid: u128, notify: Notify) -> Result<Self> {
+    pub fn open(boot: &Boot, notify: Notify) -> Result<Self> {
         let group = GroupId::global();
-        let folder = Snapshots::open(&RealDisk, &folder.snapshots(&group), uid, group)?;
+        let path = boot.folder.snapshots(&group);
+        let folder = Snapshots::open(&RealDisk, &path, boot.uid, group.clone())?;
+        let folder = folder.with_content(CONTENT);
         folder.discard()?;
-        Ok(Self { folder, notify, loading: None, used: None, newest: EntryId::ZERO })
+        boot.shelf.offer(&group, folder.clone());
+        let (shown, identity) = (Shown::default(), boot.identity.clone());
+        let (files, hears) = (folder.clone(), notify.clone());
+        let fetcher = Fetcher::new(identity, group, files, CONTENT, hears, shown.clone());
+        Ok(Self {
+            folder,
+            notify,
+            fetcher,
+            shown,
+            loading: None,
+            used: None,
+            best: None,
+            since: clock::now(),
+            refused: Offset::ZERO,
+        })
     }
 
     /// The folder.
@@ -56,30 +82,92 @@ impl PlaneSnapshots {
         &self.folder
     }
 
-    /// The last entry of the newest one that this process wrote or loaded.
-    pub fn newest(&self) -> EntryId {
-        self.newest
+    /// What there is to show of them.
+    pub fn figures(&self) -> Figures {
+        Figures { fetching: self.fetcher.progress(), ..self.shown.now() }
     }
 
-    /// Another one is durable.
+    /// The last entry of the newest one that is known to be good.
+    pub fn newest(&self) -> EntryId {
+        self.best.map_or(EntryId::ZERO, |newest| newest.from)
+    }
+
+    /// For how long that has been the newest.
+    pub fn age(&self) -> Duration {
+        clock::now().since(self.since)
+    }
+
+    /// The one of `at` is durable and known to be good; older ones than the last two go.
     pub fn made(&mut self, at: EntryId) {
-        if at.offset > self.newest.offset {
-            self.newest = at;
+        let file = self.file(at).and_then(|file| self.folder.read(&file.path).ok());
+        let Some(newest) = file.map(|snapshot| Newest::from(&snapshot)) else { return };
+        self.shown.good(newest);
+        (self.best, self.since) = (Some(newest), clock::now());
+        let folder = self.folder.clone();
+        let prune = move || {
+            if let Err(error) = folder.prune(KEPT) {
+                tracing::warn!(%error, "cannot remove an older snapshot");
+            }
+        };
+        // What is not removed now is when the next one is made.
+        std::thread::Builder::new().name("prune".into()).spawn(prune).ok();
+    }
+
+    /// The file of the snapshot of `at`.
+    pub fn file(&self, at: EntryId) -> Option<SnapshotFile> {
+        self.folder.list().ok()?.into_iter().find(|file| file.from == at)
+    }
+
+    /// The hash that the snapshot of `at` says its state has.
+    pub fn hash(&self, at: EntryId) -> Option<u64> {
+        let found = self.folder.read(&self.file(at)?.path).ok()?;
+        Some(found.end().hash)
+    }
+
+    /// Writing one took so long.
+    pub fn took(&self, took_ms: u64) {
+        self.shown.took(took_ms);
+    }
+
+    /// A fetched one is not believed; with `aside` its file is kept out of the way.
+    pub fn refuse(&mut self, at: EntryId, aside: bool) {
+        self.refused = self.refused.max(at.offset);
+        self.shown.forget();
+        if let Some(best) = self.best {
+            self.shown.good(best);
         }
+        if let Some(file) = self.file(at).filter(|_| aside) {
+            set_aside(&self.folder, &self.shown, &file.path);
+        }
+    }
+
+    /// Gets a snapshot without which the log cannot go on, from one of `holders`.
+    pub fn fetch(&mut self, at_least: Offset, holders: Vec<Holder>) {
+        self.fetcher.fetch(Purpose::CatchUp, at_least, holders);
+    }
+
+    /// Gets a newer one than there is here, if one of `holders` has it.
+    pub fn fetch_newer(&mut self, holders: Vec<Holder>) {
+        let at_least = self.newest().offset.max(self.refused).next();
+        self.fetcher.fetch(Purpose::Keep, at_least, holders);
+    }
+
+    /// Whether one is being fetched.
+    pub fn is_fetching(&self) -> bool {
+        self.fetcher.is_at_work()
     }
 
     /// Begins to load the newest snapshot from which the log goes on, beside everything else;
     /// batches go on after the offset that is returned. The log begins after the first of `log` and
     /// ends with the second.
     pub fn rebuild(&mut self, holds: &dyn Fn(EntryId) -> bool, log: (Offset, EntryId)) -> Offset {
-        self.loading = None;
-        self.used = None;
-        self.newest = EntryId::ZERO;
+        (self.loading, self.used, self.best) = (None, None, None);
+        self.shown.forget();
         let Some(snapshot) = self.newest_good(holds, log) else { return Offset::ZERO };
         let at = snapshot.end().from;
         self.used = Some(snapshot.path().to_owned());
-        self.newest = at;
-        self.loading = Some(Load::spawn(snapshot, self.folder.clone(), self.notify.clone()));
+        let (folder, shown) = (self.folder.clone(), self.shown.clone());
+        self.loading = Some(Load::spawn(snapshot, folder, shown, self.notify.clone()));
         at.offset
     }
 
@@ -109,7 +197,7 @@ impl PlaneSnapshots {
                     Fits::Never => {
                         let at = found.end().from;
                         tracing::warn!(%at, "a snapshot of entries that are not in the log");
-                        set_aside(&self.folder, &file.path);
+                        set_aside(&self.folder, &self.shown, &file.path);
                     }
                 },
                 Err(error @ cairn_files::Error::Format { .. }) => {
@@ -117,7 +205,7 @@ impl PlaneSnapshots {
                 }
                 Err(error) => {
                     tracing::error!(%error, "a snapshot is broken");
-                    set_aside(&self.folder, &file.path);
+                    set_aside(&self.folder, &self.shown, &file.path);
                 }
             }
         }
@@ -129,7 +217,7 @@ impl PlaneSnapshots {
     pub fn distrust(&mut self) -> bool {
         let used = self.used.take();
         if let Some(path) = &used {
-            set_aside(&self.folder, path);
+            set_aside(&self.folder, &self.shown, path);
         }
         used.is_some()
     }
@@ -151,6 +239,7 @@ impl PlaneSnapshots {
             Some(directory) => {
                 let at = load.at();
                 self.loading = None;
+                self.made(at);
                 Loaded::State(Box::new(directory), at)
             }
             None => Loaded::Not,
@@ -182,9 +271,12 @@ fn fits(end: &SnapshotEnd, holds: &dyn Fn(EntryId) -> bool, log: (Offset, EntryI
 }
 
 /// Keeps a snapshot that is not to be used out of the way.
-pub fn set_aside(folder: &Snapshots<RealDisk>, path: &std::path::Path) {
+fn set_aside(folder: &Snapshots<RealDisk>, shown: &Shown, path: &Path) {
     match folder.set_aside(path) {
-        Ok(to) => tracing::warn!(to = %to.display(), "the snapshot is set aside"),
+        Ok(to) => {
+            shown.set_aside();
+            tracing::warn!(to = %to.display(), "the snapshot is set aside");
+        }
         Err(error) => tracing::error!(%error, "cannot set a snapshot aside"),
     }
 }

@@ -9,6 +9,7 @@ use cairn_logic::arbiter::{Founding, Outcome};
 use cairn_logic::ids::{Epoch, GroupId, NodeId, Version};
 use cairn_logic::judge::{Hint, JudgeInput};
 use cairn_logic::record::{Member, Record, Rule};
+use cairn_settings::NodeCondition;
 use cairn_wire::peer::pb;
 use tonic::Status;
 
@@ -59,6 +60,15 @@ impl Role {
             {
                 self.recover_plane(&wish, reply);
             }
+            Some(pb::wish_request::Body::WriteSnapshot(wish))
+                if wish.group == GroupId::global().as_str() =>
+            {
+                self.snapshot_now(reply);
+            }
+            _ if self.is_checkpoint() => {
+                let text = "this is a checkpoint node; ask a node of role global";
+                reply.send(Err(Status::failed_precondition(text))).ok();
+            }
             _ => drop(reply.send(self.wish(request))),
         }
     }
@@ -79,6 +89,10 @@ impl Role {
             Some(Body::Switchover(wish)) => self.switchover(&wish),
             Some(Body::Why(why)) => Ok(pb::WishReply { lines: self.why(&why.group)? }),
             Some(Body::Recover(wish)) => self.recover_group(&wish),
+            Some(Body::WriteSnapshot(wish)) => {
+                let text = format!("{} is not the log of this node", wish.group);
+                Err(Status::invalid_argument(text))
+            }
             Some(Body::Hint(_)) | None => Err(Status::invalid_argument("an empty wish")),
         }
     }
@@ -139,18 +153,24 @@ impl Role {
         let room = self.host.world.storage.room();
         let (group, now) = (GroupId::global(), clock::now());
         let log = status::log_status(&group, &self.host, now, waiting, &room.tails);
+        let mut conditions = room.conditions(group.as_str());
+        conditions.extend(self.differ.clone().map(|message| pb::Condition {
+            reason: NodeCondition::CopiesDiffer.as_str().to_owned(),
+            group: group.as_str().to_owned(),
+            message,
+        }));
         let (peer_tls_digest, client_tls_digest) = self.boot.identity.tls.digests();
         pb::StatusReply {
             node: me.id.as_str().to_owned(),
             incarnation: me.incarnation.0,
             life: self.boot.identity.life().0,
-            role: "global".to_owned(),
+            role: self.boot.settings.role.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             logs: vec![log],
             load: None,
             rss_bytes: status::rss_bytes(),
             disk_free_bytes: room.free_bytes,
-            conditions: room.conditions(group.as_str()),
+            conditions,
             peer_tls_digest,
             client_tls_digest,
         }

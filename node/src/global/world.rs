@@ -4,6 +4,7 @@ use super::snapshots::{Loaded, PlaneSnapshots};
 use crate::clock;
 use crate::etcd::Desk;
 use crate::peer::links::Links;
+use crate::snapshots::Holder;
 use crate::storage::Storage;
 use bytes::Bytes;
 use cairn_host::{ReadFor, World};
@@ -13,7 +14,6 @@ use cairn_logic::message::{Answer, Message};
 use cairn_logic::record::{EpochRecord, Record};
 use cairn_logic::replication::{Admission, Alarm, Vote};
 use cairn_logic::time::Instant;
-use std::sync::atomic::AtomicU64;
 
 /// What the role has to do after an event, because the world may not call back into the host.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub struct Todo {
     pub ended: bool,
     /// The directory holds what was cut or never logged: it must be rebuilt.
     pub astray: bool,
+    /// The state of this entry was loaded from a good snapshot.
+    pub loaded: Option<EntryId>,
     /// Reads were proved up to this token.
     pub confirmed: Option<u64>,
 }
@@ -52,16 +54,14 @@ pub struct GlobalWorld {
     pub epoch: Epoch,
     /// Snapshots of the directory.
     pub snapshots: PlaneSnapshots,
-    /// Bytes of the log since the newest of them, about.
-    pub log_bytes: u64,
+    /// All other nodes that may have snapshots, with the present record in mind.
+    pub holders: Vec<Holder>,
     /// The directory does not fit the log; nothing is applied until it is built anew.
     pub gap: bool,
     /// Alarms since the start, for status.
     pub alarms: Vec<String>,
 }
 
-/// What a batch takes in the log beside its body, about.
-pub const BATCH_BYTES: u64 = 64;
 /// Alarms kept for status.
 const ALARMS_MAX: usize = 16;
 
@@ -79,9 +79,6 @@ impl GlobalWorld {
         }
     }
 }
-
-/// When it was last said that no node has a snapshot.
-static UNHELD: AtomicU64 = AtomicU64::new(0);
 
 impl World for GlobalWorld {
     fn now(&mut self) -> Instant {
@@ -109,15 +106,11 @@ impl World for GlobalWorld {
     }
 
     fn restart(&mut self, after: EntryId, keep_above: Offset) {
-        // Only a fetched snapshot leads here.
-        tracing::error!(%after, %keep_above, "the log cannot begin anew");
-        std::process::abort();
+        self.storage.restart(after, keep_above);
     }
 
     fn fetch(&mut self, at_least: EntryId) {
-        if clock::each_minute(&UNHELD) {
-            tracing::warn!(%at_least, "no node is known that has a snapshot to fetch");
-        }
+        self.snapshots.fetch(at_least.offset, self.holders.clone());
     }
 
     fn read(&mut self, from: Offset, up_to: Offset, bytes_max: usize, why: ReadFor) {
@@ -145,10 +138,10 @@ impl World for GlobalWorld {
         // To drop millions of keys takes longer than anybody may wait here.
         let dropped = std::thread::Builder::new().name("drop".into()).spawn(move || drop(old));
         drop(dropped);
-        (self.gap, self.log_bytes) = (false, 0);
+        self.gap = false;
         let log = self.storage.reader();
-        let (before, last) = (Offset(log.first().0.saturating_sub(1)), log.last());
-        let from = self.snapshots.rebuild(holds, (before, last));
+        let (before, last) = (log.before(), log.last());
+        let from = self.snapshots.rebuild(holds, (before.offset, last));
         tracing::info!(%from, %before, %last, "building the directory");
         from
     }
@@ -159,6 +152,7 @@ impl World for GlobalWorld {
             Loaded::Not => false,
             Loaded::State(directory, at) => {
                 self.desk.core.install(*directory, at);
+                self.todo.loaded = Some(at);
                 true
             }
         }
@@ -168,7 +162,6 @@ impl World for GlobalWorld {
         if self.gap {
             return;
         }
-        self.log_bytes += batch.body.len() as u64 + BATCH_BYTES;
         let Err(error) = self.desk.core.apply_batch(batch, &mut self.desk.streams) else { return };
         tracing::error!(%error, "the directory cannot follow its log");
         if self.snapshots.distrust() {

@@ -3,6 +3,7 @@
 
 use super::set_aside;
 use crate::clock;
+use crate::snapshots::Shown;
 use crate::storage::Notify;
 use cairn_directory::Directory;
 use cairn_files::snapshot::Section;
@@ -19,15 +20,15 @@ const READERS_MAX: usize = 8;
 /// Sections that one of them reads before those are taken.
 const SECTIONS_EACH: usize = 8;
 /// Between two lines that say how far it is.
-const PROGRESS: Duration = Duration::from_secs(5);
+const TELL: Duration = Duration::from_secs(5);
 
 /// A load under way, or over and not taken.
 pub(super) struct Load {
     at: EntryId,
-    shared: Arc<Shared>,
+    shared: Arc<Progress>,
 }
 
-struct Shared {
+struct Progress {
     state: Mutex<Option<Directory>>,
     bytes: AtomicU64,
     total_bytes: u64,
@@ -43,10 +44,11 @@ impl Load {
     pub fn spawn(
         snapshot: Snapshot<RealDisk>,
         folder: Snapshots<RealDisk>,
+        shown: Shown,
         notify: Notify,
     ) -> Self {
         let at = snapshot.end().from;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(Progress {
             state: Mutex::new(None),
             bytes: AtomicU64::new(0),
             total_bytes: snapshot.bytes(),
@@ -66,7 +68,7 @@ impl Load {
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(%error, "a snapshot cannot be loaded");
-                set_aside(&folder, snapshot.path());
+                set_aside(&folder, &shown, snapshot.path());
                 notify(Event::Astray);
             }
         };
@@ -104,7 +106,7 @@ impl Drop for Load {
     }
 }
 
-impl Shared {
+impl Progress {
     fn left_ms(&self) -> u64 {
         let bytes = self.bytes.load(Ordering::Relaxed);
         let left = u128::from(self.total_bytes.saturating_sub(bytes));
@@ -121,7 +123,7 @@ impl Shared {
 }
 
 /// The directory, `None` if nobody wants it any more.
-fn read(snapshot: &Snapshot<RealDisk>, shared: &Shared) -> Result<Option<Directory>> {
+fn read(snapshot: &Snapshot<RealDisk>, shared: &Progress) -> Result<Option<Directory>> {
     let readers = thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX);
     let broken = |found| Error::Broken { path: snapshot.path().to_owned(), found };
     let (mut directory, mut told) = (Directory::new(), clock::now());
@@ -145,7 +147,7 @@ fn read(snapshot: &Snapshot<RealDisk>, shared: &Shared) -> Result<Option<Directo
         if shared.given_up.load(Ordering::Acquire) {
             return Ok(None);
         }
-        if clock::now().since(told) >= PROGRESS {
+        if clock::now().since(told) >= TELL {
             told = clock::now();
             let (bytes, of) = (shared.bytes.load(Ordering::Relaxed), shared.total_bytes);
             tracing::info!(bytes, of, left_ms = shared.left_ms(), "loading a snapshot");

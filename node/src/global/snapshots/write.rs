@@ -1,10 +1,8 @@
 //! Writing: what the control loop hands over goes into a draft; it becomes a snapshot once the log
 //! below it is flushed and committed, so that no state is ever ahead of its log.
 
-use super::KEPT;
 use crate::clock;
 use cairn_directory::directory::{CONTENT, Portion};
-use cairn_files::snapshot::SnapshotEnd;
 use cairn_files::{RealDisk, Result, SnapshotDraft, SnapshotFile, Snapshots};
 use cairn_logic::ids::EntryId;
 use std::sync::Arc;
@@ -36,8 +34,8 @@ pub enum Piece {
 pub enum Written {
     /// Another portion is wanted.
     More,
-    /// It is over: the snapshot, or none.
-    Done(Option<(SnapshotFile, SnapshotEnd)>),
+    /// It is over: the snapshot and how many milliseconds it took, or none.
+    Done(Option<(SnapshotFile, u64)>),
 }
 
 /// The control loop's end of a snapshot that is being written; dropping it before [`Piece::End`]
@@ -123,7 +121,7 @@ impl Thread {
         self.to.send(Written::Done(made)).ok();
     }
 
-    fn write(&self) -> Result<Option<(SnapshotFile, SnapshotEnd)>> {
+    fn write(&self) -> Result<Option<(SnapshotFile, u64)>> {
         let began = clock::now();
         let mut draft = self.folder.begin(CONTENT, clock::unix_ms(), PROGRAM)?;
         if !self.take(&mut draft)? || !self.is_durable() {
@@ -133,11 +131,10 @@ impl Thread {
             return Ok(None);
         }
         let (file, end) = self.folder.finish(draft, self.at, self.hash)?;
-        self.folder.prune(KEPT)?;
         let took_ms = clock::now().since(began).as_millis() as u64;
         let (at, records, bytes) = (end.from, end.records, file.bytes);
         tracing::info!(%at, records, bytes, took_ms, "wrote a snapshot");
-        Ok(Some((file, end)))
+        Ok(Some((file, took_ms)))
     }
 
     /// Takes all pieces; whether there was an end.

@@ -1,0 +1,66 @@
+//! A fetched snapshot counts only if its state is the one that this node had after the same entry.
+
+use super::role::Role;
+use cairn_logic::ids::EntryId;
+
+/// What this node knows of a fetched snapshot's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compared {
+    Same,
+    /// This node has not come there yet.
+    Later,
+    /// It was there, and does not know its hash any more.
+    Forgotten,
+    Other,
+}
+
+impl Role {
+    /// A snapshot that another node wrote is whole and durable here.
+    pub(super) fn fetched(&mut self, at: EntryId) {
+        self.unbelieved = Some(at);
+        self.believe();
+    }
+
+    /// Compares the hash of a fetched snapshot with the one that this node noted itself.
+    pub(super) fn believe(&mut self) {
+        let Some(at) = self.unbelieved else { return };
+        match self.compare(at) {
+            Compared::Later => {}
+            Compared::Same => {
+                self.unbelieved = None;
+                self.differ = None;
+                self.has_snapshot(at);
+            }
+            Compared::Forgotten => {
+                self.unbelieved = None;
+                tracing::info!(%at, "a fetched snapshot is too old to be compared; not used");
+                self.host.world.snapshots.refuse(at, false);
+            }
+            Compared::Other => {
+                self.unbelieved = None;
+                let text = format!(
+                    "the snapshot of entry {at} that was fetched holds another state than this \
+                     node had there: one of the two copies is wrong. It is set aside, and no log \
+                     is given up for it"
+                );
+                tracing::error!(%at, "{text}");
+                self.differ = Some(text);
+                self.host.world.snapshots.refuse(at, true);
+            }
+        }
+    }
+
+    fn compare(&self, at: EntryId) -> Compared {
+        let world = &self.host.world;
+        if world.snapshots.is_loading() || self.host.applied() < at.offset {
+            return Compared::Later;
+        }
+        let holds = self.host.replica().holds(at);
+        match (world.snapshots.hash(at), world.desk.core.hash_at(at.offset)) {
+            (Some(said), Some(noted)) if said == noted && holds => Compared::Same,
+            (Some(_), Some(_)) => Compared::Other,
+            // Pruned meanwhile, or older than what is remembered.
+            (None, _) | (_, None) => Compared::Forgotten,
+        }
+    }
+}
