@@ -14,6 +14,8 @@ use tonic::{Response, Status};
 
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(3);
+/// The longest one, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// One client of all global nodes.
 pub struct Etcd {
@@ -77,7 +79,10 @@ impl Etcd {
         };
         let reply = self.ask(super::support::LONG, |channel| {
             let range = range.clone();
-            async move { KvClient::new(channel).range(range).await }
+            async move {
+                let client = KvClient::new(channel);
+                client.max_decoding_message_size(ANSWER_BYTES_MAX).range(range).await
+            }
         });
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let found = reply.kvs.iter().map(|kv| (text(&kv.key), kv.value.to_vec()));

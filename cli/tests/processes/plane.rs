@@ -2,33 +2,20 @@
 
 use crate::etcd::Etcd;
 use crate::support::World;
-use serde_json::Value;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const PLANE: [&str; 2] = ["global-0", "global-1"];
+const CHECKPOINT: &str = "checkpoint-0";
 
-/// A cluster whose plane has other settings of its log.
-fn with_log(log: &Value) -> World {
-    let world = World::up();
-    change(&world, &PLANE, log);
-    world.whole();
-    world
-}
-
-/// Stops nodes, sets what `log` names in their settings, starts them again.
-fn change(world: &World, nodes: &[&str], log: &Value) {
-    stop(world, nodes);
-    for node in nodes {
-        let path = world.folder().join("settings").join(format!("{node}.json"));
-        let text = std::fs::read_to_string(&path).expect("readable");
-        let mut settings: Value = serde_json::from_str(&text).expect("JSON");
-        for (name, value) in log.as_object().expect("an object") {
-            settings["log"][name] = value.clone();
-        }
-        std::fs::write(&path, settings.to_string()).expect("writable");
-    }
-    start(world, nodes);
-}
+/// Snapshots all the time.
+const OFTEN: &str = "checkpoint: {interval: 1s}";
+/// Logs that are cut at the front after a few mebibytes.
+const SMALL: &str = "checkpoint: {interval: 1s}, log: {bytesKept: 1Mi, bytesMax: 16Mi}";
+/// The same with a checkpoint node, which is the third acceptor; a fetch takes seconds.
+const FOLLOWED: &str = "acceptor: false, checkpoint: {replicas: 1, interval: 5s}, \
+    log: {bytesKept: 1Mi, bytesMax: 16Mi, fetchBytesPerSecond: 2Mi}";
 
 fn stop(world: &World, nodes: &[&str]) {
     nodes.iter().for_each(|id| world.cluster.kill(id, true).expect("it runs"));
@@ -74,7 +61,7 @@ fn write(etcd: &Etcd, round: usize, lease: i64) -> i64 {
 
 #[test]
 fn a_global_node_starts_from_its_snapshot_with_history_and_leases() {
-    let world = with_log(&serde_json::json!({"snapshotInterval": "1s"}));
+    let world = World::with_cluster(OFTEN);
     let etcd = Etcd::new(&world.cluster.etcd_endpoints());
     let lease = etcd.grant(600);
     let first = write(&etcd, 1, lease);
@@ -111,7 +98,7 @@ fn a_global_node_starts_from_its_snapshot_with_history_and_leases() {
 
 #[test]
 fn a_broken_snapshot_of_the_directory_is_set_aside_and_the_one_before_used() {
-    let world = with_log(&serde_json::json!({"snapshotInterval": "1s"}));
+    let world = World::with_cluster(OFTEN);
     let etcd = Etcd::new(&world.cluster.etcd_endpoints());
     let replica = other(&master(&world));
     for round in 0..40 {
@@ -137,4 +124,176 @@ fn a_broken_snapshot_of_the_directory_is_set_aside_and_the_one_before_used() {
     world.cluster.kill(other(replica), true).expect("it runs");
     world.eventually("it masters", |w| w.status()["globalMaster"] == replica);
     assert_eq!(etcd.range("/k/", 0).0, all);
+}
+
+/// Six mebibytes that do not become shorter, in few keys.
+fn fill(etcd: &Etcd, round: u64) {
+    let mut noise = 0x9e37_79b9_7f4a_7c15 ^ round;
+    let mut byte = || {
+        noise ^= noise << 13;
+        noise ^= noise >> 7;
+        noise ^= noise << 17;
+        (noise >> 32) as u8
+    };
+    for number in 0..96 {
+        let value: Vec<u8> = std::iter::repeat_with(&mut byte).take(64 << 10).collect();
+        etcd.put(&format!("/fill/{}", number % 8), &value, 0);
+    }
+}
+
+fn has_cut(world: &World, node: &str, before: usize) -> bool {
+    said(world, node, "gave up the front of the log") > before
+}
+
+#[test]
+fn global_nodes_start_from_a_log_that_was_cut_at_the_front() {
+    let world = World::with_cluster(SMALL);
+    let etcd = Etcd::new(&world.cluster.etcd_endpoints());
+    let lease = etcd.grant(600);
+    let first = write(&etcd, 1, lease);
+    fill(&etcd, 0);
+    world.eventually("both cut", |w| PLANE.iter().all(|node| has_cut(w, node, 0)));
+    let last = write(&etcd, 2, lease);
+    let (all, old) = (etcd.range("/k/", 0).0, etcd.range("/", first).0);
+    let events = etcd.watch("/k/", first, 300);
+    let fetched = said(&world, &master(&world), "fetched a snapshot");
+    assert!(fetched > 0, "a master has what its replica wrote");
+
+    stop(&world, &PLANE);
+    start(&world, &PLANE);
+    world.whole();
+    for node in PLANE {
+        assert!(said(&world, node, "loaded a snapshot") > 0, "{}", world.log(node));
+        // One after the other, each has everything.
+        stop(&world, &[other(node)]);
+        world.eventually("it masters", |w| w.status()["globalMaster"] == node);
+        assert_eq!(etcd.range("/k/", 0).0, all);
+        assert_eq!(etcd.range("/leased/", 0).0.len(), 2);
+        assert_eq!(etcd.range("/", first).0, old, "the past is as it was");
+        assert_eq!(etcd.watch("/k/", first, 300), events);
+        assert!(etcd.put("/after", node.as_bytes(), lease) > last, "revisions go on");
+        start(&world, &[other(node)]);
+        world.whole();
+    }
+}
+
+#[test]
+fn a_global_node_without_its_folder_fetches_a_snapshot_and_counts_again() {
+    let world = World::with_cluster(SMALL);
+    let etcd = Etcd::new(&world.cluster.etcd_endpoints());
+    let first = write(&etcd, 1, 0);
+    fill(&etcd, 0);
+    world.eventually("both cut", |w| PLANE.iter().all(|node| has_cut(w, node, 0)));
+    let stays = master(&world);
+    let replica = other(&stays);
+    stop(&world, &[replica]);
+    world.cluster.empty_folder(replica).expect("it is down");
+    // Alone, the master writes for itself, and gives up what the other would need.
+    let before = said(&world, &stays, "gave up the front of the log");
+    for round in 1..20 {
+        fill(&etcd, round);
+        if has_cut(&world, &stays, before) {
+            break;
+        }
+    }
+    assert!(has_cut(&world, &stays, before), "{}", world.log(&stays));
+    let (all, old) = (etcd.range("/", 0).0, etcd.range("/", first).0);
+    let fetched = said(&world, replica, "fetched a snapshot");
+    start(&world, &[replica]);
+    world.whole();
+    assert!(said(&world, replica, "fetched a snapshot") > fetched, "{}", world.log(replica));
+
+    stop(&world, &[&stays]);
+    world.eventually("it masters", |w| w.status()["globalMaster"] == replica);
+    let keys = all.into_iter().filter(|(key, _)| key.starts_with("/k/")).collect::<Vec<_>>();
+    assert_eq!(etcd.range("/k/", 0).0, keys);
+    assert_eq!(etcd.range("/fill/", 0).0.len(), 8);
+    assert_eq!(etcd.range("/", first).0, old, "the past is as it was");
+}
+
+#[test]
+fn nothing_that_was_answered_is_lost_when_all_global_nodes_die_at_once() {
+    let world = World::with_cluster(SMALL);
+    let endpoints = world.cluster.etcd_endpoints();
+    let stopped = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let (etcd, stopped) = (Etcd::new(&endpoints), stopped.clone());
+            std::thread::spawn(move || {
+                let mut answered = Vec::new();
+                for number in 0.. {
+                    if stopped.load(Ordering::Acquire) {
+                        break;
+                    }
+                    let key = format!("/w/{writer}/{number:06}");
+                    answered.push((etcd.put(&key, &[writer; 2000], 0), key));
+                }
+                answered
+            })
+        })
+        .collect();
+    for round in 1..=3 {
+        world.eventually("snapshots", |w| {
+            PLANE.iter().any(|node| said(w, node, "wrote a snapshot") > round)
+        });
+        PLANE.iter().for_each(|node| world.cluster.crash(node).expect("it runs"));
+        world.whole();
+    }
+    stopped.store(true, Ordering::Release);
+    let answered = writers.into_iter().map(|writer| writer.join().expect("it ends"));
+    let answered: Vec<_> = answered.flatten().collect();
+    let etcd = Etcd::new(&endpoints);
+    let (found, revision) = etcd.range("/w/", 0);
+    let found: std::collections::BTreeSet<String> = found.into_iter().map(|(key, _)| key).collect();
+    let lost: Vec<_> = answered.iter().filter(|(_, key)| !found.contains(key)).collect();
+    assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), answered.len());
+    let greatest = answered.iter().map(|(revision, _)| *revision).max().expect("some");
+    assert!(revision >= greatest && etcd.put("/w/after", b"", 0) > greatest, "revisions go on");
+}
+
+#[test]
+fn a_checkpoint_node_writes_for_all_dies_is_left_behind_and_comes_back() {
+    let world = World::with_cluster(FOLLOWED);
+    let etcd = Etcd::new(&world.cluster.etcd_endpoints());
+    let first = write(&etcd, 1, 0);
+    let old = etcd.range("/", first).0;
+    fill(&etcd, 0);
+    let all = [PLANE[0], PLANE[1], CHECKPOINT];
+    world.eventually("all cut", |w| all.iter().all(|node| has_cut(w, node, 0)));
+    for node in PLANE {
+        assert!(said(&world, node, "fetched a snapshot") > 0, "{}", world.log(node));
+        assert_eq!(said(&world, node, "wrote a snapshot"), 0, "{}", world.log(node));
+    }
+
+    // It dies while the master takes its next one.
+    let master = master(&world);
+    let begun = said(&world, &master, "fetching a snapshot");
+    fill(&etcd, 1);
+    world.eventually("a fetch", |w| said(w, &master, "fetching a snapshot") > begun);
+    stop(&world, &[CHECKPOINT]);
+    // The others do without it: a replica writes, and nobody keeps the log for it for ever.
+    let before = PLANE.map(|node| said(&world, node, "gave up the front of the log"));
+    for round in 2..6 {
+        fill(&etcd, round);
+    }
+    world.eventually("both cut without it", |w| {
+        PLANE.iter().zip(before).all(|(node, before)| has_cut(w, node, before))
+    });
+    let wrote = PLANE.iter().map(|node| said(&world, node, "wrote a snapshot"));
+    assert!(wrote.sum::<usize>() > 0, "{}", world.log(PLANE[1]));
+
+    let (fetched, wrote) = ("fetched a snapshot", "wrote a snapshot");
+    let before = [fetched, wrote].map(|words| said(&world, CHECKPOINT, words));
+    start(&world, &[CHECKPOINT]);
+    world.whole();
+    world.eventually("it fetches", |w| said(w, CHECKPOINT, fetched) > before[0]);
+    let last = write(&etcd, 2, 0);
+    world.eventually("it writes again", |w| said(w, CHECKPOINT, wrote) > before[1]);
+    world.eventually("nothing to say", |w| w.conditions().is_empty());
+
+    stop(&world, &all);
+    start(&world, &all);
+    world.whole();
+    assert_eq!(etcd.range("/", first).0, old, "the past is as it was");
+    assert!(etcd.put("/after", b"", 0) > last, "revisions go on");
 }

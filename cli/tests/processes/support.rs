@@ -50,6 +50,12 @@ impl World {
         Self::of(&text, None, |_| Vec::new())
     }
 
+    /// A cluster that says something more of itself.
+    pub fn with_cluster(more: &str) -> Self {
+        let text = RESOURCES.replace("globalReplicas: 1,", &format!("globalReplicas: 1, {more},"));
+        Self::of(&text, None, |_| Vec::new())
+    }
+
     /// A cluster whose processes have a variable in their environment, started after `prepare` has
     /// seen its folder.
     pub fn prepared(
