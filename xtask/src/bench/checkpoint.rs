@@ -3,12 +3,13 @@
 
 mod ours;
 mod peer;
+mod plot;
 mod trace;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use cairn_harness::clock::wait;
 
 use super::report::{Row, median, publish, table};
@@ -17,6 +18,7 @@ use crate::product;
 use crate::run::{command, read};
 use ours::Ours;
 use peer::Theirs;
+use plot::{Line, picture};
 use trace::{Span, Trace, VALUE_BYTES, under_load};
 
 /// All parts, in the order they run.
@@ -27,6 +29,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// How often and how much.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
+    quick: bool,
     keys: u64,
     pairs: usize,
     /// The peer's quiet time; ours is that between two snapshots.
@@ -46,7 +49,7 @@ impl Pace {
             (5_000_000, (5, seconds(10), (100, seconds(2)), (5, seconds(60))))
         };
         let (pairs, quiet, short, long) = pace;
-        Self { keys: keys.unwrap_or(all), pairs, quiet, short, long }
+        Self { quick, keys: keys.unwrap_or(all), pairs, quiet, short, long }
     }
 }
 
@@ -56,6 +59,7 @@ struct Snapshot {
     p999_ms: f64,
     quiet_p999_ms: f64,
     keys_per_second: f64,
+    line: Line,
 }
 
 impl Snapshot {
@@ -65,6 +69,7 @@ impl Snapshot {
             p999_ms: trace.p999_ms(span)?,
             quiet_p999_ms: trace.p999_ms(quiet)?,
             keys_per_second,
+            line: Line::of(trace, span),
         })
     }
 }
@@ -139,8 +144,22 @@ fn snapshots(pace: Pace, programs: &Path, folder: &Path) -> Result<Vec<Row>> {
             theirs.keys_per_second,
             mine.keys_per_second
         );
+        draw(pace, "s1", "writes during a snapshot", &theirs.line, &mine.line)?;
     }
     Ok(rows)
+}
+
+/// Draws the last pair beside the page; that of a quick run below `target/`.
+fn draw(pace: Pace, key: &str, title: &str, peer: &Line, ours: &Line) -> Result<()> {
+    let folder = match pace.quick {
+        true => product::target_folder(),
+        false => crate::root().join("docs/bench"),
+    };
+    let path = folder.join(format!("checkpoint-{key}.svg"));
+    std::fs::write(&path, picture(title, peer, ours))
+        .with_context(|| format!("cannot write {path:?}"))?;
+    println!("drawn: {}", path.display());
+    Ok(())
 }
 
 fn peer_snapshot(pace: Pace, folder: &Path) -> Result<(Snapshot, f64)> {
@@ -186,7 +205,8 @@ fn copies(pace: Pace, programs: &Path, folder: &Path) -> Result<Vec<Row>> {
         theirs.master().fill(pace.keys, VALUE_BYTES)?;
         let master = theirs.master().clone();
         let ((span, _), trace) = under_load(&master, pace.keys, || theirs.link(LIMIT))?;
-        let peer = (span.seconds(), trace.without_errors()?.stall_ms(span)?);
+        let trace = trace.without_errors()?;
+        let (peer, their_line) = ((span.seconds(), trace.stall_ms(span)?), Line::of(&trace, span));
         drop(theirs);
         let ours = Ours::start(programs)?;
         ours.master.fill(pace.keys, VALUE_BYTES)?;
@@ -194,16 +214,23 @@ fn copies(pace: Pace, programs: &Path, folder: &Path) -> Result<Vec<Row>> {
         ours.kill()?;
         ours.forget()?;
         ours.wait_alone(LIMIT)?;
+        let mut ear = ours.ear()?;
         let (span, trace) = under_load(&ours.master, pace.keys, || {
             let began = Instant::now();
             ours.revive()?;
             ours.wait_whole(LIMIT)?;
             Ok(Span::since(began))
         })?;
-        let mine = (span.seconds(), trace.without_errors()?.stall_ms(span)?);
+        let trace = trace.without_errors()?;
+        let mine = (span.seconds(), trace.stall_ms(span)?);
+        draw(pace, "f1", "writes during a copy", &their_line, &Line::of(&trace, span))?;
         rows[0].pairs.push((peer.0, mine.0));
         rows[1].pairs.push((peer.1, mine.1));
-        println!("copies pair {}: Valkey {peer:.1?}, Cairn {mine:.1?} (s, ms)", pair + 1);
+        let way = if ear.said("fetched a snapshot")? { "a snapshot" } else { "the log alone" };
+        println!(
+            "copies pair {}: Valkey {peer:.1?}, Cairn {mine:.1?} (s, ms) from {way}",
+            pair + 1
+        );
     }
     Ok(rows)
 }
@@ -274,6 +301,9 @@ fn notes(pace: Pace, returns: Option<&(Returns, Returns)>) -> Result<String> {
         pace.keys,
         version.trim()
     );
+    text += "\n\nWrites over time in the last pair, from 3 s before to 3 s after; the dashed line is \
+             the end: [a snapshot](checkpoint-s1.svg),\n[a copy to a new \
+             member](checkpoint-f1.svg).";
     if let Some((peer, ours)) = returns {
         let of = |seconds: &[f64]| format!("{:.2} s", median(seconds.to_vec()));
         text += &format!(

@@ -11,6 +11,8 @@ use crate::bench::server::Server;
 
 const CONNECTIONS: usize = 50;
 pub const VALUE_BYTES: usize = 64;
+/// For so long the load also goes on before and after the work.
+pub const MARGIN: Duration = Duration::from_secs(3);
 /// Before anything counts.
 const WARM_UP: Duration = Duration::from_millis(700);
 
@@ -42,6 +44,20 @@ pub struct Trace {
 }
 
 impl Trace {
+    #[cfg(test)]
+    pub fn new(began: Instant, samples: Vec<Sample>) -> Self {
+        Self { began, errors: 0, samples }
+    }
+
+    /// From when until when each write was under way, in seconds since `zero`.
+    pub fn writes(&self, zero: Instant) -> impl Iterator<Item = (f64, f64)> {
+        let ahead = zero.saturating_duration_since(self.began).as_secs_f64();
+        self.samples.iter().map(move |sample| {
+            let to = sample.at_us as f64 / 1e6 - ahead;
+            (to - f64::from(sample.took_us) / 1e6, to)
+        })
+    }
+
     /// For loads during which nothing may be refused.
     ///
     /// # Errors
@@ -105,7 +121,9 @@ pub fn under_load<T>(
         wait(WARM_UP);
         signals.tracing.store(true, Ordering::Relaxed);
         signals.measuring.store(true, Ordering::Relaxed);
+        wait(MARGIN);
         let done = work();
+        wait(MARGIN);
         signals.stop.store(true, Ordering::Relaxed);
         let seen = running.join().ok().context("the load panicked")??;
         anyhow::Ok((done?, seen))
@@ -123,7 +141,7 @@ mod tests {
         let at = |ms| began + Duration::from_millis(ms);
         let sample = |at_us, took_us| Sample { at_us, took_us };
         let samples = vec![sample(10_000, 500), sample(70_000, 50_000), sample(80_000, 900)];
-        let trace = Trace { began, errors: 0, samples };
+        let trace = Trace::new(began, samples);
         let stall = |from, to| trace.stall_ms(Span { from: at(from), to: at(to) });
         assert_eq!(stall(0, 15).unwrap(), 0.5);
         assert_eq!(stall(25, 30).unwrap(), 50.0);
