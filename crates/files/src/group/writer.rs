@@ -126,7 +126,10 @@ impl<D: Disk> LogWriter<D> {
     /// Divides the batches among segments and reserves those, before anything is written.
     fn plan(&mut self, batches: &[Batch]) -> Result<Vec<Run<D>>> {
         let mut runs = vec![Run { batches: 0..0, begins: None }];
-        let mut room = self.segment.bytes.saturating_sub(self.end);
+        // One that an earlier process made with another setting ends where it would end now: only
+        // whole segments are given up.
+        let bytes = self.segment.bytes.min(self.shared.options.segment_bytes);
+        let mut room = bytes.saturating_sub(self.end);
         for (index, batch) in batches.iter().enumerate() {
             let bytes = record::stride_of(batch);
             if bytes > room {
