@@ -9,9 +9,10 @@ pub mod names;
 use crate::clock;
 use crate::data::link::Shared;
 use crate::peer::Inbound;
+use crate::snapshots::Figures;
 use crate::storage::Room;
 use cairn_directory::core::Status as DirectoryStatus;
-use cairn_logic::ids::GroupId;
+use cairn_logic::ids::{GroupId, Offset};
 use cairn_logic::record::Record;
 use cairn_logic::time::{Duration, Instant};
 use cairn_settings::NodeCondition;
@@ -52,6 +53,10 @@ pub struct Facts {
     pub unready: Option<String>,
     /// The disk of its log.
     pub room: Option<Room>,
+    /// The snapshots of its log.
+    pub snapshots: Option<Figures>,
+    /// The entry before the first that its log has.
+    pub before: Option<Offset>,
     /// Entries behind the master, and for how long.
     pub lag: Option<(u64, Duration)>,
     /// The data thread's figures.
@@ -169,7 +174,7 @@ fn response(code: u16, kind: &str, text: &str) -> Vec<u8> {
 
 fn figures(facts: Facts) -> Vec<u8> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Figures(samples(&facts))));
+    registry.register_collector(Box::new(Lines(samples(&facts))));
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => {
@@ -204,6 +209,9 @@ fn samples(facts: &Facts) -> Vec<Sample> {
     if let Some(room) = &facts.room {
         of_room(room, status, &mut all);
     }
+    if let Some(figures) = &facts.snapshots {
+        of_snapshots(figures, facts, &mut all);
+    }
     if let Some(log) = status.logs.first() {
         of_log(log, facts, &mut all);
     }
@@ -225,18 +233,45 @@ fn samples(facts: &Facts) -> Vec<Sample> {
 
 fn of_room(room: &Room, status: &pb::StatusReply, all: &mut Vec<Sample>) {
     all.push(sample(names::LIFE, status.life as f64));
-    all.extend([NodeCondition::DiskLow, NodeCondition::DiskFull, NodeCondition::CutTailsFull].map(
-        |reason| {
-            let holds = status.conditions.iter().any(|c| c.reason == reason.as_str());
-            let labels = vec![reason.as_str().to_owned()];
-            Sample { metric: names::CONDITION, labels, value: f64::from(u8::from(holds)) }
-        },
-    ));
+    let of_the_log = [
+        NodeCondition::DiskLow,
+        NodeCondition::DiskFull,
+        NodeCondition::CutTailsFull,
+        NodeCondition::LogNearBound,
+    ];
+    all.extend(of_the_log.map(|reason| {
+        let holds = status.conditions.iter().any(|c| c.reason == reason.as_str());
+        let labels = vec![reason.as_str().to_owned()];
+        Sample { metric: names::CONDITION, labels, value: f64::from(u8::from(holds)) }
+    }));
     all.extend([
         sample(names::DISK_FREE, room.free_bytes as f64),
         sample(names::DISK_RESERVE, room.reserve_bytes as f64),
         sample(names::LOG_BYTES, room.log_bytes as f64),
+        sample(names::LOG_BOUND, room.log_bytes_max as f64),
     ]);
+}
+
+fn of_snapshots(figures: &Figures, facts: &Facts, all: &mut Vec<Sample>) {
+    let last = facts.status.logs.first().and_then(|log| log.last).unwrap_or_default().offset;
+    let from = figures.newest.map_or(0, |newest| newest.from.offset.0);
+    if let Some(before) = facts.before {
+        all.push(sample(names::LOG_BEFORE, before.0 as f64));
+    }
+    if let Some(newest) = figures.newest {
+        let age_ms = clock::unix_ms().saturating_sub(newest.made_ms);
+        all.push(sample(names::SNAPSHOT_AGE, age_ms as f64 / 1000.0));
+        all.push(sample(names::SNAPSHOT_BYTES, newest.bytes as f64));
+    }
+    all.push(sample(names::SNAPSHOT_BEHIND, last.saturating_sub(from) as f64));
+    if let Some(took_ms) = figures.took_ms {
+        all.push(sample(names::SNAPSHOT_SECONDS, took_ms as f64 / 1000.0));
+    }
+    all.push(sample(names::SNAPSHOTS_ASIDE, figures.set_aside as f64));
+    if let Some(fetching) = figures.fetching {
+        all.push(sample(names::FETCH_BYTES, fetching.bytes as f64));
+        all.push(sample(names::FETCH_TOTAL, fetching.total_bytes as f64));
+    }
 }
 
 fn of_log(log: &pb::LogStatus, facts: &Facts, all: &mut Vec<Sample>) {
@@ -291,9 +326,9 @@ fn of_data(data: &Shared, all: &mut Vec<Sample>) {
 
 /// Samples as Prometheus reads them; those of one metric stand together.
 #[derive(Debug)]
-struct Figures(Vec<Sample>);
+struct Lines(Vec<Sample>);
 
-impl Collector for Figures {
+impl Collector for Lines {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         for samples in self.0.chunk_by(|one, next| one.metric == next.metric) {
             let metric = samples[0].metric;

@@ -74,7 +74,7 @@ impl Role {
         let revision = world.desk.core.directory().revision().0;
         let directory = Some((world.desk.core.status(), revision));
         let room = Some(world.storage.room());
-        Facts { status, unready, room, lag: Some(lag), data: None, directory }
+        Facts { status, unready, room, lag: Some(lag), directory, ..Facts::default() }
     }
 
     pub(super) fn line(&mut self, caller: Caller, down: mpsc::Sender<pb::Down>) {

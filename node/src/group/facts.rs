@@ -18,6 +18,9 @@ impl Role {
         let lag = self.lag.now(clock::now(), host.replica().last().offset);
         let unready = unready(log, host.replica().record(), host.world.loading, lag, bounds);
         let room = Some(host.world.storage.room());
-        Facts { status, unready, room, lag: Some(lag), data, directory: None }
+        let snapshots = Some(host.world.snapshots.figures());
+        let before = Some(host.replica().before().offset);
+        let lag = Some(lag);
+        Facts { status, unready, room, snapshots, before, lag, data, directory: None }
     }
 }

@@ -81,6 +81,52 @@ metrics! {
     );
     /// Log.
     LOG_BYTES = gauge("cairn_node_log_bytes", LOGS, "What the log holds, in bytes.");
+    /// Bound.
+    LOG_BOUND = gauge(
+        "cairn_node_log_bound_bytes",
+        LOGS,
+        "What the log may hold, in bytes; at it clients' writes are refused.",
+    );
+    /// Front.
+    LOG_BEFORE = gauge(
+        "cairn_node_log_before_offset",
+        LOGS,
+        "The last offset that was given up: the log begins after it.",
+    );
+    /// Age.
+    SNAPSHOT_AGE = gauge(
+        "cairn_node_snapshot_age_seconds",
+        LOGS,
+        "Age of the newest good snapshot on this node; absent while there is none.",
+    );
+    /// Length.
+    SNAPSHOT_BYTES = gauge("cairn_node_snapshot_bytes", LOGS, "Length of that file, in bytes.");
+    /// Distance.
+    SNAPSHOT_BEHIND = gauge(
+        "cairn_node_snapshot_behind_entries",
+        LOGS,
+        "Entries of the log above that snapshot; all of the log while there is none.",
+    );
+    /// Duration.
+    SNAPSHOT_SECONDS = gauge(
+        "cairn_node_snapshot_duration_seconds",
+        LOGS,
+        "How long it took to write the last one that this process wrote.",
+    );
+    /// Broken ones.
+    SNAPSHOTS_ASIDE = counter(
+        "cairn_node_snapshots_set_aside_total",
+        LOGS,
+        "Snapshots set aside because they were broken or not of this log.",
+    );
+    /// Fetched.
+    FETCH_BYTES = gauge(
+        "cairn_node_fetch_bytes",
+        LOGS,
+        "What has come of the snapshot being fetched from another node; absent while none is.",
+    );
+    /// To be fetched.
+    FETCH_TOTAL = gauge("cairn_node_fetch_expected_bytes", LOGS, "Length of that snapshot.");
     /// Position.
     POSITION = labelled(
         "cairn_node_position",

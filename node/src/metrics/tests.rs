@@ -1,6 +1,8 @@
 //! Probes and figures over a real socket; the page is as the names are.
 
 use super::*;
+use crate::snapshots::Newest;
+use cairn_logic::ids::{EntryId, Epoch};
 use std::path::Path;
 
 #[test]
@@ -92,7 +94,14 @@ fn facts() -> Facts {
         ..pb::StatusReply::default()
     };
     let room = Some(Room { free_bytes: 7, ..Room::default() });
-    Facts { status, room, lag: Some((5, Duration::from_millis(500))), ..Facts::default() }
+    let newest = Newest {
+        from: EntryId::new(Epoch(1), Offset(4)),
+        made_ms: crate::clock::unix_ms() - 60_000,
+        bytes: 77,
+    };
+    let snapshots = Some(Figures { newest: Some(newest), set_aside: 2, ..Figures::default() });
+    let lag = Some((5, Duration::from_millis(500)));
+    Facts { status, room, snapshots, before: Some(Offset(3)), lag, ..Facts::default() }
 }
 
 #[tokio::test]
@@ -112,6 +121,11 @@ async fn probes_and_figures_are_answered() {
         "cairn_node_lag_entries 5",
         "cairn_node_lag_seconds 0.5",
         "cairn_node_disk_free_bytes 7",
+        "cairn_node_log_before_offset 3",
+        "cairn_node_snapshot_age_seconds 6",
+        "cairn_node_snapshot_bytes 77",
+        "cairn_node_snapshots_set_aside_total 2",
+        "cairn_node_condition{reason=\"LogNearBound\"} 0.0\n",
         "# EOF",
     ] {
         assert!(figures.contains(line), "{line} is missing in {figures}");
