@@ -3,6 +3,8 @@
 //! Every test starts a cluster with `cairn up` and takes it down; one at a time, because they share
 //! the machine and look at spans of time.
 
+#[path = "processes/bounded.rs"]
+mod bounded;
 #[path = "processes/clients.rs"]
 mod clients;
 #[path = "processes/clock.rs"]

@@ -16,5 +16,8 @@ pub use holder::Holder;
 pub use progress::Fetched;
 pub use shelf::{Chunks, CommittedLog, LogChunks, Shelf};
 
+/// How many a node keeps of each log: should the newest be found broken, the one before it is used.
+pub const KEPT: usize = 2;
+
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,13 @@ fn get(node: &Node, path: &str) -> Option<(u16, String)> {
     Some((code, body))
 }
 
+/// One of a node's figures, of those without labels.
+pub fn figure(node: &Node, name: &str) -> Option<f64> {
+    let (_, text) = get(node, "/metrics")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    line.trim().parse().ok()
+}
+
 fn is_ready(node: &Node) -> bool {
     get(node, "/readyz").is_some_and(|(code, _)| code == 200)
 }

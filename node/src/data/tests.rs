@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commits;
+mod exports;
 mod positions;
 mod sessions;
 

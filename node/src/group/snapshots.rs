@@ -21,8 +21,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use write::Writer;
 
-/// How many are kept: should the newest be found broken, the one before it is used.
-pub(super) const KEPT: usize = 2;
 /// Portions between the data thread and the one that writes them.
 const PIECES_MAX: usize = 4;
 /// Between two looks whether another one is due, and after one that came to nothing.
@@ -48,6 +46,8 @@ struct Writing {
     given_up: Arc<AtomicBool>,
     /// Whether it is of this node's mastership.
     mastered: bool,
+    /// What the one before it needs the log from.
+    newer_than: Offset,
 }
 
 /// What this node is to its group when it asks for a snapshot.
@@ -250,8 +250,7 @@ impl GroupSnapshots {
 
     /// Another snapshot is here and good.
     pub fn is_good(&mut self) {
-        let now = clock::now();
-        (self.due, self.look) = (now + self.every, now);
+        self.due = clock::now() + self.every;
     }
 
     /// This node masters no more: what it has written of its own mastership is no snapshot.
@@ -277,28 +276,31 @@ impl GroupSnapshots {
     ) {
         self.covered.store(place.covered.0, Ordering::Release);
         let now = clock::now();
-        if self.writing.as_ref().is_some_and(|writing| writing.ended.load(Ordering::Acquire)) {
-            self.writing = None;
+        let from = self.shown.now().newest.map_or(Offset::ZERO, |newest| newest.from.offset);
+        if let Some(writing) = self.writing.take_if(|one| one.ended.load(Ordering::Acquire)) {
             self.due = now + self.every;
-            self.look = now + LOOK_AGAIN;
+            self.look = now + if from > writing.newer_than { LOOK } else { LOOK_AGAIN };
         }
         if now < self.look || self.writing.is_some() || self.fetcher.is_at_work() {
             return;
         }
         self.look = now + LOOK;
-        let from = self.shown.now().newest.map_or(Offset::ZERO, |newest| newest.from.offset);
         if place.applied <= from || (now < self.due && !storage.is_long_after(from)) {
             return;
         }
         match place.standing {
-            Standing::Follows => self.write(data, false),
-            Standing::Alone => self.write(data, true),
-            Standing::Masters => self.fetcher.fetch(Purpose::Keep, from.next(), holders()),
+            Standing::Follows => self.write(data, from, false),
+            Standing::Alone => self.write(data, from, true),
+            Standing::Masters => {
+                let mut members = holders();
+                members.retain(|holder| holder.member);
+                self.fetcher.fetch(Purpose::Keep, from.next(), members);
+            }
             Standing::Neither => {}
         }
     }
 
-    fn write(&mut self, data: &mut DataLink, mastered: bool) {
+    fn write(&mut self, data: &mut DataLink, newer_than: Offset, mastered: bool) {
         let (ended, given_up) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let (to, pieces) = sync_channel(PIECES_MAX);
         let writer = Writer {
@@ -311,7 +313,7 @@ impl GroupSnapshots {
             shown: self.shown.clone(),
         };
         if writer.spawn() {
-            self.writing = Some(Writing { ended, given_up, mastered });
+            self.writing = Some(Writing { ended, given_up, mastered, newer_than });
             data.send(ToData::Export(to));
         }
     }

@@ -4,6 +4,7 @@
 //! One fetch at a time. What has come stays in the folder, so a fetch that is begun again, by
 //! another process even, goes on where it was if the same file can still be had.
 
+use super::KEPT;
 use super::figures::{Newest, Shown};
 use super::holder::{self, Failed, Holder, Offer};
 use super::progress::{Fetched, Progress, Teller};
@@ -11,11 +12,10 @@ use crate::clock;
 use crate::peer::Identity;
 use crate::storage::Notify;
 use bytes::Bytes;
-use cairn_files::{RealDisk, SnapshotFile, Snapshots};
+use cairn_files::{RealDisk, Snapshots};
 use cairn_host::Event;
 use cairn_logic::ids::{GroupId, Offset};
 use cairn_logic::time::Duration;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -140,10 +140,6 @@ struct Errand {
 
 impl Errand {
     async fn run(self, at_least: Offset, holders: Vec<Holder>) {
-        if let Some(newest) = self.own(at_least).await {
-            tracing::info!(group = %self.group, from = %newest.from, "has such a snapshot already");
-            return self.done(newest);
-        }
         let asked = holder::offers(&self.identity, &self.group, &holders, self.content, at_least);
         let offers = asked.await;
         if offers.is_empty() && self.purpose == Purpose::CatchUp {
@@ -183,30 +179,6 @@ impl Errand {
         }
     }
 
-    /// The newest snapshot of this node that will do: one that was fetched just before the process
-    /// ended, for instance.
-    async fn own(&self, at_least: Offset) -> Option<Newest> {
-        let (folder, shown, content) = (self.folder.clone(), self.shown.clone(), self.content);
-        let find = move || {
-            let listed = folder.list().unwrap_or_default();
-            let fits = |file: &&SnapshotFile| file.from.offset >= at_least;
-            for file in listed.iter().filter(fits) {
-                let good = folder.read(&file.path).and_then(|snapshot| {
-                    snapshot.verify()?;
-                    Ok((snapshot.head().content == content).then(|| Newest::from(&snapshot)))
-                });
-                match good {
-                    Ok(Some(newest)) => return Some(newest),
-                    // Of a newer program: it is left alone.
-                    Ok(None) | Err(cairn_files::Error::Format { .. }) => {}
-                    Err(error) => set_aside(&folder, &file.path, &shown, &error),
-                }
-            }
-            None
-        };
-        spawn_blocking(find).await.ok().flatten()
-    }
-
     fn done(&self, newest: Newest) {
         self.progress.set(None);
         self.said.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -240,6 +212,7 @@ impl Errand {
             }
             let (file, _) = folder.accept(incoming)?;
             let snapshot = folder.read(&file.path)?;
+            folder.prune(KEPT)?;
             Ok::<_, cairn_files::Error>(Some((Newest::from(&snapshot), snapshot.end().upto)))
         });
         let came = tokio::select! {
@@ -288,17 +261,6 @@ impl Errand {
             }
             teller.tell(at(position));
         }
-    }
-}
-
-/// Keeps a broken snapshot out of the way.
-fn set_aside(folder: &Snapshots<RealDisk>, path: &Path, shown: &Shown, why: &cairn_files::Error) {
-    match folder.set_aside(path) {
-        Ok(to) => {
-            shown.set_aside();
-            tracing::error!(%why, to = %to.display(), "a snapshot is broken; it is set aside");
-        }
-        Err(error) => tracing::error!(%why, %error, "cannot set a broken snapshot aside"),
     }
 }
 

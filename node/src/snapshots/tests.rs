@@ -166,15 +166,6 @@ async fn a_broken_one_is_refused_and_the_next_holder_asked() {
 }
 
 #[tokio::test]
-async fn what_is_here_already_is_not_fetched_again() {
-    let ours = Node::new();
-    ours.write(40, 1000);
-    let (mut fetcher, mut came) = ours.fetcher("z");
-    fetcher.fetch(Purpose::CatchUp, Offset(40), Vec::new());
-    assert_eq!(end(&mut came).await, Some(entry(40)));
-}
-
-#[tokio::test]
 async fn all_fetches_together_are_throttled_and_a_fifth_is_refused() {
     let other = Node::new();
     other.write(40, 50_000);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use cairn_files::{Folder, RealDisk};
 use cairn_host::Event;
 use cairn_logic::batch::{Batch, BatchHead};
-use cairn_logic::ids::{Epoch, GroupId, Incarnation, NodeId, Offset};
+use cairn_logic::ids::{EntryId, Epoch, GroupId, Incarnation, NodeId, Offset};
 use cairn_settings::{LogSettings, NodeCondition};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -101,6 +101,50 @@ fn a_log_that_waits_for_room_can_still_be_closed() {
     assert!(began.elapsed() < Duration::from_secs(5));
     let (storage, _events) = open(dir.path(), settings);
     assert_eq!(storage.reader().last().offset, Offset(2));
+}
+
+#[test]
+fn a_log_gives_up_its_front_but_for_what_is_to_be_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (segment_bytes, bytes_kept) = (64 << 10, 150_000);
+    let settings = LogSettings { segment_bytes, bytes_kept, ..LogSettings::default() };
+    let (storage, events) = open(dir.path(), settings);
+    for first in 1..=40 {
+        let body = Bytes::from(vec![1; 10_000]);
+        storage.write(vec![Batch { body, ..batch(1, first) }]);
+    }
+    expect(&events, "write", |event| matches!(event, Event::Written(last) if last.offset.0 == 40));
+    let log = storage.reader();
+    assert_eq!(log.before(), EntryId::ZERO);
+    storage.truncate(Offset(5));
+    storage.truncate(Offset(12));
+    expect(
+        &events,
+        "truncation",
+        |event| matches!(event, Event::Truncated(before) if (6..=12).contains(&before.offset.0)),
+    );
+    assert!((6..=12).contains(&log.before().offset.0), "{}", log.before());
+    storage.truncate(Offset(40));
+    expect(&events, "truncation", |event| matches!(event, Event::Truncated(_)));
+    let kept = log.bytes_after(log.before().offset);
+    assert!((150_000..300_000).contains(&kept), "{kept}");
+    assert_eq!(log.read(log.before().offset.next(), 1).unwrap().len(), 1);
+    storage.close();
+}
+
+#[test]
+fn a_log_that_began_anew_goes_on_after_its_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let (storage, events) = open(dir.path(), LogSettings::default());
+    storage.write(vec![batch(1, 1), batch(1, 2), batch(1, 3)]);
+    let after = EntryId::new(Epoch(4), Offset(900));
+    storage.restart(after, Offset(1));
+    expect(&events, "new begin", |event| matches!(event, Event::RestartDone));
+    assert_eq!((storage.reader().before(), storage.reader().last()), (after, after));
+    assert_eq!(find(dir.path(), "cut-").len(), 1, "{:?}", find(dir.path(), ""));
+    storage.write(vec![batch(4, 901)]);
+    expect(&events, "write", |event| matches!(event, Event::Written(last) if last.offset.0 == 901));
+    storage.close();
 }
 
 fn find(dir: &std::path::Path, prefix: &str) -> Vec<std::path::PathBuf> {

@@ -1,10 +1,9 @@
 //! Writing: what the data thread hands over goes into a draft; it becomes a snapshot once the log
 //! below it is flushed and committed, so that no state is ever ahead of its log.
 
-use super::KEPT;
 use crate::clock;
 use crate::data::link::Piece;
-use crate::snapshots::{Newest, Shown};
+use crate::snapshots::{KEPT, Newest, Shown};
 use crate::storage::Notify;
 use cairn_files::{RealDisk, Result, SnapshotDraft, Snapshots};
 use cairn_host::Event;
