@@ -301,8 +301,8 @@ fn notes(pace: Pace, returns: Option<&(Returns, Returns)>) -> Result<String> {
         pace.keys,
         version.trim()
     );
-    text += "\n\nWrites over time in the last pair, from 3 s before to 3 s after; the dashed line is \
-             the end: [a snapshot](checkpoint-s1.svg),\n[a copy to a new \
+    text += "\n\nWrites over time in the last pair, from 3 s before to 3 s after; the dashed line \
+             is the end:\n[a snapshot](checkpoint-s1.svg), [a copy to a new \
              member](checkpoint-f1.svg).";
     if let Some((peer, ours)) = returns {
         let of = |seconds: &[f64]| format!("{:.2} s", median(seconds.to_vec()));
