@@ -105,8 +105,10 @@ names!(
         /// A checkpoint node does not follow the log: the others write snapshots.
         CheckpointMissing,
         /// A log is above three quarters of the bound on its size, for its front waits for a
-        /// snapshot; at the bound writes are refused.
+        /// snapshot.
         LogNearBound,
+        /// The master's log is at the bound on its size; reads go on.
+        LogFull,
         /// Fewer members are left than the durability needs; reads go on.
         TooFewMembers,
         /// The disk is nearly full; reads go on.
@@ -120,6 +122,9 @@ names!(
         DataLossPossible,
         /// A member has sealed a number that the directory never gave out.
         DirectoryBehind,
+        /// A snapshot of the directory holds another state than the node had that compared it: one
+        /// of the two copies is wrong.
+        CopiesDiffer,
         /// The arbiter's value is missing after the cluster was founded.
         RecordMissing,
     }

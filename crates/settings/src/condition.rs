@@ -9,9 +9,10 @@ pub enum NodeCondition {
     DiskFull,
     /// No further cut tail may be kept aside: the log waits until a person removes some.
     CutTailsFull,
-    /// The log is above three quarters of the bound on its size: its front waits for a snapshot. At
-    /// the bound, the node refuses clients' writes as master.
+    /// The log is above three quarters of the bound on its size: its front waits for a snapshot.
     LogNearBound,
+    /// The log is at that bound: as master, the node refuses clients' writes.
+    LogFull,
     /// A snapshot of the global plane holds another state than this node had after the same entry:
     /// one of the two copies is wrong, and a person must look.
     CopiesDiffer,
@@ -23,11 +24,12 @@ pub enum NodeCondition {
 
 impl NodeCondition {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::DiskLow,
         Self::DiskFull,
         Self::CutTailsFull,
         Self::LogNearBound,
+        Self::LogFull,
         Self::CopiesDiffer,
         Self::RedundancyLost,
         Self::TooFewMembers,
@@ -41,6 +43,7 @@ impl NodeCondition {
             Self::DiskFull => "DiskFull",
             Self::CutTailsFull => "CutTailsFull",
             Self::LogNearBound => "LogNearBound",
+            Self::LogFull => "LogFull",
             Self::CopiesDiffer => "CopiesDiffer",
             Self::RedundancyLost => "RedundancyLost",
             Self::TooFewMembers => "TooFewMembers",

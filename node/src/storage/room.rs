@@ -89,7 +89,12 @@ impl Room {
             );
             condition(NodeCondition::LogNearBound, text)
         });
-        waits.into_iter().chain(low).chain(near).collect()
+        let full = self.log_full.then(|| {
+            let text = "the log is at its bound: as master this node refuses writes until it is \
+                        shorter";
+            condition(NodeCondition::LogFull, text.to_owned())
+        });
+        waits.into_iter().chain(low).chain(near).chain(full).collect()
     }
 }
 
@@ -148,5 +153,22 @@ impl Watch {
             (reason, format!("the log waits: {error}"))
         });
         self.change(|room| room.waits = waits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_at_its_bound_says_so_beside_being_near_it() {
+        let reasons = |room: &Room| {
+            let all = room.conditions("t-0").into_iter();
+            all.map(|condition| condition.reason).collect::<Vec<_>>()
+        };
+        let mut room = Room { log_bytes: 76, log_bytes_max: 100, ..Room::default() };
+        assert_eq!(reasons(&room), ["LogNearBound"]);
+        room.log_full = true;
+        assert_eq!(reasons(&room), ["LogNearBound", "LogFull"]);
     }
 }

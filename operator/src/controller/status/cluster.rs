@@ -114,11 +114,11 @@ impl Facts<'_> {
         i32::try_from(following).unwrap_or(i32::MAX)
     }
 
-    /// What one of the plane's nodes says of its log that is too long.
-    fn near_bound(&self) -> Option<String> {
+    /// What one of the plane's nodes says of itself, if it is this.
+    fn says(&self, condition: NodeCondition) -> Option<String> {
         let plane = self.desired.settings.values().filter(|s| s.role != NodeRole::Data);
         let mut statuses = plane.filter_map(|s| self.observed.plane.nodes.get(&s.node));
-        statuses.find_map(|status| said(status, &[NodeCondition::LogNearBound]))
+        statuses.find_map(|status| said(status, &[condition]))
     }
 
     /// Acceptors that do not answer.
@@ -215,7 +215,7 @@ impl Facts<'_> {
             let message = format!("acceptors that do not answer: {}", silent.join(", "));
             return Verdict::yes(Reason::AcceptorMissing, message);
         }
-        if let Some(near) = self.near_bound() {
+        if let Some(near) = self.says(NodeCondition::LogNearBound) {
             return Verdict::yes(Reason::LogNearBound, near);
         }
         let away: Vec<&str> =
@@ -234,9 +234,18 @@ impl Facts<'_> {
         if self.observed.plane.nodes.is_empty() {
             return Verdict::unknown(Reason::PlaneUnreachable, self.observed.plane.error.clone());
         }
-        match self.serves() {
-            true => Verdict::no(Reason::AllServing, "changes of the directory are taken"),
-            false => Verdict::yes(Reason::WaitingForMaster, self.observed.plane.error.clone()),
+        if !self.serves() {
+            return Verdict::yes(Reason::WaitingForMaster, self.observed.plane.error.clone());
+        }
+        let master = self.record.as_ref().and_then(|record| record.master.as_ref());
+        let master = master.and_then(|master| self.observed.plane.nodes.get(master));
+        let says = |conditions: &[NodeCondition]| master.and_then(|m| said(m, conditions));
+        if let Some(why) = says(&[NodeCondition::DiskLow, NodeCondition::DiskFull]) {
+            return Verdict::yes(Reason::DiskNearlyFull, why);
+        }
+        match says(&[NodeCondition::LogFull]) {
+            Some(why) => Verdict::yes(Reason::LogFull, why),
+            None => Verdict::no(Reason::AllServing, "changes of the directory are taken"),
         }
     }
 
@@ -253,7 +262,12 @@ impl Facts<'_> {
             return Verdict::yes(Reason::RecordMissing, message);
         }
         let alarms = self.observed.plane.alarms.get(&self.id);
-        let verdict = needs_person(alarms.map_or(&[], Vec::as_slice));
+        let mut verdict = needs_person(alarms.map_or(&[], Vec::as_slice));
+        if let Some(differ) = self.says(NodeCondition::CopiesDiffer)
+            && verdict.is != Some(true)
+        {
+            verdict = Verdict::yes(Reason::CopiesDiffer, differ);
+        }
         match certificates::ending(self.desired, self.observed, None) {
             Some(ending) if verdict.is != Some(true) => ending,
             _ => verdict,

@@ -242,6 +242,9 @@ impl Facts<'_> {
         if let Some(why) = said(master, &[NodeCondition::DiskLow, NodeCondition::DiskFull]) {
             return Verdict::yes(Reason::DiskNearlyFull, why);
         }
+        if let Some(why) = said(master, &[NodeCondition::LogFull]) {
+            return Verdict::yes(Reason::LogFull, why);
+        }
         let limit_bytes = self.keyspace.config.limits.maxmemory_bytes.unwrap_or(0);
         let used_bytes = master.load.map_or(0, |load| load.used_bytes);
         if limit_bytes > 0 && used_bytes >= limit_bytes {

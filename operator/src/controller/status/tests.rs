@@ -55,6 +55,7 @@ struct Row(&'static str, Seen, Look, ConditionType, &'static str, Reason);
 fn rows() -> Vec<Row> {
     let mut rows = beginnings();
     rows.extend(lacks());
+    rows.extend(logs());
     rows.extend(changes());
     rows
 }
@@ -130,14 +131,6 @@ fn lacks() -> Vec<Row> {
     let silent = || whole().silent("tweets-0-1");
     let alone = || without(whole(), "tweets-0", 1);
     let global_alone = || without(whole(), "global", 1);
-    let says = |reason: &str| {
-        whole().master("tweets-0", |status| {
-            status.conditions.push(cairn_wire::peer::pb::Condition {
-                reason: reason.to_owned(),
-                ..Default::default()
-            });
-        })
-    };
     let memory = || {
         let seen = Seen::new().keyspace(|k| k.spec.limits.maxmemory = Some("1Gi".to_owned()));
         seen.whole().master("tweets-0", |status| {
@@ -154,19 +147,6 @@ fn lacks() -> Vec<Row> {
         Row(
             "acceptor",
             whole().silent("demo-acceptor-0"),
-            cluster,
-            Degraded,
-            "True",
-            Reason::AcceptorMissing,
-        ),
-        Row("far", says("LogNearBound"), group, Degraded, "True", Reason::LogNearBound),
-        Row("far", says("LogNearBound"), keyspace, Degraded, "True", Reason::LogNearBound),
-        Row("plane far", plane_far(), cluster, Degraded, "True", Reason::LogNearBound),
-        Row("no checkpoint", unfollowed(), cluster, Degraded, "True", Reason::CheckpointMissing),
-        Row("checkpoint", checkpointed(), cluster, Degraded, "False", Reason::AllServing),
-        Row(
-            "the acceptor",
-            checkpointed().silent("demo-checkpoint-0"),
             cluster,
             Degraded,
             "True",
@@ -195,10 +175,11 @@ fn lacks() -> Vec<Row> {
     ]
 }
 
-fn plane_far() -> Seen {
+/// The global master says something of itself.
+fn plane(reason: &str) -> Seen {
     checkpointed().master("global", |status| {
         status.conditions.push(cairn_wire::peer::pb::Condition {
-            reason: "LogNearBound".to_owned(),
+            reason: reason.to_owned(),
             ..Default::default()
         });
     })
@@ -211,6 +192,40 @@ fn checkpointed() -> Seen {
 
 fn unfollowed() -> Seen {
     checkpointed().pod("demo-checkpoint-1", |pod| pod.ready = false)
+}
+
+/// What a member of the group says of itself.
+fn says(reason: &str) -> Seen {
+    Seen::new().whole().master("tweets-0", |status| {
+        status.conditions.push(cairn_wire::peer::pb::Condition {
+            reason: reason.to_owned(),
+            ..Default::default()
+        });
+    })
+}
+
+/// Logs that become too long, and checkpoint nodes that do not follow.
+fn logs() -> Vec<Row> {
+    use ConditionType::{Degraded, NeedsPerson, WritesRefused};
+    vec![
+        Row("far", says("LogNearBound"), group, Degraded, "True", Reason::LogNearBound),
+        Row("far", says("LogNearBound"), keyspace, Degraded, "True", Reason::LogNearBound),
+        Row("full", says("LogFull"), group, WritesRefused, "True", Reason::LogFull),
+        Row("differ", plane("CopiesDiffer"), cluster, NeedsPerson, "True", Reason::CopiesDiffer),
+        Row("plane full", plane("LogFull"), cluster, WritesRefused, "True", Reason::LogFull),
+        Row("low", plane("DiskLow"), cluster, WritesRefused, "True", Reason::DiskNearlyFull),
+        Row("plane far", plane("LogNearBound"), cluster, Degraded, "True", Reason::LogNearBound),
+        Row("no checkpoint", unfollowed(), cluster, Degraded, "True", Reason::CheckpointMissing),
+        Row("checkpoint", checkpointed(), cluster, Degraded, "False", Reason::AllServing),
+        Row(
+            "the acceptor",
+            checkpointed().silent("demo-checkpoint-0"),
+            cluster,
+            Degraded,
+            "True",
+            Reason::AcceptorMissing,
+        ),
+    ]
 }
 
 fn alarmed(line: &str) -> Seen {
