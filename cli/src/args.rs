@@ -203,6 +203,14 @@ pub enum Checkpoint {
         #[arg(value_name = "FOLDER")]
         path: Option<PathBuf>,
     },
+    /// Have a snapshot of the directory written at once, and wait until it is durable.
+    #[command(after_help = "Examples:\n  cairn checkpoint now\n  \
+        kubectl cairn checkpoint now --node demo-checkpoint-0")]
+    Now {
+        /// Who is to write it; absent: a checkpoint node, or a global replica if there is none.
+        #[arg(long, value_name = "NODE")]
+        node: Option<String>,
+    },
     /// Read all of each; a byte that was changed or is missing is found.
     #[command(
         after_help = "Examples:\n  cairn checkpoint verify               all of a local cluster\n  \
@@ -230,6 +238,7 @@ impl Checkpoint {
         match self {
             Self::List { path } => path.is_some(),
             Self::Verify { paths, .. } => !paths.is_empty(),
+            Self::Now { .. } => false,
         }
     }
 }

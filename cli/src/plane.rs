@@ -218,9 +218,19 @@ impl Plane {
 
     /// Hands a wish to one node, whoever masters.
     pub async fn wish_at(&self, node: &str, wish: pb::wish_request::Body) -> Result<Vec<String>> {
+        self.wish_within(node, wish, ARBITER_TIMEOUT).await
+    }
+
+    /// The same, where the answer takes longer.
+    pub async fn wish_within(
+        &self,
+        node: &str,
+        wish: pb::wish_request::Body,
+        timeout: Duration,
+    ) -> Result<Vec<String>> {
         let mut peer = self.peer(self.named(node)?).await?;
         let request = pb::WishRequest { body: Some(wish) };
-        let reply = peer.wish(self.request(request, node, ARBITER_TIMEOUT)).await;
+        let reply = peer.wish(self.request(request, node, timeout)).await;
         Ok(told(reply, node)?.lines)
     }
 

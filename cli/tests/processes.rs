@@ -5,6 +5,8 @@
 
 #[path = "processes/bounded.rs"]
 mod bounded;
+#[path = "processes/checkpoint.rs"]
+mod checkpoint;
 #[path = "processes/clients.rs"]
 mod clients;
 #[path = "processes/clock.rs"]

@@ -1,0 +1,70 @@
+//! `cairn checkpoint` on a cluster that runs.
+
+use crate::support::{GROUP, World, connect, say};
+use std::path::PathBuf;
+
+/// What `cairn checkpoint` prints.
+fn checkpoint(world: &World, words: &[&str]) -> String {
+    let all: Vec<&str> = [&["checkpoint"], words].concat();
+    world.cluster.cairn(all).expect("it succeeds")
+}
+
+/// Why `cairn checkpoint` fails.
+fn refused(world: &World, words: &[&str]) -> String {
+    let all: Vec<&str> = [&["checkpoint"], words].concat();
+    world.cluster.cairn(all).expect_err("it fails").to_string()
+}
+
+/// The snapshots that a node is said to have: the files, the newest first.
+fn listed(world: &World, node: &str) -> Vec<PathBuf> {
+    let text = checkpoint(world, &["list"]);
+    let rows = text.lines().filter(|line| line.starts_with(&format!("{node} ")));
+    let file = |line: &str| line.split_whitespace().last().map(str::to_owned);
+    let folder = world.folder().join("data").join(node).join("groups").join(GROUP);
+    rows.filter_map(file).map(|name| folder.join("snapshots").join(name)).collect()
+}
+
+/// Whether a node's newest snapshot has all that is committed: it writes no other then.
+fn is_done(world: &World, node: &str) -> bool {
+    let text = checkpoint(world, &["list"]);
+    let newest = text.lines().find(|line| line.starts_with(&format!("{node} ")));
+    newest.is_some_and(|line| line.split_whitespace().nth(6) == Some("0"))
+}
+
+#[test]
+fn the_snapshots_of_a_running_cluster_are_listed_fetched_and_verified() {
+    let world = World::with_keyspace("snapshotInterval: 1s");
+    let master = world.master();
+    let mut members = vec!["t-0-0", "t-0-1", "t-0-2"];
+    members.retain(|id| *id != master.id);
+    let member = members[0];
+    let mut client = connect(&master);
+    for number in 0..2000 {
+        assert_eq!(say(&mut client, &format!("SET key:{number} value:{number}")), "OK");
+    }
+    world.eventually("snapshots", |w| members.iter().all(|member| is_done(w, member)));
+    let text = checkpoint(&world, &["list"]);
+    assert!(text.starts_with("NODE") && text.contains("BEHIND"), "{text}");
+    assert!(text.contains(&format!("{} ({GROUP})", master.id)), "the master has none: {text}");
+
+    let text = checkpoint(&world, &["verify", "--node", member]);
+    assert!(text.contains(&format!("{member} {GROUP}")) && text.contains(": whole, "), "{text}");
+    let text = checkpoint(&world, &["verify", "--log", GROUP]);
+    assert_eq!(text.matches(": whole, ").count(), 2, "of both that follow: {text}");
+    assert!(checkpoint(&world, &["verify"]).contains("whole"), "the files here");
+    assert!(refused(&world, &["verify", "--node", "t-9"]).contains("t-9 is no node"));
+    assert!(refused(&world, &["verify", "--log", "t-9"]).contains("no node has such a snapshot"));
+
+    // Nothing is written any more, so the newest stays the newest.
+    let newest = listed(&world, member).swap_remove(0);
+    let mut bytes = std::fs::read(&newest).expect("readable");
+    let middle = bytes.len() / 3;
+    bytes[middle] ^= 1;
+    std::fs::write(&newest, bytes).expect("writable");
+    let why = refused(&world, &["verify", "--node", member]);
+    assert!(why.contains("1 of 1 snapshots cannot be used"), "{why}");
+
+    world.cluster.cairn(["down"]).expect("it stops");
+    let text = checkpoint(&world, &["list"]);
+    assert!(text.contains("CHECKED"), "of a cluster that is down the folders are read: {text}");
+}
