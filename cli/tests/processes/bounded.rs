@@ -177,9 +177,9 @@ fn a_member_that_is_too_far_behind_fetches_a_snapshot_and_its_master_goes_on() {
         std::fs::write(&path, bytes).expect("writable");
     }
     world.cluster.start(&member).expect("it is started");
-    world.whole();
+    world.eventually("a fetched one", |w| said(w, &member, "fetched a snapshot") > 2);
     assert!(said(&world, &member, "the snapshot is set aside") > 0, "{}", world.log(&member));
-    assert!(said(&world, &member, "fetched a snapshot") > 2, "{}", world.log(&member));
+    world.whole();
     world.eventually("the same state", agree);
     written.check(&mut connect(&world.master()));
 }

@@ -74,7 +74,10 @@ impl Role {
         let revision = world.desk.core.directory().revision().0;
         let directory = Some((world.desk.core.status(), revision));
         let room = Some(world.storage.room());
-        Facts { status, unready, room, lag: Some(lag), directory, ..Facts::default() }
+        let snapshots = Some(world.snapshots.figures());
+        let before = Some(replica.before().offset);
+        let lag = Some(lag);
+        Facts { status, unready, room, snapshots, before, lag, data: None, directory }
     }
 
     pub(super) fn line(&mut self, caller: Caller, down: mpsc::Sender<pb::Down>) {
