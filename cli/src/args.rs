@@ -1,5 +1,7 @@
 //! The command line: sub-commands, options, examples.
 
+use crate::backup::{ArchiveArgs, CreateArgs, WhichArgs};
+use crate::restore::RestoreArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -105,6 +107,17 @@ pub enum Command {
         #[arg(long, requires = "accept_loss")]
         yes: bool,
     },
+    /// Keep a keyspace's snapshots and log in a folder or in S3-compatible storage, so that any
+    /// moment of it can be restored.
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Write a keyspace as it was at a moment into another, empty keyspace.
+    #[command(after_help = "Examples:\n  \
+        cairn restore --from /var/backups --keyspace tweets --into tweets2\n  \
+        cairn restore --from s3://backups/cairn --key-file key --keyspace tweets \\\n    \
+          --into tweets2 --at 2026-11-28T20:15:00Z\n\n\
+        The keyspace is made before, as any other; it may have other groups.")]
+    Restore(RestoreArgs),
     /// Show what each node is asked and what it holds.
     Top,
     /// List what Kubernetes noted of a cluster's resources and pods.
@@ -241,6 +254,61 @@ impl Checkpoint {
             Self::Now { .. } => false,
         }
     }
+}
+
+/// What to do with an archive.
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Send a keyspace's newest snapshots and the log after them; run again, only what is new.
+    #[command(after_help = "Examples:\n  \
+        cairn backup create --keyspace tweets --to /var/backups\n  \
+        head -c 32 /dev/urandom > key; chmod 600 key\n  \
+        cairn backup create --keyspace tweets --to s3://backups/cairn --key-file key --follow")]
+    Create(CreateArgs),
+    /// List backups, and from when to when each can be restored.
+    #[command(after_help = "Examples:\n  cairn backup list --from /var/backups")]
+    List {
+        /// Where they are.
+        #[command(flatten)]
+        archive: ArchiveArgs,
+        /// Of which keyspaces.
+        #[command(flatten)]
+        which: WhichArgs,
+    },
+    /// Read all that backups rest on, and name what is missing or was changed.
+    #[command(after_help = "Examples:\n  cairn backup verify --from /var/backups")]
+    Verify {
+        /// Where they are.
+        #[command(flatten)]
+        archive: ArchiveArgs,
+        /// Of which keyspaces.
+        #[command(flatten)]
+        which: WhichArgs,
+        /// Only this one; absent: all.
+        #[arg(long, value_name = "ID")]
+        backup: Option<String>,
+    },
+    /// Remove old backups, and what only they needed. The newest always stays.
+    #[command(after_help = "Examples:\n  \
+        cairn backup prune --from /var/backups --keep-days 14 --dry-run\n  \
+        cairn backup prune --from s3://backups/cairn --keep-last 10 --keep-days 30")]
+    Prune {
+        /// Where they are.
+        #[command(flatten)]
+        archive: ArchiveArgs,
+        /// Of which keyspaces.
+        #[command(flatten)]
+        which: WhichArgs,
+        /// Keep the last so many.
+        #[arg(long, value_name = "COUNT")]
+        keep_last: Option<usize>,
+        /// Keep all that reach into the last so many days.
+        #[arg(long, value_name = "DAYS")]
+        keep_days: Option<u32>,
+        /// Only say what would go.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// Options of `cairn up`.

@@ -5,6 +5,7 @@
 //! see.
 
 mod args;
+mod backup;
 mod checkpoint;
 mod down;
 mod failover;
@@ -21,6 +22,7 @@ mod print;
 mod process;
 mod recover;
 mod report;
+mod restore;
 mod signals;
 mod status;
 mod supervise;
@@ -30,7 +32,7 @@ mod up;
 mod view;
 
 use anyhow::{Context, Result};
-use args::{Cli, Command};
+use args::{BackupCommand, Cli, Command};
 use clap::{CommandFactory, FromArgMatches};
 use folder::Folder;
 use place::Place;
@@ -70,6 +72,10 @@ async fn run(cli: Cli) -> Result<()> {
         // A file is looked at where it is, whichever cluster is meant.
         Command::Inspect { .. } => Place::Here(folder.clone()),
         Command::Checkpoint { what } if what.is_about_files() => Place::Here(folder.clone()),
+        // So is an archive.
+        Command::Backup(
+            BackupCommand::List { .. } | BackupCommand::Verify { .. } | BackupCommand::Prune { .. },
+        ) => Place::Here(folder.clone()),
         _ => Place::of(&folder, &cli.kubernetes, own_name() != "cairn").await?,
     };
     match cli.command {
@@ -85,6 +91,8 @@ async fn run(cli: Cli) -> Result<()> {
         }
         Command::Inspect { file, list } => inspect::inspect(&file, list),
         Command::Checkpoint { what } => checkpoint::checkpoint(&place, what).await,
+        Command::Backup(command) => backup::backup(&place, command).await,
+        Command::Restore(args) => restore::restore(&place, &args).await,
         Command::Tails => shown(tails::tails(&place).await?),
         Command::Top => shown(top::top(&place).await?),
         Command::Events => shown(place.kubernetes()?.events().await?),

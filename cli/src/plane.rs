@@ -13,8 +13,9 @@ use cairn_wire::peer::pb;
 use etcd::kv_client::KvClient;
 use pb::peer_client::PeerClient;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::Request;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Uri};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The way through an API server is longer.
@@ -23,7 +24,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 /// The arbiter gives up after five seconds by itself.
 const ARBITER_TIMEOUT: Duration = Duration::from_secs(8);
 /// The largest answer that is read, in bytes.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+const ANSWER_BYTES_MAX: usize = (64 << 20) + (1 << 20);
 
 /// Between two chunks of a snapshot: a slow sender still sends several in a second.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -56,6 +57,11 @@ pub struct Entry {
     /// The revision of its last change.
     pub mod_revision: i64,
 }
+
+/// Both directions of a connection.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A cluster's nodes, a way to them, and the right to call them.
 pub struct Plane {
@@ -90,6 +96,27 @@ impl Plane {
         Ok(Self { secret, nodes: roster.nodes.clone(), forward: Some(forward), tls })
     }
 
+    /// A connection to one door of `node`.
+    pub async fn connect(&self, node: &LocalNode, port: Port) -> Result<Box<dyn Duplex>> {
+        let reached: Result<Box<dyn Duplex>, std::io::Error> = match &self.forward {
+            None => {
+                let connecting = tokio::net::TcpStream::connect(node.address(port));
+                let connected = tokio::time::timeout(FORWARD_TIMEOUT, connecting).await;
+                connected.unwrap_or_else(|late| Err(late.into())).map(|stream| {
+                    // Slower without, and right all the same.
+                    stream.set_nodelay(true).ok();
+                    Box::new(stream) as Box<dyn Duplex>
+                })
+            }
+            Some(forward) => {
+                let mut connector = forward.connector(node.id.as_str(), node.port(port));
+                let called = tower_service::Service::call(&mut connector, Uri::default()).await;
+                called.map(|stream| Box::new(stream.into_inner()) as Box<dyn Duplex>)
+            }
+        };
+        reached.with_context(|| format!("cannot reach {}", node.id))
+    }
+
     /// All its nodes.
     pub fn nodes(&self) -> &[LocalNode] {
         &self.nodes
@@ -116,24 +143,40 @@ impl Plane {
     }
 
     /// A request with proof of the secret, for the node `target` or for whoever answers (empty).
-    fn request<T>(&self, message: T, target: &str, timeout: Duration) -> Request<T> {
-        let tool = Sender { id: NodeId::new("cairn"), incarnation: Incarnation(0) };
-        let mut request = Request::new(message);
-        let hello = self.secret.metadata(&tool, Life::ZERO, target);
-        request.metadata_mut().insert_bin(HELLO_KEY, hello);
+    pub fn request<T>(&self, message: T, target: &str, timeout: Duration) -> Request<T> {
+        let mut request = self.stream_request(message, target);
         request.set_timeout(timeout);
         request
     }
 
-    async fn peer(&self, node: &LocalNode) -> Result<PeerClient<Channel>> {
+    /// The same for an answer that may take any time; the caller looks that it goes on.
+    pub fn stream_request<T>(&self, message: T, target: &str) -> Request<T> {
+        let tool = Sender { id: NodeId::new("cairn"), incarnation: Incarnation(0) };
+        let mut request = Request::new(message);
+        let hello = self.secret.metadata(&tool, Life::ZERO, target);
+        request.metadata_mut().insert_bin(HELLO_KEY, hello);
+        request
+    }
+
+    /// The peer service of `node`.
+    pub async fn peer(&self, node: &LocalNode) -> Result<PeerClient<Channel>> {
         let client = PeerClient::new(self.channel(node).await?);
         Ok(client.max_decoding_message_size(ANSWER_BYTES_MAX))
     }
 
     /// What `node` says of itself.
     pub async fn status(&self, node: &LocalNode) -> Result<pb::StatusReply> {
+        self.status_within(node, CALL_TIMEOUT).await
+    }
+
+    /// The same with more time: the digest in it is of all data.
+    pub async fn status_within(
+        &self,
+        node: &LocalNode,
+        timeout: Duration,
+    ) -> Result<pb::StatusReply> {
         let mut peer = self.peer(node).await?;
-        let request = self.request(pb::StatusRequest {}, node.id.as_str(), CALL_TIMEOUT);
+        let request = self.request(pb::StatusRequest {}, node.id.as_str(), timeout);
         told(peer.status(request).await, node.id.as_str())
     }
 
@@ -168,9 +211,8 @@ impl Plane {
         let mut peer = self.peer(self.named(node.as_str())?).await?;
         let (group, name, bytes) = (log.to_owned(), facts.name.clone(), facts.bytes);
         let asked = pb::FetchRequest { group, name, bytes, position };
-        let mut request = self.request(asked, node.as_str(), CALL_TIMEOUT);
         // How long it takes is known to nobody; each chunk has its own bound.
-        request.metadata_mut().remove("grpc-timeout");
+        let request = self.stream_request(asked, node.as_str());
         let begun = tokio::time::timeout(CHUNK_TIMEOUT, peer.fetch_snapshot(request)).await;
         let begun = begun.with_context(|| format!("{node} does not begin to send"))?;
         Ok(Chunks { node: node.clone(), stream: told(begun, node.as_str())? })

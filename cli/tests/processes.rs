@@ -3,6 +3,8 @@
 //! Every test starts a cluster with `cairn up` and takes it down; one at a time, because they share
 //! the machine and look at spans of time.
 
+#[path = "processes/archive.rs"]
+mod archive;
 #[path = "processes/bounded.rs"]
 mod bounded;
 #[path = "processes/checkpoint.rs"]

@@ -56,6 +56,12 @@ impl World {
         Self::of(&text, None, |_| Vec::new())
     }
 
+    /// A cluster with further resources; its first keyspace says something more, too.
+    pub fn with_resources(more: &str, others: &str) -> Self {
+        let text = RESOURCES.replace("backups: 1}", &format!("backups: 1, {more}}}"));
+        Self::of(&format!("{text}---\n{others}"), None, |_| Vec::new())
+    }
+
     /// A cluster whose processes have a variable in their environment, started after `prepare` has
     /// seen its folder.
     pub fn prepared(
@@ -181,7 +187,7 @@ pub fn show(frame: &Frame) -> String {
 }
 
 /// The `cairn` command, with the node program beside it.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     static BUILT: OnceLock<()> = OnceLock::new();
     let program = PathBuf::from(env!("CARGO_BIN_EXE_cairn"));
     BUILT.get_or_init(|| {

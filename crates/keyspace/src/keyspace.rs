@@ -128,6 +128,12 @@ impl Keyspace {
         self.keys == 0
     }
 
+    /// How many keys have an expiry.
+    #[must_use]
+    pub fn expiring(&self) -> usize {
+        self.expiring
+    }
+
     /// How many keys a slot has.
     #[must_use]
     pub fn slot_len(&self, slot: Slot) -> usize {
