@@ -2,6 +2,11 @@
 
 use crate::etcd::Etcd;
 use crate::support::World;
+use cairn_directory::Directory;
+use cairn_directory::directory::CONTENT;
+use cairn_directory::op::{Op, Put};
+use cairn_files::{RealDisk, Snapshots};
+use cairn_logic::ids::{EntryId, Epoch, GroupId, Offset};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +21,38 @@ const SMALL: &str = "checkpoint: {interval: 1s}, log: {bytesKept: 1Mi, bytesMax:
 /// The same with a checkpoint node, which is the third acceptor; a fetch takes seconds.
 const FOLLOWED: &str = "acceptor: false, checkpoint: {replicas: 1, interval: 5s}, \
     log: {bytesKept: 1Mi, bytesMax: 16Mi, fetchBytesPerSecond: 2Mi}";
+
+/// The end of a node's copy of the global log.
+fn end_of_log(world: &World, node: &str) -> EntryId {
+    let status = world.status();
+    let nodes = status["nodes"].as_array().expect("nodes");
+    let found = nodes.iter().find(|found| found["id"] == node).expect("the node");
+    let log = &found["logs"][0];
+    let number = |name: &str| log[name].as_u64().expect("a number");
+    EntryId::new(Epoch(number("lastEpoch")), Offset(number("lastOffset")))
+}
+
+/// Puts a snapshot of another state into a node's folder.
+fn forge(world: &World, node: &str, at: EntryId) {
+    let settings = world.folder().join("settings").join(format!("{node}.json"));
+    let text = std::fs::read_to_string(settings).expect("readable");
+    let settings: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let uid = settings["clusterUid"].as_str().expect("a text");
+    let uid = u128::from_str_radix(uid, 16).expect("a number");
+    let folder = world.folder().join("data").join(node).join("groups").join("global");
+    let files = Snapshots::open(&RealDisk, &folder.join("snapshots"), uid, GroupId::global());
+    let files = files.expect("it is there");
+    let mut directory = Directory::new();
+    directory.apply(&Op::Put(Put::new("/k/000", "another"))).expect("a good one");
+    let mut draft = files.begin(CONTENT, 1, "a test").expect("room");
+    let mut export = directory.export();
+    while let Some(one) = directory.export_more(&mut export, 1 << 20) {
+        if !one.is_empty() {
+            draft.section(&one.label, at, one.records, &one.bytes).expect("room");
+        }
+    }
+    files.finish(draft, at, export.hash()).expect("room");
+}
 
 fn stop(world: &World, nodes: &[&str]) {
     nodes.iter().for_each(|id| world.cluster.kill(id, true).expect("it runs"));
@@ -67,8 +104,13 @@ fn a_global_node_starts_from_its_snapshot_with_history_and_leases() {
     let first = write(&etcd, 1, lease);
     let old = etcd.range("/", first).0;
     let replica = other(&master(&world));
-    let before = said(&world, replica, "wrote a snapshot");
-    world.eventually("a snapshot", |w| said(w, replica, "wrote a snapshot") > before + 1);
+    let done = end_of_log(&world, replica).offset;
+    world.eventually("a snapshot of all", |w| {
+        let newest = snapshots(w, replica).pop();
+        let name = newest.as_deref().and_then(|path| path.file_name());
+        let name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.get(..20).and_then(|offset| offset.parse().ok()) >= Some(done.0)
+    });
     assert_eq!(said(&world, other(replica), "wrote a snapshot"), 0, "a master never writes one");
     let last = write(&etcd, 2, lease);
     let events = etcd.watch("/k/", first, 300);
@@ -296,4 +338,25 @@ fn a_checkpoint_node_writes_for_all_dies_is_left_behind_and_comes_back() {
     world.whole();
     assert_eq!(etcd.range("/", first).0, old, "the past is as it was");
     assert!(etcd.put("/after", b"", 0) > last, "revisions go on");
+}
+
+#[test]
+fn a_snapshot_of_another_state_is_set_aside_and_a_person_told() {
+    let world = World::with_cluster("checkpoint: {interval: 3s}");
+    let etcd = Etcd::new(&world.cluster.etcd_endpoints());
+    write(&etcd, 1, 0);
+    let master = master(&world);
+    let end = end_of_log(&world, &master);
+    // It is of a moment that is still to come, so it is the newest until then.
+    let at = EntryId::new(end.epoch, Offset(end.offset.0 + 200));
+    forge(&world, other(&master), at);
+    write(&etcd, 2, 0);
+    world.eventually("a person is told", |w| {
+        w.conditions().iter().any(|known| known.starts_with("CopiesDiffer "))
+    });
+    assert_eq!(said(&world, &master, "the snapshot is set aside"), 1, "{}", world.log(&master));
+    // The next one is good, and the word is taken back.
+    write(&etcd, 3, 0);
+    write(&etcd, 4, 0);
+    world.eventually("nothing to say", |w| w.conditions().is_empty());
 }

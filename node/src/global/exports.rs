@@ -155,7 +155,9 @@ impl Role {
         let asked = !self.exports.asks.is_empty();
         let pressed = world.storage.is_pressed();
         let long = world.storage.is_long_after(world.snapshots.newest().offset);
-        let late = world.snapshots.age() >= self.exports.every * 2 || (pressed && long);
+        let (age, every) = (world.snapshots.age(), self.exports.every);
+        let overdue = age >= every * 2;
+        let late = overdue || (pressed && long && age >= every / 2);
         let there = self.has_checkpoint_nodes();
         let writes = match self.host.replica().position() {
             Position::Learner if self.is_checkpoint() => self.loaded,
@@ -163,7 +165,7 @@ impl Role {
             Position::Follower => asked || late || !there,
             Position::Master(_) if !self.serving => return Standing::Neither,
             Position::Master(_) if self.is_alone() => asked || late || !there,
-            Position::Master(_) => late && pressed,
+            Position::Master(_) => overdue && pressed,
             Position::Learner | Position::Elect(_) => return Standing::Neither,
         };
         if writes { Standing::Writes } else { Standing::Fetches }
