@@ -101,7 +101,6 @@ impl Play {
             "release" => self.cluster.net.extend(self.held.drain(..)),
             "frame" => self.cluster.frame = number(words[1]) as usize,
             "settle" => self.settle(words.get(2).map_or(Vec::new(), |w| nodes(w))),
-            // Processes.
             // Snapshots, the front of the log, and what is fetched.
             "snapshot" => self.cluster.snapshot(node(words[1])),
             "truncate" => self.cluster.truncate(node(words[1]), has("pressed")),
@@ -109,13 +108,8 @@ impl Play {
             "fetched" => self.cluster.fetched(node(words[1])),
             // What only this node's log lacks is lost, as a person accepts.
             "lose" => self.cluster.lose(node(words[1])),
-            "learn" => {
-                let mut learners = self.members(&nodes(words[2]), usize::MAX);
-                if has("backup") {
-                    learners.iter_mut().for_each(|member| member.role = Role::Backup);
-                }
-                self.cluster.input(node(words[1]), Input::Learners(learners));
-            }
+            "learn" => self.learn(&words),
+            // Processes.
             "crash" => self.cluster.crash(node(words[1]), has("machine").then_some(0)),
             "start" => self.cluster.start(node(words[1]), !has("rebooted")),
             // The judge and the keeper.
@@ -148,6 +142,15 @@ impl Play {
             "show" => self.show(node(words[1])),
             _ => self.ask(&words),
         }
+    }
+
+    /// `learn a b,c backup`: a knows these learners.
+    fn learn(&mut self, words: &[&str]) {
+        let mut learners = self.members(&nodes(words[2]), usize::MAX);
+        if words.contains(&"backup") {
+            learners.iter_mut().for_each(|member| member.role = Role::Backup);
+        }
+        self.cluster.input(node(words[1]), Input::Learners(learners));
     }
 
     /// Orders to one node, and questions.
