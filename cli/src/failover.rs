@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Longer than a judge waits for a target to catch up.
+const ASK_AGAIN: Duration = Duration::from_secs(3);
 
 /// Wishes for a switchover and waits until another member masters the group.
 pub async fn failover(
@@ -33,9 +35,10 @@ pub async fn failover(
     }
     let wish = Switchover { group: group.to_owned(), target: to.unwrap_or_default().to_owned() };
     let began = Instant::now();
-    for line in plane.wish(Body::Switchover(wish)).await? {
+    for line in plane.wish(Body::Switchover(wish.clone())).await? {
         print::line(format_args!("{line}"));
     }
+    let mut asked = Instant::now();
     let until = began + Duration::from_secs(timeout_sec);
     loop {
         if let Ok(Some((epoch, master))) = mastership(&plane, group).await
@@ -54,6 +57,11 @@ pub async fn failover(
         }
         if Instant::now() >= until {
             bail!("{group} is still mastered by {}; see `cairn why {group}`", before.1);
+        }
+        if asked.elapsed() >= ASK_AGAIN {
+            // The judge drops a wish whose target is not ready; it may be by now.
+            asked = Instant::now();
+            plane.wish(Body::Switchover(wish.clone())).await.ok();
         }
         sleep(LOOK_EVERY).await;
     }

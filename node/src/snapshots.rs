@@ -9,12 +9,14 @@ mod figures;
 mod holder;
 mod progress;
 mod shelf;
+mod stock;
 
 pub use fetcher::{Fetcher, Purpose};
 pub use figures::{Figures, Newest, Shown};
 pub use holder::Holder;
 pub use progress::Fetched;
 pub use shelf::{Chunks, CommittedLog, LogChunks, Shelf};
+pub use stock::Stock;
 
 /// How many a node keeps of each log: should the newest be found broken, the one before it is used.
 pub const KEPT: usize = 2;

@@ -9,6 +9,8 @@ mod room;
 mod threads;
 pub mod vote;
 
+use crate::clock;
+use crate::snapshots::Figures;
 use cairn_files::{Folder, GroupFile, LogOptions, LogReader, RealDisk};
 use cairn_host::{Event, ReadFor};
 use cairn_logic::batch::Batch;
@@ -109,9 +111,17 @@ impl Storage {
         self.submit(Task::Cut(after));
     }
 
+    /// Gives up the front of the log behind the snapshots of `figures`, of what `allowed` says that
+    /// the replica allows; it is told whether the log is pressed.
+    pub fn bound_front(&self, figures: &Figures, allowed: impl Fn(bool) -> Offset) {
+        let pressed = self.is_pressed();
+        self.truncate(figures.front(allowed(pressed), pressed));
+        self.room.front(figures.words(clock::unix_ms()));
+    }
+
     /// Gives up the front of the log up to `up_to`, as far as `log.bytesKept` allows and whole
     /// segments can go; if any can, answered with [`Event::Truncated`].
-    pub fn truncate(&self, up_to: Offset) {
+    fn truncate(&self, up_to: Offset) {
         let spare = self.reader.front_to_spare(up_to, self.settings.bytes_kept);
         if spare.offset > self.reader.before().offset {
             self.submit(Task::Truncate(spare.offset));
@@ -152,11 +162,6 @@ impl Storage {
     #[must_use]
     pub fn room(&self) -> Room {
         self.room.now()
-    }
-
-    /// Says in words what keeps the front of the log, for the conditions of [`Room`].
-    pub fn say_of_front(&self, front: String) {
-        self.room.front(front);
     }
 
     /// For whoever wants to read the log beside the replica (status, tools).

@@ -91,7 +91,10 @@ fn a_data_node_refuses_writes_before_its_disk_is_full() {
     assert_eq!(world.epochs(), epochs, "a low disk is no reason for a takeover");
 
     killed_on_a_full_disk(&world, &acked);
-    world.cluster.cairn(["failover", GROUP, "--to", "t-0-0"]).expect("it becomes master");
+    if let Err(error) = world.cluster.cairn(["failover", GROUP, "--to", "t-0-0"]) {
+        let why = world.cluster.cairn(["why", GROUP]);
+        panic!("{error}: {why:?}\n{}\n{}", world.log("t-0-0"), world.log("t-0-1"));
+    }
     let mut client = connect(&node);
     world.eventually("refused again", |_| say(&mut client, "INCR n").starts_with("-MISCONF"));
 

@@ -23,6 +23,18 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     /// All groups.
     pub groups: Vec<GroupStatus>,
+    /// What a person should know while it lasts.
+    #[serde(default)]
+    pub conditions: Vec<ConditionStatus>,
+}
+
+/// A condition at a moment.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ConditionStatus {
+    /// One word of a closed list.
+    pub reason: String,
+    /// What is so, and what follows.
+    pub message: String,
 }
 
 /// A node at a moment.
@@ -129,6 +141,8 @@ impl Status {
             }
         }
         self.check_global(&mut faults);
+        let unseated = self.conditions.iter().filter(|said| said.reason == "AcceptorMissing");
+        faults.extend(unseated.map(|said| said.message.clone()));
         faults
     }
 

@@ -16,6 +16,8 @@ pub enum NodeCondition {
     /// A snapshot of the global plane holds another state than this node had after the same entry:
     /// one of the two copies is wrong, and a person must look.
     CopiesDiffer,
+    /// An acceptor of the arbiter lost its folder, and its new one does not count yet.
+    AcceptorMissing,
     /// One member is left of those wanted: its disk is the only copy.
     RedundancyLost,
     /// Fewer members count than are wanted.
@@ -24,13 +26,14 @@ pub enum NodeCondition {
 
 impl NodeCondition {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DiskLow,
         Self::DiskFull,
         Self::CutTailsFull,
         Self::LogNearBound,
         Self::LogFull,
         Self::CopiesDiffer,
+        Self::AcceptorMissing,
         Self::RedundancyLost,
         Self::TooFewMembers,
     ];
@@ -45,6 +48,7 @@ impl NodeCondition {
             Self::LogNearBound => "LogNearBound",
             Self::LogFull => "LogFull",
             Self::CopiesDiffer => "CopiesDiffer",
+            Self::AcceptorMissing => "AcceptorMissing",
             Self::RedundancyLost => "RedundancyLost",
             Self::TooFewMembers => "TooFewMembers",
         }

@@ -5,12 +5,12 @@ use crate::clock;
 use crate::peer::{Identity, client};
 use bytes::Bytes;
 use cairn_logic::arbiter::{
-    Operation, Outcome, Patience, Proposer, ProposerEffect, Reply, Request, Seat, Token,
+    Operation, Outcome, Patience, Proposer, ProposerEffect, Reply, Request, Roster, Seat, Token,
 };
 use cairn_logic::ids::{Incarnation, Life, NodeId};
 use cairn_logic::time::Duration;
 use cairn_wire::peer::pb;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -89,6 +89,17 @@ impl Arbiter {
             let new = Seat { id: seat.id.clone(), incarnation };
             (incarnation != seat.incarnation).then(|| (seat.id.clone(), new))
         })
+    }
+
+    /// The acceptors that lost their folders and whose new ones do not count yet. `heard` has the
+    /// folder of a node as it said hello with it, which may be known before the acceptor is asked.
+    pub fn unseated(&self, heard: impl Fn(&NodeId) -> Option<Incarnation>) -> BTreeSet<NodeId> {
+        let seats = self.proposer.roster().map(Roster::all).unwrap_or_default();
+        let other = |seat: &Seat| {
+            let known = heard(&seat.id).or(self.seen.get(&seat.id).copied());
+            known.is_some_and(|incarnation| incarnation != seat.incarnation)
+        };
+        seats.into_iter().filter(other).map(|seat| seat.id).collect()
     }
 
     /// The acceptors whose folders are known to be gone, if no majority can be left without them.

@@ -102,9 +102,8 @@ impl Role {
         }
         self.exports.cut = now;
         let world = &self.host.world;
-        let up_to = self.host.replica().may_truncate(world.storage.is_pressed());
-        world.storage.truncate(up_to);
-        world.storage.say_of_front(world.snapshots.figures().words(clock::unix_ms()));
+        let allowed = |pressed| self.host.replica().may_truncate(pressed);
+        world.storage.bound_front(&world.snapshots.figures(), allowed);
     }
 
     fn tend_snapshot(&mut self) {

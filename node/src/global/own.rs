@@ -13,11 +13,13 @@ use cairn_logic::judge::{JudgeEffect, JudgeInput};
 use cairn_logic::message::{Answer, Order, Relief};
 use cairn_logic::record::{Member, Record, Role as MemberRole};
 use cairn_logic::time::Duration;
+use cairn_settings::NodeCondition;
 use cairn_wire::peer::control::{self, Instruction};
 use cairn_wire::peer::pb;
+use std::collections::BTreeSet;
 
-/// How often a sitting master looks at the acceptors.
-const SEATS_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a sitting master looks at the acceptors, and while one has lost its folder.
+const SEATS_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
 
 impl Role {
     /// An answer of our replica goes to every judge; each knows its own attempts.
@@ -80,13 +82,33 @@ impl Role {
     /// sitting master may, and one at a time.
     pub(super) fn tend_acceptors(&mut self) {
         let idle = self.wishes.is_empty();
+        let interval = match self.unseated().is_empty() {
+            true => SEATS_INTERVAL.0,
+            false => SEATS_INTERVAL.1,
+        };
         if let Some((out, seat)) = self.arbiter.lost_seat().filter(|_| idle) {
             let folder = seat.incarnation;
             tracing::warn!(acceptor = %out, incarnation = %folder, "replacing an acceptor");
             self.ask_arbiter(Operation::Replace { out, seat }, ArbiterWish::Master);
-        } else if clock::now().since(self.read_at) >= SEATS_INTERVAL {
+        } else if clock::now().since(self.read_at) >= interval {
             self.read_record();
         }
+    }
+
+    fn unseated(&self) -> BTreeSet<NodeId> {
+        self.arbiter.unseated(|id| self.lines.get(id).map(|(caller, _)| caller.sender.incarnation))
+    }
+
+    /// The condition while an acceptor without its folder is not replaced by its new one.
+    pub(super) fn acceptor_missing(&self) -> Option<pb::Condition> {
+        let gone = if self.serving { self.unseated() } else { BTreeSet::new() };
+        let names: Vec<&str> = gone.iter().map(NodeId::as_str).collect();
+        let message = format!("{} lost the folder and does not count yet", names.join(", "));
+        (!names.is_empty()).then(|| pb::Condition {
+            reason: NodeCondition::AcceptorMissing.as_str().to_owned(),
+            group: GroupId::global().as_str().to_owned(),
+            message,
+        })
     }
 
     /// An acceptor answered.

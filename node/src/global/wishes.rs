@@ -122,6 +122,10 @@ impl Role {
                 format!("{target} is no member of {group}; those are {}", members.join(", "));
             return Err(Status::invalid_argument(text));
         }
+        if target.is_some() && record.master == target {
+            let lines = vec![format!("{} masters {group} already", wish.target)];
+            return Ok(pb::WishReply { lines });
+        }
         if own {
             self.judge(JudgeInput::Wish { target });
         } else {
@@ -159,6 +163,7 @@ impl Role {
             group: group.as_str().to_owned(),
             message,
         }));
+        conditions.extend(self.acceptor_missing());
         let (peer_tls_digest, client_tls_digest) = self.boot.identity.tls.digests();
         pb::StatusReply {
             node: me.id.as_str().to_owned(),

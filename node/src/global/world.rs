@@ -141,7 +141,7 @@ impl World for GlobalWorld {
         self.gap = false;
         let log = self.storage.reader();
         let (before, last) = (log.before(), log.last());
-        let from = self.snapshots.rebuild(holds, (before.offset, last));
+        let from = self.snapshots.rebuild(holds, (before, last));
         tracing::info!(%from, %before, %last, "building the directory");
         from
     }

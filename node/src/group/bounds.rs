@@ -32,8 +32,8 @@ impl Role {
         if now.since(self.bounded) >= CUT {
             self.bounded = now;
             let storage = &host.world.storage;
-            storage.truncate(host.replica().may_truncate(storage.is_pressed()));
-            storage.say_of_front(host.world.snapshots.figures().words(clock::unix_ms()));
+            let allowed = |pressed| host.replica().may_truncate(pressed);
+            storage.bound_front(&host.world.snapshots.figures(), allowed);
         }
     }
 }

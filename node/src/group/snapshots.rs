@@ -10,12 +10,12 @@ mod write;
 use crate::clock;
 use crate::data::link::{DataLink, ToData};
 use crate::peer::Identity;
-use crate::snapshots::{Fetcher, Figures, Holder, Purpose, Shown};
+use crate::snapshots::{Fetcher, Figures, Holder, Purpose, Shown, Stock};
 use crate::storage::{Notify, Storage};
-use cairn_files::{Folder, RealDisk, Result, Snapshot, SnapshotFile, Snapshots};
+use cairn_files::{Folder, RealDisk, Result, Snapshots};
 use cairn_logic::ids::{EntryId, GroupId, Offset};
 use cairn_logic::time::{Duration, Instant};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -86,7 +86,7 @@ pub struct Whose {
 
 /// A group's snapshots on this node.
 pub struct GroupSnapshots {
-    folder: Snapshots<RealDisk>,
+    stock: Stock,
     notify: Notify,
     loading: Loading,
     every: Duration,
@@ -96,7 +96,6 @@ pub struct GroupSnapshots {
     covered: Arc<AtomicU64>,
     writing: Option<Writing>,
     fetcher: Fetcher,
-    shown: Shown,
 }
 
 impl GroupSnapshots {
@@ -116,12 +115,11 @@ impl GroupSnapshots {
             .with_content(cairn_keyspace::CONTENT);
         folder.tidy()?;
         let busy = Arc::new(AtomicBool::new(false));
-        let shown = Shown::default();
         let content = cairn_keyspace::CONTENT;
-        let (files, hears) = (folder.clone(), notify.clone());
-        let fetcher = Fetcher::new(identity, group, files, content, hears, shown.clone());
+        let stock = Stock { group, folder, content, shown: Shown::default() };
+        let fetcher = Fetcher::new(identity, stock.clone(), notify.clone());
         Ok(Self {
-            folder,
+            stock,
             notify,
             loading: Loading { number: 0, busy, used: None, whole_from: None },
             every,
@@ -130,18 +128,17 @@ impl GroupSnapshots {
             covered: Arc::new(AtomicU64::new(0)),
             writing: None,
             fetcher,
-            shown,
         })
     }
 
     /// The folder they are in, to be offered to other nodes.
     pub fn folder(&self) -> Snapshots<RealDisk> {
-        self.folder.clone()
+        self.stock.folder.clone()
     }
 
     /// What there is to show of them.
     pub fn figures(&self) -> Figures {
-        Figures { fetching: self.fetcher.progress(), ..self.shown.now() }
+        Figures { fetching: self.fetcher.progress(), ..self.stock.shown.now() }
     }
 
     /// Drops the state and loads the newest snapshot that goes with a log that begins after
@@ -154,7 +151,7 @@ impl GroupSnapshots {
         (before, last): (EntryId, EntryId),
     ) -> Offset {
         self.give_up_writing();
-        let snapshot = self.newest_good(holds, before, last);
+        let snapshot = self.stock.newest_good(holds, before, last);
         let busy = Arc::new(AtomicBool::new(snapshot.is_some()));
         let load = self.loading.number + 1;
         self.loading = Loading {
@@ -168,67 +165,15 @@ impl GroupSnapshots {
         let Some(snapshot) = snapshot else { return Offset::ZERO };
         let end = *snapshot.end();
         self.loading.whole_from = Some(end.upto.offset);
-        let loaded = (self.notify.clone(), self.shown.clone());
+        let loaded = (self.notify.clone(), self.stock.shown.clone());
         load::spawn(snapshot, data.feeder(), load, busy, loaded);
         end.from.offset
-    }
-
-    /// The newest whose head and index are whole and that goes with the log; what does not is set
-    /// aside, but for those of a newer program, and those that only lack their log or have lost it.
-    fn newest_good(
-        &self,
-        holds: &dyn Fn(EntryId) -> bool,
-        before: EntryId,
-        last: EntryId,
-    ) -> Option<Snapshot<RealDisk>> {
-        let listed = self.folder.list().unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot list the snapshots");
-            Vec::new()
-        });
-        for SnapshotFile { path, .. } in listed {
-            match self.folder.read(&path) {
-                Ok(found) if found.head().content != cairn_keyspace::CONTENT => {
-                    let path = path.display();
-                    tracing::error!(%path, "a newer program wrote this snapshot; it is not used");
-                }
-                Ok(found) => match fits(found.end(), holds, before, last) {
-                    Fits::Yes => return Some(found),
-                    Fits::NotNow => {
-                        let (from, upto) = (found.end().from, found.end().upto);
-                        tracing::info!(%from, %upto, %before, %last, "a snapshot without its log");
-                    }
-                    Fits::Never => {
-                        let upto = found.end().upto;
-                        tracing::warn!(%upto, "a snapshot of entries that are not in the log");
-                        self.set_aside(&path);
-                    }
-                },
-                Err(error @ cairn_files::Error::Format { .. }) => {
-                    tracing::error!(%error, "this snapshot is not used");
-                }
-                Err(error) => {
-                    tracing::error!(%error, "a snapshot is broken");
-                    self.set_aside(&path);
-                }
-            }
-        }
-        None
-    }
-
-    fn set_aside(&self, path: &Path) {
-        match self.folder.set_aside(path) {
-            Ok(to) => {
-                self.shown.set_aside();
-                tracing::warn!(to = %to.display(), "the snapshot is set aside");
-            }
-            Err(error) => tracing::error!(%error, "cannot set a snapshot aside"),
-        }
     }
 
     /// The state that the last load made does not fit the log: that snapshot is not used again.
     pub fn distrust(&mut self) {
         if let Some(path) = self.loading.used.take() {
-            self.set_aside(&path);
+            self.stock.set_aside(&path);
         }
     }
 
@@ -276,7 +221,7 @@ impl GroupSnapshots {
     ) {
         self.covered.store(place.covered.0, Ordering::Release);
         let now = clock::now();
-        let from = self.shown.now().newest.map_or(Offset::ZERO, |newest| newest.from.offset);
+        let from = self.stock.shown.now().newest.map_or(Offset::ZERO, |newest| newest.from.offset);
         if let Some(writing) = self.writing.take_if(|one| one.ended.load(Ordering::Acquire)) {
             self.due = now + self.every;
             self.look = now + if from > writing.newer_than { LOOK } else { LOOK_AGAIN };
@@ -304,94 +249,16 @@ impl GroupSnapshots {
         let (ended, given_up) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let (to, pieces) = sync_channel(PIECES_MAX);
         let writer = Writer {
-            folder: self.folder.clone(),
+            stock: self.stock.clone(),
             pieces,
             covered: self.covered.clone(),
             ended: ended.clone(),
             given_up: Arc::clone(&given_up),
             notify: self.notify.clone(),
-            shown: self.shown.clone(),
         };
         if writer.spawn() {
             self.writing = Some(Writing { ended, given_up, mastered, newer_than });
             data.send(ToData::Export(to));
         }
-    }
-}
-
-/// Whether a snapshot goes with the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fits {
-    Yes,
-    /// The entries that it needs are gone, or have not come yet.
-    NotNow,
-    /// It is of other entries.
-    Never,
-}
-
-/// Whether a snapshot goes with a log that begins after `before` and ends with `last`.
-fn fits(
-    end: &cairn_files::snapshot::SnapshotEnd,
-    holds: &dyn Fn(EntryId) -> bool,
-    before: EntryId,
-    last: EntryId,
-) -> Fits {
-    let (from, upto) = (end.from, end.upto);
-    // Epochs never fall: what is above the log's end and of an older epoch was never in it.
-    let other = |entry: EntryId| match entry.offset > last.offset {
-        true => entry.epoch < last.epoch,
-        false => !holds(entry),
-    };
-    if other(from) || other(upto) {
-        return Fits::Never;
-    }
-    let reached = (before.offset..=last.offset).contains(&from.offset);
-    if reached { Fits::Yes } else { Fits::NotNow }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use cairn_files::snapshot::SnapshotEnd;
-    use cairn_logic::ids::Epoch;
-
-    fn entry(epoch: u64, offset: u64) -> EntryId {
-        EntryId::new(Epoch(epoch), Offset(offset))
-    }
-
-    /// Against a log of epoch 2 up to 20, then of epoch 4 up to 30, that begins after 10.
-    fn judge(from: EntryId, upto: EntryId) -> Fits {
-        let holds = |id: EntryId| match id.offset.0 {
-            0..=20 => id.epoch.0 <= 2,
-            21..=30 => id.epoch.0 == 4,
-            _ => false,
-        };
-        let end = SnapshotEnd { from, upto, hash: 0, records: 0 };
-        fits(&end, &holds, entry(2, 10), entry(4, 30))
-    }
-
-    #[test]
-    fn a_snapshot_within_the_log_is_used() {
-        assert_eq!(judge(entry(2, 10), entry(4, 25)), Fits::Yes);
-        assert_eq!(judge(entry(4, 30), entry(4, 30)), Fits::Yes);
-    }
-
-    #[test]
-    fn one_that_another_member_wrote_may_end_above_the_log() {
-        assert_eq!(judge(entry(4, 30), entry(4, 44)), Fits::Yes);
-        assert_eq!(judge(entry(4, 30), entry(5, 44)), Fits::Yes);
-    }
-
-    #[test]
-    fn one_whose_log_is_gone_or_has_not_come_is_left_alone() {
-        assert_eq!(judge(entry(2, 9), entry(4, 25)), Fits::NotNow);
-        assert_eq!(judge(entry(4, 31), entry(4, 40)), Fits::NotNow);
-    }
-
-    #[test]
-    fn one_of_entries_that_were_cut_is_never_used() {
-        assert_eq!(judge(entry(2, 15), entry(3, 25)), Fits::Never);
-        assert_eq!(judge(entry(3, 25), entry(3, 28)), Fits::Never);
-        assert_eq!(judge(entry(4, 30), entry(3, 40)), Fits::Never);
     }
 }

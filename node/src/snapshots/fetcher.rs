@@ -4,17 +4,16 @@
 //! One fetch at a time. What has come stays in the folder, so a fetch that is begun again, by
 //! another process even, goes on where it was if the same file can still be had.
 
-use super::KEPT;
-use super::figures::{Newest, Shown};
+use super::figures::Newest;
 use super::holder::{self, Failed, Holder, Offer};
 use super::progress::{Fetched, Progress, Teller};
+use super::stock::Stock;
 use crate::clock;
 use crate::peer::Identity;
 use crate::storage::Notify;
 use bytes::Bytes;
-use cairn_files::{RealDisk, Snapshots};
 use cairn_host::Event;
-use cairn_logic::ids::{GroupId, Offset};
+use cairn_logic::ids::Offset;
 use cairn_logic::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
@@ -38,15 +37,7 @@ pub enum Purpose {
 
 /// What gets snapshots of one log from others.
 pub struct Fetcher {
-    identity: Identity,
-    group: GroupId,
-    folder: Snapshots<RealDisk>,
-    content: u32,
-    notify: Notify,
-    shown: Shown,
-    progress: Progress,
-    /// Why the last try failed: said once.
-    said: Arc<Mutex<String>>,
+    tools: Tools,
     work: Option<Work>,
 }
 
@@ -56,20 +47,23 @@ struct Work {
     purpose: Purpose,
 }
 
+/// What every fetch of this log has.
+#[derive(Clone)]
+struct Tools {
+    identity: Identity,
+    stock: Stock,
+    notify: Notify,
+    progress: Progress,
+    /// Why the last try failed: said once.
+    said: Arc<Mutex<String>>,
+}
+
 impl Fetcher {
-    /// One for the snapshots of `group` that are kept in `folder` and written as `content`; what it
-    /// finds is noted in `shown`.
+    /// One that brings them into `stock`.
     #[must_use]
-    pub fn new(
-        identity: Identity,
-        group: GroupId,
-        folder: Snapshots<RealDisk>,
-        content: u32,
-        notify: Notify,
-        shown: Shown,
-    ) -> Self {
+    pub fn new(identity: Identity, stock: Stock, notify: Notify) -> Self {
         let (progress, said) = (Progress::default(), Arc::default());
-        Self { identity, group, folder, content, notify, shown, progress, said, work: None }
+        Self { tools: Tools { identity, stock, notify, progress, said }, work: None }
     }
 
     /// Whether a fetch is under way.
@@ -81,7 +75,7 @@ impl Fetcher {
     /// How far the fetch under way is.
     #[must_use]
     pub fn progress(&self) -> Option<Fetched> {
-        self.progress.now()
+        self.tools.progress.now()
     }
 
     /// Fetches the best snapshot that these nodes have with a `from` of at least `at_least`. Says
@@ -91,7 +85,7 @@ impl Fetcher {
     /// more; then the next call begins.
     pub fn fetch(&mut self, purpose: Purpose, at_least: Offset, holders: Vec<Holder>) {
         if let Some(work) = self.work.as_ref().filter(|work| !work.task.is_finished()) {
-            let from = self.progress.now().map(|at| at.from.offset);
+            let from = self.tools.progress.now().map(|at| at.from.offset);
             let useless = from.is_some_and(|from| from < at_least) || work.purpose != purpose;
             if purpose == Purpose::CatchUp && useless {
                 work.stop.notify_one();
@@ -99,18 +93,7 @@ impl Fetcher {
             return;
         }
         let stop = Arc::new(tokio::sync::Notify::new());
-        let errand = Errand {
-            identity: self.identity.clone(),
-            group: self.group.clone(),
-            folder: self.folder.clone(),
-            content: self.content,
-            notify: self.notify.clone(),
-            shown: self.shown.clone(),
-            progress: self.progress.clone(),
-            said: self.said.clone(),
-            stop: stop.clone(),
-            purpose,
-        };
+        let errand = Errand { tools: self.tools.clone(), stop: stop.clone(), purpose };
         let task = tokio::spawn(errand.run(at_least, holders));
         self.work = Some(Work { task, stop, purpose });
     }
@@ -126,21 +109,16 @@ impl Drop for Fetcher {
 
 /// One fetch.
 struct Errand {
-    identity: Identity,
-    group: GroupId,
-    folder: Snapshots<RealDisk>,
-    content: u32,
-    notify: Notify,
-    shown: Shown,
-    progress: Progress,
-    said: Arc<Mutex<String>>,
+    tools: Tools,
     stop: Arc<tokio::sync::Notify>,
     purpose: Purpose,
 }
 
 impl Errand {
     async fn run(self, at_least: Offset, holders: Vec<Holder>) {
-        let asked = holder::offers(&self.identity, &self.group, &holders, self.content, at_least);
+        let (tools, stock) = (&self.tools, &self.tools.stock);
+        let asked =
+            holder::offers(&tools.identity, &stock.group, &holders, stock.content, at_least);
         let offers = asked.await;
         if offers.is_empty() && self.purpose == Purpose::CatchUp {
             self.say(format!("no node has a snapshot from {at_least} on"));
@@ -149,12 +127,12 @@ impl Errand {
         for offer in offers {
             if self.purpose == Purpose::CatchUp && told != Some(offer.from) {
                 told = Some(offer.from);
-                (self.notify)(Event::Fetching(told));
+                (tools.notify)(Event::Fetching(told));
             }
             match self.take(&offer).await {
                 Ok(newest) => {
                     let (from, bytes, node) = (newest.from, newest.bytes, &offer.holder.id);
-                    tracing::info!(group = %self.group, %from, bytes, %node, "fetched a snapshot");
+                    tracing::info!(group = %stock.group, %from, bytes, %node, "fetched a snapshot");
                     return self.done(newest);
                 }
                 Err(Failed::Stopped) => break,
@@ -164,26 +142,26 @@ impl Errand {
                 }
             }
         }
-        self.progress.set(None);
+        tools.progress.set(None);
         if told.is_some() {
-            (self.notify)(Event::Fetching(None));
+            (tools.notify)(Event::Fetching(None));
         }
     }
 
     /// Says why nothing comes, once for each reason.
     fn say(&self, why: String) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.tools.said.lock().unwrap_or_else(PoisonError::into_inner);
         if *said != why {
-            tracing::warn!(group = %self.group, %why, "cannot fetch a snapshot yet");
+            tracing::warn!(group = %self.tools.stock.group, %why, "cannot fetch a snapshot yet");
             *said = why;
         }
     }
 
     fn done(&self, newest: Newest) {
-        self.progress.set(None);
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.shown.good(newest);
-        (self.notify)(match self.purpose {
+        self.tools.progress.set(None);
+        self.tools.said.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.tools.stock.shown.good(newest);
+        (self.tools.notify)(match self.purpose {
             Purpose::CatchUp => Event::Fetched(newest.from),
             Purpose::Keep => Event::Snapshot(newest.from),
         });
@@ -191,17 +169,18 @@ impl Errand {
 
     /// Receives what is still missing of `offer`, and checks it as a whole.
     async fn take(&self, offer: &Offer) -> Result<Newest, Failed> {
-        let (folder, name, total) = (self.folder.clone(), offer.name.clone(), offer.bytes);
+        let (folder, name, total) =
+            (self.tools.stock.folder.clone(), offer.name.clone(), offer.bytes);
         let began = clock::now();
         let receive = move || folder.receive(&name, total);
         let mut incoming = spawn_blocking(receive).await??;
         let position = incoming.position();
         let (node, from) = (&offer.holder.id, offer.from);
         tracing::info!(
-            group = %self.group, %node, %from, bytes = position, of = total, "fetching a snapshot"
+            group = %self.tools.stock.group, %node, %from, bytes = position, of = total, "fetching a snapshot"
         );
         let (to, mut chunks) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
-        let folder = self.folder.clone();
+        let stock = self.tools.stock.clone();
         let writing = spawn_blocking(move || {
             while let Some(bytes) = chunks.blocking_recv() {
                 incoming.write(&bytes)?;
@@ -210,9 +189,9 @@ impl Errand {
             if incoming.position() < total {
                 return Ok(None);
             }
-            let (file, _) = folder.accept(incoming)?;
-            let snapshot = folder.read(&file.path)?;
-            folder.prune(KEPT)?;
+            let (file, _) = stock.folder.accept(incoming)?;
+            let snapshot = stock.folder.read(&file.path)?;
+            stock.prune();
             Ok::<_, cairn_files::Error>(Some((Newest::from(&snapshot), snapshot.end().upto)))
         });
         let came = tokio::select! {
@@ -239,11 +218,12 @@ impl Errand {
     ) -> Result<(), Failed> {
         let (from, total_bytes) = (offer.from, offer.bytes);
         let at = |bytes| Fetched { from, bytes, total_bytes };
-        let mut teller = Teller::new(self.progress.clone(), at(position));
+        let mut teller = Teller::new(self.tools.progress.clone(), at(position));
         if position == total_bytes {
             return Ok(());
         }
-        let mut chunks = holder::begin(&self.identity, &self.group, offer, position).await?;
+        let mut chunks =
+            holder::begin(&self.tools.identity, &self.tools.stock.group, offer, position).await?;
         loop {
             let next = timeout(SILENCE_MAX, chunks.next()).await;
             let Some(chunk) = next.map_err(|_| Failed::Silent(SILENCE_MAX))? else {

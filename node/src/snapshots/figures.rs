@@ -2,7 +2,7 @@
 
 use super::progress::Fetched;
 use cairn_files::{RealDisk, Snapshot};
-use cairn_logic::ids::EntryId;
+use cairn_logic::ids::{EntryId, Offset};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The newest snapshot of this node that is known to be good.
@@ -28,6 +28,8 @@ impl From<&Snapshot<RealDisk>> for Newest {
 pub struct Figures {
     /// The newest.
     pub newest: Option<Newest>,
+    /// Entries above it are needed beside the one before, if that was good, too.
+    pub before_from: Option<EntryId>,
     /// How long writing the last one took that this process wrote, in milliseconds.
     pub took_ms: Option<u64>,
     /// How many this process has set aside because they were broken or did not fit.
@@ -37,6 +39,15 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// Up to where the front of the log may go, of what the replica allows: not above the older of
+    /// the last two snapshots, for should the newest be found broken, the one before it is used.
+    /// A log that is pressed is cut behind the newest.
+    #[must_use]
+    pub fn front(&self, allowed: Offset, pressed: bool) -> Offset {
+        let older = self.before_from.map_or(Offset::ZERO, |from| from.offset);
+        if pressed { allowed } else { allowed.min(older) }
+    }
+
     /// What keeps the front of the log, in words.
     #[must_use]
     pub fn words(&self, now_ms: u64) -> String {
@@ -64,8 +75,10 @@ impl Shown {
     /// A good snapshot is durable here.
     pub fn good(&self, newest: Newest) {
         self.change(|figures| {
-            if figures.newest.is_none_or(|old| old.from.offset <= newest.from.offset) {
+            let old = figures.newest.map(|old| old.from);
+            if old.is_none_or(|old| old.offset <= newest.from.offset) {
                 figures.newest = Some(newest);
+                figures.before_from = old.filter(|old| *old != newest.from).or(figures.before_from);
             }
         });
     }
@@ -82,10 +95,37 @@ impl Shown {
 
     /// What was known before is not so any more: the log begins anew.
     pub fn forget(&self) {
-        self.change(|figures| figures.newest = None);
+        self.change(|figures| (figures.newest, figures.before_from) = (None, None));
     }
 
     fn change(&self, change: impl FnOnce(&mut Figures)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cairn_logic::ids::Epoch;
+
+    #[test]
+    fn the_log_reaches_the_older_of_two_snapshots_until_it_is_pressed() {
+        let shown = Shown::default();
+        let good = |offset| {
+            let from = EntryId::new(Epoch(1), Offset(offset));
+            shown.good(Newest { from, made_ms: 0, bytes: 1 });
+        };
+        let front = |pressed| shown.now().front(Offset(25), pressed);
+        good(10);
+        assert_eq!((front(false), front(true)), (Offset::ZERO, Offset(25)), "there is one");
+        good(20);
+        good(20);
+        assert_eq!((front(false), front(true)), (Offset(10), Offset(25)));
+        good(30);
+        assert_eq!(front(false), Offset(20));
+        good(40);
+        assert_eq!(front(false), Offset(25), "only what the replica allows");
+        shown.forget();
+        assert_eq!(front(false), Offset::ZERO);
     }
 }

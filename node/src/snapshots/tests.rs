@@ -1,6 +1,6 @@
 //! Fetching over real ports, from and into real folders.
 
-use super::{Fetcher, Holder, Purpose, Shelf, Shown};
+use super::{Fetcher, Holder, Purpose, Shelf, Shown, Stock};
 use crate::peer::{self, Identity};
 use crate::storage::Notify;
 use crate::tls::Doors;
@@ -74,8 +74,11 @@ impl Node {
     fn fetcher(&self, name: &str) -> (Fetcher, mpsc::UnboundedReceiver<Event>) {
         let (events, came) = mpsc::unbounded_channel();
         let notify: Notify = Arc::new(move |event| drop(events.send(event)));
-        let (files, shown) = (self.files.clone(), Shown::default());
-        (Fetcher::new(identity(name), group(), files, CONTENT, notify, shown), came)
+        let (group, folder, shown) = (group(), self.files.clone(), Shown::default());
+        (
+            Fetcher::new(identity(name), Stock { group, folder, content: CONTENT, shown }, notify),
+            came,
+        )
     }
 
     fn bytes_of(&self, file: &SnapshotFile) -> Vec<u8> {

@@ -1,13 +1,12 @@
 //! Loading: a thread builds the directory beside everything else, out of sections that others read
 //! and decompress; the control loop takes it when it is whole and its hash is right.
 
-use super::set_aside;
 use crate::clock;
-use crate::snapshots::Shown;
+use crate::snapshots::Stock;
 use crate::storage::Notify;
 use cairn_directory::Directory;
 use cairn_files::snapshot::Section;
-use cairn_files::{Error, RealDisk, Result, Snapshot, Snapshots};
+use cairn_files::{Error, RealDisk, Result, Snapshot};
 use cairn_host::Event;
 use cairn_logic::ids::EntryId;
 use cairn_logic::time::{Duration, Instant};
@@ -41,12 +40,7 @@ struct Progress {
 impl Load {
     /// Begins to load `snapshot`. At the end `notify` hears of it: as of time that has passed if it
     /// can be taken; else the file is set aside, and the state is to be built anew.
-    pub fn spawn(
-        snapshot: Snapshot<RealDisk>,
-        folder: Snapshots<RealDisk>,
-        shown: Shown,
-        notify: Notify,
-    ) -> Self {
+    pub fn spawn(snapshot: Snapshot<RealDisk>, stock: Stock, notify: Notify) -> Self {
         let at = snapshot.end().from;
         let shared = Arc::new(Progress {
             state: Mutex::new(None),
@@ -68,7 +62,7 @@ impl Load {
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(%error, "a snapshot cannot be loaded");
-                set_aside(&folder, &shown, snapshot.path());
+                stock.set_aside(snapshot.path());
                 notify(Event::Astray);
             }
         };

@@ -3,9 +3,9 @@
 
 use crate::clock;
 use crate::data::link::Piece;
-use crate::snapshots::{KEPT, Newest, Shown};
+use crate::snapshots::{Newest, Stock};
 use crate::storage::Notify;
-use cairn_files::{RealDisk, Result, SnapshotDraft, Snapshots};
+use cairn_files::{RealDisk, Result, SnapshotDraft};
 use cairn_host::Event;
 use cairn_logic::ids::EntryId;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const PROGRAM: &str = concat!("cairn-node ", env!("CARGO_PKG_VERSION"));
 
 /// The thread of one snapshot.
 pub(super) struct Writer {
-    pub folder: Snapshots<RealDisk>,
+    pub stock: Stock,
     pub pieces: Receiver<Piece>,
     /// Up to where the log is flushed and committed.
     pub covered: Arc<AtomicU64>,
@@ -30,7 +30,6 @@ pub(super) struct Writer {
     /// Raised by others: it must not become a snapshot.
     pub given_up: Arc<AtomicBool>,
     pub notify: Notify,
-    pub shown: Shown,
 }
 
 impl Writer {
@@ -39,7 +38,7 @@ impl Writer {
         let body = move || {
             if let Err(error) = self.write() {
                 tracing::error!(%error, "no snapshot was written; the next try is later");
-                self.folder.discard().ok();
+                self.stock.folder.discard().ok();
             }
             self.ended.store(true, Ordering::Release);
         };
@@ -54,23 +53,24 @@ impl Writer {
 
     fn write(&self) -> Result<()> {
         let began = clock::now();
-        let mut draft = self.folder.begin(cairn_keyspace::CONTENT, clock::unix_ms(), PROGRAM)?;
+        let mut draft =
+            self.stock.folder.begin(cairn_keyspace::CONTENT, clock::unix_ms(), PROGRAM)?;
         let taken = self.take(&mut draft)?;
         let Some((last, keys)) = taken.filter(|(last, _)| self.is_covered(*last)) else {
             tracing::info!("a snapshot was given up: this node's mastership changed");
             drop(draft);
-            return self.folder.discard();
+            return self.stock.folder.discard();
         };
-        let (file, end) = self.folder.finish(draft, last, 0)?;
+        let (file, end) = self.stock.folder.finish(draft, last, 0)?;
         // What is read back whole is good, and only behind a good one is the log given up.
-        let snapshot = self.folder.read(&file.path)?;
+        let snapshot = self.stock.folder.read(&file.path)?;
         snapshot.verify()?;
-        self.folder.prune(KEPT)?;
+        self.stock.prune();
         let took_ms = clock::now().since(began).as_millis() as u64;
         let (from, upto, bytes) = (end.from, end.upto, file.bytes);
         tracing::info!(%from, %upto, keys, bytes, took_ms, "wrote a snapshot");
-        self.shown.took(took_ms);
-        self.shown.good(Newest::from(&snapshot));
+        self.stock.shown.took(took_ms);
+        self.stock.shown.good(Newest::from(&snapshot));
         (self.notify)(Event::Snapshot(from));
         Ok(())
     }

@@ -215,6 +215,9 @@ impl Facts<'_> {
             let message = format!("acceptors that do not answer: {}", silent.join(", "));
             return Verdict::yes(Reason::AcceptorMissing, message);
         }
+        if let Some(gone) = self.says(NodeCondition::AcceptorMissing) {
+            return Verdict::yes(Reason::AcceptorMissing, gone);
+        }
         if let Some(near) = self.says(NodeCondition::LogNearBound) {
             return Verdict::yes(Reason::LogNearBound, near);
         }
