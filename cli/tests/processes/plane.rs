@@ -203,7 +203,7 @@ fn fill_until(
 /// After which entry a node's log begins, as it said when it last gave up its front; 0 before that.
 fn front(world: &World, node: &str) -> u64 {
     let log = world.log(node);
-    let last = log.lines().filter(|line| line.contains("gave up the front of the log")).next_back();
+    let last = log.lines().rfind(|line| line.contains("gave up the front of the log"));
     let after = last.and_then(|line| line.split_once("before")).map_or("", |(_, rest)| rest);
     let number = after.split_once('/').map_or("", |(_, rest)| rest);
     let end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
