@@ -169,18 +169,15 @@ impl Errand {
 
     /// Receives what is still missing of `offer`, and checks it as a whole.
     async fn take(&self, offer: &Offer) -> Result<Newest, Failed> {
-        let (folder, name, total) =
-            (self.tools.stock.folder.clone(), offer.name.clone(), offer.bytes);
-        let began = clock::now();
+        let (stock, name, total) = (self.tools.stock.clone(), offer.name.clone(), offer.bytes);
+        let (began, folder) = (clock::now(), stock.folder.clone());
         let receive = move || folder.receive(&name, total);
         let mut incoming = spawn_blocking(receive).await??;
         let position = incoming.position();
         let (node, from) = (&offer.holder.id, offer.from);
-        tracing::info!(
-            group = %self.tools.stock.group, %node, %from, bytes = position, of = total, "fetching a snapshot"
-        );
+        let group = &self.tools.stock.group;
+        tracing::info!(%group, %node, %from, bytes = position, of = total, "fetching a snapshot");
         let (to, mut chunks) = mpsc::channel::<Bytes>(CHUNKS_AHEAD);
-        let stock = self.tools.stock.clone();
         let writing = spawn_blocking(move || {
             while let Some(bytes) = chunks.blocking_recv() {
                 incoming.write(&bytes)?;
