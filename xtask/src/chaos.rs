@@ -5,12 +5,14 @@
 
 mod act;
 mod campaign;
+mod filler;
 pub mod layer;
 mod machine;
 mod network;
 mod page;
 mod results;
 mod schedule;
+mod snapshots;
 mod stage;
 
 use anyhow::{Context, Result};
@@ -124,6 +126,10 @@ fn verdict(name: &str, results: &Results, failed: bool) -> Verdict {
         .count("violations", count(total.violations))
         .count("unread", count(total.unread))
         .count("ended_early", usize::from(failed))
+        .count("snapshots", count(total.snapshots))
+        .count("fronts", count(total.fronts))
+        .count("fetches", count(total.fetches))
+        .count("set_aside", count(total.set_aside))
         .count("takeovers", count(total.takeovers))
         .count("false_takeovers", count(total.false_takeovers))
         .count("starved", count(total.starved))

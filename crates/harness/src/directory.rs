@@ -6,6 +6,7 @@
 mod client;
 mod history;
 mod judge;
+pub mod load;
 mod worker;
 
 use std::path::Path;

@@ -89,7 +89,15 @@ impl Server {
     /// # Errors
     /// If the server fails.
     pub fn fill(&self, keys: u64, value_bytes: usize) -> Result<()> {
-        let (address, mix) = (self.address, load::Mix::Set);
+        self.fill_with(load::Mix::Set, keys, value_bytes)
+    }
+
+    /// The same, with the writes of `mix`.
+    ///
+    /// # Errors
+    /// If the server fails.
+    pub fn fill_with(&self, mix: load::Mix, keys: u64, value_bytes: usize) -> Result<()> {
+        let address = self.address;
         let load =
             Load { address, connections: 8, pipeline: 64, mix, keys, value_bytes, fill: true };
         load::run(&load, &Signals::default()).map(drop)

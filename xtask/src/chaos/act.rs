@@ -12,7 +12,8 @@ use cairn_harness::cluster::{Cluster, Role};
 
 use super::layer;
 use super::network::{CLIENTS, Network, Rule, address};
-use super::schedule::{Fault, Step, Way, Who};
+use super::schedule::{Amid, Between, DiskFault, Fault, Step, Way, Who};
+use super::snapshots;
 
 /// For how long what is to be brought back may take to be dead first.
 const DEAD_WITHIN: Duration = Duration::from_secs(5);
@@ -78,9 +79,9 @@ impl Field {
                 }
                 Who::GlobalMaster => global(true),
                 Who::GlobalReplica => global(false),
-                Who::Acceptor => {
+                Who::Checkpoint => {
                     let mut nodes = status.nodes.iter();
-                    nodes.find(|node| node.role == Role::Acceptor).map(|node| node.id.clone())
+                    nodes.find(|node| node.role == Role::Checkpoint).map(|node| node.id.clone())
                 }
             }
         };
@@ -106,6 +107,15 @@ impl Field {
                 _ => match fault.who() {
                     Some(Who::Master(group)) => name(group).into_iter().collect(),
                     Some(Who::GlobalMaster) => vec!["global".into()],
+                    // Who sends may be the master.
+                    Some(Who::Member(group, _))
+                        if matches!(fault, Fault::Fetching(_, Between::KillHolder, _)) =>
+                    {
+                        name(group).into_iter().collect()
+                    }
+                    Some(_) if matches!(fault, Fault::Fetching(_, Between::KillHolder, _)) => {
+                        vec!["global".into()]
+                    }
                     // The master has no other replica: which of the two is cut off, nobody knows.
                     Some(Who::GlobalReplica) if fault.is_of_network() => vec!["global".into()],
                     _ => Vec::new(),
@@ -170,6 +180,39 @@ impl Field {
             Fault::Clock(_, offset_ms) => {
                 layer::set(&self.faults, victim, &format!("clock {offset_ms}\n"))?;
             }
+            Fault::Writing(who, amid, after_ms) => {
+                snapshots::wait_for_draft(&self.cluster, victim, &self.log_of(who, victim)?);
+                wait(Duration::from_millis(after_ms.into()));
+                match amid {
+                    Amid::Kill => self.cluster.crash(victim)?,
+                    Amid::Full => {
+                        layer::set(&self.faults, victim, &layer::words(DiskFault::Full))?;
+                    }
+                    Amid::Clock(ms) => layer::set(&self.faults, victim, &format!("clock {ms}\n"))?,
+                }
+            }
+            Fault::Fetching(_, between, after_ms) => {
+                self.cluster.kill(victim, true)?;
+                self.cluster.empty_folder(victim)?;
+                let mut said = snapshots::Said::from_now(&self.cluster, victim)?;
+                self.cluster.start(victim)?;
+                let holder = said.wait_for_holder();
+                wait(Duration::from_millis(after_ms.into()));
+                match between {
+                    Between::KillFetcher => self.cluster.crash(victim)?,
+                    Between::KillHolder => {
+                        // What needed no snapshot has no sender.
+                        if let Some(holder) = holder {
+                            self.cluster.crash(&holder)?;
+                        }
+                    }
+                    Between::Cut => self.network.plug(self.place(victim)?, false)?,
+                    Between::Full => {
+                        layer::set(&self.faults, victim, &layer::words(DiskFault::Full))?;
+                    }
+                }
+            }
+            Fault::Damage(..) | Fault::Away(_) => self.cluster.kill(victim, true)?,
             Fault::Split(sides) => self.split(|a, b| (sides >> a) & 1 == (sides >> b) & 1)?,
             Fault::Blackout => self.split(|_, _| false)?,
             Fault::KillAll => self.each(|node| self.cluster.crash(node))?,
@@ -197,10 +240,33 @@ impl Field {
             }
             Fault::SlowLink(_) => self.network.slow(self.place(victim)?, false)?,
             Fault::Disk(..) | Fault::Clock(..) => layer::set(&self.faults, victim, "")?,
+            Fault::Writing(_, Amid::Kill, _)
+            | Fault::Fetching(_, Between::KillFetcher | Between::KillHolder, _) => {}
+            Fault::Writing(..) | Fault::Fetching(_, Between::Full, _) => {
+                layer::set(&self.faults, victim, "")?;
+            }
+            Fault::Fetching(_, Between::Cut, _) => {
+                self.network.plug(self.place(victim)?, true)?;
+            }
+            Fault::Damage(who, harm) => {
+                snapshots::damage(&self.cluster, victim, &self.log_of(who, victim)?, harm)?;
+                self.cluster.start(victim)?;
+            }
+            Fault::Away(_) => self.cluster.start(victim)?,
             Fault::Split(_) | Fault::Blackout => self.split(|_, _| true)?,
             Fault::StopAll => self.each(|node| self.cluster.thaw(node))?,
         }
         Ok(())
+    }
+
+    /// The name of the log that a victim keeps.
+    fn log_of(&self, who: Who, victim: &str) -> Result<String> {
+        if !matches!(who, Who::Master(_) | Who::Member(..)) {
+            return Ok("global".into());
+        }
+        // A data node is called after its group.
+        let group = victim.rsplit_once('-').map(|(group, _)| group.to_owned());
+        group.with_context(|| format!("{victim} is of no group"))
     }
 
     fn place(&self, node: &str) -> Result<usize> {

@@ -15,9 +15,11 @@ use cairn_harness::traffic::{Plan, Traffic};
 
 use super::Args;
 use super::act::Aimed;
+use super::filler::Filler;
 use super::machine::Machine;
 use super::results::{Happened, Results, Stretch};
 use super::schedule::{self, Step};
+use super::snapshots::Spoken;
 use super::stage::Stage;
 use crate::traffic::print_violations;
 use explain::{Explained, Watcher};
@@ -74,6 +76,8 @@ impl<'a> Campaign<'a> {
         let history = self.history_path(first);
         let traffic = self.traffic(first, Recorder::to_file(&history)?);
         let directory = self.directory(first);
+        let filler = Filler::start(&self.stage.field.cluster);
+        let said_before = Spoken::of(&self.stage.field.cluster)?;
         let watcher = Watcher::start(&self.stage.field.cluster);
         wait(Duration::from_secs(1));
         let began = Instant::now();
@@ -88,11 +92,15 @@ impl<'a> Campaign<'a> {
         if outcome.is_err() {
             self.stage.field.calm();
         }
+        drop(filler);
         directory.stop(outcome.is_ok());
         let mut stretch = self.judge_data(traffic);
         let directory = directory.judged(&history.with_extension("directory.jsonl"))?;
         directory.violations.iter().for_each(|what| println!("{what}"));
         add_directory(&mut stretch, &directory);
+        let said = Spoken::of(&self.stage.field.cluster)?.since(said_before);
+        (stretch.snapshots, stretch.fronts) = (said.written, said.fronts);
+        (stretch.fetches, stretch.set_aside) = (said.fetched, said.set_aside);
         let seen = watcher.finish();
         seen.ledger.violations().iter().for_each(|what| println!("what nodes said: {what}"));
         stretch.violations += count(seen.ledger.violations().len());
@@ -102,8 +110,8 @@ impl<'a> Campaign<'a> {
         stretch.stall_ms = ms(self.machine.longest(began, Instant::now()));
         println!(
             "steps {first} to {}: {} acknowledged, {} in the directory, {} unknown, {} leases, \
-             {} locks, {} lost, {} stale, {} violations, {} takeovers, {} looks, machine stood \
-             still for {} ms at most",
+             {} locks, {} lost, {} stale, {} violations, {} snapshots, {} fronts given up, {} \
+             fetches, {} set aside, {} takeovers, {} looks, machine stood still for {} ms at most",
             number.saturating_sub(1),
             stretch.acked,
             stretch.directory_acked,
@@ -113,6 +121,10 @@ impl<'a> Campaign<'a> {
             stretch.lost,
             stretch.stale,
             stretch.violations,
+            stretch.snapshots,
+            stretch.fronts,
+            stretch.fetches,
+            stretch.set_aside,
             stretch.takeovers,
             seen.ledger.looks(),
             stretch.stall_ms

@@ -63,6 +63,14 @@ pub struct Stretch {
     pub leases: u64,
     /// Locks that were taken.
     pub locks: u64,
+    /// Snapshots that were written.
+    pub snapshots: u64,
+    /// How often the front of a log was given up.
+    pub fronts: u64,
+    /// Snapshots that were fetched.
+    pub fetches: u64,
+    /// Snapshots that were set aside.
+    pub set_aside: u64,
     /// For how long the machine kept a process waiting at most, in milliseconds.
     pub stall_ms: u64,
 }
@@ -172,6 +180,10 @@ impl Results {
             directory_acked: sum(|s| s.directory_acked),
             leases: sum(|s| s.leases),
             locks: sum(|s| s.locks),
+            snapshots: sum(|s| s.snapshots),
+            fronts: sum(|s| s.fronts),
+            fetches: sum(|s| s.fetches),
+            set_aside: sum(|s| s.set_aside),
             stall_ms: self.stretches.iter().map(|s| s.stall_ms).max().unwrap_or(0),
         }
     }
@@ -232,7 +244,8 @@ impl Stretch {
             "violations": self.violations, "unread": self.unread, "takeovers": self.takeovers,
             "false_takeovers": self.false_takeovers, "starved": self.starved,
             "directory_acked": self.directory_acked, "leases": self.leases, "locks": self.locks,
-            "stall_ms": self.stall_ms,
+            "snapshots": self.snapshots, "fronts": self.fronts, "fetches": self.fetches,
+            "set_aside": self.set_aside, "stall_ms": self.stall_ms,
         })
     }
 
@@ -252,6 +265,10 @@ impl Stretch {
             directory_acked: number(value, "directory_acked"),
             leases: number(value, "leases"),
             locks: number(value, "locks"),
+            snapshots: number(value, "snapshots"),
+            fronts: number(value, "fronts"),
+            fetches: number(value, "fetches"),
+            set_aside: number(value, "set_aside"),
             stall_ms: number(value, "stall_ms"),
         }
     }

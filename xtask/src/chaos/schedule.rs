@@ -20,8 +20,8 @@ pub enum Who {
     GlobalMaster,
     /// The other global node.
     GlobalReplica,
-    /// The third acceptor.
-    Acceptor,
+    /// The node that follows the global log and is the third acceptor.
+    Checkpoint,
 }
 
 /// Which of a node's packets are dropped.
@@ -54,6 +54,39 @@ pub enum DiskFault {
     Full,
 }
 
+/// What happens while a node writes a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amid {
+    /// `kill -9` of it.
+    Kill,
+    /// Its disk is full.
+    Full,
+    /// Its wall clock jumps by so many milliseconds.
+    Clock(i64),
+}
+
+/// What happens while a node fetches a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Between {
+    /// `kill -9` of the one that fetches.
+    KillFetcher,
+    /// `kill -9` of the one that sends.
+    KillHolder,
+    /// The cable of the one that fetches is out.
+    Cut,
+    /// The disk of the one that fetches is full.
+    Full,
+}
+
+/// What becomes of a snapshot in the folder of a node that is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// One bit of it is another one.
+    Flip,
+    /// Its end is missing.
+    Cut,
+}
+
 /// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -81,6 +114,15 @@ pub enum Fault {
     Disk(Who, DiskFault),
     /// A node's wall clock is off by so many milliseconds.
     Clock(Who, i64),
+    /// Something happens to a node so many milliseconds after it has begun to write a snapshot.
+    Writing(Who, Amid, u16),
+    /// A node begins with an empty folder; something happens so many milliseconds after it has
+    /// begun to fetch a snapshot.
+    Fetching(Who, Between, u16),
+    /// `kill -9`; its newest snapshot is damaged before it is started again, after the fault's end.
+    Damage(Who, Harm),
+    /// `kill -9`; started again after its end, when the others' logs may have left it behind.
+    Away(Who),
     /// Nodes on two sides: bit N of the number is the side of node N in starting order.
     Split(u32),
     /// No node hears another one.
@@ -108,6 +150,11 @@ impl Fault {
             Self::SlowLink(who) => of("slow link", who),
             Self::Disk(who, fault) => of(fault.kind(), who),
             Self::Clock(who, _) => of("clock", who),
+            Self::Writing(who, amid, _) => of(amid.kind(), who),
+            Self::Fetching(who, between, _) => of(between.kind(), who),
+            Self::Damage(who, Harm::Flip) => of("flipped snapshot", who),
+            Self::Damage(who, Harm::Cut) => of("cut snapshot", who),
+            Self::Away(who) => of("away", who),
             Self::Split(_) => "split".into(),
             Self::Blackout => "blackout".into(),
             Self::KillAll => "kill all".into(),
@@ -121,7 +168,7 @@ impl Fault {
             Self::Link(group, _) | Self::CutClients(group) => Some(group),
             _ => match self.who()? {
                 Who::Master(group) | Who::Member(group, _) => Some(group),
-                Who::GlobalMaster | Who::GlobalReplica | Who::Acceptor => None,
+                Who::GlobalMaster | Who::GlobalReplica | Who::Checkpoint => None,
             },
         }
     }
@@ -138,7 +185,11 @@ impl Fault {
             | Self::Loss(who, _)
             | Self::SlowLink(who)
             | Self::Disk(who, _)
-            | Self::Clock(who, _) => Some(who),
+            | Self::Clock(who, _)
+            | Self::Writing(who, ..)
+            | Self::Fetching(who, ..)
+            | Self::Damage(who, _)
+            | Self::Away(who) => Some(who),
             Self::CutClients(group) => Some(Who::Master(group)),
             Self::Link(..) | Self::Split(_) | Self::Blackout | Self::KillAll | Self::StopAll => {
                 None
@@ -154,7 +205,9 @@ impl Fault {
     /// Whether it needs nodes built with the fault layer below their files.
     #[cfg(test)]
     pub fn needs_layer(self) -> bool {
-        matches!(self, Self::Disk(..) | Self::Power(_) | Self::Clock(..))
+        let amid = matches!(self, Self::Writing(_, Amid::Full | Amid::Clock(_), _));
+        let between = matches!(self, Self::Fetching(_, Between::Full, _));
+        amid || between || matches!(self, Self::Disk(..) | Self::Power(_) | Self::Clock(..))
     }
 }
 
@@ -165,7 +218,28 @@ impl Who {
             Self::Member(..) => "member",
             Self::GlobalMaster => "global master",
             Self::GlobalReplica => "global replica",
-            Self::Acceptor => "acceptor",
+            Self::Checkpoint => "checkpoint node",
+        }
+    }
+}
+
+impl Amid {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Kill => "kill writing",
+            Self::Full => "full disk writing",
+            Self::Clock(_) => "clock writing",
+        }
+    }
+}
+
+impl Between {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::KillFetcher => "kill fetching",
+            Self::KillHolder => "kill sender of",
+            Self::Cut => "unplug fetching",
+            Self::Full => "full disk fetching",
         }
     }
 }

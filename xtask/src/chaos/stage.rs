@@ -102,7 +102,7 @@ fn sweep(cairn: &Path, folder: &Path) -> Result<()> {
 /// Writes who has which address and ports, so that `cairn up` need not choose.
 fn prepare(folder: &Path, program: &Path) -> Result<()> {
     let mut names = vec![("global-0".to_owned(), "global"), ("global-1".to_owned(), "global")];
-    names.push(("acceptor-0".to_owned(), "acceptor"));
+    names.push(("checkpoint-0".to_owned(), "checkpoint"));
     for group in 0..GROUPS {
         names.extend((0..3).map(|member| (format!("orders-{group}-{member}"), "data")));
     }

@@ -124,6 +124,26 @@ impl Client {
         Ok(if reply.succeeded { Taken::Ours(revision) } else { Taken::Others })
     }
 
+    /// Writes all of `pairs` at one revision, which is returned.
+    pub async fn put_all(&mut self, pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Result<u64, Trouble> {
+        let put = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let (key, value) = (key.into(), value.into());
+            op(Do::RequestPut(pb::PutRequest { key, value, ..pb::PutRequest::default() }))
+        };
+        let success = pairs.into_iter().map(put).collect();
+        let request = pb::TxnRequest { success, ..pb::TxnRequest::default() };
+        let reply = self.txn(request).await?;
+        Ok(u64::try_from(reply.header.unwrap_or_default().revision).unwrap_or(0))
+    }
+
+    /// Gives up what was before `revision`.
+    pub async fn compact(&mut self, revision: u64) -> Result<(), Trouble> {
+        let revision = i64::try_from(revision).unwrap_or(i64::MAX);
+        let request = pb::CompactionRequest { revision, ..pb::CompactionRequest::default() };
+        let mut kv = KvClient::new(self.channel()?);
+        self.asked(kv.compact(request)).await.map(drop)
+    }
+
     async fn txn(&mut self, request: pb::TxnRequest) -> Result<pb::TxnResponse, Trouble> {
         let mut kv = KvClient::new(self.channel()?);
         self.asked(kv.txn(request)).await

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cairn_harness::dice::Dice;
 
-use super::{DiskFault, Fault, Scope, Step, Timed, Way, Who};
+use super::{Amid, Between, DiskFault, Fault, Harm, Scope, Step, Timed, Way, Who};
 
 /// Step `number` of the campaign of `seed`; needs no step before it.
 ///
@@ -19,6 +19,7 @@ pub fn step(seed: u64, number: u64, scope: Scope) -> Step {
         let hit = deal(&SHAPES, seed ^ 0x5a5a, number);
         match hit {
             Shape::Everybody => vec![everybody(&mut dice, (seed, number), scope)],
+            Shape::Snapshot => vec![snapshot(&mut dice, (seed, number), scope)],
             Shape::Some { global, members } => {
                 let first = index(&mut dice, scope.groups);
                 let groups = (0..members.min(scope.groups)).map(|at| (first + at) % scope.groups);
@@ -38,11 +39,13 @@ pub fn step(seed: u64, number: u64, scope: Scope) -> Step {
 enum Shape {
     /// All nodes.
     Everybody,
+    /// One node that writes, fetches or needs a snapshot, alone.
+    Snapshot,
     /// One node of the global plane or none, and one member of so many groups.
     Some { global: bool, members: usize },
 }
 
-const SHAPES: [Shape; 16] = {
+const SHAPES: [Shape; 24] = {
     const fn of(global: bool, members: usize) -> Shape {
         Shape::Some { global, members }
     }
@@ -64,6 +67,14 @@ const SHAPES: [Shape; 16] = {
         all,
         all,
         all,
+        Shape::Snapshot,
+        Shape::Snapshot,
+        Shape::Snapshot,
+        Shape::Snapshot,
+        Shape::Snapshot,
+        Shape::Snapshot,
+        Shape::Snapshot,
+        Shape::Snapshot,
     ]
 };
 
@@ -130,6 +141,35 @@ const EVERYBODY: [Fault; 8] = [
     Fault::Split(0),
 ];
 
+/// What can be done around a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Around {
+    Fetching(Between),
+    Writing(Card),
+    Damage(Harm),
+    Away,
+    Empty,
+}
+
+/// Without the fault layer, only those before the first that needs it are dealt.
+const AROUND: [Around; 14] = [
+    Around::Fetching(Between::KillFetcher),
+    Around::Fetching(Between::KillHolder),
+    Around::Fetching(Between::KillHolder),
+    Around::Fetching(Between::Cut),
+    Around::Writing(Card::Kill),
+    Around::Writing(Card::Kill),
+    Around::Damage(Harm::Flip),
+    Around::Damage(Harm::Cut),
+    Around::Away,
+    Around::Away,
+    Around::Empty,
+    Around::Fetching(Between::Full),
+    Around::Writing(Card::Disk(DiskFault::Full)),
+    Around::Writing(Card::Clock),
+];
+const AROUND_WITHOUT_LAYER: usize = 11;
+
 fn dice(seed: u64, number: u64) -> Dice {
     let mut dice = Dice::new(seed.wrapping_mul(1_000_003).wrapping_add(number));
     // The first numbers of neighbouring seeds are alike.
@@ -184,8 +224,8 @@ fn stall(dice: &mut Dice, scope: Scope) -> Timed {
 
 fn everybody(dice: &mut Dice, (seed, number): (u64, u64), scope: Scope) -> Timed {
     let sides = u32::try_from(dice.below(1 << scope.nodes.min(31))).unwrap_or(1);
-    // One step of sixteen is for everybody.
-    let dealt = deal(&EVERYBODY, seed ^ 0xa11, number / 16);
+    // One step of each deck is for everybody.
+    let dealt = deal(&EVERYBODY, seed ^ 0xa11, number / SHAPES.len() as u64);
     let (fault, time) = match dealt {
         Fault::StopAll => (dealt, span(dice, 20_000)),
         Fault::KillAll => (dealt, Duration::ZERO),
@@ -199,7 +239,7 @@ fn global(dice: &mut Dice, (seed, number): (u64, u64), scope: Scope) -> Timed {
     let who = match dice.below(8) {
         0..=3 => Who::GlobalMaster,
         4..=6 => Who::GlobalReplica,
-        _ => Who::Acceptor,
+        _ => Who::Checkpoint,
     };
     one_node(dice, who, card(seed ^ 0x610, number, scope))
 }
@@ -219,6 +259,41 @@ fn member(dice: &mut Dice, (seed, number): (u64, u64), group: usize, scope: Scop
         }
         card => one_node(dice, who, card),
     }
+}
+
+/// Something around a snapshot of a group's follower, a global replica or a checkpoint node.
+fn snapshot(dice: &mut Dice, (seed, number): (u64, u64), scope: Scope) -> Timed {
+    let deck = if scope.layer { &AROUND[..] } else { &AROUND[..AROUND_WITHOUT_LAYER] };
+    // One step of three is about snapshots, whatever place it has among them.
+    let around = deal(deck, seed ^ 0x54a9, number);
+    let member = Who::Member(index(dice, scope.groups), index(dice, 2));
+    // A global replica writes nothing as long as there is a checkpoint node.
+    let plane = match dice.below(2) {
+        0 if !matches!(around, Around::Writing(_)) => Who::GlobalReplica,
+        _ => Who::Checkpoint,
+    };
+    let who = if dice.below(2) == 0 { member } else { plane };
+    let offset = i64::try_from(dice.below(7_200_000)).unwrap_or(0) - 3_600_000;
+    let after_ms = |most: u64, dice: &mut Dice| u16::try_from(dice.below(most)).unwrap_or(0);
+    let (fault, time) = match around {
+        Around::Fetching(between) => {
+            let long = matches!(between, Between::Cut | Between::Full);
+            let time = if long { span(dice, 20_000) } else { Duration::ZERO };
+            (Fault::Fetching(who, between, after_ms(2500, dice)), time)
+        }
+        Around::Writing(Card::Clock) => {
+            (Fault::Writing(who, Amid::Clock(offset), after_ms(60, dice)), span(dice, 10_000))
+        }
+        Around::Writing(Card::Disk(_)) => {
+            (Fault::Writing(who, Amid::Full, after_ms(60, dice)), span(dice, 20_000))
+        }
+        Around::Writing(_) => (Fault::Writing(who, Amid::Kill, after_ms(120, dice)), Duration::ZERO),
+        Around::Damage(harm) => (Fault::Damage(who, harm), span(dice, 12_000)),
+        // Long enough for a log to leave it behind.
+        Around::Away => (Fault::Away(who), Duration::from_millis(15_000 + dice.below(25_000))),
+        Around::Empty => (Fault::Empty(who), span(dice, 6_000)),
+    };
+    Timed { fault, after: Duration::ZERO, time }
 }
 
 fn card(seed: u64, number: u64, scope: Scope) -> Card {
@@ -253,7 +328,7 @@ mod tests {
     use super::*;
 
     /// Those that hit one node of a group first.
-    const KINDS: [&str; 24] = [
+    const KINDS: [&str; 34] = [
         "kill",
         "empty",
         "power",
@@ -278,6 +353,16 @@ mod tests {
         "blackout",
         "kill all",
         "stop all",
+        "kill fetching",
+        "kill sender of",
+        "unplug fetching",
+        "full disk fetching",
+        "kill writing",
+        "full disk writing",
+        "clock writing",
+        "flipped snapshot",
+        "cut snapshot",
+        "away",
     ];
 
     const SCOPE: Scope = Scope { groups: 2, nodes: 9, layer: true, stalls_only: false };
@@ -311,11 +396,11 @@ mod tests {
     }
 
     #[test]
-    fn two_hundred_steps_bring_every_kind_of_fault_and_hit_every_kind_of_node() {
+    fn three_hundred_steps_bring_every_kind_of_fault_and_hit_every_kind_of_node() {
         for seed in 0..40 {
             let (mut kinds, mut masters, mut hit) =
                 (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-            for timed in (0..200).flat_map(|at| step(seed, at, SCOPE).faults) {
+            for timed in (0..300).flat_map(|at| step(seed, at, SCOPE).faults) {
                 *kinds.entry(what(timed.fault)).or_insert(0) += 1;
                 hit.extend(timed.fault.who().map(Who::kind));
                 if matches!(timed.fault.who(), Some(Who::Master(_))) {
@@ -331,7 +416,7 @@ mod tests {
             let all = KINDS[..19].iter().filter(|kind| masters.contains(**kind)).count();
             assert!(all == 19, "seed {seed}: of masters {masters:?}");
             let faults: usize = kinds.values().sum();
-            assert!((380..460).contains(&faults), "seed {seed}: {faults} faults");
+            assert!((450..560).contains(&faults), "seed {seed}: {faults} faults");
         }
     }
 
