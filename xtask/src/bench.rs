@@ -40,9 +40,11 @@ enum What {
     GlobalPlane,
     /// Takeovers, handovers, stalls and blackouts, against Valkey and etcd
     Failover,
-    /// Snapshots, starts from them, and copies to new and returning members, against Valkey
+    /// Snapshots, starts from them, copies to new and returning members, big hashes and slots, and
+    /// the directory's, against Valkey and etcd; parts for --only: s, f1, f2, big-hash, big-slot, g
     Checkpoint {
-        /// How many keys; absent: five million, or half a million if it is to be quick
+        /// How many keys of a group; absent: five million, or half a million if it is to be quick.
+        /// The directory has twice as many, or 4 for 10 in a quick run
         #[arg(long)]
         keys: Option<u64>,
     },

@@ -46,6 +46,9 @@ pub struct Args {
     /// packets for 45 s, slow disks, a node that hardly runs, wrong clocks
     #[arg(long)]
     stalls_only: bool,
+    /// Only what happens around snapshots: their writers, fetchers, senders and files
+    #[arg(long, conflicts_with = "stalls_only")]
+    snapshots_only: bool,
     /// Nodes as they are released: no faults of disks and clocks
     #[arg(long)]
     no_layer: bool,
@@ -57,7 +60,8 @@ pub struct Args {
 impl Args {
     fn scope(&self) -> Scope {
         let (groups, nodes) = (stage::GROUPS, u32::from(stage::NODES));
-        Scope { groups, nodes, layer: !self.no_layer, stalls_only: self.stalls_only }
+        let (stalls_only, snapshots_only) = (self.stalls_only, self.snapshots_only);
+        Scope { groups, nodes, layer: !self.no_layer, stalls_only, snapshots_only }
     }
 
     fn name(&self) -> &'static str {
@@ -78,7 +82,8 @@ pub fn run(args: &Args) -> Result<bool> {
     }
     let folder = product::target_folder().join("chaos");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
-    let stem = format!("{}-seed-{}", args.name(), args.seed);
+    let part = if args.snapshots_only { "-snapshots" } else { "" };
+    let stem = format!("{}{part}-seed-{}", args.name(), args.seed);
     let mut results = Results::open(&folder.join(format!("{stem}.jsonl")), args.resume)?;
     let programs = if args.no_layer { product::build()? } else { product::build_fault_disk()? };
     let stage = stage::Stage::set(&programs, &folder.join("cluster"))?;

@@ -238,9 +238,29 @@ impl Peer {
     /// # Errors
     /// If it does not start in time.
     pub fn etcd(program: &Path, folder: &Path, fsync: bool) -> Result<Self> {
-        let (address, peers) = (free_address()?, free_address()?);
+        let address = free_address()?;
         let folder = folder.join(format!("etcd-{}", address.port()));
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
+        let peer = Self::etcd_at(program, &folder, address, fsync)?;
+        let up = || std::net::TcpStream::connect(address).is_ok();
+        if !wait_until(START_LIMIT, Duration::from_millis(50), up) {
+            bail!("etcd did not start; see {folder:?}");
+        }
+        wait(Duration::from_secs(1));
+        Ok(peer)
+    }
+
+    /// Starts one etcd member on a folder that it may have used before, and waits for nothing.
+    ///
+    /// # Errors
+    /// If it cannot be run.
+    pub fn etcd_at(
+        program: &Path,
+        folder: &Path,
+        address: SocketAddr,
+        fsync: bool,
+    ) -> Result<Self> {
+        let peers = free_address()?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder:?}"))?;
         let (client, peer) = (format!("http://{address}"), format!("http://{peers}"));
         let mut command = Command::new(program);
         command.arg("--data-dir").arg(folder.join("data")).args(["--name", "a"]);
@@ -251,13 +271,7 @@ impl Peer {
         if !fsync {
             command.arg("--unsafe-no-fsync");
         }
-        let peer = Self::start(command, address, folder.join("log"))?;
-        let up = || std::net::TcpStream::connect(address).is_ok();
-        if !wait_until(START_LIMIT, Duration::from_millis(50), up) {
-            bail!("etcd did not start; see {folder:?}");
-        }
-        wait(Duration::from_secs(1));
-        Ok(peer)
+        Self::start(command, address, folder.join("log"))
     }
 
     fn start(mut command: Command, address: SocketAddr, log: PathBuf) -> Result<Self> {

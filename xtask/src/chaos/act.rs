@@ -181,36 +181,10 @@ impl Field {
                 layer::set(&self.faults, victim, &format!("clock {offset_ms}\n"))?;
             }
             Fault::Writing(who, amid, after_ms) => {
-                snapshots::wait_for_draft(&self.cluster, victim, &self.log_of(who, victim)?);
-                wait(Duration::from_millis(after_ms.into()));
-                match amid {
-                    Amid::Kill => self.cluster.crash(victim)?,
-                    Amid::Full => {
-                        layer::set(&self.faults, victim, &layer::words(DiskFault::Full))?;
-                    }
-                    Amid::Clock(ms) => layer::set(&self.faults, victim, &format!("clock {ms}\n"))?,
-                }
+                self.while_writing(victim, &self.log_of(who, victim)?, amid, after_ms)?;
             }
             Fault::Fetching(_, between, after_ms) => {
-                self.cluster.kill(victim, true)?;
-                self.cluster.empty_folder(victim)?;
-                let mut said = snapshots::Said::from_now(&self.cluster, victim)?;
-                self.cluster.start(victim)?;
-                let holder = said.wait_for_holder();
-                wait(Duration::from_millis(after_ms.into()));
-                match between {
-                    Between::KillFetcher => self.cluster.crash(victim)?,
-                    Between::KillHolder => {
-                        // What needed no snapshot has no sender.
-                        if let Some(holder) = holder {
-                            self.cluster.crash(&holder)?;
-                        }
-                    }
-                    Between::Cut => self.network.plug(self.place(victim)?, false)?,
-                    Between::Full => {
-                        layer::set(&self.faults, victim, &layer::words(DiskFault::Full))?;
-                    }
-                }
+                self.while_fetching(victim, between, after_ms)?;
             }
             Fault::Damage(..) | Fault::Away(_) => self.cluster.kill(victim, true)?,
             Fault::Split(sides) => self.split(|a, b| (sides >> a) & 1 == (sides >> b) & 1)?,
@@ -219,6 +193,39 @@ impl Field {
             Fault::StopAll => self.each(|node| self.cluster.freeze(node))?,
         }
         Ok(())
+    }
+
+    /// Does something to a node while it writes a snapshot.
+    fn while_writing(&self, victim: &str, log: &str, amid: Amid, after_ms: u16) -> Result<()> {
+        if !snapshots::wait_for_draft(&self.cluster, victim, log) {
+            println!("     {victim} writes no snapshot");
+        }
+        wait(Duration::from_millis(after_ms.into()));
+        match amid {
+            Amid::Kill => Ok(self.cluster.crash(victim)?),
+            Amid::Full => layer::set(&self.faults, victim, &layer::words(DiskFault::Full)),
+            Amid::Clock(ms) => layer::set(&self.faults, victim, &format!("clock {ms}\n")),
+        }
+    }
+
+    /// Takes all that a node has, starts it, and does something while it fetches a snapshot.
+    fn while_fetching(&self, victim: &str, between: Between, after_ms: u16) -> Result<()> {
+        self.cluster.kill(victim, true)?;
+        self.cluster.empty_folder(victim)?;
+        let said = snapshots::Said::from_now(&self.cluster, victim)?;
+        self.cluster.start(victim)?;
+        let holder = said.wait_for_holder();
+        if holder.is_none() {
+            println!("     {victim} needs no snapshot");
+        }
+        wait(Duration::from_millis(after_ms.into()));
+        match (between, holder) {
+            (Between::KillFetcher, _) => Ok(self.cluster.crash(victim)?),
+            (Between::KillHolder, Some(holder)) => Ok(self.cluster.crash(&holder)?),
+            (Between::KillHolder, None) => Ok(()),
+            (Between::Cut, _) => self.network.plug(self.place(victim)?, false),
+            (Between::Full, _) => layer::set(&self.faults, victim, &layer::words(DiskFault::Full)),
+        }
     }
 
     fn end(&self, aimed: &mut Aimed) -> Result<()> {

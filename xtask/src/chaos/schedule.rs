@@ -301,4 +301,6 @@ pub struct Scope {
     pub layer: bool,
     /// Only what may not take a mastership away from anybody.
     pub stalls_only: bool,
+    /// Only what happens around snapshots.
+    pub snapshots_only: bool,
 }

@@ -68,7 +68,7 @@ impl Said {
     }
 
     /// Waits until it says whose snapshot it fetches; none if it fetches none.
-    pub fn wait_for_holder(&mut self) -> Option<String> {
+    pub fn wait_for_holder(&self) -> Option<String> {
         let mut holder = None;
         wait_until(FETCHES_WITHIN, Duration::from_millis(20), || {
             let text = std::fs::read(&self.path).unwrap_or_default();

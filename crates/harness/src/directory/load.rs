@@ -282,7 +282,7 @@ mod tests {
         let seen = loading.finish();
         assert_eq!((seen.samples.len(), seen.errors), (0, 3), "{:?}", seen.last_error);
         let loading = load(false).start();
-        std::thread::sleep(Duration::from_millis(450));
+        crate::clock::wait(Duration::from_millis(450));
         let seen = loading.finish();
         assert!(seen.samples.is_empty() && (4..40).contains(&seen.errors), "{}", seen.errors);
     }

@@ -1,5 +1,6 @@
 //! Our side: a group of a master and a replica that writes snapshots.
 
+use std::collections::VecDeque;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -8,6 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use cairn_harness::clock::wait_until;
 use cairn_harness::cluster::Cluster;
 use serde_json::Value;
+
+use super::figure::figure;
 
 use super::trace::Span;
 use crate::bench::data_plane::master;
@@ -18,6 +21,10 @@ use crate::product;
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How often is asked whether a member is in sync.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+/// How often is asked how far a member is.
+const NEAR_EVERY: Duration = Duration::from_millis(20);
+/// A member follows if it has applied what its master had so long before.
+const NEAR: Duration = Duration::from_millis(500);
 
 /// The group.
 #[derive(Debug)]
@@ -33,6 +40,8 @@ pub struct Ours {
 pub struct Done {
     pub span: Span,
     pub keys_per_second: f64,
+    /// Of its file.
+    pub bytes: u64,
 }
 
 impl Ours {
@@ -51,12 +60,50 @@ impl Ours {
         Ok(Self { cluster, master, replica })
     }
 
+    /// The processes that hold the keys, with their roles.
+    ///
+    /// # Errors
+    /// If one does not run.
+    pub fn processes(&self) -> Result<Vec<(String, u32)>> {
+        let pid = self.cluster.pid(&self.replica)?.context("the replica does not run")?;
+        let replica = ("Cairn, replica".to_owned(), u32::try_from(pid)?);
+        Ok(vec![("Cairn, master".to_owned(), self.master.pid), replica])
+    }
+
+    /// Waits until the replica follows: it has applied what its master had half a second before.
+    ///
+    /// # Errors
+    /// If it does not in the end.
+    pub fn wait_follows(&self, limit: Duration) -> Result<()> {
+        let node = |id: Option<&str>, address: Option<&str>| {
+            let mut nodes = self.cluster.nodes().iter();
+            let found = nodes.find(|n| Some(n.id.as_str()) == id || Some(&*n.redis()) == address);
+            found.cloned().context("no such node")
+        };
+        let master = node(None, Some(&self.master.address.to_string()))?;
+        let replica = node(Some(&self.replica), None)?;
+        let mut had: VecDeque<(Instant, f64)> = VecDeque::new();
+        let follows = wait_until(limit, NEAR_EVERY, || {
+            if let Some(last) = figure(&master, "cairn_node_last_offset") {
+                had.push_back((Instant::now(), last));
+            }
+            while had.get(1).is_some_and(|(at, _)| at.elapsed() >= NEAR) {
+                had.pop_front();
+            }
+            let due = had.front().filter(|(at, _)| at.elapsed() >= NEAR);
+            let applied = figure(&replica, "cairn_node_applied_offset");
+            due.zip(applied).is_some_and(|((_, last), applied)| applied >= *last)
+        });
+        ensure!(follows, "the member does not follow its master");
+        Ok(())
+    }
+
     /// Listens to what the replica writes into its log from now on.
     ///
     /// # Errors
     /// If there is no such file.
     pub fn ear(&self) -> Result<Ear> {
-        Ear::open(self.cluster.folder().join("logs").join(format!("{}.log", self.replica)))
+        Ear::of(&self.cluster, &self.replica)
     }
 
     /// Kills the replica, which stays dead.
@@ -125,6 +172,14 @@ pub struct Ear {
 }
 
 impl Ear {
+    /// Hears a node from now on.
+    ///
+    /// # Errors
+    /// If it has no log.
+    pub fn of(cluster: &Cluster, node: &str) -> Result<Self> {
+        Self::open(cluster.folder().join("logs").join(format!("{node}.log")))
+    }
+
     fn open(path: PathBuf) -> Result<Self> {
         let about = std::fs::metadata(&path).with_context(|| format!("cannot look at {path:?}"))?;
         Ok(Self { path, position: about.len() })
@@ -150,6 +205,28 @@ impl Ear {
         Ok(self.lines()?.iter().any(|line| line["message"] == message))
     }
 
+    /// Waits for a line with this message.
+    ///
+    /// # Errors
+    /// If none comes in time.
+    pub fn wait_for(&mut self, message: &str, limit: Duration) -> Result<()> {
+        let mut trouble = None;
+        let heard = wait_until(limit, LOOK_EVERY, || match self.said(message) {
+            Ok(said) => said,
+            Err(error) => {
+                trouble = Some(error);
+                true
+            }
+        });
+        match trouble {
+            Some(error) => Err(error),
+            None => {
+                ensure!(heard, "{:?} does not say {message:?}", self.path);
+                Ok(())
+            }
+        }
+    }
+
     /// Waits for a line that says how many keys took how long.
     ///
     /// # Errors
@@ -159,12 +236,14 @@ impl Ear {
         loop {
             for line in self.lines()? {
                 if line["message"] == message {
-                    let number = |key: &str| line[key].as_u64().with_context(|| key.to_owned());
-                    let (keys, took_ms) = (number("keys")?, number("took_ms")?.max(1));
+                    let keys = line["keys"].as_u64().or(line["records"].as_u64());
+                    let keys = keys.context("it names no keys")?;
+                    let took_ms = line["took_ms"].as_u64().context("it names no time")?.max(1);
+                    let bytes = line["bytes"].as_u64().unwrap_or(0);
                     let to = Instant::now();
                     let from = to.checked_sub(Duration::from_millis(took_ms)).unwrap_or(to);
                     let keys_per_second = keys as f64 * 1000.0 / took_ms as f64;
-                    return Ok(Done { span: Span { from, to }, keys_per_second });
+                    return Ok(Done { span: Span { from, to }, keys_per_second, bytes });
                 }
             }
             if Instant::now() >= until {

@@ -58,6 +58,23 @@ impl Theirs {
         Ok((span, whole))
     }
 
+    /// The processes that hold the keys, with their roles.
+    pub fn processes(&self) -> Vec<(String, u32)> {
+        let replica = self.replica.iter().map(|one| ("Valkey, replica".to_owned(), one.server.pid));
+        let master = ("Valkey, master".to_owned(), self.master.server.pid);
+        std::iter::once(master).chain(replica).collect()
+    }
+
+    /// Bytes that the child which wrote the last snapshot had to copy because they were written
+    /// meanwhile, as the server says.
+    ///
+    /// # Errors
+    /// If it does not say so.
+    pub fn copied_bytes(&self) -> Result<u64> {
+        let info = self.master.server.info("persistence")?;
+        field(&info, "rdb_last_cow_size:").context("INFO names no rdb_last_cow_size")
+    }
+
     /// Kills the replica.
     pub fn unlink(&mut self) {
         self.replica = None;

@@ -46,7 +46,7 @@ impl Line {
 }
 
 /// Both lines as an SVG picture; where each span begins is 0, where it ends is marked.
-pub fn picture(title: &str, peer: &Line, ours: &Line) -> String {
+pub fn picture(peer_name: &str, title: &str, peer: &Line, ours: &Line) -> String {
     let seconds = peer.seconds.max(ours.seconds) + MARGIN_SECONDS;
     let x =
         |at: f64| LEFT + (at + MARGIN_SECONDS) / (seconds + MARGIN_SECONDS) * (WIDTH - LEFT - 30.0);
@@ -86,7 +86,7 @@ pub fn picture(title: &str, peer: &Line, ours: &Line) -> String {
     }
     let _ = writeln!(text, "<path d=\"M{:.1} 30V{base}\" stroke=\"black\"/>", x(0.0));
     for (name, line, color, label) in
-        [("Valkey", peer, "#c33", WIDTH - 160.0), ("Cairn", ours, "#06c", WIDTH - 80.0)]
+        [(peer_name, peer, "#c33", WIDTH - 160.0), ("Cairn", ours, "#06c", WIDTH - 80.0)]
     {
         let points: Vec<String> =
             line.points.iter().map(|(at, ms)| format!("{:.1},{:.1}", x(*at), y(*ms))).collect();
@@ -124,7 +124,7 @@ mod tests {
         assert!((9..=11).contains(&long.len()), "{long:?}");
         assert!(long[0] > 1.5 && *long.last().unwrap() < 2.1, "{long:?}");
         assert!(line.points.len() > long.len() && line.points.len() < long.len() + 3);
-        let text = picture("a snapshot", &Line::default(), &line);
+        let text = picture("Valkey", "a snapshot", &Line::default(), &line);
         assert!(text.starts_with("<svg") && text.contains("Cairn</text>"));
         assert!(!text.contains("NaN") && !text.contains("inf"));
     }

@@ -44,7 +44,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    #[cfg(test)]
+    /// A trace of what something else noted.
     pub fn new(began: Instant, samples: Vec<Sample>) -> Self {
         Self { began, errors: 0, samples }
     }
@@ -103,17 +103,33 @@ impl Trace {
     }
 }
 
+/// What is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Writes {
+    pub mix: Mix,
+    /// Keys, or fields of the one hash.
+    pub keys: u64,
+    pub value_bytes: usize,
+}
+
+impl Writes {
+    /// Keys of all slots.
+    pub fn of(keys: u64) -> Self {
+        Self { mix: Mix::Set, keys, value_bytes: VALUE_BYTES }
+    }
+}
+
 /// Does `work` while 50 connections write as fast as they are answered, one write at a time each.
 ///
 /// # Errors
 /// If the work or the load fails.
 pub fn under_load<T>(
     server: &Server,
-    keys: u64,
+    writes: Writes,
     work: impl FnOnce() -> Result<T>,
 ) -> Result<(T, Trace)> {
     let (address, connections) = (server.address, CONNECTIONS);
-    let (mix, value_bytes) = (Mix::Set, VALUE_BYTES);
+    let Writes { mix, keys, value_bytes } = writes;
     let load = Load { address, connections, pipeline: 1, mix, keys, value_bytes, fill: false };
     let signals = Signals::default();
     let (done, seen) = std::thread::scope(|scope| {

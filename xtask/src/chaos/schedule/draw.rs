@@ -15,6 +15,8 @@ pub fn step(seed: u64, number: u64, scope: Scope) -> Step {
     let quiet = Duration::from_millis(100 + dice.below(600));
     let mut faults = if scope.stalls_only {
         vec![stall(&mut dice, scope)]
+    } else if scope.snapshots_only {
+        vec![snapshot(&mut dice, (seed, number), scope)]
     } else {
         let hit = deal(&SHAPES, seed ^ 0x5a5a, number);
         match hit {
@@ -287,7 +289,9 @@ fn snapshot(dice: &mut Dice, (seed, number): (u64, u64), scope: Scope) -> Timed 
         Around::Writing(Card::Disk(_)) => {
             (Fault::Writing(who, Amid::Full, after_ms(60, dice)), span(dice, 20_000))
         }
-        Around::Writing(_) => (Fault::Writing(who, Amid::Kill, after_ms(120, dice)), Duration::ZERO),
+        Around::Writing(_) => {
+            (Fault::Writing(who, Amid::Kill, after_ms(120, dice)), Duration::ZERO)
+        }
         Around::Damage(harm) => (Fault::Damage(who, harm), span(dice, 12_000)),
         // Long enough for a log to leave it behind.
         Around::Away => (Fault::Away(who), Duration::from_millis(15_000 + dice.below(25_000))),
@@ -365,7 +369,8 @@ mod tests {
         "away",
     ];
 
-    const SCOPE: Scope = Scope { groups: 2, nodes: 9, layer: true, stalls_only: false };
+    const SCOPE: Scope =
+        Scope { groups: 2, nodes: 9, layer: true, stalls_only: false, snapshots_only: false };
 
     #[test]
     fn the_same_seed_gives_the_same_steps_and_another_one_others() {
@@ -421,6 +426,22 @@ mod tests {
     }
 
     #[test]
+    fn fifty_steps_around_snapshots_bring_all_there_is_to_followers_of_both_planes() {
+        let scope = Scope { snapshots_only: true, ..SCOPE };
+        for seed in 0..40 {
+            let faults = (0..50).flat_map(|at| step(seed, at, scope).faults);
+            let all: Vec<Fault> = faults.map(|timed| timed.fault).collect();
+            let kinds: BTreeSet<_> = all.iter().map(|fault| what(*fault)).collect();
+            for kind in KINDS[24..].iter().chain(&["empty"]) {
+                assert!(kinds.contains(*kind), "seed {seed}: {kind} of {kinds:?}");
+            }
+            let hit: BTreeSet<_> =
+                all.iter().filter_map(|fault| fault.who()).map(Who::kind).collect();
+            assert_eq!(hit.len(), 3, "seed {seed}: {hit:?}");
+        }
+    }
+
+    #[test]
     fn no_fault_lasts_longer_than_a_minute_and_some_last_nearly_so() {
         let faults = (0..2000).flat_map(|at| step(7, at, SCOPE).faults);
         let longest = faults.map(|timed| timed.time).max().unwrap();
@@ -432,7 +453,8 @@ mod tests {
         let scope = Scope { layer: false, ..SCOPE };
         let quiet = Scope { stalls_only: true, ..scope };
         for at in 0..1000 {
-            for scope in [scope, quiet] {
+            let around = Scope { snapshots_only: true, ..scope };
+            for scope in [scope, quiet, around] {
                 let faults = step(5, at, scope).faults;
                 assert!(faults.iter().all(|timed| !timed.fault.needs_layer()));
             }
