@@ -204,7 +204,10 @@ impl<'a> Campaign<'a> {
         }
         performed?;
         wait(AFTERMATH);
-        let missing = field.cluster.wait_whole(WHOLE_LIMIT);
+        let mut missing = field.cluster.wait_whole(WHOLE_LIMIT);
+        if missing.is_empty() {
+            missing = field.wait_for_seats(&aimed);
+        }
         let whole = began.elapsed();
         let stall = self.machine.longest(began, Instant::now());
         let healed_us = traffic.now_us();

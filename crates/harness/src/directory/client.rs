@@ -200,7 +200,7 @@ impl Client {
             Err(_) => Trouble::Unknown("no answer in time".into()),
         };
         self.channel = None;
-        self.turn += 1;
+        self.turn = self.turn.wrapping_add(1);
         Err(trouble)
     }
 }

@@ -56,9 +56,9 @@ impl Big {
 
     fn writes(self, pace: Pace) -> Writes {
         match self {
+            // A gigabyte, or a tenth of it in a quick run.
             Self::Hash => {
-                let keys = if pace.quick { 100_000 } else { 1_000_000 };
-                Writes { mix: Mix::HashSet, keys, value_bytes: FIELD_BYTES }
+                Writes { mix: Mix::HashSet, keys: pace.keys / 5, value_bytes: FIELD_BYTES }
             }
             Self::Slot => Writes { mix: Mix::SlotSet, keys: pace.keys, value_bytes: VALUE_BYTES },
         }

@@ -23,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How often is asked how far a member is.
 const NEAR_EVERY: Duration = Duration::from_millis(20);
-/// A member follows if it has applied what its master had so long before.
+/// A member follows if it has applied what its master had so long before, or later.
 const NEAR: Duration = Duration::from_millis(500);
 
 /// The group.
@@ -70,7 +70,8 @@ impl Ours {
         Ok(vec![("Cairn, master".to_owned(), self.master.pid), replica])
     }
 
-    /// Waits until the replica follows: it has applied what its master had half a second before.
+    /// Waits until the replica follows: it has applied what its master had less than half a second
+    /// before.
     ///
     /// # Errors
     /// If it does not in the end.
@@ -87,12 +88,11 @@ impl Ours {
             if let Some(last) = figure(&master, "cairn_node_last_offset") {
                 had.push_back((Instant::now(), last));
             }
-            while had.get(1).is_some_and(|(at, _)| at.elapsed() >= NEAR) {
+            while had.front().is_some_and(|(at, _)| at.elapsed() > NEAR) {
                 had.pop_front();
             }
-            let due = had.front().filter(|(at, _)| at.elapsed() >= NEAR);
             let applied = figure(&replica, "cairn_node_applied_offset");
-            due.zip(applied).is_some_and(|((_, last), applied)| applied >= *last)
+            had.front().zip(applied).is_some_and(|((_, last), applied)| applied >= *last)
         });
         ensure!(follows, "the member does not follow its master");
         Ok(())
