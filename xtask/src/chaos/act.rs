@@ -18,9 +18,6 @@ use super::snapshots;
 /// For how long what is to be brought back may take to be dead first.
 const DEAD_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a new folder of an acceptor may take to count.
-const SEATED_WITHIN: Duration = Duration::from_secs(60);
-
 /// A cluster in namespaces.
 #[derive(Debug)]
 pub struct Field {
@@ -151,23 +148,6 @@ impl Field {
             outcome = outcome.and(done.with_context(|| format!("{:?}", one.fault)));
         }
         outcome
-    }
-
-    /// Waits until the global master has put the new folders of acceptors in the places of those
-    /// that were taken away: before that, no other acceptor may lose its own. What is missing.
-    pub fn wait_for_seats(&self, aimed: &[Aimed]) -> Vec<String> {
-        let emptied = aimed.iter().filter(|one| one.fault.takes_folder());
-        let acceptors = emptied.filter(|one| one.fault.group().is_none());
-        let mut missing = Vec::new();
-        for node in acceptors.filter_map(|one| one.victims.first()) {
-            let seated = || snapshots::is_seated(&self.cluster, node);
-            if !wait_until(SEATED_WITHIN, Duration::from_millis(100), seated) {
-                missing.push(format!("the new folder of {node} is no acceptor"));
-            }
-            // It is said before it is done.
-            wait(Duration::from_secs(1));
-        }
-        missing
     }
 
     fn begin(&self, aimed: &mut Aimed) -> Result<()> {

@@ -204,10 +204,7 @@ impl<'a> Campaign<'a> {
         }
         performed?;
         wait(AFTERMATH);
-        let mut missing = field.cluster.wait_whole(WHOLE_LIMIT);
-        if missing.is_empty() {
-            missing = field.wait_for_seats(&aimed);
-        }
+        let missing = field.cluster.wait_whole(WHOLE_LIMIT);
         let whole = began.elapsed();
         let stall = self.machine.longest(began, Instant::now());
         let healed_us = traffic.now_us();

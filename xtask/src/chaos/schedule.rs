@@ -197,11 +197,6 @@ impl Fault {
         }
     }
 
-    /// Whether a node begins anew with an empty folder.
-    pub fn takes_folder(self) -> bool {
-        matches!(self, Self::Empty(_) | Self::Fetching(..))
-    }
-
     /// Whether it keeps packets of one node from others, or lets them be late.
     pub fn is_of_network(self) -> bool {
         matches!(self, Self::Isolate(..) | Self::Loss(..) | Self::SlowLink(_))

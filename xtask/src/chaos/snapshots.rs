@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cairn_harness::clock::wait_until;
-use cairn_harness::cluster::{Cluster, Role};
+use cairn_harness::cluster::Cluster;
 use serde_json::Value;
 
 use super::schedule::Harm;
@@ -87,30 +87,6 @@ fn holder_of(log: &str) -> Option<String> {
     fetching.find_map(|line| line["about_node"].as_str().map(str::to_owned))
 }
 
-/// Whether a global node has said that it puts the folder that a node has now in the place of an
-/// acceptor's.
-pub fn is_seated(cluster: &Cluster, node: &str) -> bool {
-    let Ok(status) = cluster.status() else { return false };
-    let found = status.nodes.iter().find(|found| found.id == node);
-    let Some(incarnation) = found.and_then(|found| found.incarnation.as_deref()) else {
-        return false;
-    };
-    let globals = status.nodes.iter().filter(|node| node.role == Role::Global);
-    globals.into_iter().any(|global| {
-        let log = cluster.folder().join("logs").join(format!("{}.log", global.id));
-        seats(&std::fs::read_to_string(log).unwrap_or_default(), node, incarnation)
-    })
-}
-
-fn seats(log: &str, node: &str, incarnation: &str) -> bool {
-    let words = [
-        "\"message\":\"replacing an acceptor\"".to_owned(),
-        format!("\"acceptor\":\"{node}\""),
-        format!("\"incarnation\":\"{incarnation}\""),
-    ];
-    log.lines().any(|line| words.iter().all(|word| line.contains(word)))
-}
-
 /// How often nodes said what is worth counting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spoken {
@@ -175,14 +151,6 @@ half a line: {"message"#;
         assert_eq!(spoken, Spoken { written: 1, fetched: 1, ..Spoken::default() });
         let before = Spoken { written: 1, ..Spoken::default() };
         assert_eq!(spoken.since(before), Spoken { fetched: 1, ..Spoken::default() });
-    }
-
-    #[test]
-    fn a_folder_is_seated_when_the_master_has_said_so_of_just_that_one() {
-        let line = r#"{"message":"replacing an acceptor","acceptor":"c-0","incarnation":"65ab"}"#;
-        assert!(seats(line, "c-0", "65ab"));
-        assert!(!seats(line, "c-0", "13ff") && !seats(line, "c-1", "65ab"));
-        assert!(!seats(&line.replace("replacing", "losing"), "c-0", "65ab"));
     }
 
     #[test]
