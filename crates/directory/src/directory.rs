@@ -15,13 +15,15 @@ use std::ops::Bound;
 
 mod hash;
 mod read;
+mod restore;
 mod scan;
 mod snapshot;
 mod write;
 
 pub use hash::StateHash;
+pub use restore::Restored;
 pub use scan::Scan;
-pub use snapshot::{CONTENT, Export, Portion, keys_of};
+pub use snapshot::{CONTENT, Export, Portion, Seen, keys_of, revision_of, versions_of};
 
 /// The multi-version map with its leases.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 pub mod courts;
 mod master;
 pub mod planning;
+pub mod rebuild;
 mod view;
 
 pub use courts::{Court, Courts};

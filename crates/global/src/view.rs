@@ -53,6 +53,12 @@ impl View {
         self.raw.get(key.as_bytes()).map_or(0, |(_, version)| *version)
     }
 
+    /// Every key with its value and version, in the order of keys; signs of life come too, if there
+    /// are any.
+    pub fn raw(&self) -> impl Iterator<Item = (&[u8], &[u8], u64)> {
+        self.raw.iter().map(|(key, (value, version))| (&key[..], &value[..], *version))
+    }
+
     /// Takes one change. A value that cannot be read is logged and treated as absent.
     pub fn change(&mut self, changed: &Changed) {
         if changed.key.starts_with(keys::HISTORY.as_bytes()) {

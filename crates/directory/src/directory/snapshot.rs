@@ -258,18 +258,56 @@ impl Loaded {
     }
 }
 
+/// A version of a key in a portion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// Its value; none: it was deleted.
+    pub value: Option<&'a [u8]>,
+    /// How often it was set since it was made.
+    pub version: u64,
+    /// The revision that wrote it.
+    pub modified: Revision,
+}
+
+/// The versions of keys in a portion in their order; none of its leases. Of a key that is seen
+/// several times in a snapshot, the last one counts.
+///
+/// # Errors
+/// [`Malformed`]; versions before it have been visited.
+pub fn versions_of(portion: Bytes, mut visit: impl FnMut(Seen<'_>)) -> Result<(), Malformed> {
+    let mut reader = Reader(portion);
+    let kind = reader.byte()?;
+    while matches!(kind, KEYS | CHANGES) && !reader.0.is_empty() {
+        let item = Loaded::read(&mut reader)?;
+        let value = (!item.tombstone).then_some(&item.value[..]);
+        let (version, modified) = (item.version, Revision(item.modified));
+        visit(Seen { key: &item.key, value, version, modified });
+    }
+    Ok(())
+}
+
 /// The keys of a portion in their order, each with the revision that wrote it; none of its leases.
 ///
 /// # Errors
 /// [`Malformed`]; keys before it have been visited.
 pub fn keys_of(portion: Bytes, mut visit: impl FnMut(&[u8], Revision)) -> Result<(), Malformed> {
+    versions_of(portion, |seen| visit(seen.key, seen.modified))
+}
+
+/// The revision of the state, if the portion is the one that says it.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn revision_of(portion: Bytes) -> Result<Option<Revision>, Malformed> {
     let mut reader = Reader(portion);
     let kind = reader.byte()?;
-    while matches!(kind, KEYS | CHANGES) && !reader.0.is_empty() {
-        let item = Loaded::read(&mut reader)?;
-        visit(&item.key, Revision(item.modified));
+    if !matches!(kind, FACTS | FACTS_AND_LEASES) {
+        return Ok(None);
     }
-    Ok(())
+    reader.varint()?;
+    Ok(Some(Revision(reader.varint()?)))
 }
 
 fn facts(export: &Export) -> Portion {
