@@ -1,6 +1,7 @@
 //! The command line: sub-commands, options, examples.
 
 use crate::backup::{ArchiveArgs, CreateArgs, WhichArgs};
+use crate::recover::RebuildArgs;
 use crate::restore::RestoreArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -93,7 +94,9 @@ pub enum Command {
     /// Show what keeps a group from having a master; with --accept-loss, go on with what is left.
     #[command(after_help = "Examples:\n  cairn recover tweets-0\n  \
         cairn recover tweets-0 --accept-loss\n  \
-        cairn recover global --accept-loss --node global-1")]
+        cairn recover global --accept-loss --node global-1\n  \
+        cairn recover global --rebuild --from-node checkpoint-0\n  \
+        cairn recover global --rebuild --from 00000000000000004711-3.snap --accept-loss")]
     Recover {
         /// The group, or `global` for the global plane.
         group: String,
@@ -106,6 +109,9 @@ pub enum Command {
         /// Do not ask.
         #[arg(long, requires = "accept_loss")]
         yes: bool,
+        /// How to make a directory again of which no global node has anything.
+        #[command(flatten)]
+        rebuild: RebuildArgs,
     },
     /// Keep a keyspace's snapshots and log in a folder or in S3-compatible storage, so that any
     /// moment of it can be restored.

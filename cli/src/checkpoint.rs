@@ -7,6 +7,9 @@ mod folders;
 mod nodes;
 mod now;
 
+pub use nodes::{Temporary, fetch_newest};
+pub use now::ANSWER_MAX;
+
 use crate::args::Checkpoint;
 use crate::place::Place;
 use anyhow::Result;

@@ -86,8 +86,12 @@ async fn run(cli: Cli) -> Result<()> {
             failover::failover(&place, &group, to.as_deref(), timeout_sec).await
         }
         Command::Why { group } => shown(failover::why(&place, &group).await?),
-        Command::Recover { group, accept_loss, node, yes } => {
-            recover::recover(&place, &group, &recover::Decision { accept_loss, node, yes }).await
+        Command::Recover { group, accept_loss, node, yes, rebuild } => {
+            let decision = recover::Decision { accept_loss, node, yes };
+            match rebuild.rebuild {
+                true => recover::rebuild(&place, &group, &decision, &rebuild).await,
+                false => recover::recover(&place, &group, &decision).await,
+            }
         }
         Command::Inspect { file, list } => inspect::inspect(&file, list),
         Command::Checkpoint { what } => checkpoint::checkpoint(&place, what).await,

@@ -192,6 +192,24 @@ impl Plane {
         told(peer.found(request).await, node.id.as_str())
     }
 
+    /// What the data node `node` knows of the directory.
+    pub async fn known(&self, node: &LocalNode) -> Result<pb::KnownReply> {
+        let mut peer = self.peer(node).await?;
+        let request = self.request(pb::KnownRequest {}, node.id.as_str(), ARBITER_TIMEOUT);
+        told(peer.known(request).await, node.id.as_str())
+    }
+
+    /// Has `node` begin the directory with these parts; each of them is bounded in time there.
+    pub async fn rebuild(
+        &self,
+        node: &LocalNode,
+        parts: impl futures::Stream<Item = pb::RebuildPart> + Send + 'static,
+    ) -> Result<Vec<String>> {
+        let mut peer = self.peer(node).await?;
+        let reply = peer.rebuild(self.stream_request(parts, node.id.as_str())).await;
+        Ok(told(reply, node.id.as_str())?.lines)
+    }
+
     /// The snapshots of `log` that `node` offers, newest first.
     pub async fn snapshots(&self, node: &LocalNode, log: &str) -> Result<Vec<pb::SnapshotFacts>> {
         let mut peer = self.peer(node).await?;

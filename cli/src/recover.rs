@@ -1,4 +1,11 @@
 //! `cairn recover`: what needs a person, what may be lost, and the decision to go on.
+//!
+//! Where no global node has anything of the directory, [`rebuild()`] makes it again first.
+
+mod rebuild;
+mod saved;
+
+pub use rebuild::{RebuildArgs, rebuild};
 
 use crate::place::Place;
 use crate::plane::Plane;
@@ -45,17 +52,23 @@ pub async fn recover(place: &Place, group: &str, decision: &Decision) -> Result<
         ));
         return Ok(());
     }
-    if !decision.yes {
-        print::confirm(
-            "what is lost by this cannot be brought back",
-            &format!("What is lost by this cannot be brought back. Type {group} to go on: "),
-            group,
-            "nothing was done",
-        )?;
-    }
+    confirm(group, decision)?;
     let answer = ask(&plane, &wish).await?;
     answer.iter().for_each(|line| print::line(format_args!("{line}")));
-    wait(&plane, group, before.map_or(0, |(epoch, _)| epoch)).await
+    wait(&plane, group, before.map_or(0, |(epoch, _)| epoch), LIMIT).await
+}
+
+/// Asks the person once more, unless they said that they want no question.
+fn confirm(group: &str, decision: &Decision) -> Result<()> {
+    if decision.yes {
+        return Ok(());
+    }
+    print::confirm(
+        "what is lost by this cannot be brought back",
+        &format!("What is lost by this cannot be brought back. Type {group} to go on: "),
+        group,
+        "nothing was done",
+    )
 }
 
 /// A sitting global master looks at the acceptors every five seconds: until then it may not know
@@ -131,13 +144,20 @@ fn of_plane(plane: &Plane, view: &View, node: Option<&str>) -> Result<(Wish, Vec
         said.push(format!("{}: is left, {}", known.id, ends(log)));
         note(&mut body, log);
         is_said |= is_stuck(log);
-        let wanted = node.is_none_or(|node| node == known.id.as_str());
+        // A checkpoint node never masters, whatever it has.
+        let may = known.role == NodeRole::Global;
+        let wanted = may && node.is_none_or(|node| node == known.id.as_str());
         let rank = (masters(log).is_some(), log.intact, end(log));
         if wanted && best.as_ref().is_none_or(|(than, _)| rank > *than) {
             best = Some((rank, known.id.to_string()));
         }
     }
-    let (_, best) = best.context("no global node answers that could go on")?;
+    let ((masters, _, end), best) = best.context("no global node answers that could go on")?;
+    ensure!(
+        masters || end > (0, 0),
+        "no global node that answers has anything of the directory; if none that is silent has \
+         it either, `cairn recover global --rebuild` makes it again from what the groups know"
+    );
     said.push(format!(
         "{best} would go on. May be lost: changes of the directory that its log does not have. \
          Whoever does not answer must be stopped."
@@ -168,8 +188,8 @@ fn ends(log: &LogStatus) -> String {
 }
 
 /// Waits until somebody masters the group again, in a later epoch or undisturbed.
-async fn wait(plane: &Arc<Plane>, group: &str, before: u64) -> Result<()> {
-    let until = Instant::now() + LIMIT;
+async fn wait(plane: &Arc<Plane>, group: &str, before: u64, limit: Duration) -> Result<()> {
+    let until = Instant::now() + limit;
     loop {
         let view = View::take(None, plane).await;
         if let Some((epoch, master)) = view.master_of(group)
@@ -183,7 +203,7 @@ async fn wait(plane: &Arc<Plane>, group: &str, before: u64) -> Result<()> {
         ensure!(
             Instant::now() < until,
             "{group} has no master after {} s; see `cairn why {group}`",
-            LIMIT.as_secs()
+            limit.as_secs()
         );
         sleep(LOOK_EVERY).await;
     }

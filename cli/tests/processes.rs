@@ -23,6 +23,8 @@ mod history;
 mod plane;
 #[path = "processes/probes.rs"]
 mod probes;
+#[path = "processes/rebuild.rs"]
+mod rebuild;
 #[path = "processes/recover.rs"]
 mod recover;
 #[path = "processes/shrunk.rs"]

@@ -126,6 +126,8 @@ pub async fn run(boot: Boot) -> Result<()> {
                 Inbound::Where(reply) => refuse(reply),
                 Inbound::Found(_, reply) => refuse(reply),
                 Inbound::Wish(_, reply) => refuse(reply),
+                Inbound::Known(reply) => refuse(reply),
+                Inbound::Rebuild(_, reply) => refuse(reply),
                 Inbound::Frame { .. }
                 | Inbound::Line { .. }
                 | Inbound::Up { .. }

@@ -12,6 +12,7 @@ mod exports;
 mod history;
 mod lines;
 mod own;
+mod rebuild;
 mod recover;
 mod role;
 mod run;

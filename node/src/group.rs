@@ -7,6 +7,7 @@ mod bounds;
 mod cache;
 mod claim;
 mod facts;
+mod known;
 mod role;
 mod routes;
 mod run;

@@ -20,7 +20,7 @@ use cairn_wire::peer::pb;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
-use tonic::Status;
+use tonic::{Status, Streaming};
 
 pub use incoming::incoming;
 pub use service::{peer_routes, server, spawn};
@@ -112,4 +112,8 @@ pub enum Inbound {
     Facts(Reply<Facts>),
     /// A wish or a hint.
     Wish(pb::WishRequest, Reply<pb::WishReply>),
+    /// What do you know of the directory?
+    Known(Reply<pb::KnownReply>),
+    /// Begin the directory anew with this.
+    Rebuild(Streaming<pb::RebuildPart>, Reply<pb::WishReply>),
 }

@@ -1,6 +1,7 @@
 //! The snapshots that the nodes of a running cluster offer: listed, or fetched and verified.
 
 use super::age;
+use crate::folder::LocalNode;
 use crate::place::Place;
 use crate::plane::Plane;
 use crate::print;
@@ -182,13 +183,28 @@ pub async fn verify(place: &Place, node: Option<&str>, log: Option<&str>) -> Res
     Ok(())
 }
 
+/// Fetches the newest snapshot of `log` that `node` offers, if it has any.
+pub async fn fetch_newest(plane: &Plane, node: &LocalNode, log: &str) -> Result<Option<Temporary>> {
+    let offered = plane.snapshots(node, log).await?;
+    let Some(facts) = offered.into_iter().next() else { return Ok(None) };
+    let offer = Offer { node: node.id.clone(), log: log.to_owned(), committed: 0, facts };
+    let file = Temporary::new(&offer);
+    fetch(plane, &offer, &file.0).await?;
+    Ok(Some(file))
+}
+
 /// A file that is gone with its place.
-struct Temporary(PathBuf);
+pub struct Temporary(PathBuf);
 
 impl Temporary {
     fn new(offer: &Offer) -> Self {
         let name = format!("cairn-{}-{}-{}.snap", std::process::id(), offer.node, offer.log);
         Self(std::env::temp_dir().join(name))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -10,7 +10,7 @@ use cairn_wire::peer::pb::{WriteSnapshot, wish_request::Body};
 use std::time::Duration;
 
 /// The node answers after a minute at the latest.
-const ANSWER_MAX: Duration = Duration::from_secs(70);
+pub const ANSWER_MAX: Duration = Duration::from_secs(70);
 
 /// Has `node` write one, or whoever writes them, and says what came of it.
 pub async fn now(place: &Place, node: Option<&str>) -> Result<()> {

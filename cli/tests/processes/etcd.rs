@@ -106,6 +106,34 @@ impl Etcd {
         });
     }
 
+    /// Why a watch below `prefix` from `start` on is cancelled.
+    pub fn watch_refused(&self, prefix: &str, start: i64) -> String {
+        let create = pb::WatchCreateRequest {
+            key: prefix.as_bytes().to_vec().into(),
+            range_end: end_of(prefix).into(),
+            start_revision: start,
+            ..pb::WatchCreateRequest::default()
+        };
+        let request = pb::WatchRequest {
+            request_union: Some(pb::watch_request::RequestUnion::CreateRequest(create)),
+        };
+        self.ask(super::support::LONG, |channel| {
+            let request = request.clone();
+            async move {
+                let requests = futures::stream::iter([request]);
+                let requests = futures::StreamExt::chain(requests, futures::stream::pending());
+                let mut answers = WatchClient::new(channel).watch(requests).await?.into_inner();
+                loop {
+                    let answer = answers.message().await?;
+                    let answer = answer.ok_or_else(|| Status::unknown("the stream ended"))?;
+                    if answer.canceled {
+                        return Ok(Response::new(answer.cancel_reason));
+                    }
+                }
+            }
+        })
+    }
+
     /// The first `count` events below `prefix` from `start` on: key and revision of each.
     pub fn watch(&self, prefix: &str, start: i64, count: usize) -> Vec<(String, i64)> {
         let create = pb::WatchCreateRequest {

@@ -56,6 +56,12 @@ impl World {
         Self::of(&text, None, |_| Vec::new())
     }
 
+    /// The same, with two groups.
+    pub fn with_two_groups(more: &str) -> Self {
+        let text = RESOURCES.replace("globalReplicas: 1,", &format!("globalReplicas: 1, {more},"));
+        Self::of(&text.replace("groups: 1", "groups: 2"), None, |_| Vec::new())
+    }
+
     /// A cluster with further resources; its first keyspace says something more, too.
     pub fn with_resources(more: &str, others: &str) -> Self {
         let text = RESOURCES.replace("backups: 1}", &format!("backups: 1, {more}}}"));

@@ -246,10 +246,8 @@ fn claims(found: &Found, base: &View, known: u64, all: &mut Keys) {
         };
         // A revision that no claim was made in, and none will be.
         claim = claim.saturating_add(1);
-        info.claim = log.map_or(Claim::Idle, |log| Claim::Claimed {
-            group: log.group.clone(),
-            claim,
-        });
+        info.claim =
+            log.map_or(Claim::Idle, |log| Claim::Claimed { group: log.group.clone(), claim });
         let key = keys::node_key(&report.node).into_bytes();
         let version = all.get(&key).map_or(0, |(_, version)| *version);
         all.insert(key, (info.encode(), version + 1));

@@ -4,7 +4,7 @@ use super::role::{ArbiterWish, Role};
 use crate::clock;
 use crate::peer::Reply;
 use cairn_logic::arbiter::{Founding, Operation, Outcome, Recovery};
-use cairn_logic::ids::{Epoch, GroupId, NodeId, Version};
+use cairn_logic::ids::{EntryId, Epoch, GroupId, NodeId, Version};
 use cairn_logic::judge::{Hint, JudgeInput};
 use cairn_logic::record::{Member, Record, Role as MemberRole, Rule};
 use cairn_wire::peer::pb;
@@ -55,6 +55,15 @@ impl Role {
     }
 
     fn recovery(&self, wish: &pb::Recover) -> Result<Recovery, Status> {
+        if self.is_checkpoint() {
+            let text = "this is a checkpoint node, which never masters; ask a node of role global";
+            return Err(Status::failed_precondition(text));
+        }
+        if self.host.replica().last() == EntryId::ZERO && !self.serving {
+            let text = "this node has no log, so the directory would be empty; `cairn recover \
+                        global --rebuild` makes it again from what the groups know";
+            return Err(Status::failed_precondition(text));
+        }
         let known = self.boot.settings.acceptors();
         let left: BTreeSet<NodeId> = wish.acceptors.iter().map(NodeId::new).collect();
         let acceptors: Vec<NodeId> = known.iter().filter(|id| left.contains(id)).cloned().collect();
@@ -63,11 +72,7 @@ impl Role {
             let text = format!("more than half of the acceptors must answer: {}", names.join(", "));
             return Err(Status::failed_precondition(text));
         }
-        let settings = &self.boot.settings;
-        let silence_max = settings.timing.for_logic(&settings.lag).silence_max;
-        let silence = self.host.replica().report(clock::now()).master_silence;
-        let heard = silence < silence_max && self.record.is_some();
-        if self.arbiter.lost().is_none() && (self.serving || heard) {
+        if self.arbiter.lost().is_none() && self.has_master() {
             let text = "there is a global master, and the arbiter has its record";
             return Err(Status::failed_precondition(text));
         }
@@ -83,6 +88,14 @@ impl Role {
             epoch: Epoch(wish.epoch).max(self.host.replica().last().epoch),
             attempt: Epoch(wish.attempt).max(self.host.replica().vote().sealed),
         })
+    }
+
+    /// Whether this node is global master, or hears one.
+    pub(super) fn has_master(&self) -> bool {
+        let settings = &self.boot.settings;
+        let silence_max = settings.timing.for_logic(&settings.lag).silence_max;
+        let silence = self.host.replica().report(clock::now()).master_silence;
+        self.serving || (silence < silence_max && self.record.is_some())
     }
 
     /// A record of this node alone, with an attempt open that it may finish.

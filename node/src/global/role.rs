@@ -3,6 +3,7 @@
 use super::arbiter::Arbiter;
 use super::exports::Exports;
 use super::lines::LineTo;
+use super::rebuild::Rebuilding;
 use super::snapshots::Written;
 use super::world::GlobalWorld;
 use crate::acceptor::AcceptorHandle;
@@ -89,6 +90,8 @@ pub struct Role {
     /// Up to where the log was flushed at the last tick.
     pub(super) flushed: Offset,
     pub(super) exports: Exports,
+    /// The directory that is being made anew here.
+    pub(super) rebuilding: Rebuilding,
     /// A fetched snapshot whose state was not compared yet.
     pub(super) unbelieved: Option<EntryId>,
     /// A fetched one held another state than this node had, in words.
@@ -108,6 +111,7 @@ pub struct Parts {
     pub asked: mpsc::Sender<(Why, Asked)>,
     pub notices: mpsc::Sender<Notice>,
     pub written: mpsc::UnboundedSender<Written>,
+    pub rebuilding: Rebuilding,
 }
 
 /// The bound to flush now above the revision in use, if it is time.
@@ -156,6 +160,7 @@ impl Role {
             reported: Instant::ZERO,
             flushed: Offset::ZERO,
             exports: Exports::new(every, parts.written),
+            rebuilding: parts.rebuilding,
             unbelieved: None,
             differ: None,
         }

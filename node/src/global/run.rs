@@ -2,6 +2,7 @@
 
 use super::arbiter::{Arbiter, Replied};
 use super::lines::{LineTo, Ordered};
+use super::rebuild::{Rebuilding, Rebuilt};
 use super::role::{Parts, Role};
 use super::snapshots::{PlaneSnapshots, Written};
 use super::world::{GlobalWorld, Todo};
@@ -50,6 +51,7 @@ struct Inputs {
     asked: mpsc::Receiver<(Why, Asked)>,
     notices: mpsc::Receiver<Notice>,
     written: mpsc::UnboundedReceiver<Written>,
+    rebuilt: mpsc::Receiver<Rebuilt>,
 }
 
 /// Runs a global node, or a checkpoint node, until it is asked to stop.
@@ -65,6 +67,7 @@ pub async fn run(boot: Boot) -> Result<()> {
     let (asked, asked_queue) = mpsc::channel(QUEUE);
     let (notices, notice_queue) = mpsc::channel(QUEUE);
     let (written, written_queue) = mpsc::unbounded_channel();
+    let (rebuilt, rebuilt_queue) = mpsc::channel(1);
     let (plane, plane_seen) = watch::channel(Arc::new(etcd::Plane::default()));
     let (handle, asks) = etcd::channel(plane_seen);
     let handle = handle.with_tls(boot.identity.tls.clients.clone());
@@ -113,6 +116,7 @@ pub async fn run(boot: Boot) -> Result<()> {
         asked,
         notices,
         written,
+        rebuilding: Rebuilding::new(rebuilt),
     });
     let inputs = Inputs {
         events: event_queue,
@@ -123,6 +127,7 @@ pub async fn run(boot: Boot) -> Result<()> {
         asked: asked_queue,
         notices: notice_queue,
         written: written_queue,
+        rebuilt: rebuilt_queue,
     };
     serve(role, inputs).await
 }
@@ -255,6 +260,7 @@ impl Inputs {
                 role.was_asked(why, outcome);
             }
             written = self.written.recv() => role.written(written.context("the loop ended")?),
+            rebuilt = self.rebuilt.recv() => role.rebuilt(rebuilt.context("the loop ended")?),
             notice = self.notices.recv() => role.noticed(notice.context("the watch ended")?),
         }
         Ok(())

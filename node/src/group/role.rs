@@ -194,6 +194,8 @@ impl Role {
             Inbound::Found(_, reply) => drop(reply.send(Err(not_global()))),
             Inbound::Accept(_, reply) => drop(reply.send(Err(not_global()))),
             Inbound::Wish(_, reply) => drop(reply.send(Err(not_global()))),
+            Inbound::Known(reply) => drop(reply.send(Ok(self.known()))),
+            Inbound::Rebuild(_, reply) => drop(reply.send(Err(not_global()))),
             Inbound::Line { .. } | Inbound::Up { .. } | Inbound::LineClosed { .. } => {}
         }
     }

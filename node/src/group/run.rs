@@ -50,7 +50,8 @@ fn plain_config(settings: &NodeSettings, limits: Limits) -> Config {
     }
 }
 
-fn info(boot: &Boot) -> NodeInfo {
+/// What the node says of itself; its claim is not known here.
+pub(super) fn info(boot: &Boot) -> NodeInfo {
     let settings = &boot.settings;
     NodeInfo {
         incarnation: boot.identity.me.incarnation,

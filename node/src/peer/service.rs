@@ -232,6 +232,21 @@ impl Peer for PeerService {
         self.ask(|reply| Inbound::Wish(request, reply)).await.map(Response::new)
     }
 
+    async fn known(
+        &self,
+        _: Request<pb::KnownRequest>,
+    ) -> Result<Response<pb::KnownReply>, Status> {
+        self.ask(Inbound::Known).await.map(Response::new)
+    }
+
+    async fn rebuild(
+        &self,
+        request: Request<Streaming<pb::RebuildPart>>,
+    ) -> Result<Response<pb::WishReply>, Status> {
+        let parts = request.into_inner();
+        self.ask(|reply| Inbound::Rebuild(parts, reply)).await.map(Response::new)
+    }
+
     async fn snapshots(
         &self,
         request: Request<pb::SnapshotsRequest>,

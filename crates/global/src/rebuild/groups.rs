@@ -38,8 +38,8 @@ pub(super) fn resolve(
     };
     let members = newest.record.members.iter();
     let silent: Vec<NodeId> = members.filter(|m| !answers(m)).map(|m| m.id.clone()).collect();
-    let counts = (!newest.record.members.is_empty())
-        .then(|| Counts::of(Plane::Group, newest.record));
+    let counts =
+        (!newest.record.members.is_empty()).then(|| Counts::of(Plane::Group, newest.record));
     let seals = counts.map_or(0, |counts| counts.seals);
     let unknown: Vec<NodeId> =
         silent.iter().filter(|id| !decided.lost.contains(*id)).cloned().collect();
@@ -89,9 +89,10 @@ fn logs_of<'a>(
 
 /// Every record of the group that somebody has read, by version.
 fn said<'a>(id: &'a GroupId, found: &'a Found, sources: &[Source<'a>]) -> Vec<Said<'a>> {
-    let views = sources.iter().filter_map(|source| Some((source.view.groups.get(id)?, source.name)));
-    let own = logs_of(id, found)
-        .filter_map(|(node, log)| Some((log.record.as_ref()?, node.as_str())));
+    let views =
+        sources.iter().filter_map(|source| Some((source.view.groups.get(id)?, source.name)));
+    let own =
+        logs_of(id, found).filter_map(|(node, log)| Some((log.record.as_ref()?, node.as_str())));
     let mut all: Vec<Said<'a>> = Vec::new();
     for (record, name) in views.chain(own) {
         match all.iter_mut().find(|said| said.record == record) {

@@ -62,8 +62,10 @@ fn newest<'a>(
 /// Slots without an owner that is a group.
 fn unowned(keyspace: &str, base: &View, owners: Option<&SlotOwners>) -> Option<Contradiction> {
     let ranges = owners.map_or(&[][..], SlotOwners::ranges).iter();
-    let owned: usize =
-        ranges.filter(|range| base.groups.contains_key(&range.group)).map(|range| range.len()).sum();
+    let owned: usize = ranges
+        .filter(|range| base.groups.contains_key(&range.group))
+        .map(|range| range.len())
+        .sum();
     let count = usize::from(SLOTS) - owned;
     let keyspace = keyspace.to_owned();
     (count > 0).then_some(Contradiction::Unowned { keyspace, count })

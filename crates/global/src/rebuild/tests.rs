@@ -338,12 +338,7 @@ fn history(steps: &[(bool, usize)]) -> Vec<Record> {
         let mut members = NODES;
         members.rotate_left(*first);
         all.push(if *opens {
-            Record {
-                version: Version(version),
-                attempt: last.attempt.next(),
-                open: true,
-                ..last
-            }
+            Record { version: Version(version), attempt: last.attempt.next(), open: true, ..last }
         } else {
             let epoch = last.attempt.next().0;
             record(version, epoch, epoch, &members)
