@@ -55,7 +55,7 @@ pub async fn recover(place: &Place, group: &str, decision: &Decision) -> Result<
     confirm(group, decision)?;
     let answer = ask(&plane, &wish).await?;
     answer.iter().for_each(|line| print::line(format_args!("{line}")));
-    wait(&plane, group, before.map_or(0, |(epoch, _)| epoch), LIMIT).await
+    wait(&plane, group, before.map_or(0, |(epoch, _)| epoch)).await
 }
 
 /// Asks the person once more, unless they said that they want no question.
@@ -188,8 +188,8 @@ fn ends(log: &LogStatus) -> String {
 }
 
 /// Waits until somebody masters the group again, in a later epoch or undisturbed.
-async fn wait(plane: &Arc<Plane>, group: &str, before: u64, limit: Duration) -> Result<()> {
-    let until = Instant::now() + limit;
+async fn wait(plane: &Arc<Plane>, group: &str, before: u64) -> Result<()> {
+    let until = Instant::now() + LIMIT;
     loop {
         let view = View::take(None, plane).await;
         if let Some((epoch, master)) = view.master_of(group)
@@ -203,7 +203,7 @@ async fn wait(plane: &Arc<Plane>, group: &str, before: u64, limit: Duration) -> 
         ensure!(
             Instant::now() < until,
             "{group} has no master after {} s; see `cairn why {group}`",
-            limit.as_secs()
+            LIMIT.as_secs()
         );
         sleep(LOOK_EVERY).await;
     }

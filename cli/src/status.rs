@@ -98,6 +98,8 @@ struct LogReport {
     lag_entries: Option<u64>,
     digest: u64,
     waiting: Vec<String>,
+    /// While its state is not whole, which clients wait for.
+    loaded_percent: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -254,8 +256,8 @@ impl NodeReport {
         let row = |log: &LogReport| {
             let lag = log.lag_entries.map_or_else(|| "-".to_owned(), |lag| lag.to_string());
             let last = format!("{}/{}", log.last_epoch, log.last_offset);
-            let position = log.position.to_owned();
-            let numbers = [position, log.epoch.to_string(), last, log.committed.to_string(), lag];
+            let numbers =
+                [log.position(), log.epoch.to_string(), last, log.committed.to_string(), lag];
             head(log.group.clone(), numbers)
         };
         self.logs.iter().map(row).collect()
@@ -278,6 +280,15 @@ impl LogReport {
             lag_entries: lag(view, &log.group, node.as_str()),
             digest: log.digest,
             waiting: log.waiting.clone(),
+            loaded_percent: log.loaded_percent,
+        }
+    }
+
+    /// Its position, and how far it is with a state that it does not have yet.
+    fn position(&self) -> String {
+        match self.loaded_percent {
+            Some(percent) => format!("{}, loading {percent} %", self.position),
+            None => self.position.to_owned(),
         }
     }
 }

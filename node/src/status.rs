@@ -62,7 +62,14 @@ pub fn log_status<W: World>(
         waiting,
         digest: 0,
         tails: tails.iter().map(tail).collect(),
+        loaded_percent: None,
     }
+}
+
+/// How much of `whole` there is, in percent: below 100, for who has it all loads no more.
+pub fn percent(done: u64, whole: u64) -> u32 {
+    let part = u128::from(done.min(whole)) * 100 / u128::from(whole.max(1));
+    u32::try_from(part).unwrap_or(99).min(99)
 }
 
 fn tail(tail: &CutTail) -> pb::CutTail {

@@ -28,9 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep};
 
-/// How long the node may take until its log begins with what it was sent.
-const BEGIN_MAX: Duration = Duration::from_secs(30);
-/// How long it may take to load that, and to be master.
+/// How long the node may take to load what it was sent.
 const LOAD_MAX: Duration = Duration::from_secs(600);
 /// How long the groups may take to be under the judge's eyes again.
 const GROUPS_MAX: Duration = Duration::from_secs(60);
@@ -112,12 +110,12 @@ pub async fn rebuild(
     confirm(group, decision)?;
     let lines = plane.rebuild(node, parts(&rebuilt, snapshot.as_ref())?).await?;
     lines.iter().for_each(|line| print::line(format_args!("{}: {line}", node.id)));
-    begun(&plane, node, rebuilt.at).await?;
+    loaded(&plane, node, rebuilt.at).await?;
     let view = View::take(None, &plane).await;
     let (wish, _) = of_plane(&plane, &view, Some(node.id.as_str()))?;
     let answer = ask(&plane, &wish).await?;
     answer.iter().for_each(|line| print::line(format_args!("{line}")));
-    wait(&plane, group, 0, LOAD_MAX).await?;
+    wait(&plane, group, 0).await?;
     groups(&plane, &roster, &rebuilt).await;
     Ok(())
 }
@@ -366,23 +364,24 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).with_context(|| format!("cannot open {path:?}"))
 }
 
-/// Waits until the log of `node` begins with what it was sent.
-async fn begun(plane: &Plane, node: &LocalNode, at: EntryId) -> Result<()> {
-    let until = Instant::now() + BEGIN_MAX;
+/// Waits until `node` has loaded what it was sent.
+async fn loaded(plane: &Plane, node: &LocalNode, at: EntryId) -> Result<()> {
+    let until = Instant::now() + LOAD_MAX;
     loop {
         let status = plane.status(node).await;
         let logs = status.as_ref().map_or(&[][..], |status| &status.logs[..]);
         let global = GroupId::global();
-        let is_begun =
+        let is_there =
             |log: &pb::LogStatus| log.group == global.as_str() && log.applied >= at.offset.0;
-        if logs.iter().any(is_begun) {
+        if logs.iter().any(|log| is_there(log) && log.loaded_percent.is_none()) {
             return Ok(());
         }
         ensure!(
             Instant::now() < until,
-            "the log of {} does not begin with it after {} s; see what that node says",
+            "{} has not loaded the directory after {} s; once it has, `cairn recover global \
+             --accept-loss` goes on with it",
             node.id,
-            BEGIN_MAX.as_secs()
+            LOAD_MAX.as_secs()
         );
         sleep(LOOK_EVERY).await;
     }

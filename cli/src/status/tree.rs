@@ -115,7 +115,7 @@ fn leaf(
     let cells = [
         member.map_or_else(|| node.role.clone(), |member| member.role.clone()),
         match log {
-            Some(log) => log.position.to_owned(),
+            Some(log) => log.position(),
             None if node.answers => "up".to_owned(),
             None => format!("silent, {}", pod.phase.to_lowercase()),
         },
@@ -160,6 +160,7 @@ mod tests {
             lag_entries: (position != "master").then_some(2),
             digest: 0,
             waiting: Vec::new(),
+            loaded_percent: None,
         });
         NodeReport {
             id: id.to_owned(),

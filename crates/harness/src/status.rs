@@ -81,6 +81,9 @@ pub struct LogStatus {
     /// Up to where it knows the log to be committed.
     #[serde(default)]
     pub committed: u64,
+    /// How much of its state there is, in percent, while clients wait for it.
+    #[serde(default)]
+    pub loaded_percent: Option<u32>,
 }
 
 /// A group's record at a moment.
@@ -147,6 +150,12 @@ impl Status {
     }
 
     fn check_member(&self, group: &GroupStatus, member: &MemberStatus, faults: &mut Vec<String>) {
+        let node = self.nodes.iter().find(|node| node.id == member.id);
+        let log = node.and_then(|node| node.logs.iter().find(|log| log.group == group.id));
+        if let Some(percent) = log.and_then(|log| log.loaded_percent) {
+            let (id, group) = (&member.id, &group.id);
+            faults.push(format!("member {id} of group {group} is loading, {percent} %"));
+        }
         if group.master.as_ref() == Some(&member.id) {
             return;
         }
@@ -156,8 +165,6 @@ impl Status {
             Some(lag) if lag > LAG_ENTRIES_MAX => faults.push(format!("{name} lags {lag} entries")),
             Some(_) => {}
         }
-        let node = self.nodes.iter().find(|node| node.id == member.id);
-        let log = node.and_then(|node| node.logs.iter().find(|log| log.group == group.id));
         if !log.is_some_and(|log| log.position == "follower" && log.last_epoch == group.epoch) {
             faults.push(format!("{name} does not follow epoch {}", group.epoch));
         }
@@ -176,6 +183,9 @@ impl Status {
             });
             if !follows {
                 faults.push(format!("node {} does not follow global epoch {epoch}", node.id));
+            }
+            if let Some(percent) = log.and_then(|log| log.loaded_percent) {
+                faults.push(format!("node {} is loading the directory, {percent} %", node.id));
             }
         }
     }
@@ -222,6 +232,12 @@ mod tests {
             ("\"open\": false", "\"open\": true", "is not served"),
             ("master\", \"epoch\": 3", "elect\", \"epoch\": 3", "has no master"),
             ("\"answers\": true", "\"answers\": false", "and silent"),
+            (
+                "0, \"lastEpoch\": 5",
+                "0, \"lastEpoch\": 5, \"loadedPercent\": 7",
+                "t-0 is loading, 7 %",
+            ),
+            ("3, \"lastEpoch\": 3", "3, \"lastEpoch\": 3, \"loadedPercent\": 0", "directory, 0 %"),
         ];
         for (from, to, expected) in cases {
             let found = faults(|text| text.replacen(from, to, 1));

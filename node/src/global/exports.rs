@@ -8,6 +8,7 @@ use super::role::Role;
 use super::snapshots::{Piece, Writer, Written};
 use crate::clock;
 use crate::peer::Reply;
+use crate::status;
 use cairn_logic::ids::Offset;
 use cairn_logic::message::Position;
 use cairn_logic::time::{Duration, Instant};
@@ -281,6 +282,18 @@ impl Role {
     /// How far a snapshot that is being loaded is, for people.
     pub(super) fn loading(&self) -> Option<String> {
         self.host.world.snapshots.progress()
+    }
+
+    /// How much of the state there is, while it is not whole.
+    pub(super) fn loaded_percent(&self) -> Option<u32> {
+        let committed = self.host.replica().committed();
+        if self.serving || self.is_whole() || committed == Offset::ZERO {
+            return None;
+        }
+        let before = self.host.replica().before().offset.0;
+        let share = |at: Offset| at.0.saturating_sub(before);
+        let replayed = status::percent(share(self.host.applied()), share(committed));
+        Some(self.host.world.snapshots.loaded_percent().unwrap_or(replayed))
     }
 
     /// Whether the state is one of the log up to everything that is known to be committed.

@@ -8,7 +8,6 @@
 use super::role::Role;
 use crate::clock;
 use crate::peer::Reply;
-use bytes::Bytes;
 use cairn_directory::Directory;
 use cairn_directory::directory::{CONTENT, Restored};
 use cairn_directory::op::SYSTEM_PREFIX;
@@ -217,11 +216,11 @@ fn make(
 
 fn keys(head: &pb::RebuildHead) -> Result<Vec<Restored>, Status> {
     let restored = |key: &pb::RestoredKey| {
-        let name = Bytes::from(key.key.clone());
+        let name = key.key.clone();
         if !name.starts_with(SYSTEM_PREFIX) {
             return Err(Status::invalid_argument("only the system's keys are said"));
         }
-        let value = (Bytes::from(key.value.clone()), key.version);
+        let value = (key.value.clone(), key.version);
         Ok(Restored { key: name, value: (!key.absent).then_some(value) })
     };
     head.keys.iter().map(restored).collect()

@@ -18,7 +18,7 @@ use cairn_directory::watch::{Notice, StreamId, Wish};
 use cairn_directory::{KeyRange, Op};
 use cairn_global::courts::Now;
 use cairn_global::{Act, Asked, Court, GlobalMaster, Told, Why};
-use cairn_host::{Event, Host};
+use cairn_host::{Event, Host, World};
 use cairn_logic::arbiter::{Operation, Token};
 use cairn_logic::batch::{Batch, BatchHead};
 use cairn_logic::ids::{EntryId, GroupId, NodeId, Offset, Revision};
@@ -417,6 +417,10 @@ impl Role {
     pub(super) fn end_loading(&mut self) {
         if self.host.world.snapshots.is_loading() {
             self.loaded = false;
+            if self.host.applied() >= self.host.replica().committed() {
+                // No entry is left to be applied after it, which would take what was loaded.
+                self.host.world.apply_room();
+            }
         }
         if self.is_whole() && !self.serving {
             let desk = &mut self.host.world.desk;

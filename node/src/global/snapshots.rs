@@ -175,6 +175,11 @@ impl PlaneSnapshots {
         self.loading.is_some()
     }
 
+    /// How much of what is being loaded there is, in percent.
+    pub fn loaded_percent(&self) -> Option<u32> {
+        self.loading.as_ref().map(Load::percent)
+    }
+
     /// How far a load is, in words.
     pub fn progress(&self) -> Option<String> {
         self.loading.as_ref().map(Load::progress)

@@ -157,6 +157,7 @@ impl Role {
         let room = self.host.world.storage.room();
         let (group, now) = (GroupId::global(), clock::now());
         let log = status::log_status(&group, &self.host, now, waiting, &room.tails);
+        let log = pb::LogStatus { loaded_percent: self.loaded_percent(), ..log };
         let mut conditions = room.conditions(group.as_str());
         conditions.extend(self.differ.clone().map(|message| pb::Condition {
             reason: NodeCondition::CopiesDiffer.as_str().to_owned(),

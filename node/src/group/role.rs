@@ -423,8 +423,22 @@ impl Role {
         answer.disk_free_bytes = room.free_bytes;
         answer.conditions = room.conditions(group.as_str());
         let waiting = host.world.alarms.clone();
-        answer.logs = vec![status::log_status(group, host, now, waiting, &room.tails)];
+        let log = status::log_status(group, host, now, waiting, &room.tails);
+        answer.logs = vec![pb::LogStatus { loaded_percent: self.loaded_percent(), ..log }];
         answer
+    }
+
+    /// How much of the state there is, while clients are told to wait for it.
+    fn loaded_percent(&self) -> Option<u32> {
+        let host = self.host.as_ref().filter(|host| host.world.loading)?;
+        let snapshots = &host.world.snapshots;
+        if snapshots.is_loading() {
+            return Some(snapshots.loaded_percent());
+        }
+        let whole = snapshots.whole_from().unwrap_or_default().max(host.replica().committed());
+        let before = host.replica().before().offset.0;
+        let share = |at: Offset| at.0.saturating_sub(before);
+        Some(status::percent(share(host.applied()), share(whole)))
     }
 
     fn status(&self, reply: crate::peer::Reply<pb::StatusReply>) {

@@ -17,7 +17,7 @@ use cairn_logic::ids::{EntryId, GroupId, Offset};
 use cairn_logic::time::{Duration, Instant};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use write::Writer;
 
@@ -32,6 +32,8 @@ struct Loading {
     /// Counts the loads of this process.
     number: u64,
     busy: Arc<AtomicBool>,
+    /// How much of it is there.
+    percent: Arc<AtomicU32>,
     /// What the state began with.
     used: Option<PathBuf>,
     /// The state is one of the log from here on; nothing if there is nothing to begin with.
@@ -121,7 +123,13 @@ impl GroupSnapshots {
         Ok(Self {
             stock,
             notify,
-            loading: Loading { number: 0, busy, used: None, whole_from: None },
+            loading: Loading {
+                number: 0,
+                busy,
+                percent: Arc::default(),
+                used: None,
+                whole_from: None,
+            },
             every,
             due: clock::now() + every,
             look: clock::now(),
@@ -157,6 +165,7 @@ impl GroupSnapshots {
         self.loading = Loading {
             number: load,
             busy: busy.clone(),
+            percent: Arc::default(),
             used: snapshot.as_ref().map(|found| found.path().to_owned()),
             whole_from: (before == EntryId::ZERO).then_some(Offset::ZERO),
         };
@@ -166,7 +175,8 @@ impl GroupSnapshots {
         let end = *snapshot.end();
         self.loading.whole_from = Some(end.upto.offset);
         let loaded = (self.notify.clone(), self.stock.shown.clone());
-        load::spawn(snapshot, data.feeder(), load, busy, loaded);
+        let percent = self.loading.percent.clone();
+        load::spawn(snapshot, data.feeder(), load, (busy, percent), loaded);
         end.from.offset
     }
 
@@ -180,6 +190,11 @@ impl GroupSnapshots {
     /// Whether portions are still being sent: no batch may come between them.
     pub fn is_loading(&self) -> bool {
         self.loading.busy.load(Ordering::Acquire)
+    }
+
+    /// How much of the snapshot is in the state, while it is being loaded.
+    pub fn loaded_percent(&self) -> u32 {
+        self.loading.percent.load(Ordering::Relaxed)
     }
 
     /// The offset from which on the state is one of the log; `None`: there is no state.

@@ -3,6 +3,7 @@
 
 use crate::clock;
 use crate::snapshots::Stock;
+use crate::status;
 use crate::storage::Notify;
 use cairn_directory::Directory;
 use cairn_files::snapshot::Section;
@@ -82,6 +83,11 @@ impl Load {
     /// The state, if it is whole.
     pub fn take(&self) -> Option<Directory> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// How much of it there is.
+    pub fn percent(&self) -> u32 {
+        status::percent(self.shared.bytes.load(Ordering::Relaxed), self.shared.total_bytes)
     }
 
     /// How far it is, in words.

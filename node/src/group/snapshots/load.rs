@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::data::link::Feeder;
 use crate::snapshots::{Newest, Shown};
+use crate::status;
 use crate::storage::Notify;
 use cairn_files::snapshot::Section;
 use cairn_files::{Error, RealDisk, Result, Snapshot};
@@ -10,7 +11,7 @@ use cairn_host::Event;
 use cairn_keyspace::Portion;
 use cairn_logic::time::{Duration, Instant};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 /// Threads that read and decompress, at most.
@@ -18,20 +19,20 @@ const READERS_MAX: usize = 8;
 /// Between two lines that say how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// Loads `snapshot` in a thread of its own; `busy` is lowered at the end. `notify` hears that it is
-/// good, or, if it cannot be loaded, that the state does not fit.
+/// Loads `snapshot` in a thread of its own, which says how far it is in percent; `busy` is lowered
+/// at the end. `notify` hears that it is good, or, if it cannot be loaded, that the state does not fit.
 pub(super) fn spawn(
     snapshot: Snapshot<RealDisk>,
     feeder: Feeder,
     load: u64,
-    busy: Arc<AtomicBool>,
+    (busy, percent): (Arc<AtomicBool>, Arc<AtomicU32>),
     (notify, shown): (Notify, Shown),
 ) {
     let ended = busy.clone();
     let failed = notify.clone();
     let body = move || {
         let end = *snapshot.end();
-        match feed(&snapshot, &feeder, load) {
+        match feed(&snapshot, &feeder, load, &percent) {
             Ok(()) => {
                 feeder.done(load, end.from);
                 shown.good(Newest::from(&snapshot));
@@ -51,7 +52,12 @@ pub(super) fn spawn(
     }
 }
 
-fn feed(snapshot: &Snapshot<RealDisk>, feeder: &Feeder, load: u64) -> Result<()> {
+fn feed(
+    snapshot: &Snapshot<RealDisk>,
+    feeder: &Feeder,
+    load: u64,
+    percent: &AtomicU32,
+) -> Result<()> {
     let readers = thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX);
     let mut progress = Progress::new(snapshot);
     for window in snapshot.sections().chunks(readers) {
@@ -63,6 +69,7 @@ fn feed(snapshot: &Snapshot<RealDisk>, feeder: &Feeder, load: u64) -> Result<()>
         })?;
         for (section, portion) in window.iter().zip(portions) {
             progress.done(section, &portion);
+            percent.store(status::percent(progress.bytes, progress.total_bytes), Ordering::Relaxed);
             if !feeder.portion(load, portion, section.at.offset) {
                 return Ok(());
             }
