@@ -1,8 +1,8 @@
 //! `cairn recover global --rebuild`: a directory of which no global node has anything.
 //!
 //! Asks every data node what it knows and reads a snapshot, if there is one. What follows from that
-//! is decided by [`cairn_global::rebuild`], without a guess; here it is shown, and sent to one global
-//! node. Who masters is then decided as after every loss ([`super`]).
+//! is decided by [`cairn_global::rebuild`], without a guess; here it is shown, and sent to one
+//! global node. Who masters is then decided as after every loss ([`super`]).
 
 use super::saved::{self, Read};
 use super::{Decision, ask, confirm, end, note, of_plane, wait};

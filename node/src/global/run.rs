@@ -12,7 +12,7 @@ use crate::clock;
 use crate::etcd;
 use crate::metrics;
 use crate::peer::links::{AddressBook, Links, PeerAddress};
-use crate::peer::{self, Inbound};
+use crate::peer::{self, Identity, Inbound};
 use crate::snapshots::Holder;
 use crate::storage::{Notify, Storage};
 use anyhow::{Context, Result};
@@ -96,10 +96,7 @@ pub async fn run(boot: Boot) -> Result<()> {
     let listener = boot::listen("heartbeats", settings.listen.heartbeat).await?;
     peer::spawn(&identity, listener, peer::peer_routes(&identity, inbox, &boot.shelf));
     if !follows {
-        let listener = boot::listen("etcd clients", settings.listen.etcd).await?;
-        let server = peer::server().add_routes(etcd::routes(&handle));
-        let clients = peer::incoming(listener, identity.tls.clients.clone());
-        tokio::spawn(server.serve_with_incoming(clients));
+        serve_clients(&settings, &identity, &handle).await?;
     }
     identity.tls.watch();
     let timing = settings.timing.for_logic(&settings.lag);
@@ -130,6 +127,19 @@ pub async fn run(boot: Boot) -> Result<()> {
         rebuilt: rebuilt_queue,
     };
     serve(role, inputs).await
+}
+
+/// Answers etcd clients.
+async fn serve_clients(
+    settings: &NodeSettings,
+    identity: &Identity,
+    handle: &etcd::Handle,
+) -> Result<()> {
+    let listener = boot::listen("etcd clients", settings.listen.etcd).await?;
+    let server = peer::server().add_routes(etcd::routes(handle));
+    let clients = peer::incoming(listener, identity.tls.clients.clone());
+    tokio::spawn(server.serve_with_incoming(clients));
+    Ok(())
 }
 
 fn global_nodes(settings: &NodeSettings) -> impl Iterator<Item = (&NodeId, &cairn_settings::Seed)> {

@@ -19,8 +19,9 @@ const READERS_MAX: usize = 8;
 /// Between two lines that say how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// Loads `snapshot` in a thread of its own, which says how far it is in percent; `busy` is lowered
-/// at the end. `notify` hears that it is good, or, if it cannot be loaded, that the state does not fit.
+/// Loads `snapshot` in a thread of its own, which says in `percent` how far it is and lowers `busy`
+/// at the end. `notify` hears that it is good, or, if it cannot be loaded, that the state does not
+/// fit.
 pub(super) fn spawn(
     snapshot: Snapshot<RealDisk>,
     feeder: Feeder,
