@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::report::{publish, table};
+use super::report::{median, publish, table};
 use super::scratch;
 use crate::product;
 use crate::run::{command, read};
@@ -32,6 +32,19 @@ use trace::VALUE_BYTES;
 
 /// All parts, in the order they run.
 const PARTS: [&str; 6] = ["s", "f1", "f2", "big-hash", "big-slot", "g"];
+/// Rows whose own figures say something, whatever the peer's are.
+const BY_THEMSELVES: [&str; 10] = [
+    "s1_stall",
+    "s1_worse",
+    "s1_memory",
+    "f1_stall",
+    "f2_short",
+    "f2",
+    "g6_added",
+    "g7",
+    "g7_gb",
+    "g7_whole",
+];
 /// For a snapshot, a copy, a start.
 const LIMIT: Duration = Duration::from_secs(900);
 
@@ -41,6 +54,8 @@ struct Pace {
     quick: bool,
     keys: u64,
     pairs: usize,
+    /// Between two snapshots of a group.
+    interval: Duration,
     /// The peers' quiet time; ours is that between two snapshots.
     quiet: Duration,
     /// How often a member is killed for a short while, how long that is, and how often for a long
@@ -63,6 +78,7 @@ impl Pace {
                 quick,
                 keys: 500_000,
                 pairs: 1,
+                interval: seconds(6),
                 quiet: seconds(3),
                 short: (5, seconds(1)),
                 long: (1, seconds(4)),
@@ -74,6 +90,7 @@ impl Pace {
                 quick,
                 keys: 5_000_000,
                 pairs: 5,
+                interval: seconds(20),
                 quiet: seconds(20),
                 short: (100, seconds(1)),
                 long: (5, seconds(60)),
@@ -124,7 +141,10 @@ pub fn run(quick: bool, keys: Option<u64>, only: Option<&str>) -> Result<bool> {
     let notes = notes(pace, &parts)?;
     let copies = parts.iter().map(|part| part.whole_copies).sum();
     let rows: Vec<_> = parts.into_iter().flat_map(|part| part.rows).collect();
-    let verdict = publish("checkpoint", "peer", &notes, quick, &rows)?;
+    let mut verdict = publish("checkpoint", "peer", &notes, quick, &rows)?;
+    for row in rows.iter().filter(|row| BY_THEMSELVES.contains(&row.key)) {
+        verdict = verdict.figure(row.key, median(row.pairs.iter().map(|pair| pair.1).collect()));
+    }
     verdict.count("f2_whole_copies", copies).judge()
 }
 
@@ -160,10 +180,10 @@ fn notes(pace: Pace, parts: &[Part]) -> Result<String> {
         "Groups: {} keys of 16 B with values of {VALUE_BYTES} B. Meanwhile 50 connections write \
          random ones of them, each as fast as it is answered; a stall is the longest time from a \
          write to its answer. Valkey: the master itself writes the snapshot (`BGSAVE`), with a \
-         backlog of 64 MiB in memory. Cairn: the replica of a group of two writes it, every 20 s, \
+         backlog of 64 MiB in memory. Cairn: the replica of a group of two writes it, every {:?}, \
          reads it back and only then says so; writes are answered without waiting for it (`ack: \
          async`), and `log.bytesKept` is 1Gi, on disk.",
-        pace.keys
+        pace.keys, pace.interval
     );
     let peers = "The peer is etcd in the rows G6 and G7, in all others Valkey";
     let mut text = format!("{peers}: {}.\n\n{}", version.trim(), paragraph(&groups));

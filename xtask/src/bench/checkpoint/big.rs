@@ -78,7 +78,7 @@ pub fn run(big: Big, pace: Pace, programs: &Path, scratch: &Path) -> Result<Part
     let mut part = Part::new(name, &keys);
     let theirs = peer(writes, &scratch.join(name))?;
     println!("{name}: Valkey {theirs:.1?}");
-    let mine = ours(writes, programs)?;
+    let mine = ours(writes, pace, programs)?;
     println!("{name}: Cairn {mine:.1?}");
     keys.iter().zip(theirs.into_iter().zip(mine)).for_each(|(key, (a, b))| part.add(key, a, b));
     let text = format!(
@@ -116,8 +116,8 @@ fn peer(writes: Writes, folder: &Path) -> Result<Figures> {
     Ok([stall, copy.0, copy.1, again.0, again.1, seconds])
 }
 
-fn ours(writes: Writes, programs: &Path) -> Result<Figures> {
-    let ours = Ours::start(programs)?;
+fn ours(writes: Writes, pace: Pace, programs: &Path) -> Result<Figures> {
+    let ours = Ours::start(programs, pace)?;
     ours.master.fill_with(writes.mix, writes.keys, writes.value_bytes)?;
     ours.wait_whole(LIMIT)?;
     let mut ear = ours.ear()?;

@@ -10,6 +10,7 @@ use cairn_harness::clock::wait_until;
 use cairn_harness::cluster::Cluster;
 use serde_json::Value;
 
+use super::Pace;
 use super::figure::figure;
 
 use super::trace::Span;
@@ -49,9 +50,12 @@ impl Ours {
     ///
     /// # Errors
     /// If it does not come up whole.
-    pub fn start(programs: &Path) -> Result<Self> {
-        let cluster =
-            product::cluster(programs, "bench-snapshots", "xtask/clusters/snapshots.yaml")?;
+    pub fn start(programs: &Path, pace: Pace) -> Result<Self> {
+        let folder = product::target_folder().join("clusters");
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
+        let path = folder.join("bench-snapshots.yaml");
+        std::fs::write(&path, resources(pace)).with_context(|| format!("cannot write {path:?}"))?;
+        let cluster = product::cluster(programs, "bench-snapshots", &path.to_string_lossy())?;
         let master = master(&cluster)?;
         let groups = cluster.wait_groups().context("clients are not told a master")?;
         let group = groups.first().context("there is no group")?;
@@ -162,6 +166,19 @@ impl Ours {
         ensure!(whole, "the group is not whole: {}", faults.join("; "));
         Ok(())
     }
+}
+
+/// One group of a master and a replica that writes snapshots often. Answers do not wait for the
+/// replica, as the peer's do not. Who missed a minute of writes gets entries, not a copy.
+fn resources(pace: Pace) -> String {
+    format!(
+        "apiVersion: cairn.dev/v1alpha1\nkind: Cluster\nmetadata: {{name: snapshots}}\n\
+         spec: {{globalReplicas: 1}}\n---\napiVersion: cairn.dev/v1alpha1\nkind: Keyspace\n\
+         metadata: {{name: snapshots}}\nspec:\n  cluster: snapshots\n  groups: 1\n  \
+         replicas: 1\n  backups: 0\n  snapshotInterval: {}s\n  log: {{bytesKept: 1Gi}}\n  \
+         durability: {{ack: async}}\n",
+        pace.interval.as_secs()
+    )
 }
 
 /// Hears what a node writes into its log.

@@ -17,9 +17,6 @@ use super::trace::{Span, VALUE_BYTES, Writes, under_load};
 use super::{LIMIT, Pace};
 use crate::bench::report::median;
 
-/// Turns of both sides.
-const ROUNDS: usize = 5;
-
 /// A member that was away and came back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Return {
@@ -44,11 +41,11 @@ struct Returns {
 /// If a side does not start, or a member does not come back.
 pub fn returns(pace: Pace, programs: &Path, scratch: &Path) -> Result<Part> {
     let mut returns = Returns::open(pace, folder(pace.quick)?.join("f2.jsonl"))?;
-    for round in 0..ROUNDS {
+    for round in 0..pace.pairs {
         for ours in [false, true] {
             let due = |long: bool| {
                 let all = if long { pace.long.0 } else { pace.short.0 };
-                (all * (round + 1) / ROUNDS).saturating_sub(returns.of(ours, long).len())
+                (all * (round + 1) / pace.pairs).saturating_sub(returns.of(ours, long).len())
             };
             let (short, long) = (due(false), due(true));
             if short + long == 0 {
@@ -59,7 +56,7 @@ pub fn returns(pace: Pace, programs: &Path, scratch: &Path) -> Result<Part> {
                 true => our_turn(pace, programs, (short, long), &mut returns)?,
             }
         }
-        println!("returns round {} of {ROUNDS}: {}", round + 1, returns.words());
+        println!("returns round {} of {}: {}", round + 1, pace.pairs, returns.words());
     }
     Ok(returns.part(pace))
 }
@@ -93,7 +90,7 @@ fn our_turn(
     times: (usize, usize),
     returns: &mut Returns,
 ) -> Result<()> {
-    let ours = Ours::start(programs)?;
+    let ours = Ours::start(programs, pace)?;
     ours.master.fill(pace.keys, VALUE_BYTES)?;
     ours.ear()?.hear("wrote a snapshot", LIMIT)?;
     ours.wait_whole(LIMIT)?;

@@ -109,7 +109,7 @@ fn peer_snapshot(pace: Pace, folder: &Path) -> Result<(Shown, f64)> {
 }
 
 fn our_snapshot(pace: Pace, programs: &Path) -> Result<(Shown, f64)> {
-    let ours = Ours::start(programs)?;
+    let ours = Ours::start(programs, pace)?;
     ours.master.fill(pace.keys, VALUE_BYTES)?;
     ours.wait_whole(LIMIT)?;
     let mut ear = ours.ear()?;
@@ -145,7 +145,7 @@ pub fn copies(pace: Pace, programs: &Path, folder: &Path) -> Result<Part> {
         let trace = trace.without_errors()?;
         let (peer, their_line) = ((span.seconds(), trace.stall_ms(span)?), Line::of(&trace, span));
         drop(theirs);
-        let ours = Ours::start(programs)?;
+        let ours = Ours::start(programs, pace)?;
         ours.master.fill(pace.keys, VALUE_BYTES)?;
         ours.ear()?.hear("wrote a snapshot", LIMIT)?;
         ours.kill()?;
