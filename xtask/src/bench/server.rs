@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use cairn_harness::client::{Connection, Frame};
 use cairn_harness::clock::{wait, wait_until};
 
@@ -100,7 +100,11 @@ impl Server {
         let address = self.address;
         let load =
             Load { address, connections: 8, pipeline: 64, mix, keys, value_bytes, fill: true };
-        load::run(&load, &Signals::default()).map(drop)
+        let signals = Signals::default();
+        signals.measuring.store(true, std::sync::atomic::Ordering::Relaxed);
+        let errors = load::run(&load, &signals)?.errors;
+        ensure!(errors == 0, "{errors} of {keys} writes were refused");
+        Ok(())
     }
 
     /// `GET` and `SET` executed so far, by the server's own count.

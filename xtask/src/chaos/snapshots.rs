@@ -43,11 +43,14 @@ pub fn damage(cluster: &Cluster, node: &str, log: &str, harm: Harm) -> Result<()
     std::fs::write(&path, bytes).with_context(|| format!("cannot write {path:?}"))
 }
 
-/// The snapshot of the highest entry; their names begin with it, in digits of one length.
+/// The snapshot of the highest entry; their names begin with it, in digits of one length. What has
+/// come of one that is being fetched is none.
 fn newest(folder: &Path) -> Option<PathBuf> {
     let listed = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let files = listed.map(|entry| entry.path());
-    files.filter(|path| path.extension().is_some_and(|end| end == "snap")).max()
+    let names = listed.filter_map(|entry| entry.file_name().into_string().ok());
+    let whole = names
+        .filter(|name| name.ends_with(".snap") && name.starts_with(|c: char| c.is_ascii_digit()));
+    whole.max().map(|name| folder.join(name))
 }
 
 /// What a node writes into its log from a moment on.
@@ -158,7 +161,9 @@ half a line: {"message"#;
         let folder = std::env::temp_dir().join(format!("chaos-newest-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         assert_eq!(newest(&folder), None);
-        let names = ["00000000000000000097-1.snap", "00000000000000000203-2.snap", "draft"];
+        let partial = "partial-27-00000000000000000300-2.snap";
+        let names =
+            ["00000000000000000097-1.snap", "00000000000000000203-2.snap", "draft", partial];
         names.iter().for_each(|name| std::fs::write(folder.join(name), "x").unwrap());
         assert_eq!(newest(&folder), Some(folder.join(names[1])));
         drop(std::fs::remove_dir_all(&folder));

@@ -117,7 +117,8 @@ fn peer(writes: Writes, folder: &Path) -> Result<Figures> {
 }
 
 fn ours(writes: Writes, pace: Pace, programs: &Path) -> Result<Figures> {
-    let ours = Ours::start(programs, pace)?;
+    let log = if writes.mix == Mix::HashSet { "{bytesKept: 64Mi}" } else { pace.log() };
+    let ours = Ours::start(programs, pace, log)?;
     ours.master.fill_with(writes.mix, writes.keys, writes.value_bytes)?;
     ours.wait_whole(LIMIT)?;
     let mut ear = ours.ear()?;
@@ -126,6 +127,7 @@ fn ours(writes: Writes, pace: Pace, programs: &Path) -> Result<Figures> {
     ours.kill()?;
     ours.forget()?;
     ours.wait_alone(LIMIT)?;
+    under_load(&ours.master, writes, || ours.wait_front_gone(LIMIT))?;
     let (span, trace) = under_load(&ours.master, writes, || back(&ours))?;
     let copy = timed(span, &trace.without_errors()?)?;
     ours.wait_whole(LIMIT)?;

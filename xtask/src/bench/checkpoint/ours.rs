@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use cairn_harness::clock::wait_until;
-use cairn_harness::cluster::Cluster;
+use cairn_harness::cluster::{Cluster, Node};
 use serde_json::Value;
 
 use super::Pace;
@@ -46,15 +46,16 @@ pub struct Done {
 }
 
 impl Ours {
-    /// Starts the cluster.
+    /// Starts the cluster; `log` is the keyspace's `spec.log`.
     ///
     /// # Errors
     /// If it does not come up whole.
-    pub fn start(programs: &Path, pace: Pace) -> Result<Self> {
+    pub fn start(programs: &Path, pace: Pace, log: &str) -> Result<Self> {
         let folder = product::target_folder().join("clusters");
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
         let path = folder.join("bench-snapshots.yaml");
-        std::fs::write(&path, resources(pace)).with_context(|| format!("cannot write {path:?}"))?;
+        std::fs::write(&path, resources(pace, log))
+            .with_context(|| format!("cannot write {path:?}"))?;
         let cluster = product::cluster(programs, "bench-snapshots", &path.to_string_lossy())?;
         let master = master(&cluster)?;
         let groups = cluster.wait_groups().context("clients are not told a master")?;
@@ -80,13 +81,8 @@ impl Ours {
     /// # Errors
     /// If it does not in the end.
     pub fn wait_follows(&self, limit: Duration) -> Result<()> {
-        let node = |id: Option<&str>, address: Option<&str>| {
-            let mut nodes = self.cluster.nodes().iter();
-            let found = nodes.find(|n| Some(n.id.as_str()) == id || Some(&*n.redis()) == address);
-            found.cloned().context("no such node")
-        };
-        let master = node(None, Some(&self.master.address.to_string()))?;
-        let replica = node(Some(&self.replica), None)?;
+        let master = self.node(None, Some(&self.master.address.to_string()))?;
+        let replica = self.node(Some(&self.replica), None)?;
         let mut had: VecDeque<(Instant, f64)> = VecDeque::new();
         let follows = wait_until(limit, NEAR_EVERY, || {
             if let Some(last) = figure(&master, "cairn_node_last_offset") {
@@ -134,6 +130,24 @@ impl Ours {
         Ok(())
     }
 
+    /// Waits until the master has given up the front of its log: who has nothing needs a snapshot
+    /// then.
+    ///
+    /// # Errors
+    /// If it does not in the end.
+    pub fn wait_front_gone(&self, limit: Duration) -> Result<()> {
+        let master = self.node(None, Some(&self.master.address.to_string()))?;
+        let gone = || figure(&master, "cairn_node_log_before_offset").is_some_and(|at| at > 0.0);
+        ensure!(wait_until(limit, ASK_EVERY, gone), "the master keeps all of its log");
+        Ok(())
+    }
+
+    fn node(&self, id: Option<&str>, address: Option<&str>) -> Result<Node> {
+        let mut nodes = self.cluster.nodes().iter();
+        let found = nodes.find(|n| Some(n.id.as_str()) == id || Some(&*n.redis()) == address);
+        found.cloned().context("no such node")
+    }
+
     /// Takes away all that the dead replica has.
     ///
     /// # Errors
@@ -169,13 +183,13 @@ impl Ours {
 }
 
 /// One group of a master and a replica that writes snapshots often. Answers do not wait for the
-/// replica, as the peer's do not. Who missed a minute of writes gets entries, not a copy.
-fn resources(pace: Pace) -> String {
+/// replica, as the peer's do not. `log` is what the keyspace says of it.
+fn resources(pace: Pace, log: &str) -> String {
     format!(
         "apiVersion: cairn.dev/v1alpha1\nkind: Cluster\nmetadata: {{name: snapshots}}\n\
          spec: {{globalReplicas: 1}}\n---\napiVersion: cairn.dev/v1alpha1\nkind: Keyspace\n\
          metadata: {{name: snapshots}}\nspec:\n  cluster: snapshots\n  groups: 1\n  \
-         replicas: 1\n  backups: 0\n  snapshotInterval: {}s\n  log: {{bytesKept: 1Gi}}\n  \
+         replicas: 1\n  backups: 0\n  snapshotInterval: {}s\n  log: {log}\n  \
          durability: {{ack: async}}\n",
         pace.interval.as_secs()
     )

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::Pace;
 use crate::bench::report::Row;
 use crate::product;
 use crate::run::{command, read};
@@ -119,10 +120,10 @@ impl Part {
         row.unwrap_or_else(|| panic!("no row {key}")).pairs.push((peer, ours));
     }
 
-    fn json(&self) -> Value {
+    fn json(&self, keys: u64) -> Value {
         let rows = self.rows.iter().map(|row| json!({"key": row.key, "pairs": row.pairs}));
         json!({
-            "commit": commit(), "notes": self.notes, "wholeCopies": self.whole_copies,
+            "commit": commit(), "keys": keys, "notes": self.notes, "wholeCopies": self.whole_copies,
             "rows": rows.collect::<Vec<_>>(),
         })
     }
@@ -147,18 +148,18 @@ impl Part {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn store(&self, quick: bool) -> Result<()> {
-        let path = folder(quick)?.join(format!("{}.json", self.name));
-        std::fs::write(&path, self.json().to_string())
+    pub fn store(&self, pace: Pace) -> Result<()> {
+        let path = folder(pace.quick)?.join(format!("{}.json", self.name));
+        std::fs::write(&path, self.json(pace.keys).to_string())
             .with_context(|| format!("cannot write {path:?}"))
     }
 
-    /// What an earlier run found of this commit, if one did.
-    pub fn kept(name: &'static str, quick: bool) -> Option<Self> {
-        let text =
-            std::fs::read_to_string(folder(quick).ok()?.join(format!("{name}.json"))).ok()?;
-        let value: Value = serde_json::from_str(&text).ok()?;
-        (value["commit"] == commit()).then(|| Self::of(name, &value)).flatten()
+    /// What an earlier run found of this commit with as many keys, if one did.
+    pub fn kept(name: &'static str, pace: Pace) -> Option<Self> {
+        let path = folder(pace.quick).ok()?.join(format!("{name}.json"));
+        let value: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+        let same = value["commit"] == commit() && value["keys"] == pace.keys;
+        same.then(|| Self::of(name, &value)).flatten()
     }
 }
 
@@ -172,7 +173,7 @@ mod tests {
         part.add("f1", 15.5, 6.25);
         part.add("f1_stall", 60.0, 4.0);
         (part.notes, part.whole_copies) = ("a note".into(), 3);
-        let again = Part::of("f1", &part.json()).unwrap();
+        let again = Part::of("f1", &part.json(5)).unwrap();
         assert_eq!(again.rows[0].pairs, [(15.5, 6.25)]);
         assert_eq!((again.rows[1].key, again.notes.as_str()), ("f1_stall", "a note"));
         assert_eq!(again.whole_copies, 3);

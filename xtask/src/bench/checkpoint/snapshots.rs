@@ -109,7 +109,7 @@ fn peer_snapshot(pace: Pace, folder: &Path) -> Result<(Shown, f64)> {
 }
 
 fn our_snapshot(pace: Pace, programs: &Path) -> Result<(Shown, f64)> {
-    let ours = Ours::start(programs, pace)?;
+    let ours = Ours::start(programs, pace, pace.log())?;
     ours.master.fill(pace.keys, VALUE_BYTES)?;
     ours.wait_whole(LIMIT)?;
     let mut ear = ours.ear()?;
@@ -145,12 +145,13 @@ pub fn copies(pace: Pace, programs: &Path, folder: &Path) -> Result<Part> {
         let trace = trace.without_errors()?;
         let (peer, their_line) = ((span.seconds(), trace.stall_ms(span)?), Line::of(&trace, span));
         drop(theirs);
-        let ours = Ours::start(programs, pace)?;
+        let ours = Ours::start(programs, pace, pace.log())?;
         ours.master.fill(pace.keys, VALUE_BYTES)?;
         ours.ear()?.hear("wrote a snapshot", LIMIT)?;
         ours.kill()?;
         ours.forget()?;
         ours.wait_alone(LIMIT)?;
+        under_load(&ours.master, Writes::of(pace.keys), || ours.wait_front_gone(LIMIT))?;
         let mut ear = ours.ear()?;
         let ((span, counted), trace) = under_load(&ours.master, Writes::of(pace.keys), || {
             let began = Instant::now();
