@@ -195,9 +195,10 @@ impl Returns {
         let text = format!(
             "F2: the member is killed, misses {:?} of writes, or {:?}, and is started again; \
              Valkey's is there when its link is up, ours when it has applied what its master had \
-             half a second before; `log.bytesKept` is 1Gi. {}. Ours counts again for acknowledgements when it has kept up \
-             for a while: {} and {} after its start (medians). While a member of a group of two \
-             is gone, the other refuses writes until it knows that it is alone.",
+             half a second before; `log.bytesKept` is 1Gi. {}. Ours counts again for \
+             acknowledgements when it has kept up for a while: {} and {} after its start \
+             (medians). While a member of a group of two is gone, the other refuses writes until \
+             it knows that it is alone.",
             pace.short.1,
             pace.long.1,
             self.words(),
