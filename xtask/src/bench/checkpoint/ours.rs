@@ -83,6 +83,7 @@ impl Ours {
     pub fn wait_follows(&self, limit: Duration) -> Result<()> {
         let master = self.node(None, Some(&self.master.address.to_string()))?;
         let replica = self.node(Some(&self.replica), None)?;
+        let log = self.cluster.folder().join("logs").join(format!("{}.log", self.replica));
         let mut had: VecDeque<(Instant, f64)> = VecDeque::new();
         let follows = wait_until(limit, NEAR_EVERY, || {
             if let Some(last) = figure(&master, "cairn_node_last_offset") {
@@ -92,7 +93,9 @@ impl Ours {
                 had.pop_front();
             }
             let applied = figure(&replica, "cairn_node_applied_offset");
-            had.front().zip(applied).is_some_and(|((_, last), applied)| applied >= *last)
+            let near = had.front().zip(applied).is_some_and(|((_, last), at)| at >= *last);
+            // Entries may wait for a state that is still being loaded.
+            near && has_loaded(&std::fs::read_to_string(&log).unwrap_or_default())
         });
         ensure!(follows, "the member does not follow its master");
         Ok(())
@@ -180,6 +183,13 @@ impl Ours {
         ensure!(whole, "the group is not whole: {}", faults.join("; "));
         Ok(())
     }
+}
+
+/// Whether the process that started last loads nothing any more, by the log of its node.
+fn has_loaded(log: &str) -> bool {
+    let own = log.rsplit_once("\"message\":\"starting\"").map_or(log, |(_, own)| own);
+    let last = |message: &str| own.rfind(&format!("\"message\":\"{message}\""));
+    last("loading a snapshot") <= last("loaded a snapshot")
 }
 
 /// One group of a master and a replica that writes snapshots often. Answers do not wait for the
@@ -289,6 +299,23 @@ impl Ear {
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn a_node_has_loaded_when_its_last_word_of_it_says_so() {
+        let line = |message: &str| format!("{{\"message\":\"{message}\",\"bytes\":1}}\n");
+        let (start, loads) = (line("starting"), line("loading a snapshot"));
+        let done = line("loaded a snapshot");
+        for (log, expected) in [
+            (start.clone(), true),
+            (format!("{start}{loads}{loads}"), false),
+            (format!("{start}{loads}{loads}{done}"), true),
+            (format!("{start}{loads}{done}{loads}"), false),
+            (format!("{start}{loads}{done}{start}{loads}"), false),
+            (format!("{start}{loads}{start}"), true),
+        ] {
+            assert_eq!(has_loaded(&log), expected, "{log}");
+        }
+    }
 
     #[test]
     fn whole_lines_are_heard_once() {
