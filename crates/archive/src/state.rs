@@ -68,6 +68,8 @@ impl State {
             if !head.opens_epoch {
                 let applied = self.keyspace.apply(body, head.first);
                 applied.map_err(|source| self.apart(source))?;
+                // A repair in the log counts here as on any member; the member tells of it.
+                self.keyspace.take_findings();
             }
             self.last = head.last();
         }

@@ -23,6 +23,17 @@ pub enum Error {
         /// The entry.
         offset: Offset,
     },
+    /// An effect of a newer program.
+    #[error(
+        "entry {offset} holds an effect of kind {code}, which a newer program wrote: this one is \
+         too old for this log"
+    )]
+    Newer {
+        /// The entry.
+        offset: Offset,
+        /// The effect's opcode.
+        code: u8,
+    },
     /// An effect that does not fit to the data here: the copies differ.
     #[error("effects of entry {offset} do not fit to the data")]
     Diverged {
@@ -31,9 +42,20 @@ pub enum Error {
     },
 }
 
-enum Fault {
+pub(crate) enum Fault {
     Malformed,
+    Newer(u8),
     Diverged,
+}
+
+impl Fault {
+    fn at(self, offset: Offset) -> Error {
+        match self {
+            Fault::Malformed => Error::Malformed { offset },
+            Fault::Newer(code) => Error::Newer { offset, code },
+            Fault::Diverged => Error::Diverged { offset },
+        }
+    }
 }
 
 impl Keyspace {
@@ -47,7 +69,8 @@ impl Keyspace {
         let mut offset = first;
         let mut count = 0;
         while !reader.is_empty() {
-            self.apply_entry(&mut reader, offset, None)?;
+            let applied = self.apply_entry(&mut reader, offset, None);
+            applied.map_err(|fault| fault.at(offset))?;
             count += 1;
             offset = offset.next();
         }
@@ -65,11 +88,23 @@ impl Keyspace {
         if portion.last >= SLOTS {
             return Err(Error::Malformed { offset: at });
         }
-        let mut reader = Reader::new(&portion.records);
-        while !reader.is_empty() {
-            self.apply_entry(&mut reader, at, Some(&slots))?;
-        }
+        let applied = self.apply_records(&portion.records, at, &slots);
+        applied.map_err(|fault| fault.at(at))?;
         self.set_floors(slots, at);
+        Ok(())
+    }
+
+    /// Applies what a snapshot or a repair has of some slots.
+    pub(crate) fn apply_records(
+        &mut self,
+        records: &[u8],
+        at: Offset,
+        slots: &RangeInclusive<u16>,
+    ) -> Result<(), Fault> {
+        let mut reader = Reader::new(records);
+        while !reader.is_empty() {
+            self.apply_entry(&mut reader, at, Some(slots))?;
+        }
         Ok(())
     }
 
@@ -78,14 +113,11 @@ impl Keyspace {
         reader: &mut Reader<'_>,
         offset: Offset,
         only: Option<&RangeInclusive<u16>>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Fault> {
         let entry = reader.text().filter(|entry| !entry.is_empty());
-        let mut effects = Reader::new(entry.ok_or(Error::Malformed { offset })?);
+        let mut effects = Reader::new(entry.ok_or(Fault::Malformed)?);
         while !effects.is_empty() {
-            self.apply_effect(&mut effects, offset, only).map_err(|fault| match fault {
-                Fault::Malformed => Error::Malformed { offset },
-                Fault::Diverged => Error::Diverged { offset },
-            })?;
+            self.apply_effect(&mut effects, offset, only)?;
         }
         Ok(())
     }
@@ -96,11 +128,19 @@ impl Keyspace {
         offset: Offset,
         only: Option<&RangeInclusive<u16>>,
     ) -> Result<(), Fault> {
-        let op = effects.byte().and_then(Op::from_code).ok_or(Fault::Malformed)?;
-        if op == Op::Flush {
+        let code = effects.byte().ok_or(Fault::Malformed)?;
+        let op = Op::from_code(code).ok_or(Fault::Newer(code))?;
+        if matches!(op, Op::Flush | Op::Check | Op::Repair) {
             only.is_none().then_some(()).ok_or(Fault::Malformed)?;
-            self.clear(offset);
-            return Ok(());
+        }
+        match op {
+            Op::Flush => {
+                self.clear(offset);
+                return Ok(());
+            }
+            Op::Check => return self.apply_check(effects, offset),
+            Op::Repair => return self.apply_repair(effects, offset),
+            _ => {}
         }
         let key = effects.text().ok_or(Fault::Malformed)?;
         let at = self.locate(key);
@@ -170,6 +210,7 @@ fn pass_over(op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {
         Op::SetRange => effects.varint().and_then(|_| effects.text()).map(drop),
         Op::ExpireAt | Op::PopFront | Op::PopBack => effects.varint().map(drop),
         Op::Delete | Op::Persist | Op::Flush => Some(()),
+        Op::Check | Op::Repair => None,
     };
     passed.ok_or(Fault::Malformed)
 }

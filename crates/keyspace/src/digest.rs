@@ -2,12 +2,12 @@
 
 use crate::hash::fixed;
 use crate::keyspace::Keyspace;
-use crate::table::View;
+use crate::table::{Entry, View};
 use crate::value::Value;
 use cairn_logic::ids::{SLOTS, Slot};
 
 /// Mixes parts in their order into one number.
-fn chain<const N: usize>(parts: [u64; N]) -> u64 {
+pub(crate) fn chain<const N: usize>(parts: [u64; N]) -> u64 {
     let mut bytes = [[0_u8; 8]; N];
     for (room, part) in bytes.iter_mut().zip(parts) {
         *room = part.to_le_bytes();
@@ -20,13 +20,7 @@ impl Keyspace {
     /// node, whatever the seed and the order of writes. Reads all of the slot's data.
     #[must_use]
     pub fn slot_digest(&self, slot: Slot) -> u64 {
-        let entries = self.table(slot).iter().map(|entry| {
-            let value = match entry.value() {
-                View::Bytes(bytes) => [1, fixed(bytes)],
-                View::Object(value) => value_digest(value),
-            };
-            chain([fixed(entry.key()), value[0], value[1], entry.expiry().unwrap_or(0)])
-        });
+        let entries = self.table(slot).iter().map(|entry| entry_digest(&entry));
         entries.fold(0, u64::wrapping_add)
     }
 
@@ -42,6 +36,15 @@ impl Keyspace {
             }
         })
     }
+}
+
+/// The digest of a key, its value and its expiry.
+pub(crate) fn entry_digest(entry: &Entry<'_, Value>) -> u64 {
+    let value = match entry.value() {
+        View::Bytes(bytes) => [1, fixed(bytes)],
+        View::Object(value) => value_digest(value),
+    };
+    chain([fixed(entry.key()), value[0], value[1], entry.expiry().unwrap_or(0)])
 }
 
 fn value_digest(value: &Value) -> [u64; 2] {

@@ -49,6 +49,10 @@ pub enum Op {
     SortedAdd = 18,
     /// key, count, then as many members.
     SortedRemove = 19,
+    /// part, seed of hashes (8 bytes), digest (8 bytes): what a part holds at this place.
+    Check = 20,
+    /// part, seed, digest, content: what a part holds, for those that hold something else.
+    Repair = 21,
 }
 
 impl Op {
@@ -74,6 +78,8 @@ impl Op {
             17 => Op::SetRemove,
             18 => Op::SortedAdd,
             19 => Op::SortedRemove,
+            20 => Op::Check,
+            21 => Op::Repair,
             _ => return None,
         })
     }
@@ -293,6 +299,35 @@ impl EffectLog {
     }
 }
 
+/// Bytes in the same encoding, outside of a log.
+#[derive(Default)]
+pub(crate) struct Bytes(Vec<u8>);
+
+impl Bytes {
+    pub fn byte(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
+    pub fn varint(&mut self, value: u64) {
+        let mut room = [0; 10];
+        let used = encode_varint(value, &mut room);
+        self.0.extend_from_slice(&room[..used]);
+    }
+
+    pub fn text(&mut self, text: &[u8]) {
+        self.varint(text.len() as u64);
+        self.0.extend_from_slice(text);
+    }
+
+    pub fn number(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    pub fn done(self) -> Vec<u8> {
+        self.0
+    }
+}
+
 fn encode_varint(mut value: u64, room: &mut [u8; 10]) -> usize {
     let mut at = 0;
     while value >= 128 {
@@ -352,6 +387,13 @@ impl<'a> Reader<'a> {
         self.rest = rest;
         let score = f64::from_bits(u64::from_le_bytes(*bits));
         (!score.is_nan()).then_some(score)
+    }
+
+    /// Eight bytes.
+    pub(crate) fn number(&mut self) -> Option<u64> {
+        let (number, rest) = self.rest.split_first_chunk::<8>()?;
+        self.rest = rest;
+        Some(u64::from_le_bytes(*number))
     }
 
     /// A count of items that take at least a byte each.

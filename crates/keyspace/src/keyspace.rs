@@ -1,5 +1,6 @@
 //! The data of a group: 16384 tables, and what is known of each.
 
+use crate::differ::Found;
 use crate::hash::Hasher;
 use crate::slot::slot_of;
 use crate::table::{Entry, Payload, Place, SCAN_BITS, Table, View};
@@ -68,6 +69,12 @@ pub struct Keyspace {
     dice: u64,
     /// After which entry each slot was imported; empty once the log has passed all of them.
     floors: Vec<Offset>,
+    /// What keys their hash.
+    pub(crate) seed: u64,
+    /// The cursor up to which the last check went.
+    pub(crate) checked: u64,
+    /// Parts that were found to differ, and what else comparing has found.
+    pub(crate) found: Found,
 }
 
 impl Keyspace {
@@ -87,6 +94,9 @@ impl Keyspace {
             expiry_cursor: (0, 0),
             dice: seed | 1,
             floors: Vec::new(),
+            seed,
+            checked: 0,
+            found: Found::default(),
         }
     }
 

@@ -5,7 +5,8 @@
 //! * `table` keeps entries of one slot; `value` what does not stand with its key.
 //! * [`Keyspace`] holds the tables; [`command`] lists the commands; [`Keyspace::execute`] runs one.
 //! * [`EffectLog`] collects what commands did, for the log; [`Keyspace::apply`] replays it.
-//! * [`Keyspace::digest`] compares copies.
+//! * [`Keyspace::digest`] compares copies, a [`Checker`] compares them part by part in the log, and
+//!   [`Keyspace::repair`] makes a part equal again.
 //!
 //! A turn of a caller: [`command::lookup`] and [`Keyspace::locate`] for every command that has
 //! arrived; then, for all of them each time, [`Keyspace::prefetch_list`] (for large turns),
@@ -24,7 +25,10 @@
 pub mod command;
 
 mod apply;
+mod check;
+mod compare;
 mod decimal;
+mod differ;
 mod digest;
 mod effects;
 mod exec;
@@ -32,8 +36,11 @@ mod expire;
 mod glob;
 mod hash;
 mod keyspace;
+mod mend;
 mod order;
+mod part;
 mod refusal;
+mod repair;
 mod rewrite;
 mod run;
 mod slot;
@@ -42,10 +49,14 @@ mod table;
 mod value;
 
 pub use apply::{Error, keys_of};
+pub use check::Checker;
+pub use differ::{Findings, Replaced};
 pub use effects::{EffectLog, Entries};
 pub use exec::{Ctx, Done};
 pub use expire::Expired;
 pub use keyspace::{At, Keyspace};
+pub use mend::{Note, notes_of};
+pub use part::{END, Part};
 pub use refusal::{unknown_command, wrong_arity};
 pub use rewrite::commands_of;
 pub use slot::{crc16, hash_tag, slot_of};

@@ -55,7 +55,9 @@ fn one(effects: &mut Reader<'_>, visit: &mut impl FnMut(&[u8], &[&[u8]])) -> Opt
         | Op::PopFront
         | Op::PopBack
         | Op::SetRemove
-        | Op::SortedRemove => return None,
+        | Op::SortedRemove
+        | Op::Check
+        | Op::Repair => return None,
     }
     Some(())
 }

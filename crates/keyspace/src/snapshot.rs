@@ -31,7 +31,7 @@ pub struct Portion {
 /// Writes a keyspace slot by slot, with as much time between two steps as the caller likes.
 #[derive(Debug)]
 pub struct Export {
-    log: EffectLog,
+    pub(crate) log: EffectLog,
     keys: u32,
     /// The first slot of the portion.
     first: u16,
@@ -80,8 +80,14 @@ impl Export {
         std::mem::take(&mut self.ready)
     }
 
+    /// The records so far, with what was written last.
+    pub(crate) fn records(&mut self) -> Vec<u8> {
+        self.log.command_done();
+        self.log.take().map_or_else(Vec::new, |entries| entries.body)
+    }
+
     fn close(&mut self, last: u16) {
-        let records = self.log.take().map_or_else(Vec::new, |entries| entries.body);
+        let records = self.records();
         let keys = std::mem::take(&mut self.keys);
         self.ready.push(Portion { first: self.first, last, keys, records });
     }
@@ -94,7 +100,7 @@ impl Export {
         }
     }
 
-    fn entry(&mut self, entry: &Entry<'_, Value>) {
+    pub(crate) fn entry(&mut self, entry: &Entry<'_, Value>) {
         let key = entry.key();
         match (entry.value(), entry.expiry()) {
             (View::Bytes(text), Some(expiry)) => self.log.set_expiring(key, text, expiry),
@@ -156,7 +162,7 @@ impl Export {
 }
 
 /// The items of one collection, an entry for each MiB of them.
-struct Pieces<'a> {
+pub(crate) struct Pieces<'a> {
     export: &'a mut Export,
     op: Op,
     key: &'a [u8],
@@ -166,12 +172,12 @@ struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    fn begin(export: &'a mut Export, op: Op, key: &'a [u8]) -> Self {
+    pub fn begin(export: &'a mut Export, op: Op, key: &'a [u8]) -> Self {
         let many = export.log.begin_many(op, key);
         Self { export, op, key, many, count: 0, bytes: 0 }
     }
 
-    fn item(&mut self, texts: &[&[u8]], score: Option<f64>) {
+    pub fn item(&mut self, texts: &[&[u8]], score: Option<f64>) {
         if self.bytes >= PIECE_BYTES {
             self.export.log.end_many(self.many, self.count);
             self.export.piece_done();
@@ -188,7 +194,7 @@ impl<'a> Pieces<'a> {
         self.count += 1;
     }
 
-    fn end(self) {
+    pub fn end(self) {
         self.export.log.end_many(self.many, self.count);
     }
 }

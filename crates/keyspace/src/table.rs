@@ -399,11 +399,11 @@ impl<T> Table<T> {
     ///
     /// Returns where to go on, none at the end. An entry that is there from the first to the last
     /// call of a scan is visited, whatever changes between the calls.
-    pub fn scan(
-        &self,
+    pub fn scan<'a>(
+        &'a self,
         from: u64,
         count: usize,
-        mut visit: impl FnMut(Entry<'_, T>),
+        mut visit: impl FnMut(Entry<'a, T>),
     ) -> Option<u64> {
         self.scan_words(from, count, |word| visit(self.entry_of(word)))
     }

@@ -93,6 +93,11 @@ impl SortedTable {
         Some(score)
     }
 
+    /// The members as entries, each with the eight bytes of its score.
+    pub fn entries(&self) -> &Table<Never> {
+        &self.members
+    }
+
     /// How many members the leading part for which `before` holds has.
     pub fn rank(&self, before: impl Fn(f64, &[u8]) -> bool) -> usize {
         self.order.rank(|ranked| before(ranked.score, ranked.member()))
