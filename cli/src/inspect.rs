@@ -4,6 +4,8 @@ use crate::print;
 use anyhow::{Context, Result, bail};
 use cairn_files::inspect::{Inspected, Segment, Small};
 use cairn_files::{RealDisk, Snapshot};
+use cairn_keyspace::Note;
+use cairn_logic::batch::BatchHead;
 use cairn_logic::ids::GroupId;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,7 +18,7 @@ pub fn inspect(file: &Path, list: bool) -> Result<()> {
     }
     match found? {
         Inspected::Snapshot(found) => snapshot(&found, list),
-        Inspected::Segment(found) => segment(&found, list),
+        Inspected::Segment(found) => segment(&found, list.then_some(file)),
         Inspected::Small(found) => small(&found),
     }
 }
@@ -71,7 +73,7 @@ fn keys(group: &GroupId, records: Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-fn segment(found: &Segment, list: bool) -> Result<()> {
+fn segment(found: &Segment, list: Option<&Path>) -> Result<()> {
     field("file", "a segment of a log");
     field("of", of(&found.group, found.uid));
     field("folder", format_args!("incarnation {}", found.incarnation));
@@ -87,11 +89,9 @@ fn segment(found: &Segment, list: bool) -> Result<()> {
         None => field("entries", "none"),
     }
     field("flushed", format_args!("up to offset {} at least", found.flushed));
-    for (batch, bytes) in found.batches.iter().filter(|_| list) {
-        let mut text = format!("  {}/{}", batch.epoch, batch.first);
-        let _ = write!(text, " {} entries, {bytes} bytes, {} ms", batch.count, batch.time_ms);
-        text += if batch.opens_epoch { ", opens the epoch" } else { "" };
-        print::line(text);
+    if let Some(path) = list {
+        let of_group = found.group != GroupId::global();
+        cairn_files::inspect::bodies(&RealDisk, path, |head, body| batch(head, body, of_group))?;
     }
     let (stopped, position) = (found.stopped, found.position);
     if !found.whole {
@@ -99,6 +99,26 @@ fn segment(found: &Segment, list: bool) -> Result<()> {
     }
     field("checked", format_args!("whole up to byte {position}: {stopped}"));
     Ok(())
+}
+
+/// One batch; of a group's also its checks and repairs.
+fn batch(head: &BatchHead, body: &[u8], of_group: bool) {
+    let mut text = format!("  {}/{}", head.epoch, head.first);
+    let bytes = body.len();
+    let _ = write!(text, " {} entries, {bytes} bytes, {} ms", head.count, head.time_ms);
+    text += if head.opens_epoch { ", opens the epoch" } else { "" };
+    print::line(text);
+    if !of_group || head.opens_epoch {
+        return;
+    }
+    let read = cairn_keyspace::notes_of(body, head.first, |note| {
+        let (kind, Note { at, part, digest, .. }) =
+            (if note.repairs { "repair" } else { "check" }, &note);
+        print::line(format_args!("    {at} {kind} of {part}: {digest:016x}"));
+    });
+    if let Err(error) = read {
+        print::line(format_args!("    {error}"));
+    }
 }
 
 fn small(found: &Small) -> Result<()> {

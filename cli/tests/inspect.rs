@@ -6,6 +6,7 @@ use bytes::Bytes;
 use cairn_directory::Directory;
 use cairn_directory::op::{Op, Put};
 use cairn_files::{DoubleWriteFile, GroupFile, LogOptions, RealDisk, Snapshots};
+use cairn_keyspace::{Checker, EffectLog, Entries, Keyspace, Part};
 use cairn_logic::batch::{Batch, BatchHead};
 use cairn_logic::ids::{EntryId, Epoch, GroupId, Incarnation, Offset};
 use std::path::Path;
@@ -17,6 +18,17 @@ fn inspect(args: &[&str], file: &Path) -> (String, bool) {
     let output = command.arg("inspect").args(args).arg(file).output().unwrap();
     let both = [output.stdout, output.stderr].concat();
     (String::from_utf8(both).unwrap(), output.status.success())
+}
+
+fn head(first: u64) -> BatchHead {
+    BatchHead {
+        epoch: Epoch(5),
+        first: Offset(first),
+        count: 2,
+        time_ms: 1,
+        authority: false,
+        opens_epoch: false,
+    }
 }
 
 fn flip(file: &Path, position: usize) {
@@ -32,20 +44,22 @@ fn a_segment_is_told_up_to_where_it_can_be_read() {
     let options = LogOptions::new(7, Incarnation(8), group).with_segment_bytes(64 << 10);
     let (mut writer, flusher, _, _) = GroupFile::open(&RealDisk, folder.path(), &options).unwrap();
     for first in [1, 3] {
-        let head = BatchHead {
-            epoch: Epoch(5),
-            first: Offset(first),
-            count: 2,
-            time_ms: 1,
-            authority: false,
-            opens_epoch: false,
-        };
-        writer.append(&[Batch { head, body: Bytes::from_static(b"two entries") }]).unwrap();
+        writer
+            .append(&[Batch { head: head(first), body: Bytes::from_static(b"two entries") }])
+            .unwrap();
     }
+    let (mut keyspace, mut log) = (Keyspace::new(1), EffectLog::new(Offset(5)));
+    Checker::new(&keyspace).step(&mut keyspace, &mut log);
+    keyspace.repair(&Part::Keys { from: 0, to: 1 << 48 }, &mut log).unwrap();
+    let Entries { first, count, body } = log.take().unwrap();
+    let head = BatchHead { first, count, ..head(5) };
+    writer.append(&[Batch { head, body: body.into() }]).unwrap();
     drop((writer, flusher));
     let segment = folder.path().join("00000000000000000001.seg");
     let (text, good) = inspect(&["--list"], &segment);
-    assert!(good && text.contains("entries   5/1 to 5/4\n"), "{text}");
+    assert!(good && text.contains("entries   5/1 to 5/6\n"), "{text}");
+    assert!(text.contains("\n    5 check of all keys: 0000000000000000\n"), "{text}");
+    assert!(text.contains("\n    6 repair of slot 0: 0000000000000000\n"), "{text}");
     assert!(
         text.contains("group tweets-0") && text.contains("\n  5/3 2 entries, 11 bytes"),
         "{text}"

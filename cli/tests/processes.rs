@@ -15,6 +15,8 @@ mod clients;
 mod clock;
 #[path = "processes/disk.rs"]
 mod disk;
+#[path = "processes/entropy.rs"]
+mod entropy;
 #[path = "processes/etcd.rs"]
 mod etcd;
 #[path = "processes/history.rs"]

@@ -5,6 +5,7 @@
 //! `server` and `dispatch`.
 
 mod broken;
+mod checks;
 mod chores;
 mod commands;
 mod conn;

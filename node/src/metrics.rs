@@ -238,6 +238,7 @@ fn of_room(room: &Room, status: &pb::StatusReply, all: &mut Vec<Sample>) {
         NodeCondition::DiskFull,
         NodeCondition::CutTailsFull,
         NodeCondition::LogNearBound,
+        NodeCondition::CopiesDiffer,
     ];
     all.extend(of_the_log.map(|reason| {
         let holds = status.conditions.iter().any(|c| c.reason == reason.as_str());
@@ -320,6 +321,9 @@ fn of_data(data: &Shared, all: &mut Vec<Sample>) {
         (names::REFUSED, &gauges.refused),
         (names::UNCOMMITTED, &gauges.uncommitted_bytes),
         (names::NOACKS, &gauges.noacks),
+        (names::CHECKS, &gauges.checks),
+        (names::DIFFERENCES, &gauges.differences),
+        (names::REPAIRS, &gauges.repairs),
     ];
     all.extend(figures.map(|(metric, value)| sample(metric, value.load(Ordering::Relaxed) as f64)));
 }

@@ -100,7 +100,7 @@ names!(
         MemberMissing,
         /// One member is left: an acknowledged write survives a restart, not the loss of its disk.
         SingleCopy,
-        /// One of the arbiter's acceptors is away.
+        /// One of the arbiter's acceptors is away, or has lost its folder and does not count yet.
         AcceptorMissing,
         /// A checkpoint node does not follow the log: the others write snapshots.
         CheckpointMissing,
@@ -122,8 +122,8 @@ names!(
         DataLossPossible,
         /// A member has sealed a number that the directory never gave out.
         DirectoryBehind,
-        /// A snapshot of the directory holds another state than the node had that compared it: one
-        /// of the two copies is wrong.
+        /// A snapshot of the directory holds another state than the node had that compared it, or
+        /// parts of a member's copy differ from its master's: one of the two copies is wrong.
         CopiesDiffer,
         /// The arbiter's value is missing after the cluster was founded.
         RecordMissing,

@@ -84,6 +84,10 @@ pub struct KeyspaceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub snapshot_interval: Option<String>,
+    /// How long a master takes to compare all of its data with its members' (1h), 1s to 168h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub check_interval: Option<String>,
     /// Bounds on the logs of its nodes.
     #[serde(default)]
     pub log: LogSpec,
@@ -233,6 +237,7 @@ impl KeyspaceSpec {
             reads: ReadMode::default(),
             storage: Storage::default(),
             snapshot_interval: None,
+            check_interval: None,
             log: LogSpec::default(),
             pods: Pods::default(),
         }

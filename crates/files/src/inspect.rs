@@ -66,12 +66,25 @@ pub fn inspect<D: Disk>(disk: &D, path: &Path) -> Result<Inspected<D>> {
     let file = disk.open(path).map_err(Error::io("open", path))?;
     let start = read_up_to(&file, 0, 8).map_err(Error::io("read", path))?;
     if is_segment(&start) {
-        return group::inspect::read(&file, path).map(Inspected::Segment);
+        return group::inspect::read(&file, path, None).map(Inspected::Segment);
     }
     if copy::is_one(&start) || file.bytes().is_ok_and(|bytes| bytes == double::FILE_BYTES) {
         return small(&file, path).map(Inspected::Small);
     }
     Snapshot::open(disk, path).map(|snapshot| Inspected::Snapshot(Box::new(snapshot)))
+}
+
+/// Shows each batch of a segment with its body, as far as it can be read.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn bodies<D: Disk>(
+    disk: &D,
+    path: &Path,
+    mut visit: impl FnMut(&BatchHead, &[u8]),
+) -> Result<()> {
+    let file = disk.open(path).map_err(Error::io("open", path))?;
+    group::inspect::read(&file, path, Some(&mut visit)).map(drop)
 }
 
 fn small<F: DiskFile>(file: &F, path: &Path) -> Result<Small> {

@@ -13,8 +13,8 @@ pub enum NodeCondition {
     LogNearBound,
     /// The log is at that bound: as master, the node refuses clients' writes.
     LogFull,
-    /// A snapshot of the global plane holds another state than this node had after the same entry:
-    /// one of the two copies is wrong, and a person must look.
+    /// A snapshot of the global plane holds another state than this node had after the same entry,
+    /// or parts of this node's copy of a group differ from the master's.
     CopiesDiffer,
     /// An acceptor of the arbiter lost its folder, and its new one does not count yet.
     AcceptorMissing,

@@ -74,6 +74,10 @@ pub struct LogSettings {
     /// Between two snapshots of a member that is not master; 1 s to 7 days, default 5 min.
     #[serde(with = "duration_text")]
     pub snapshot_interval: Duration,
+    /// How long a master of a group takes to check all of its data against its members'; 1 s to
+    /// 7 days, default 1 h.
+    #[serde(with = "duration_text")]
+    pub check_interval: Duration,
     /// The end of the log that is always kept, so that a member that was away for a short while
     /// needs no snapshot; 1 MiB to 1 TiB and less than half of `bytes_max`, default 64 MiB.
     pub bytes_kept: u64,
@@ -110,6 +114,7 @@ impl Default for LogSettings {
             disk_reserve_bytes: 256 * MIB,
             cut_tails_max: 256,
             snapshot_interval: Duration::from_secs(300),
+            check_interval: Duration::from_secs(3600),
             bytes_kept: 64 * MIB,
             bytes_max: 4096 * MIB,
             fetch_bytes_per_sec: 64 * MIB,

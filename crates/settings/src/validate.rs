@@ -196,6 +196,8 @@ impl LogSettings {
         let (least, most) = (Duration::from_secs(1), Duration::from_secs(7 * 24 * 3600));
         let key = format!("{at}.snapshotInterval");
         span_between(&key, self.snapshot_interval, least, most, problems);
+        let key = format!("{at}.checkInterval");
+        span_between(&key, self.check_interval, least, most, problems);
         self.bounds(at, problems);
     }
 

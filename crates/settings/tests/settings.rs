@@ -119,6 +119,7 @@ const REFUSED: &[(&str, Change)] = &[
     ("log.flushInterval", |s| s.log.flush_interval = Duration::ZERO),
     ("log.diskReserveBytes", |s| s.log.disk_reserve_bytes = 0),
     ("log.snapshotInterval", |s| s.log.snapshot_interval = Duration::ZERO),
+    ("log.checkInterval", |s| s.log.check_interval = Duration::ZERO),
     ("log.cutTailsMax", |s| s.log.cut_tails_max = 0),
     ("log.bytesKept", |s| s.log.bytes_kept = 0),
     ("log.bytesKept", |s| s.log.bytes_kept = s.log.bytes_max / 2),

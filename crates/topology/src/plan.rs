@@ -172,7 +172,13 @@ impl Common<'_> {
     fn log(&self, keyspace: Option<&str>) -> LogSettings {
         let cluster = &self.resources.cluster.spec;
         match self.keyspace(keyspace).map(|keyspace| &keyspace.spec) {
-            Some(keyspace) => log(&keyspace.log, keyspace.snapshot_interval.as_deref()),
+            Some(keyspace) => {
+                let mut log = log(&keyspace.log, keyspace.snapshot_interval.as_deref());
+                if let Some(ms) = keyspace.check_interval.as_deref().and_then(span_ms) {
+                    log.check_interval = Duration::from_millis(ms);
+                }
+                log
+            }
             None => log(&cluster.log, cluster.checkpoint.interval.as_deref()),
         }
     }

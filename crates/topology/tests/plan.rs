@@ -102,6 +102,7 @@ fn bounds_on_logs_reach_the_nodes_they_are_about() {
     resources.cluster.spec.log.bytes_max = Some("400Mi".to_owned());
     let keyspace = &mut resources.keyspaces[0].spec;
     keyspace.snapshot_interval = Some("1m".to_owned());
+    keyspace.check_interval = Some("90s".to_owned());
     keyspace.log.bytes_kept = Some("1Mi".to_owned());
     keyspace.log.bytes_max = Some("5Mi".to_owned());
     keyspace.log.fetch_bytes_per_second = Some("1Gi".to_owned());
@@ -115,7 +116,7 @@ fn bounds_on_logs_reach_the_nodes_they_are_about() {
     let data = log("tweets-0-2");
     assert_eq!((data.bytes_kept, data.bytes_max), (1 << 20, 5 << 20));
     assert_eq!((data.segment_bytes, data.fetch_bytes_per_sec), (1 << 20, 1 << 30));
-    assert_eq!(data.snapshot_interval.as_secs(), 60);
+    assert_eq!((data.snapshot_interval.as_secs(), data.check_interval.as_secs()), (60, 90));
 }
 
 #[test]

@@ -174,6 +174,9 @@ impl Server {
         if let Some(export) = &self.export {
             until = until.min(export.due());
         }
+        if let Some(checking) = &self.checking {
+            until = until.min(checking.due());
+        }
         until.since(now).max(Duration::from_millis(1))
     }
 }

@@ -76,6 +76,14 @@ impl Server {
             ToData::Routes(routes) => self.set_routes(routes),
             ToData::Loading(loading) => self.core.loading = loading,
             ToData::Config(config) => self.set_config(config),
+            ToData::Repair(part) => self.repair(&part),
+            ToData::KeptAside(count) => {
+                self.core.unkept = self.core.unkept.saturating_sub(count);
+            }
+            ToData::MayMend(may) => {
+                self.core.may_mend = may;
+                self.core.keyspace.may_mend(may);
+            }
             ToData::Query(query) => self.query(query),
             ToData::Stop { within } => {
                 self.stopping = Some(self.core.now + within);
@@ -109,6 +117,7 @@ impl Server {
         core.last = batch.head.last();
         core.committed = core.last.offset;
         core.dirty_tail = false;
+        core.tell_compared();
     }
 
     fn rebuild(&mut self, load: u64) {
@@ -116,7 +125,9 @@ impl Server {
         self.export = None;
         let core = &mut self.core;
         debug_assert!(core.mastership.is_none(), "only a follower rebuilds");
+        core.forget_compared();
         core.keyspace = Keyspace::new(core.seed);
+        core.keyspace.may_mend(core.may_mend);
         core.last = EntryId::ZERO;
         core.committed = Offset::ZERO;
         core.gap = false;
@@ -148,6 +159,7 @@ impl Server {
 
     fn step_down(&mut self, epoch: Epoch) {
         self.export = None;
+        self.checking = None;
         let core = &mut self.core;
         if let Some(mastership) = core.mastership.take() {
             tracing::info!(%epoch, term = %mastership.term, last = %core.last, "stepped down");

@@ -59,6 +59,10 @@ pub struct Core {
     pub shared: Arc<Shared>,
     /// The clocks.
     pub clock: Clock,
+    /// Findings whose replaced parts are not kept aside yet.
+    pub unkept: u32,
+    /// Whether what differs may be replaced.
+    pub may_mend: bool,
     /// `reads: confirm`.
     pub confirm: Confirm,
     /// Counts for INFO.
@@ -121,6 +125,12 @@ pub struct Stats {
     pub output_bytes: u64,
     /// Batches appended by this master.
     pub batches: u64,
+    /// Parts compared.
+    pub checks: u64,
+    /// Parts that differed.
+    pub differences: u64,
+    /// Slots of which something was replaced.
+    pub repairs: u64,
 }
 
 /// All arguments of one command, or of one transaction, in bytes: what one of them changes must
@@ -244,6 +254,9 @@ impl Core {
         gauges.refused.store(self.stats.refused, Relaxed);
         gauges.uncommitted_bytes.store(self.outgoing.outstanding_bytes(), Relaxed);
         gauges.noacks.store(self.stats.noacks, Relaxed);
+        gauges.checks.store(self.stats.checks, Relaxed);
+        gauges.differences.store(self.stats.differences, Relaxed);
+        gauges.repairs.store(self.stats.repairs, Relaxed);
         gauges.turned_at.store(self.now.as_nanos(), Relaxed);
     }
 }

@@ -66,7 +66,8 @@ impl Server {
             return;
         };
         exporting.due = now + STEP;
-        if core.loading || core.gap || core.dirty_tail {
+        // What was replaced is kept aside before a snapshot has its place.
+        if core.loading || core.gap || core.dirty_tail || core.unkept > 0 {
             return;
         }
         match exporting.send() {

@@ -5,9 +5,10 @@
 //! rest are messages. A commit or deadline is tagged with the *term* (the epoch in which mastership
 //! began), so that one of a later mastership can never release a reply of an earlier one.
 
+pub use crate::data::checks::Compared;
 use crate::data::routes::Routes;
 use bytes::Bytes;
-use cairn_keyspace::Portion;
+use cairn_keyspace::{Part, Portion};
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::replication::Admission;
@@ -120,6 +121,12 @@ pub enum ToData {
     Loading(bool),
     /// New limits and password.
     Config(Config),
+    /// While master: write what a part holds into the log, for a member whose copy differs.
+    Repair(Part),
+    /// So many of [`FromData::Compared`] were kept aside, durably, as far as it was asked.
+    KeptAside(u32),
+    /// Whether what differs may be replaced: there is room to keep it aside.
+    MayMend(bool),
     /// A question for status and tests.
     Query(Query),
     /// Accept nobody new, admit nothing new, answer what waits (at most `within`), then end.
@@ -177,6 +184,9 @@ pub enum FromData {
         /// The offset that came.
         came: Offset,
     },
+    /// Comparing with the master's checks has found something, or something else differs. No
+    /// snapshot is written before [`ToData::KeptAside`] has answered it.
+    Compared(Box<Compared>),
     /// `reads: confirm`: prove mastership for the reads that have come.
     NeedConfirm {
         /// Returned with [`ToData::ReadsConfirmed`].
@@ -211,6 +221,9 @@ pub struct Config {
     pub uncommitted_max_bytes: u64,
     /// Memory above which commands that need more are refused, in bytes; 0: no limit.
     pub memory_max_bytes: u64,
+    /// How long a master takes to check every part of its data against its members'; zero: it does
+    /// not.
+    pub check_interval: Duration,
 }
 
 impl Config {
@@ -235,6 +248,7 @@ impl Default for Config {
             idle_max: Duration::ZERO,
             uncommitted_max_bytes: 64 << 20,
             memory_max_bytes: 0,
+            check_interval: Duration::ZERO,
         }
     }
 }
@@ -269,6 +283,12 @@ pub struct Gauges {
     pub uncommitted_bytes: AtomicU64,
     /// Writes answered with NOACK since the start.
     pub noacks: AtomicU64,
+    /// Parts compared: by checks of this master, and with those of others.
+    pub checks: AtomicU64,
+    /// Checks that found a difference.
+    pub differences: AtomicU64,
+    /// Slots of which something was replaced by what the master has.
+    pub repairs: AtomicU64,
     /// When the thread last looked around, on the monotonic clock, in nanoseconds.
     pub turned_at: AtomicU64,
 }
@@ -481,6 +501,11 @@ impl Feeder {
         }
         self.shared.apply_bytes.fetch_add(portion_cost(&portion), Ordering::Relaxed);
         self.send(ToData::Import { load, portion, at })
+    }
+
+    /// What `count` findings had replaced is kept aside.
+    pub fn kept_aside(&self, count: u32) {
+        self.send(ToData::KeptAside(count));
     }
 
     /// All portions were sent.

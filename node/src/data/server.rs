@@ -1,5 +1,6 @@
 //! The thread's whole state, and its turn: read, parse, prefetch, execute, append, answer.
 
+use crate::data::checks::Checking;
 use crate::data::conn::{Conn, Pause, ReadEnd};
 use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
 use crate::data::dispatch::Flow;
@@ -61,6 +62,8 @@ pub struct Server {
     pub(super) load: u64,
     /// The snapshot that is being written.
     pub(super) export: Option<Exporting>,
+    /// A master's checks.
+    pub(super) checking: Option<Checking>,
 }
 
 impl Server {
@@ -88,6 +91,7 @@ impl Server {
             chores_at: Instant::ZERO,
             load: 0,
             export: None,
+            checking: None,
         }
     }
 

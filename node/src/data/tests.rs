@@ -1,6 +1,7 @@
 //! The data thread over real sockets, with a control that commits when the test says so.
 
 mod bad_input;
+mod checks;
 mod commits;
 mod exports;
 mod positions;
@@ -134,6 +135,7 @@ impl Rig {
                         self.link.copies(&mut [batch.head.last_offset()]);
                         self.link.commit(batch.head.last_offset());
                     }
+                    FromData::Compared(_) => {}
                     FromData::NeedConfirm { token } => {
                         self.link.send(ToData::ReadsConfirmed { token });
                     }

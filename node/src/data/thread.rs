@@ -118,6 +118,8 @@ pub fn start(options: Options) -> Result<Running, Error> {
         limbo_until: now,
         shared: end.shared,
         clock: options.clock,
+        unkept: 0,
+        may_mend: true,
         confirm: Confirm::default(),
         stats: Stats::default(),
         started: now,
@@ -169,6 +171,7 @@ fn run(mut poll: Poll, mut server: Server) {
         more = inbox == Inbox::More;
         server.core.outgoing.push();
         server.chores();
+        server.check_some();
         server.export_some();
         server.turn();
     }

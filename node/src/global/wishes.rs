@@ -93,6 +93,9 @@ impl Role {
                 let text = format!("{} is not the log of this node", wish.group);
                 Err(Status::invalid_argument(text))
             }
+            Some(Body::RepairPart(_)) => {
+                Err(Status::invalid_argument("no group has its log on this node"))
+            }
             Some(Body::Hint(_)) | None => Err(Status::invalid_argument("an empty wish")),
         }
     }

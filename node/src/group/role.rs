@@ -1,6 +1,7 @@
 //! The control loop's state and what it does with each thing that happens.
 
 use super::cache::Cache;
+use super::entropy::Entropy;
 use super::snapshots::{GroupSnapshots, Whose};
 use super::world::{GroupWorld, answers_of};
 use super::{claim, routes};
@@ -90,6 +91,10 @@ impl Role {
         let snapshots = GroupSnapshots::open(folder, whose, every, self.notify())
             .with_context(|| format!("cannot open the snapshots of group {group}"))?;
         self.boot.shelf.offer(&group, snapshots.folder());
+        let data = self.data.borrow();
+        let entropy = Entropy::open(folder, self.boot.uid, &group, &identity, &data)
+            .with_context(|| format!("cannot open what group {group} keeps aside"))?;
+        drop(data);
         let committed = CommittedLog::new(storage.reader());
         self.boot.shelf.offer_log(&group, committed.clone());
         tracing::info!(%group, last = %recovered.last, intact = recovered.vote.intact, "joined");
@@ -103,6 +108,7 @@ impl Role {
             group: group.clone(),
             storage,
             snapshots,
+            entropy,
             loading: true,
             links,
             data: self.data.clone(),
@@ -165,6 +171,11 @@ impl Role {
                 tracing::error!(%last, %came, "the state and the log do not fit");
                 self.event(Event::Astray);
             }
+            FromData::Compared(compared) => {
+                if let Some(host) = &mut self.host {
+                    host.world.entropy.compared(*compared);
+                }
+            }
             FromData::Stopped => self.stopped = true,
         }
     }
@@ -193,11 +204,29 @@ impl Role {
             Inbound::Where(reply) => drop(reply.send(Err(not_global()))),
             Inbound::Found(_, reply) => drop(reply.send(Err(not_global()))),
             Inbound::Accept(_, reply) => drop(reply.send(Err(not_global()))),
-            Inbound::Wish(_, reply) => drop(reply.send(Err(not_global()))),
+            Inbound::Wish(request, reply) => drop(reply.send(self.wished(&request))),
             Inbound::Known(reply) => drop(reply.send(Ok(self.known()))),
             Inbound::Rebuild(_, reply) => drop(reply.send(Err(not_global()))),
             Inbound::Line { .. } | Inbound::Up { .. } | Inbound::LineClosed { .. } => {}
         }
+    }
+
+    /// A member whose copy differs asks its master to write a part anew.
+    fn wished(&mut self, request: &pb::WishRequest) -> Result<pb::WishReply, Status> {
+        let Some(pb::wish_request::Body::RepairPart(wish)) = &request.body else {
+            return Err(not_global());
+        };
+        let group = self.group.as_ref().filter(|group| group.as_str() == wish.group);
+        let Some(host) = self.host.as_mut().filter(|_| group.is_some()) else {
+            return Err(Status::not_found(format!("this node is not in group {}", wish.group)));
+        };
+        if !matches!(host.replica().position(), Position::Master(_)) {
+            return Err(Status::failed_precondition("this node is not master"));
+        }
+        let part = host.world.entropy.grant(wish)?;
+        let lines = vec![format!("{part} is written anew")];
+        self.data.borrow_mut().send(ToData::Repair(part));
+        Ok(pb::WishReply { lines })
     }
 
     /// Tells the data thread what WAIT may count.
@@ -341,6 +370,10 @@ impl Role {
         self.end_loading();
         self.watch_disk();
         self.bound_log();
+        if let Some(host) = &mut self.host {
+            let follows = matches!(host.replica().position(), Position::Follower);
+            host.world.heal(follows);
+        }
         let Some(host) = &self.host else { return };
         let silence = host.replica().report(now).master_silence;
         let silence_max = self.boot.settings.timing.silence_max;
@@ -422,6 +455,8 @@ impl Role {
         let room = host.world.storage.room();
         answer.disk_free_bytes = room.free_bytes;
         answer.conditions = room.conditions(group.as_str());
+        let masters = matches!(host.replica().position(), Position::Master(_));
+        answer.conditions.extend(host.world.entropy.condition(masters));
         let waiting = host.world.alarms.clone();
         let log = status::log_status(group, host, now, waiting, &room.tails);
         answer.logs = vec![pb::LogStatus { loaded_percent: self.loaded_percent(), ..log }];

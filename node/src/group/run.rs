@@ -46,6 +46,7 @@ fn plain_config(settings: &NodeSettings, limits: Limits) -> Config {
         output_buffer_max_bytes: size(limits.output_buffer_bytes_max),
         value_max_bytes: size(limits.bulk_bytes_max),
         memory_max_bytes: limits.maxmemory_bytes,
+        check_interval: settings.log.check_interval,
         ..Config::default()
     }
 }

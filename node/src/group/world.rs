@@ -1,5 +1,6 @@
 //! The world of a group's replica: storage threads, links, the data thread, the directory.
 
+use super::entropy::Entropy;
 use super::snapshots::{GroupSnapshots, Place};
 use crate::clock;
 use crate::data::link::{Answers, DataLink, Reads, ToData};
@@ -30,6 +31,8 @@ pub struct GroupWorld {
     pub storage: Storage,
     /// Its snapshots.
     pub snapshots: GroupSnapshots,
+    /// What of its copy differs.
+    pub entropy: Entropy,
     /// Whether clients get LOADING: the state is not known to hold what is committed.
     pub loading: bool,
     /// Its members.
@@ -73,6 +76,14 @@ impl GroupWorld {
         let Self { record, book, me, .. } = self;
         let holders = || holders(me, record.as_ref(), book);
         self.snapshots.tick(&mut self.data.borrow_mut(), &self.storage, place, holders);
+    }
+
+    /// Has parts that differ written anew by the master, if this node follows one.
+    pub fn heal(&mut self, follows: bool) {
+        let master = self.record.as_ref().and_then(|record| record.master.clone());
+        let master = master.filter(|id| follows && *id != self.me);
+        let master = master.and_then(|id| self.book.get(&id).map(|address| (id, address.peer)));
+        self.entropy.tick(&mut self.data.borrow_mut(), master);
     }
 
     fn ask(&self, ask: Ask) {

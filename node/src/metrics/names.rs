@@ -190,6 +190,24 @@ metrics! {
         DATA,
         "Writes answered with NOACK: enough copies did not come in time.",
     );
+    /// Checks.
+    CHECKS = counter(
+        "cairn_node_checks_total",
+        DATA,
+        "Parts of the data compared between members: checks written as master, and compared here.",
+    );
+    /// Differences.
+    DIFFERENCES = counter(
+        "cairn_node_differences_total",
+        DATA,
+        "Parts of this node's copy that differed from the master's.",
+    );
+    /// Repairs.
+    REPAIRS = counter(
+        "cairn_node_repairs_total",
+        DATA,
+        "Slots in which this node has replaced something by what the master has.",
+    );
     /// Revision.
     REVISION = gauge("cairn_node_directory_revision", GLOBAL, "The directory's revision.");
     /// Keys.

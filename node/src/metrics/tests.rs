@@ -126,6 +126,7 @@ async fn probes_and_figures_are_answered() {
         "cairn_node_snapshot_bytes 77",
         "cairn_node_snapshots_set_aside_total 2",
         "cairn_node_condition{reason=\"LogNearBound\"} 0.0\n",
+        "cairn_node_condition{reason=\"CopiesDiffer\"} 0.0\n",
         "# EOF",
     ] {
         assert!(figures.contains(line), "{line} is missing in {figures}");

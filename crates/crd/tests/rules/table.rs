@@ -237,6 +237,8 @@ pub fn keyspace_cases() -> Vec<Case> {
         k(&[("/spec/snapshotInterval", json!("90s"))], None),
         k(&[("/spec/snapshotInterval", json!("10ms"))], Some(("spec.snapshotInterval", "1s to"))),
         k(&[("/spec/snapshotInterval", json!("7d"))], Some(("spec.snapshotInterval", "a unit"))),
+        k(&[("/spec/checkInterval", json!("6h"))], None),
+        k(&[("/spec/checkInterval", json!("0s"))], Some(("spec.checkInterval", "1s to"))),
         k(&[("/spec/limits/maxclients", json!(0))], Some(("spec.limits.maxclients", "1 to"))),
         k(&[("/spec/limits/maxmemory", json!("1Gi"))], None),
         k(&[("/spec/limits/maxmemory", json!("1GB"))], Some(("spec.limits.maxmemory", "64Mi"))),

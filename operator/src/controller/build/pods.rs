@@ -115,8 +115,11 @@ fn log_as_written(settings: &NodeSettings) -> Option<Value> {
         let interval_ms = log.snapshot_interval.as_millis();
         (interval_ms, log.bytes_kept, log.bytes_max, log.fetch_bytes_per_sec)
     };
-    let written = of(&settings.log);
-    (written != of(&LogSettings::default())).then(|| json!(written))
+    let (written, absent) = (settings.log, LogSettings::default());
+    // Apart, so that pods whose keyspace says nothing of it keep their digest.
+    let check_ms = (written.check_interval != absent.check_interval)
+        .then(|| json!([of(&written), written.check_interval.as_millis()]));
+    check_ms.or_else(|| (of(&written) != of(&absent)).then(|| json!(of(&written))))
 }
 
 fn spec(template: &Template<'_>) -> PodSpec {

@@ -209,18 +209,22 @@ impl Facts<'_> {
             None if self.record.is_none() => {
                 Verdict::no(Reason::WaitingForNodes, "the group is not formed yet")
             }
-            None => match self.near_bound() {
-                Some(near) => Verdict::yes(Reason::LogNearBound, near),
-                None => Verdict::no(Reason::AllServing, "every member is in sync"),
+            None => match (
+                self.member_says(NodeCondition::CopiesDiffer),
+                self.member_says(NodeCondition::LogNearBound),
+            ) {
+                (Some(differ), _) => Verdict::yes(Reason::CopiesDiffer, differ),
+                (None, Some(near)) => Verdict::yes(Reason::LogNearBound, near),
+                (None, None) => Verdict::no(Reason::AllServing, "every member is in sync"),
             },
         }
     }
 
-    /// What a member says of its log that is too long.
-    fn near_bound(&self) -> Option<String> {
+    /// What a member says of its copy, or of its log that is too long.
+    fn member_says(&self, condition: NodeCondition) -> Option<String> {
         let members = self.record.iter().flat_map(|record| &record.members);
         let mut statuses = members.filter_map(|m| self.observed.plane.nodes.get(&m.id));
-        statuses.find_map(|status| said(status, &[NodeCondition::LogNearBound]))
+        statuses.find_map(|status| said(status, &[condition]))
     }
 
     fn writes_refused(&self) -> Verdict {

@@ -211,6 +211,8 @@ fn logs() -> Vec<Row> {
         Row("far", says("LogNearBound"), group, Degraded, "True", Reason::LogNearBound),
         Row("far", says("LogNearBound"), keyspace, Degraded, "True", Reason::LogNearBound),
         Row("full", says("LogFull"), group, WritesRefused, "True", Reason::LogFull),
+        Row("copy", says("CopiesDiffer"), group, Degraded, "True", Reason::CopiesDiffer),
+        Row("copy", says("CopiesDiffer"), keyspace, Degraded, "True", Reason::CopiesDiffer),
         Row("differ", plane("CopiesDiffer"), cluster, NeedsPerson, "True", Reason::CopiesDiffer),
         Row("plane full", plane("LogFull"), cluster, WritesRefused, "True", Reason::LogFull),
         Row("low", plane("DiskLow"), cluster, WritesRefused, "True", Reason::DiskNearlyFull),
