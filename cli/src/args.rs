@@ -25,6 +25,10 @@ pub struct Cli {
     /// Where a cluster on Kubernetes is.
     #[command(flatten)]
     pub kubernetes: KubernetesArgs,
+    /// A file that says who belongs to the cluster and how to call them, as the operator writes it
+    /// for its own pods; then no cluster is looked for anywhere else.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["namespace", "cluster"])]
+    pub roster: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

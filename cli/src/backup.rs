@@ -1,6 +1,8 @@
 //! `cairn backup`: keyspaces go to an archive, which is looked at, checked and pruned.
 
 mod create;
+mod follow;
+mod serve;
 mod source;
 
 use crate::args::BackupCommand;
@@ -86,14 +88,18 @@ pub async fn backup(place: &Place, command: BackupCommand) -> Result<()> {
                 "say what to keep: --keep-last or --keep-days"
             );
             let archives = which.open(&archive.open()?).await?;
-            let for_ms = keep_days.map(|days| u64::from(days) * 24 * 60 * 60 * 1000);
-            let keep = Keep { last: keep_last, for_ms };
+            let keep = keep(keep_last, keep_days);
             for archive in &archives {
                 prune(archive, &keep, dry_run).await?;
             }
             Ok(())
         }
     }
+}
+
+/// What is kept.
+fn keep(last: Option<usize>, days: Option<u32>) -> Keep {
+    Keep { last, for_ms: days.map(|days| u64::from(days) * 24 * 60 * 60 * 1000) }
 }
 
 /// The wall clock, in milliseconds since 1970.

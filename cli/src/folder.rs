@@ -58,6 +58,23 @@ pub struct Roster {
     pub keyspaces: Vec<String>,
 }
 
+impl From<cairn_settings::Roster> for Roster {
+    fn from(file: cairn_settings::Roster) -> Self {
+        let node = |node: cairn_settings::RosterNode| LocalNode {
+            id: node.id,
+            role: node.role,
+            ports: node.ports,
+            host: Some(node.host),
+        };
+        Self {
+            uid: file.uid,
+            name: file.name,
+            nodes: file.nodes.into_iter().map(node).collect(),
+            keyspaces: file.keyspaces,
+        }
+    }
+}
+
 impl Roster {
     /// The node named `id`.
     pub fn node(&self, id: &str) -> Result<&LocalNode> {

@@ -76,7 +76,10 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Backup(
             BackupCommand::List { .. } | BackupCommand::Verify { .. } | BackupCommand::Prune { .. },
         ) => Place::Here(folder.clone()),
-        _ => Place::of(&folder, &cli.kubernetes, own_name() != "cairn").await?,
+        _ => match cli.roster {
+            Some(file) => Place::Roster(file),
+            None => Place::of(&folder, &cli.kubernetes, own_name() != "cairn").await?,
+        },
     };
     match cli.command {
         Command::Up(args) => up::up(place.here()?, &args).await,

@@ -1,4 +1,4 @@
-//! Where a cluster runs: local processes below a folder, or pods.
+//! Where a cluster runs: local processes below a folder, pods, or as a file says.
 
 use crate::args::KubernetesArgs;
 use crate::folder::{Folder, Roster};
@@ -6,9 +6,10 @@ use crate::kubernetes::Kubernetes;
 use crate::plane::Plane;
 use crate::supervise::Process;
 use crate::supervise::control::{self, Reply, Request};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use cairn_logic::ids::NodeId;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Where a cluster runs.
@@ -17,6 +18,8 @@ pub enum Place {
     Here(Folder),
     /// On Kubernetes.
     Kubernetes(Box<Kubernetes>),
+    /// As a file says that the operator writes; it is read anew each time.
+    Roster(PathBuf),
 }
 
 impl Place {
@@ -38,6 +41,14 @@ impl Place {
                 Ok((state.roster(), Arc::new(plane)))
             }
             Self::Kubernetes(cluster) => cluster.open().await,
+            Self::Roster(path) => {
+                let text = std::fs::read_to_string(path);
+                let text = text.with_context(|| format!("cannot read the roster {path:?}"))?;
+                let file = cairn_settings::Roster::from_json(&text);
+                let file = file.with_context(|| format!("cannot use the roster {path:?}"))?;
+                let plane = Plane::of_roster(&file)?;
+                Ok((Roster::from(file), Arc::new(plane)))
+            }
         }
     }
 
@@ -46,6 +57,7 @@ impl Place {
         match self {
             Self::Here(folder) => processes(folder).await,
             Self::Kubernetes(cluster) => Ok(Some(cluster.processes().await?)),
+            Self::Roster(_) => Ok(None),
         }
     }
 
@@ -53,7 +65,7 @@ impl Place {
     pub fn kubernetes(&self) -> Result<&Kubernetes> {
         match self {
             Self::Kubernetes(cluster) => Ok(cluster),
-            Self::Here(_) => bail!(
+            Self::Here(_) | Self::Roster(_) => bail!(
                 "this is for clusters on Kubernetes: call it as `kubectl cairn`, or with \
                  --namespace or --cluster"
             ),
@@ -64,7 +76,7 @@ impl Place {
     pub fn here(&self) -> Result<&Folder> {
         match self {
             Self::Here(folder) => Ok(folder),
-            Self::Kubernetes(_) => bail!(
+            Self::Kubernetes(_) | Self::Roster(_) => bail!(
                 "this is for clusters of local processes; on Kubernetes the operator and kubectl \
                  do it"
             ),

@@ -15,7 +15,7 @@ use pb::peer_client::PeerClient;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::Request;
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Uri};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The way through an API server is longer.
@@ -94,6 +94,25 @@ impl Plane {
         let secret = Secret::new(&roster.uid, secret)
             .with_context(|| format!("the secret of cluster {} is damaged", roster.name))?;
         Ok(Self { secret, nodes: roster.nodes.clone(), forward: Some(forward), tls })
+    }
+
+    /// The cluster that a file tells of.
+    pub fn of_roster(file: &cairn_settings::Roster) -> Result<Self> {
+        let read = |path: &std::path::Path| {
+            std::fs::read(path).with_context(|| format!("cannot read {path:?}"))
+        };
+        let secret = Secret::new(&file.uid, &read(&file.secret_file)?)
+            .with_context(|| format!("the secret in {:?} is damaged", file.secret_file))?;
+        let tls = match &file.tls {
+            None => None,
+            Some(files) => Some(
+                ClientTlsConfig::new()
+                    .ca_certificate(Certificate::from_pem(read(&files.authority)?))
+                    .identity(Identity::from_pem(read(&files.certificate)?, read(&files.key)?)),
+            ),
+        };
+        let nodes = Roster::from(file.clone()).nodes;
+        Ok(Self { secret, nodes, forward: None, tls })
     }
 
     /// A connection to one door of `node`.

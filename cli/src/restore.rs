@@ -5,16 +5,19 @@
 //! was in the archive and of what is in the keyspace must be equal.
 
 mod target;
+mod tls;
 
 use crate::backup::{ArchiveArgs, mib, now_ms, work};
 use crate::place::Place;
 use crate::print;
 use anyhow::{Context, Result, bail, ensure};
 use cairn_archive::{Archive, GroupPlan, State, moment, plan};
+use cairn_settings::report::RestoreReport;
 use clap::Args;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use target::{Login, Target};
+use target::{Entry, Login, Target};
+use tls::Tls;
 
 /// Between two lines that say how far it is.
 const TELL: Duration = Duration::from_secs(2);
@@ -45,19 +48,47 @@ pub struct RestoreArgs {
     /// A file with the password of the keyspace to write into, if it has one.
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+    /// Speak TLS with the keyspace to write into, and trust those whose certificates are in this
+    /// file.
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
+    /// The certificate to show there, if the keyspace wants one.
+    #[arg(long, value_name = "FILE", requires = "tls_ca", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// A file for what it came to, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub result: Option<PathBuf>,
 }
 
 fn read_moment(text: &str) -> Result<u64, String> {
     moment::read(text).ok_or_else(|| "write it as 2026-11-28T20:15:00Z".to_owned())
 }
 
-/// Builds, writes, compares.
+/// Builds, writes, compares; says in a file what it came to, if there is to be one.
 pub async fn restore(place: &Place, args: &RestoreArgs) -> Result<()> {
+    let done = work_on(place, args).await;
+    let Some(path) = &args.result else { return done.map(drop) };
+    let report = match &done {
+        Ok(report) => report.clone(),
+        Err(error) => {
+            RestoreReport { error: Some(format!("{error:#}")), ..RestoreReport::default() }
+        }
+    };
+    let written = std::fs::write(path, report.to_json());
+    done?;
+    written.with_context(|| format!("all is restored, and {path:?} cannot be written"))
+}
+
+async fn work_on(place: &Place, args: &RestoreArgs) -> Result<RestoreReport> {
     let store = args.archive.open()?;
     let archive = Archive::find(store, &args.keyspace, args.of.as_deref()).await?;
     let plan = plan(&archive.backups().await?, args.at)?;
     let (_, plane) = place.open().await?;
-    let mut target = Target::open(plane, &args.into, login(args)?).await?;
+    let entry = Entry { login: login(args)?, tls: tls(args)? };
+    let mut target = Target::open(plane, &args.into, entry).await?;
     target.ensure_empty().await?;
     let until = args.at.map_or_else(|| "its end".to_owned(), moment::show);
     let (id, name) = (&plan.backup, &args.keyspace);
@@ -80,7 +111,20 @@ pub async fn restore(place: &Place, args: &RestoreArgs) -> Result<()> {
     let keys: usize = restored.iter().map(Restored::keys).sum();
     let into = &args.into;
     print::line(format_args!("{into}: {keys} keys; digest {digest:016x} here and there"));
-    Ok(())
+    Ok(RestoreReport {
+        backup: plan.backup,
+        moment_ms: plan.until_ms,
+        keys: keys as u64,
+        digest: format!("{digest:016x}"),
+        error: None,
+    })
+}
+
+/// How to speak TLS with the doors of clients, if at all.
+fn tls(args: &RestoreArgs) -> Result<Option<Tls>> {
+    let Some(authority) = &args.tls_ca else { return Ok(None) };
+    let pair = args.tls_cert.as_deref().zip(args.tls_key.as_deref());
+    Tls::read(authority, pair).map(Some)
 }
 
 fn login(args: &RestoreArgs) -> Result<Option<Login>> {

@@ -8,12 +8,14 @@ use std::sync::OnceLock;
 
 use cairn_e2e::kubectl::{Answer, Kubectl};
 use serde_json::{Value, json};
-use table::{Case, change_cases, cluster_cases, group_cases, keyspace_cases, valid};
+use table::{Case, all_cases, change_cases, valid};
 
 #[path = "../../crates/crd/tests/rules/table.rs"]
 mod table;
 
 const WHY: &str = "needs an API server: cargo xtask test --api";
+/// The plurals of our kinds.
+const KINDS: [&str; 5] = ["backups", "clusters", "groups", "keyspaces", "restores"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -28,7 +30,7 @@ fn server() -> Kubectl {
         let crds = root().join("crds");
         let applied = kubectl.run(["apply", "--server-side", "-f", &crds.to_string_lossy()]);
         applied.expect("the API server takes our kinds");
-        for name in ["clusters", "keyspaces", "groups"] {
+        for name in KINDS {
             let kind = format!("crd/{name}.cairn.dev");
             let wait = ["wait", "--for=condition=Established", &kind, "--timeout=60s"];
             kubectl.run(wait).expect("the API server serves our kinds");
@@ -51,6 +53,8 @@ fn full(kind: &str, mut object: Value) -> Value {
     let kind = match kind {
         "clusters" => "Cluster",
         "keyspaces" => "Keyspace",
+        "backups" => "Backup",
+        "restores" => "Restore",
         _ => "Group",
     };
     object["apiVersion"] = json!("cairn.dev/v1alpha1");
@@ -81,20 +85,19 @@ fn refusals(faults: &[String]) {
 #[ignore = "needs an API server: cargo xtask test --api"]
 fn the_api_server_says_of_each_resource_what_the_table_says() {
     let server = namespace("rows");
-    let cases = cluster_cases().into_iter().chain(keyspace_cases()).chain(group_cases());
     let ask = |case: Case| {
         let object = full(case.kind, case.object()).to_string();
         let answer = server.ask(["create", "--dry-run=server", "-f", "-"], &object);
         judge(&case, &answer.expect("kubectl runs"))
     };
-    refusals(&cases.filter_map(ask).collect::<Vec<_>>());
+    refusals(&all_cases().filter_map(ask).collect::<Vec<_>>());
 }
 
 #[test]
 #[ignore = "needs an API server: cargo xtask test --api"]
 fn the_api_server_says_of_each_change_what_the_table_says() {
     let server = namespace("changes");
-    for kind in ["clusters", "keyspaces", "groups"] {
+    for kind in KINDS {
         server.apply(&full(kind, valid(kind)).to_string()).expect("a valid object is taken");
     }
     let ask = |case: Case| {
@@ -135,12 +138,17 @@ fn the_api_server_takes_every_sample() {
 #[ignore = "needs an API server: cargo xtask test --api"]
 fn people_see_columns_short_names_and_a_scale() {
     let server = namespace("people");
-    for kind in ["clusters", "keyspaces", "groups"] {
+    for kind in KINDS {
         server.apply(&full(kind, valid(kind)).to_string()).expect("a valid object is taken");
     }
     let all = server.run(["get", "cairn"]).expect("the category is known");
-    for name in ["cluster.cairn.dev/demo", "keyspace.cairn.dev/tweets", "group.cairn.dev/tweets-0"]
-    {
+    for name in [
+        "cluster.cairn.dev/demo",
+        "keyspace.cairn.dev/tweets",
+        "group.cairn.dev/tweets-0",
+        "backup.cairn.dev/nightly",
+        "restore.cairn.dev/back",
+    ] {
         assert!(all.contains(name), "{all}");
     }
     let columns = server.run(["get", "ks", "tweets"]).expect("the short name is known");

@@ -11,9 +11,10 @@ use crate::object::Kind;
 use crate::plane::Plane;
 use crate::store::Store;
 use crate::writer::Writer;
+use cairn_crd::ArchivePlace;
 use cairn_logic::ids::GroupId;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Secret};
 use kube::{Api, Resource, ResourceExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -72,6 +73,32 @@ struct Memory {
     looked: BTreeMap<Key, Instant>,
     theirs: BTreeMap<(String, String), (Theirs, Instant)>,
     followers: BTreeMap<Key, Follower>,
+    /// What Backups and Restores refer to and was found to be there.
+    references: BTreeMap<(String, Reference), Instant>,
+}
+
+/// What a Backup or Restore refers to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reference {
+    /// A Secret, and the keys that it must have, each with how many bytes if that is fixed.
+    Secret(String, &'static [(&'static str, Option<usize>)]),
+    /// A volume claim.
+    Claim(String),
+}
+
+impl Reference {
+    fn of(place: &ArchivePlace) -> Vec<Self> {
+        const CREDENTIALS: &[(&str, Option<usize>)] =
+            &[("AWS_ACCESS_KEY_ID", None), ("AWS_SECRET_ACCESS_KEY", None)];
+        let secrets: [(_, &'static [(&'static str, Option<usize>)]); 3] = [
+            (&place.credentials_secret, CREDENTIALS),
+            (&place.authority_secret, &[("ca.crt", None)]),
+            (&place.encryption_key_secret, &[("key", Some(32))]),
+        ];
+        let secrets = secrets.into_iter().filter_map(|(name, keys)| Some((name.clone()?, keys)));
+        let secrets = secrets.map(|(name, keys)| Self::Secret(name, keys));
+        secrets.chain(place.claim.clone().map(Self::Claim)).collect()
+    }
 }
 
 impl Context {
@@ -216,6 +243,50 @@ impl Context {
         self.memory().theirs.retain(|_, (_, read)| read.elapsed() < SECRET_KEPT);
     }
 
+    /// Looks whether all is there that Backups and Restores refer to.
+    pub async fn read_references(&self, observed: &mut Observed) {
+        let backups = observed.backups.iter();
+        let backups = backups.map(|b| ((Kind::Backup, b.name_any()), b.spec.to.clone()));
+        let restores = observed.restores.iter().filter(|restore| !restore.is_finished());
+        let restores =
+            restores.map(|r| ((Kind::Restore, r.name_any()), r.spec.source.from.clone()));
+        let namespace = observed.namespace().to_owned();
+        for (id, place) in backups.chain(restores).collect::<Vec<_>>() {
+            for reference in Reference::of(&place) {
+                if let Some(lacking) = self.lacks(&namespace, &reference).await {
+                    observed.lacking.entry(id.clone()).or_insert(lacking);
+                }
+            }
+        }
+        self.memory().references.retain(|_, at| at.elapsed() < SECRET_KEPT);
+    }
+
+    /// What is wrong with a reference, if anything is.
+    async fn lacks(&self, namespace: &str, reference: &Reference) -> Option<String> {
+        let at = (namespace.to_owned(), reference.clone());
+        let known = self.memory().references.get(&at).copied();
+        if known.is_some_and(|at| at.elapsed() < SECRET_KEPT) {
+            return None;
+        }
+        let lacking = match reference {
+            Reference::Claim(name) => {
+                let api: Api<PersistentVolumeClaim> =
+                    Api::namespaced(self.writer.client(), namespace);
+                let found = timeout(READ_MAX, api.get_opt(name)).await;
+                let there = found.is_ok_and(|found| found.is_ok_and(|claim| claim.is_some()));
+                (!there).then(|| format!("there is no PersistentVolumeClaim {name}: make it"))
+            }
+            Reference::Secret(name, keys) => {
+                let data = self.read_secret(namespace, name).await;
+                wrong_in(name, keys, data.as_ref())
+            }
+        };
+        if lacking.is_none() {
+            self.memory().references.insert(at, Instant::now());
+        }
+        lacking
+    }
+
     async fn read_theirs(&self, namespace: &str, name: &str) -> Option<Theirs> {
         let mut data = self.read_secret(namespace, name).await?;
         let mut text = |key: &str| String::from_utf8(data.remove(key)?.0).ok();
@@ -238,6 +309,28 @@ impl Context {
     }
 }
 
+/// What a Secret that is to have `keys` has not.
+fn wrong_in(
+    name: &str,
+    keys: &[(&str, Option<usize>)],
+    data: Option<&BTreeMap<String, ByteString>>,
+) -> Option<String> {
+    let Some(data) = data else {
+        let keys: Vec<&str> = keys.iter().map(|(key, _)| *key).collect();
+        return Some(format!("there is no Secret {name}: make it, with {}", keys.join(" and ")));
+    };
+    keys.iter().find_map(|(key, bytes)| {
+        let found = data.get(*key).map(|value| value.0.len());
+        match (found, bytes) {
+            (None | Some(0), _) => Some(format!("the Secret {name} has no {key}")),
+            (Some(found), Some(bytes)) if found != *bytes => {
+                Some(format!("{key} in the Secret {name} has {found} bytes, not exactly {bytes}"))
+            }
+            _ => None,
+        }
+    })
+}
+
 /// What an event is about.
 pub fn reference<T: Resource<DynamicType = ()>>(kind: Kind, resource: &T) -> ObjectReference {
     let api = kind.api();
@@ -249,5 +342,25 @@ pub fn reference<T: Resource<DynamicType = ()>>(kind: Kind, resource: &T) -> Obj
         uid: resource.uid(),
         resource_version: resource.resource_version(),
         ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_must_have_what_it_is_for() {
+        let data = |bytes: usize| {
+            BTreeMap::from([("key".to_owned(), ByteString(vec![7; bytes]))])
+        };
+        let wrong = |data: Option<&BTreeMap<String, ByteString>>| {
+            wrong_in("s", &[("key", Some(32))], data).unwrap_or_default()
+        };
+        assert_eq!(wrong(Some(&data(32))), "");
+        assert_eq!(wrong(Some(&data(44))), "key in the Secret s has 44 bytes, not exactly 32");
+        assert_eq!(wrong(Some(&BTreeMap::new())), "the Secret s has no key");
+        assert_eq!(wrong(None), "there is no Secret s: make it, with key");
+        assert_eq!(wrong_in("s", &[("key", None)], Some(&data(1))), None);
     }
 }

@@ -14,13 +14,13 @@ mod retire;
 pub mod status;
 pub mod steps;
 pub mod validate;
+pub mod workers;
 
 use crate::context::{Context, Key};
 use crate::metrics::Failure;
 use crate::object::{Kind, is_owned_by};
 use crate::plane::Plane;
-use cairn_crd::Cluster;
-use cairn_crd::Keyspace;
+use cairn_crd::{Backup, Cluster, Keyspace, Restore};
 use desired::Desired;
 use kube::ResourceExt;
 use observed::{Identity, Observed};
@@ -85,6 +85,8 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Duration, Error> {
     };
     let plane = plane(ctx, key, &identity, &desired)?;
     observed.plane = plane.look().await; // I/O
+    ctx.read_references(&mut observed).await; // I/O
+    crate::worker::ask(&mut observed).await; // I/O
     ctx.follow(key, &plane, &observed.plane);
     certificates::order(ctx, key, &desired, &mut observed).await; // I/O
     certificates::keep(&ctx.writer, &desired, &mut observed).await?; // I/O
@@ -126,27 +128,64 @@ async fn refuse(ctx: &Context, observed: &Observed, why: &str) -> Result<Duratio
 
 /// Keyspaces whose Cluster is not there: their nodes go with it, their volumes as they say.
 async fn orphans(ctx: &Context, key: &Key) -> Result<(), Error> {
+    if key.name.is_empty() {
+        // No Cluster at all is in this namespace.
+        return homeless(ctx, key).await;
+    }
     let whose = ctx.writer.whose(&key.namespace, Kind::Cluster, &key.name, &[]).await?;
     if whose != crate::writer::Whose::Nobodys {
         return Ok(());
     }
+    homeless(ctx, key).await?;
     for object in ctx.store.list(Kind::Keyspace, &key.namespace) {
         let Some(keyspace) = observe::typed::<Keyspace>(&object) else { continue };
         if keyspace.spec.cluster != key.name || keyspace.metadata.deletion_timestamp.is_some() {
             continue;
         }
-        let owner = keyspace.uid().unwrap_or_default();
-        for kind in Kind::MADE {
-            for made in ctx.store.list(kind, &key.namespace) {
-                let leaving = made.metadata.deletion_timestamp.is_some();
-                if !leaving && is_owned_by(&made, std::slice::from_ref(&owner)) {
-                    let (name, uid) = (made.name_any(), made.uid().unwrap_or_default());
-                    ctx.writer.delete(&key.namespace, kind, &name, &uid, false).await?;
-                }
-            }
-        }
+        take_away(ctx, key, &keyspace.uid().unwrap_or_default()).await?;
         let status = status::without_cluster(&keyspace, ctx.now_sec());
         publish::keyspace(ctx, &Arc::new(keyspace), &status).await?;
+    }
+    Ok(())
+}
+
+/// Deletes what was made for the resource `owner`.
+async fn take_away(ctx: &Context, key: &Key, owner: &str) -> Result<(), Error> {
+    let owner = owner.to_owned();
+    for kind in Kind::MADE {
+        for made in ctx.store.list(kind, &key.namespace) {
+            let leaving = made.metadata.deletion_timestamp.is_some();
+            if !leaving && is_owned_by(&made, std::slice::from_ref(&owner)) {
+                let (name, uid) = (made.name_any(), made.uid().unwrap_or_default());
+                ctx.writer.delete(&key.namespace, kind, &name, &uid, false).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Backups and Restores of keyspaces that do not exist, or whose Cluster does not.
+async fn homeless(ctx: &Context, key: &Key) -> Result<(), Error> {
+    for kind in [Kind::Backup, Kind::Restore] {
+        for object in ctx.store.list(kind, &key.namespace) {
+            let keyspace = observe::keyspace_of(kind, &object).unwrap_or_default();
+            let cluster = observe::cluster_of(&ctx.store, &key.namespace, keyspace);
+            let leaving = object.metadata.deletion_timestamp.is_some();
+            if leaving || cluster.as_ref().is_some_and(|cluster| *cluster != key.name) {
+                continue;
+            }
+            let uid = object.uid().unwrap_or_default();
+            if kind == Kind::Backup {
+                let Some(backup) = observe::typed::<Backup>(&object) else { continue };
+                take_away(ctx, key, &uid).await?;
+                let status = status::backup_without(&backup, cluster.is_none(), ctx.now_sec());
+                publish::backup(ctx, &backup, &status).await?;
+            } else {
+                let Some(restore) = observe::typed::<Restore>(&object) else { continue };
+                let status = status::restore_without(&restore, cluster.is_none(), ctx.now_sec());
+                publish::restore(ctx, &restore, &status).await?;
+            }
+        }
     }
     Ok(())
 }

@@ -41,7 +41,8 @@ pub fn transitions(old: &[Condition], new: &[Condition]) -> Vec<News> {
         let beginning = old.is_none() && !matches!(new.type_.as_str(), "Ready" | "NeedsPerson");
         let quiet = same || beginning || (old.is_none() && good);
         (!quiet).then(|| News {
-            warning: !good && new.type_ != "Progressing",
+            // What is under way is no bad news; what a Restore fails by is another condition.
+            warning: !good && !matches!(new.type_.as_str(), "Progressing" | "Complete"),
             reason: new.reason.clone(),
             note: format!("{} is {}: {}", new.type_, new.status, new.message),
         })
@@ -51,7 +52,7 @@ pub fn transitions(old: &[Condition], new: &[Condition]) -> Vec<News> {
 
 fn is_good(condition: &Condition) -> bool {
     match condition.type_.as_str() {
-        "Ready" => condition.status == "True",
+        "Ready" | "Complete" => condition.status == "True",
         _ => condition.status == "False",
     }
 }

@@ -37,6 +37,9 @@ pub fn suspicions(change: &Change, store: &Store) -> Vec<Suspicion> {
 fn of_pod(change: &Change) -> Option<Suspicion> {
     let (_, namespace, node) = &change.place;
     let object = change.new.as_ref().or(change.old.as_ref())?;
+    if observe::worker_of(object).is_some() {
+        return None;
+    }
     let cluster = object.labels().get(names::CLUSTER)?.clone();
     let suspect = |seen| {
         let (namespace, node) = (namespace.clone(), node.clone());
@@ -67,7 +70,7 @@ fn of_machine(change: &Change, store: &Store) -> Vec<Suspicion> {
     let machine = new.name_any();
     let pods = store.all(Kind::Pod).into_iter();
     let there = pods.filter(|pod| {
-        pod.data.pointer("/spec/nodeName").is_some_and(|name| *name == machine.as_str())
+        observe::worker_of(pod).is_none() && pod.data.pointer("/spec/nodeName").is_some_and(|name| *name == machine.as_str())
     });
     let suspect = |pod: std::sync::Arc<kube::core::DynamicObject>| {
         Some(Suspicion {

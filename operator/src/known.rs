@@ -3,19 +3,21 @@
 //! A newer version's definitions may be installed already, or still, and the API server fills in
 //! their defaults. An operator that could read nothing of that would look after nothing.
 
-use cairn_crd::{Cluster, Group, Keyspace};
+use cairn_crd::{Backup, Cluster, Group, Keyspace, Restore};
 use kube::CustomResourceExt;
 use serde_json::Value;
 use std::sync::OnceLock;
 
 /// Takes out of `resource`, one of our own, every field that its definition in this version lacks.
 pub fn leave_out_unknown(resource: &mut Value) {
-    static SCHEMAS: OnceLock<[(&str, Value); 3]> = OnceLock::new();
+    static SCHEMAS: OnceLock<[(&str, Value); 5]> = OnceLock::new();
     let schemas = SCHEMAS.get_or_init(|| {
         [
             ("Cluster", schema::<Cluster>()),
             ("Keyspace", schema::<Keyspace>()),
             ("Group", schema::<Group>()),
+            ("Backup", schema::<Backup>()),
+            ("Restore", schema::<Restore>()),
         ]
     });
     if !resource["apiVersion"].as_str().is_some_and(|version| version.starts_with("cairn.dev/")) {

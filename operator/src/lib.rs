@@ -20,5 +20,6 @@ pub mod run;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod worker;
 pub mod writer;
 pub mod x509;

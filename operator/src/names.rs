@@ -13,7 +13,14 @@ pub const CLUSTER: &str = "cairn.dev/cluster";
 pub const KEYSPACE: &str = "cairn.dev/keyspace";
 /// The Group's name.
 pub const GROUP: &str = "cairn.dev/group";
-/// `global`, `acceptor`, `checkpoint` or `data`.
+/// On what is made for a Backup: its name.
+pub const BACKUP: &str = "cairn.dev/backup";
+/// On what is made for a Restore: its name.
+pub const RESTORE: &str = "cairn.dev/restore";
+/// On pods that have an archive on a volume: the name of its claim.
+pub const CLAIM: &str = "cairn.dev/claim";
+/// `global`, `acceptor`, `checkpoint` or `data` on pods of nodes; [`ARCHIVE`] or [`RESTORES`] on
+/// others.
 pub const ROLE: &str = "cairn.dev/role";
 /// On pods of all but data nodes: those that must be on machines of their own.
 pub const PLANE: &str = "cairn.dev/plane";
@@ -31,6 +38,11 @@ pub const CERTIFICATE: &str = "cairn.dev/certificate";
 pub const PEERS_TLS: &str = "tls";
 /// On volume claims: the uid of the cluster whose data they hold.
 pub const CLUSTER_UID: &str = "cairn.dev/cluster-uid";
+
+/// The role of pods that send a keyspace to its archive.
+pub const ARCHIVE: &str = "archive";
+/// The role of pods that write what is in an archive into a keyspace.
+pub const RESTORES: &str = "restore";
 
 /// The selector of everything the operator made, wherever it is.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=cairn-operator";
@@ -96,6 +108,18 @@ pub fn nodes(keyspace: &str) -> String {
     format!("{keyspace}-nodes")
 }
 
+/// The Deployment of a Backup, and the ConfigMap with whom it calls.
+#[must_use]
+pub fn archive(backup: &str) -> String {
+    format!("{backup}-archive")
+}
+
+/// The Job of a Restore, and the ConfigMap with whom it calls.
+#[must_use]
+pub fn restore(restore: &str) -> String {
+    format!("{restore}-restore")
+}
+
 /// The claim of the volume of a StatefulSet's pod.
 #[must_use]
 pub fn claim(pod: &str) -> String {
@@ -153,6 +177,8 @@ mod tests {
         assert!(format!("{longest}-1023").len() + 11 <= 63);
         assert!(nodes(&longest).len() <= 63);
         assert!(etcd(&longest).len() <= 63);
+        // The name of a Job is a label, too.
+        assert!(archive(&longest).len() <= 63 && restore(&longest).len() <= 63);
         // The common name of a certificate.
         assert!(nodes(&longest).len() <= 64 && acceptor(&longest).len() <= 64);
     }

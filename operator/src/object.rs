@@ -2,7 +2,8 @@
 
 use crate::names;
 use k8s_openapi::Resource;
-use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Node, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount,
@@ -22,6 +23,8 @@ pub enum Kind {
     Cluster,
     Keyspace,
     Group,
+    Backup,
+    Restore,
     ServiceAccount,
     Secret,
     ConfigMap,
@@ -29,6 +32,8 @@ pub enum Kind {
     PodDisruptionBudget,
     NetworkPolicy,
     StatefulSet,
+    Deployment,
+    Job,
     Lease,
     Pod,
     PersistentVolumeClaim,
@@ -38,7 +43,7 @@ pub enum Kind {
 
 impl Kind {
     /// What the operator makes, in the order in which it is applied.
-    pub const MADE: [Self; 9] = [
+    pub const MADE: [Self; 11] = [
         Self::ServiceAccount,
         Self::Secret,
         Self::ConfigMap,
@@ -47,11 +52,13 @@ impl Kind {
         Self::PodDisruptionBudget,
         Self::Group,
         Self::StatefulSet,
+        Self::Deployment,
+        Self::Job,
         Self::Lease,
     ];
 
     /// What people write.
-    pub const WRITTEN: [Self; 2] = [Self::Cluster, Self::Keyspace];
+    pub const WRITTEN: [Self; 4] = [Self::Cluster, Self::Keyspace, Self::Backup, Self::Restore];
 
     /// Where the kind is in the API.
     #[must_use]
@@ -60,6 +67,8 @@ impl Kind {
             Self::Cluster => ApiResource::erase::<cairn_crd::Cluster>(&()),
             Self::Keyspace => ApiResource::erase::<cairn_crd::Keyspace>(&()),
             Self::Group => ApiResource::erase::<cairn_crd::Group>(&()),
+            Self::Backup => ApiResource::erase::<cairn_crd::Backup>(&()),
+            Self::Restore => ApiResource::erase::<cairn_crd::Restore>(&()),
             Self::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
             Self::Secret => ApiResource::erase::<Secret>(&()),
             Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
@@ -67,6 +76,8 @@ impl Kind {
             Self::PodDisruptionBudget => ApiResource::erase::<PodDisruptionBudget>(&()),
             Self::NetworkPolicy => ApiResource::erase::<NetworkPolicy>(&()),
             Self::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+            Self::Deployment => ApiResource::erase::<Deployment>(&()),
+            Self::Job => ApiResource::erase::<Job>(&()),
             Self::Lease => ApiResource::erase::<Lease>(&()),
             Self::Pod => ApiResource::erase::<Pod>(&()),
             Self::PersistentVolumeClaim => ApiResource::erase::<PersistentVolumeClaim>(&()),
@@ -85,6 +96,8 @@ impl Kind {
             Self::Cluster => "Cluster",
             Self::Keyspace => "Keyspace",
             Self::Group => "Group",
+            Self::Backup => "Backup",
+            Self::Restore => "Restore",
             Self::ServiceAccount => ServiceAccount::KIND,
             Self::Secret => Secret::KIND,
             Self::ConfigMap => ConfigMap::KIND,
@@ -92,6 +105,8 @@ impl Kind {
             Self::PodDisruptionBudget => PodDisruptionBudget::KIND,
             Self::NetworkPolicy => NetworkPolicy::KIND,
             Self::StatefulSet => StatefulSet::KIND,
+            Self::Deployment => Deployment::KIND,
+            Self::Job => Job::KIND,
             Self::Lease => Lease::KIND,
             Self::Pod => Pod::KIND,
             Self::PersistentVolumeClaim => PersistentVolumeClaim::KIND,

@@ -2,6 +2,7 @@
 
 use crate::context::{Context, Key};
 use crate::controller;
+use crate::controller::observe;
 use crate::hints::{self, Suspicion};
 use crate::names;
 use crate::object::Kind;
@@ -135,6 +136,18 @@ fn touched(change: &Change, store: &Store) -> Vec<Key> {
         Kind::Keyspace => {
             let clusters = objects().filter_map(|o| o.data.pointer("/spec/cluster")?.as_str());
             clusters.map(key).collect()
+        }
+        Kind::Backup | Kind::Restore => {
+            let keyspaces = objects().filter_map(|o| observe::keyspace_of(*kind, o));
+            let owners = keyspaces.filter_map(|k| observe::cluster_of(store, namespace, k));
+            let owners: Vec<Key> = owners.map(|cluster| key(&cluster)).collect();
+            if !owners.is_empty() {
+                return owners;
+            }
+            // Whoever is there says what is missing; nobody's look does if nobody is.
+            let all = store.list(Kind::Cluster, namespace);
+            let all: Vec<Key> = all.iter().map(|cluster| key(&cluster.name_any())).collect();
+            if all.is_empty() { vec![key("")] } else { all }
         }
         Kind::Node => {
             let all = store.all(Kind::Cluster).into_iter();

@@ -34,10 +34,12 @@ pub struct Store {
 }
 
 /// Kinds that are watched.
-pub const WATCHED: [Kind; 14] = [
+pub const WATCHED: [Kind; 18] = [
     Kind::Cluster,
     Kind::Keyspace,
     Kind::Group,
+    Kind::Backup,
+    Kind::Restore,
     Kind::ServiceAccount,
     Kind::Secret,
     Kind::ConfigMap,
@@ -45,6 +47,8 @@ pub const WATCHED: [Kind; 14] = [
     Kind::PodDisruptionBudget,
     Kind::NetworkPolicy,
     Kind::StatefulSet,
+    Kind::Deployment,
+    Kind::Job,
     Kind::Lease,
     Kind::Pod,
     Kind::PersistentVolumeClaim,
@@ -174,7 +178,7 @@ pub async fn follow(
         }
         _ => Api::all_with(client, &kind.api()),
     };
-    let ours = matches!(kind, Kind::Cluster | Kind::Keyspace | Kind::Group | Kind::Node);
+    let ours = Kind::WRITTEN.contains(&kind) || matches!(kind, Kind::Group | Kind::Node);
     let config = watcher::Config::default();
     let config = if ours { config } else { config.labels(names::SELECTOR) };
     let mut events = watcher(api, config).default_backoff().boxed();

@@ -7,13 +7,14 @@
 //! backup that was going on still gets the round's log before a newer one with newer snapshots
 //! begins, so no moment lies between them.
 
+use super::follow;
 use super::source::{Facts, Source};
 use super::{ArchiveArgs, mib, now_ms, work};
 use crate::folder::LocalNode;
 use crate::place::Place;
 use crate::plane::Plane;
 use crate::view::Topology;
-use crate::{print, signals};
+use crate::print;
 use anyhow::{Context, Result, bail, ensure};
 use cairn_archive::run::{RUN_BYTES, bytes_of};
 use cairn_archive::{Archive, Backup, LogRun, Names, Part, moment};
@@ -23,9 +24,10 @@ use cairn_logic::record::{Record, Role};
 use cairn_wire::peer::frame;
 use clap::Args;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PROGRAM: &str = concat!("cairn ", env!("CARGO_PKG_VERSION"));
 /// Clocks of this machine and of masters may differ by this; and what a master has made by now is
@@ -53,56 +55,45 @@ pub struct CreateArgs {
     /// a restore has to apply.
     #[arg(long, value_name = "SECONDS", default_value = "3600")]
     pub snapshot_every: NonZeroU32,
+    /// With --follow: after each newer snapshot, remove what `cairn backup prune --keep-last` would.
+    #[arg(long, value_name = "COUNT", requires = "follow")]
+    pub keep_last: Option<usize>,
+    /// With --follow: the same for `cairn backup prune --keep-days`.
+    #[arg(long, value_name = "DAYS", requires = "follow")]
+    pub keep_days: Option<u32>,
+    /// With --follow: serve /metrics, /status, /livez and /readyz here, as 0.0.0.0:9400, and go on
+    /// trying if the cluster or the archive cannot be reached at the start.
+    #[arg(long, value_name = "ADDRESS", requires = "follow")]
+    pub serve: Option<SocketAddr>,
 }
 
 /// Once, or until stopped.
 pub async fn create(place: &Place, args: &CreateArgs) -> Result<()> {
-    let (roster, plane) = place.open().await?;
-    let names = Names::new(&roster.uid, &args.keyspace)?;
-    let archive = Archive::new(args.archive.open()?, names);
-    let newest = archive.backups().await?.into_iter().max_by_key(Backup::until_ms);
-    let mut session = Session { plane, archive, current: newest, seen: None };
-    if !args.follow {
-        let said = session.round(true).await?;
-        print::line(said);
-        return Ok(());
+    if args.follow {
+        return follow::follow(place, args).await;
     }
-    let stop = signals::stop();
-    tokio::pin!(stop);
-    let mut snapshots: Option<Instant> = None;
-    loop {
-        let due = snapshots.is_none_or(|at| at.elapsed() >= seconds(args.snapshot_every));
-        tokio::select! {
-            () = &mut stop => return Ok(()),
-            done = session.round(due) => match done {
-                Ok(said) => {
-                    if due {
-                        snapshots = Some(Instant::now());
-                    }
-                    print::line(said);
-                }
-                // What is there stays whole; the next round goes on after it.
-                Err(error) => eprintln!("cairn: this round failed: {error:#}"),
-            },
-        }
-        tokio::select! {
-            () = &mut stop => return Ok(()),
-            () = tokio::time::sleep(seconds(args.every)) => {}
-        }
-    }
-}
-
-fn seconds(number: NonZeroU32) -> Duration {
-    Duration::from_secs(u64::from(number.get()))
+    let said = Session::open(place, args).await?.round(true).await?.said;
+    print::line(said);
+    Ok(())
 }
 
 /// Backups of one keyspace.
-struct Session {
+pub(super) struct Session {
     plane: Arc<Plane>,
     archive: Archive,
     /// The backup that is going on.
     current: Option<Backup>,
     seen: Option<Arc<Topology>>,
+}
+
+/// What a round came to.
+pub(super) struct Round {
+    /// In a line.
+    pub said: String,
+    /// Bytes that were sent, before compression.
+    pub bytes: u64,
+    /// Everything that was committed by then is in the archive.
+    pub until_ms: u64,
 }
 
 /// A group's part of a round.
@@ -116,9 +107,30 @@ struct Gathered {
 }
 
 impl Session {
+    /// Looks at the cluster and at what is in the archive.
+    pub async fn open(place: &Place, args: &CreateArgs) -> Result<Self> {
+        let (roster, plane) = place.open().await?;
+        let names = Names::new(&roster.uid, &args.keyspace)?;
+        let archive = Archive::new(args.archive.open()?, names);
+        let newest = archive.backups().await?.into_iter().max_by_key(Backup::until_ms);
+        Ok(Self { plane, archive, current: newest, seen: None })
+    }
+
+    /// Looks at who belongs to the cluster anew; what was known stays if that cannot be told.
+    pub async fn look(&mut self, place: &Place) {
+        if let Ok((_, plane)) = place.open().await {
+            self.plane = plane;
+        }
+    }
+
+    /// The keyspace's part of the archive.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
     /// What has been committed since the last round goes to the archive; with `snapshots`, newer
-    /// snapshots too. What it did, in a line.
-    async fn round(&mut self, snapshots: bool) -> Result<String> {
+    /// snapshots too.
+    pub async fn round(&mut self, snapshots: bool) -> Result<Round> {
         let topology = self.topology().await?;
         let groups = groups_of(&topology, self.archive.names().keyspace())?;
         let mut gathered = Vec::new();
@@ -151,8 +163,10 @@ impl Session {
         }
         let backup = self.current.as_ref().expect("it goes on or was just begun");
         let bytes: u64 = gathered.iter().map(|one| one.bytes).sum();
-        let (id, size, until) = (&backup.id, mib(bytes), moment::show(backup.until_ms()));
-        Ok(format!("backup {id}: {size} MiB sent, all that was committed by {until} is in it"))
+        let until_ms = backup.until_ms();
+        let (id, size, until) = (&backup.id, mib(bytes), moment::show(until_ms));
+        let said = format!("backup {id}: {size} MiB sent, all that was committed by {until} is in it");
+        Ok(Round { said, bytes, until_ms })
     }
 
     /// The topology; as it was last seen while the global plane is away.

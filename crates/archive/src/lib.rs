@@ -36,7 +36,7 @@ pub use archive::{Archive, Keyspaces, Verified};
 pub use backup::{Backup, FORMAT, LogRun, Part, SnapshotObject};
 pub use error::{Error, Result};
 pub use names::Names;
-pub use plan::{GroupPlan, Plan, plan};
+pub use plan::{GroupPlan, Plan, covered, plan};
 pub use prune::{Keep, Pruned, prune};
 pub use seal::Key;
 pub use state::State;

@@ -11,6 +11,8 @@ pub struct Plan {
     pub backup: String,
     /// The moment, in milliseconds since 1970; absent: all that there is.
     pub at_ms: Option<u64>,
+    /// Everything that was committed by then is in it, in milliseconds since 1970.
+    pub until_ms: u64,
     /// For each group.
     pub groups: Vec<GroupPlan>,
 }
@@ -41,7 +43,10 @@ pub fn plan(backups: &[Backup], at_ms: Option<u64>) -> Result<Plan> {
         let groups = newest.map(|backup| backup.groups.iter().map(|p| whole(p, &p.log)).collect());
         return newest
             .zip(groups)
-            .map(|(backup, groups)| Plan { backup: backup.id.clone(), at_ms, groups })
+            .map(|(backup, groups)| {
+                let (backup, until_ms) = (backup.id.clone(), backup.until_ms());
+                Plan { backup, at_ms, until_ms, groups }
+            })
             .ok_or_else(|| not_covered(backups));
     };
     let reach = |backup: &Backup| {
@@ -49,7 +54,7 @@ pub fn plan(backups: &[Backup], at_ms: Option<u64>) -> Result<Plan> {
             return None;
         }
         let groups: Option<Vec<_>> = backup.groups.iter().map(|part| reach(part, at)).collect();
-        Some(Plan { backup: backup.id.clone(), at_ms, groups: groups? })
+        Some(Plan { backup: backup.id.clone(), at_ms, until_ms: at, groups: groups? })
     };
     let plans = backups.iter().filter_map(reach);
     plans.max_by(|a, b| a.backup.cmp(&b.backup)).ok_or_else(|| not_covered(backups))
@@ -69,6 +74,22 @@ fn reach(part: &Part, at: u64) -> Option<GroupPlan> {
     let surely = if run.latest_ms <= at { run.last.offset.0 } else { run.first.offset.0 - 1 };
     let upto = part.snapshot.as_ref().map_or(0, |snapshot| snapshot.upto.offset.0);
     (upto <= surely).then(|| whole(part, &part.log[..=last]))
+}
+
+/// From when to when every moment can be restored from one of `backups`: the span that ends last,
+/// with all that joins on to it without a gap.
+#[must_use]
+pub fn covered(backups: &[Backup]) -> Option<(u64, u64)> {
+    let span = |backup: &Backup| Some((backup.since_ms()?, backup.until_ms()));
+    let mut spans: Vec<(u64, u64)> = backups.iter().filter_map(span).collect();
+    spans.sort_by_key(|(since, until)| (std::cmp::Reverse(*until), *since));
+    let (mut since, until) = *spans.first()?;
+    for (earlier, end) in spans {
+        if end >= since {
+            since = since.min(earlier);
+        }
+    }
+    Some((since, until))
 }
 
 fn not_covered(backups: &[Backup]) -> Error {

@@ -4,6 +4,8 @@
 //! `cairn up` runs; [`rules`] has both side by side and a test holds them together. No Kubernetes
 //! client is used here. [`crds`] renders the files in `crds/`.
 
+pub mod archive;
+pub mod backup;
 pub mod checkpoint;
 pub mod cluster;
 pub mod conditions;
@@ -14,11 +16,14 @@ pub mod pods;
 pub mod problem;
 pub mod quantity;
 mod render;
+pub mod restore;
 pub mod rules;
 pub mod shared;
 pub mod timing;
 pub mod tls;
 
+pub use archive::ArchivePlace;
+pub use backup::{Backup, BackupSpec, BackupStatus};
 pub use cluster::{Cluster, ClusterSpec, ClusterStatus};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -27,6 +32,7 @@ pub use group::{Group, GroupSpec, GroupStatus};
 pub use keyspace::{Keyspace, KeyspaceSpec, KeyspaceStatus};
 pub use problem::Problem;
 pub use render::crds;
+pub use restore::{Restore, RestoreSource, RestoreSpec, RestoreStatus};
 
 /// The API group of all kinds.
 pub const API_GROUP: &str = "cairn.dev";

@@ -1,7 +1,7 @@
 //! The CRDs as files.
 
 use crate::rules::{self, Rule};
-use crate::{Cluster, Group, Keyspace};
+use crate::{Backup, Cluster, Group, Keyspace, Restore};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 #[must_use]
 pub fn crds() -> Vec<(String, String)> {
     [
+        ("backups", definition(Backup::crd(), &rules::backup())),
         ("clusters", definition(Cluster::crd(), &rules::cluster())),
         ("groups", definition(Group::crd(), &rules::group())),
         ("keyspaces", definition(Keyspace::crd(), &rules::keyspace())),
+        ("restores", definition(Restore::crd(), &rules::restore())),
     ]
     .into_iter()
     .map(|(plural, value)| {

@@ -6,6 +6,7 @@
 use crate::problem::Problem;
 use crate::quantity::{SPAN_PATTERN, span_ms, span_text};
 
+mod archive;
 mod checkpoint;
 mod cluster;
 mod group;
@@ -13,6 +14,7 @@ mod keyspace;
 mod log;
 mod tls;
 
+pub use archive::{backup, restore};
 pub use cluster::cluster;
 pub use group::group;
 pub use keyspace::keyspace;

@@ -1,6 +1,6 @@
 //! The files in `crds/` and `docs/conditions.md` are what the types say.
 
-use cairn_crd::{Cluster, Keyspace, crds};
+use cairn_crd::{Backup, Cluster, Keyspace, Restore, crds};
 use serde_json::Value;
 use std::path::Path;
 
@@ -26,14 +26,14 @@ fn people_find_short_names_columns_and_the_scale_of_a_keyspace() {
     let kinds: Vec<Value> =
         all.iter().map(|(_, yaml)| serde_yaml::from_str(yaml).unwrap()).collect();
     let short: Vec<_> = kinds.iter().map(|k| k["spec"]["names"]["shortNames"][0].clone()).collect();
-    assert_eq!(short, ["cc", "cg", "ks"]);
+    assert_eq!(short, ["cb", "cc", "cg", "ks", "cre"]);
     for kind in &kinds {
         assert_eq!(kind["spec"]["names"]["categories"][0], "cairn");
         let version = &kind["spec"]["versions"][0];
         assert!(version["additionalPrinterColumns"][0]["jsonPath"].is_string());
         assert!(version["subresources"]["status"].is_object());
     }
-    let scale = &kinds[2]["spec"]["versions"][0]["subresources"]["scale"];
+    let scale = &kinds[3]["spec"]["versions"][0]["subresources"]["scale"];
     assert_eq!(scale["specReplicasPath"], ".spec.groups");
 }
 
@@ -49,14 +49,32 @@ fn the_schemas_defaults_are_serdes() {
          spec: {cluster: c}}",
     )
     .unwrap();
-    let typed = [serde_json::to_value(cluster.spec), serde_json::to_value(keyspace.spec)];
-    for (at, typed) in [0, 2].into_iter().zip(typed) {
+    let backup: Backup = serde_yaml::from_str(
+        "{apiVersion: cairn.dev/v1alpha1, kind: Backup, metadata: {name: a}, \
+         spec: {keyspace: k, to: {claim: c}}}",
+    )
+    .unwrap();
+    let restore: Restore = serde_yaml::from_str(
+        "{apiVersion: cairn.dev/v1alpha1, kind: Restore, metadata: {name: a}, \
+         spec: {into: k, source: {keyspace: k, from: {claim: c}}}}",
+    )
+    .unwrap();
+    let typed = [
+        serde_json::to_value(backup.spec),
+        serde_json::to_value(cluster.spec),
+        serde_json::to_value(keyspace.spec),
+        serde_json::to_value(restore.spec),
+    ];
+    for (at, typed) in [0, 1, 3, 4].into_iter().zip(typed) {
         let crd: Value = serde_yaml::from_str(&crds()[at].1).unwrap();
         let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
         let mut filled = serde_json::json!({});
         fill(&mut filled, spec);
         let mut typed = typed.unwrap();
-        typed.as_object_mut().unwrap().remove("cluster");
+        // Fields without a default.
+        for field in ["cluster", "keyspace", "to", "into", "source"] {
+            typed.as_object_mut().unwrap().remove(field);
+        }
         assert_eq!(filled, typed);
     }
 }

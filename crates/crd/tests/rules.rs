@@ -1,11 +1,11 @@
 //! Each rule as a table, judged in both languages: CEL from the rendered CRD, and Rust.
 
-use cairn_crd::{Cluster, Group, Keyspace, Problem, crds};
+use cairn_crd::{Backup, Cluster, Group, Keyspace, Problem, Restore, crds};
 use kube::core::cel::Validator;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use table::{Case, change_cases, cluster_cases, group_cases, keyspace_cases};
+use table::{Case, all_cases, change_cases};
 
 #[path = "rules/table.rs"]
 mod table;
@@ -52,6 +52,8 @@ fn judge(kind: &str, new: &Value, old: Option<&Value>) -> (Vec<Problem>, Vec<Str
     let (problems, new, old) = match kind {
         "clusters" => judge!(Cluster, new, old),
         "keyspaces" => judge!(Keyspace, new, old),
+        "backups" => judge!(Backup, new, old),
+        "restores" => judge!(Restore, new, old),
         _ => judge!(Group, new, old),
     };
     (problems, cel(&schema(kind), &new, old.as_ref()))
@@ -80,7 +82,7 @@ fn check(case: &Case, new: &Value, old: Option<&Value>) {
 
 #[test]
 fn both_languages_say_the_same_of_each_resource() {
-    for case in cluster_cases().into_iter().chain(keyspace_cases()).chain(group_cases()) {
+    for case in all_cases() {
         check(&case, &case.object(), None);
     }
 }
@@ -94,8 +96,7 @@ fn both_languages_say_the_same_of_each_change() {
 
 #[test]
 fn every_rule_is_broken_by_a_row() {
-    let all = cluster_cases().into_iter().chain(keyspace_cases()).chain(group_cases());
-    let rows: Vec<_> = all.chain(change_cases()).filter_map(|c| c.refused).collect();
+    let rows: Vec<_> = all_cases().chain(change_cases()).filter_map(|c| c.refused).collect();
     let check = |path: &str, message: &str| {
         let seen = rows.iter().any(|(p, words)| *p == path && message.contains(words));
         // One row stands for the range and for the spelling of every span and size.
@@ -104,6 +105,8 @@ fn every_rule_is_broken_by_a_row() {
     };
     cairn_crd::rules::cluster().iter().for_each(|r| check(&r.path, &r.message));
     cairn_crd::rules::group().iter().for_each(|r| check(&r.path, &r.message));
+    cairn_crd::rules::backup().iter().for_each(|r| check(&r.path, &r.message));
+    cairn_crd::rules::restore().iter().for_each(|r| check(&r.path, &r.message));
     let repeated = [
         "spec.storage.size",
         "spec.storage.className",

@@ -1,8 +1,9 @@
 //! What a node is told at its start, and what all of them read in the directory.
 //!
 //! [`NodeSettings`] is one JSON file, written by the operator or by `cairn up`, read by
-//! `cairn-node`. [`directory_keys`] holds the values under `/cairn/` that nodes, the command line
-//! and the operator share. Nothing here waits or decides.
+//! `cairn-node`; [`Roster`] is another one, read by the command line. [`directory_keys`] holds the
+//! values under `/cairn/` that nodes, the command line and the operator share, [`report`] what pods
+//! that archive and restore tell the operator. Nothing here waits or decides.
 
 mod condition;
 pub mod directory_keys;
@@ -10,6 +11,8 @@ pub mod duration_text;
 mod limits;
 mod node;
 mod problem;
+pub mod report;
+mod roster;
 mod timing;
 mod tls;
 mod validate;
@@ -21,6 +24,7 @@ pub use node::{
     plain_durability,
 };
 pub use problem::{Problem, Problems};
+pub use roster::{Roster, RosterError, RosterNode};
 pub use timing::Timing;
 pub use tls::{TlsFiles, TlsSettings};
 

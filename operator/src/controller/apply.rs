@@ -45,8 +45,10 @@ pub struct Applied {
 fn owners(desired: &Desired, observed: &Observed) -> Vec<String> {
     let keyspaces = observed.keyspaces.iter().filter_map(|k| k.metadata.uid.clone());
     let groups = observed.groups.values().filter_map(|g| g.metadata.uid.clone());
+    let backups = observed.backups.iter().filter_map(|b| b.metadata.uid.clone());
+    let restores = observed.restores.iter().filter_map(|r| r.metadata.uid.clone());
     let cluster = desired.cluster.metadata.uid.clone();
-    cluster.into_iter().chain(keyspaces).chain(groups).collect()
+    cluster.into_iter().chain(keyspaces).chain(groups).chain(backups).chain(restores).collect()
 }
 
 /// What differs between what was built and what is there. Pure.
@@ -80,7 +82,8 @@ pub fn writes<'a>(desired: &Desired, observed: &Observed, objects: &'a [Object])
 }
 
 /// What is not built and must not go: identities, authorities, what an issuer made, what belongs to
-/// a keyspace that is refused, and Leases of masters that are not known at the moment.
+/// a keyspace that is refused or to a Backup of one, what a Restore was made with, and Leases of
+/// masters that are not known at the moment.
 fn stays(
     desired: &Desired,
     observed: &Observed,
@@ -88,12 +91,19 @@ fn stays(
     live: &kube::core::DynamicObject,
 ) -> bool {
     let keyspace = live.labels().get(names::KEYSPACE);
-    let refused = keyspace.is_some_and(|keyspace| desired.refused.contains_key(keyspace));
+    let backup = live.labels().get(names::BACKUP);
+    let backup = backup.and_then(|name| {
+        let found = observed.backups.iter().find(|b| b.metadata.name.as_ref() == Some(name));
+        found.map(|backup| &backup.spec.keyspace)
+    });
+    let refused = |keyspace: &String| desired.refused.contains_key(keyspace);
+    let refused = keyspace.or(backup).is_some_and(refused);
+    let restores = live.labels().contains_key(names::RESTORE);
     let unknown = *kind == Kind::Lease && observed.plane.directory.is_none();
     let kept = [names::identity(&desired.name), names::authority(&desired.name)];
     let kept = *kind == Kind::Secret && kept.contains(name);
     let issued = *kind == Kind::Secret && desired.tls.leaves.contains_key(name);
-    refused || unknown || kept || issued
+    refused || restores || unknown || kept || issued
 }
 
 /// Writes what differs.

@@ -17,6 +17,7 @@ mod overlay;
 mod pods;
 mod services;
 mod stateful;
+mod worker;
 
 pub use pods::{FOLDER, IDENTITY, settings_digest, template_of};
 
@@ -37,6 +38,9 @@ pub fn build(desired: &Desired) -> Vec<Object> {
         for group in &keyspace.groups {
             group::build(desired, keyspace, group, &mut objects);
         }
+    }
+    for worker in &desired.workers {
+        worker::build(desired, worker, &mut objects);
     }
     certificates::build(desired, &mut objects);
     mirror::build(desired, &mut objects);

@@ -4,7 +4,7 @@ use super::certificates::{ClientDoor, WantedTls};
 use crate::names;
 use crate::object::Owner;
 use cairn_crd::pods::Pods;
-use cairn_crd::{Cluster, Keyspace};
+use cairn_crd::{Backup, Cluster, Keyspace, Restore};
 use cairn_logic::ids::NodeId;
 use cairn_settings::directory_keys::KeyspaceConfig;
 use cairn_settings::{NodeRole, NodeSettings};
@@ -35,6 +35,8 @@ pub struct Desired {
     pub founding: Founding,
     /// The keyspaces that passed all checks.
     pub keyspaces: Vec<WantedKeyspace>,
+    /// The Backups and Restores that something is made for now.
+    pub workers: Vec<WantedWorker>,
     /// Why the others did not, by name.
     pub refused: BTreeMap<String, String>,
     /// Certificates, and who speaks TLS.
@@ -58,6 +60,26 @@ pub struct WantedKeyspace {
     pub clients: ClientDoor,
     /// Its groups, also those that are still to be emptied.
     pub groups: Vec<WantedGroup>,
+}
+
+/// A pod that archives or restores, as it is to be.
+#[derive(Clone, Debug)]
+pub struct WantedWorker {
+    /// What it is for.
+    pub work: Work,
+    /// Its keyspace, one of those that passed all checks.
+    pub keyspace: String,
+    /// What the pod is like; the image is always there.
+    pub pods: Pods,
+}
+
+/// What a pod that is no node is for.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// To send a keyspace to its archive.
+    Backup(Arc<Backup>),
+    /// To write what is in an archive into a keyspace, once.
+    Restore(Arc<Restore>),
 }
 
 /// One group as it is to be.
@@ -91,6 +113,12 @@ impl Desired {
     #[must_use]
     pub fn owner(&self) -> Owner {
         Owner::of(crate::object::Kind::Cluster, self.cluster.as_ref())
+    }
+
+    /// The keyspace `name`, if it passed all checks.
+    #[must_use]
+    pub fn keyspace(&self, name: &str) -> Option<&WantedKeyspace> {
+        self.keyspaces.iter().find(|keyspace| keyspace.name == name)
     }
 
     /// The headless Service that names the node of `settings`.

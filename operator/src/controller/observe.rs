@@ -1,7 +1,9 @@
 //! Looks: at the store, at passwords, at the cluster's own nodes.
 
 use super::certificates::Certificates;
-use super::observed::{ClaimSeen, Identity, Machine, Observed, PlaneSeen, PodSeen};
+use super::observed::{
+    ClaimSeen, Identity, Machine, Observed, PlaneSeen, PodSeen, WorkerSeen,
+};
 use crate::names;
 use crate::object::Kind;
 use crate::store::Store;
@@ -13,6 +15,9 @@ use kube::core::DynamicObject;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// The container of a pod that archives or restores.
+pub const CONTAINER: &str = "cairn";
 
 /// Everything that is known of `cluster` without asking anybody.
 #[must_use]
@@ -37,15 +42,21 @@ pub fn look(store: &Store, cluster: Arc<Cluster>, now_sec: i64) -> Observed {
         live.extend(ours.map(|object| ((kind, object.name_any()), object)));
     }
     let pods = list(Kind::Pod).into_iter().filter(|object| of_cluster(object));
+    let (workers, pods): (Vec<_>, Vec<_>) = pods.partition(|object| worker_of(object).is_some());
     let claims = list(Kind::PersistentVolumeClaim).into_iter().filter(|object| of_cluster(object));
     let machines = store.all(Kind::Node).into_iter();
     Observed {
         certificates: Certificates::of(&cluster, &live),
         identity: identity(store, &cluster),
         keyspaces: keyspaces.collect(),
+        backups: concerned(store, &namespace, &name, Kind::Backup),
+        restores: concerned(store, &namespace, &name, Kind::Restore),
+        workers: workers.iter().filter_map(|o| Some((o.name_any(), worker(o)?))).collect(),
+        reports: BTreeMap::new(),
+        lacking: BTreeMap::new(),
         groups: groups.collect::<BTreeMap<String, Arc<Group>>>(),
         live,
-        pods: pods.filter_map(|object| Some((object.name_any(), pod(&typed(&object)?)))).collect(),
+        pods: pods.iter().filter_map(|object| Some((object.name_any(), pod(&typed(object)?)))).collect(),
         machines: machines.map(|object| (object.name_any(), machine(&object))).collect(),
         claims: claims.map(|object| (object.name_any(), claim(&object))).collect(),
         passwords: BTreeMap::new(),
@@ -53,6 +64,67 @@ pub fn look(store: &Store, cluster: Arc<Cluster>, now_sec: i64) -> Observed {
         cluster,
         now_sec,
     }
+}
+
+/// The keyspace that a Backup or Restore is about.
+#[must_use]
+pub fn keyspace_of(kind: Kind, object: &DynamicObject) -> Option<&str> {
+    let field = match kind {
+        Kind::Backup => "/spec/keyspace",
+        Kind::Restore => "/spec/into",
+        _ => return None,
+    };
+    object.data.pointer(field)?.as_str()
+}
+
+/// The Cluster of a keyspace that exists and is not going.
+#[must_use]
+pub fn cluster_of(store: &Store, namespace: &str, keyspace: &str) -> Option<String> {
+    let object = store.get(Kind::Keyspace, namespace, keyspace)?;
+    let there = object.metadata.deletion_timestamp.is_none();
+    let cluster = object.data.pointer("/spec/cluster")?.as_str()?.to_owned();
+    there.then_some(cluster)
+}
+
+/// Backups or Restores of keyspaces of `cluster`, and those of keyspaces that do not exist: what
+/// was made for them may be left.
+fn concerned<T: DeserializeOwned>(
+    store: &Store,
+    namespace: &str,
+    cluster: &str,
+    kind: Kind,
+) -> Vec<Arc<T>> {
+    let all = store.list(kind, namespace).into_iter();
+    let ours = all.filter(|object| {
+        let owner = keyspace_of(kind, object).and_then(|k| cluster_of(store, namespace, k));
+        object.metadata.deletion_timestamp.is_none() && owner.is_none_or(|owner| owner == cluster)
+    });
+    ours.filter_map(|object| typed(&object).map(Arc::new)).collect()
+}
+
+/// The role of a pod that archives or restores, and the resource it is for.
+#[must_use]
+pub fn worker_of(object: &DynamicObject) -> Option<(&'static str, &String)> {
+    let labels = object.labels();
+    let archive = labels.get(names::BACKUP).map(|name| (names::ARCHIVE, name));
+    archive.or_else(|| labels.get(names::RESTORE).map(|name| (names::RESTORES, name)))
+}
+
+fn worker(object: &DynamicObject) -> Option<WorkerSeen> {
+    let (role, of) = worker_of(object)?;
+    let whole: Pod = typed(object)?;
+    let status = whole.status.clone().unwrap_or_default();
+    let ended = status.container_statuses.iter().flatten().find_map(|container| {
+        let now = container.state.as_ref().and_then(|s| s.terminated.as_ref());
+        now.or(container.last_state.as_ref().and_then(|s| s.terminated.as_ref()))
+    });
+    Some(WorkerSeen {
+        role: role.to_owned(),
+        of: of.clone(),
+        pod: pod(&whole),
+        address: status.pod_ip.filter(|ip| !ip.is_empty()),
+        message: ended.and_then(|ended| ended.message.clone()),
+    })
 }
 
 /// An object as its own type, without what only a newer version knows; `None` if it cannot be read
@@ -91,7 +163,7 @@ fn identity(store: &Store, cluster: &Cluster) -> Option<Identity> {
 pub fn pod(pod: &Pod) -> PodSeen {
     let status = pod.status.clone().unwrap_or_default();
     let containers = status.container_statuses.unwrap_or_default();
-    let node = containers.iter().find(|container| container.name == "node");
+    let node = containers.iter().find(|c| c.name == "node" || c.name == CONTAINER);
     let conditions = status.conditions.unwrap_or_default();
     let is = |type_: &str| conditions.iter().find(|c| c.type_ == type_);
     let running = node.and_then(|n| n.state.as_ref()).is_some_and(|s| s.running.is_some());

@@ -2,10 +2,11 @@
 
 use super::certificates::Certificates;
 use crate::object::Id;
-use cairn_crd::{Cluster, Group, Keyspace};
+use cairn_crd::{Backup, Cluster, Group, Keyspace, Restore};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::Record;
 use cairn_settings::directory_keys::{KeyspaceConfig, NodeInfo, SlotOwners};
+use cairn_settings::report::BackupReport;
 use cairn_wire::peer::pb::{LogStatus, MemberStatus, PositionKind, StatusReply};
 use kube::core::DynamicObject;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,16 @@ pub struct Observed {
     pub keyspaces: Vec<Arc<Keyspace>>,
     /// Their groups, by name.
     pub groups: BTreeMap<String, Arc<Group>>,
+    /// Backups of its keyspaces, and those of keyspaces that do not exist.
+    pub backups: Vec<Arc<Backup>>,
+    /// Restores into its keyspaces, and those into keyspaces that do not exist.
+    pub restores: Vec<Arc<Restore>>,
+    /// Pods that archive or restore, by name.
+    pub workers: BTreeMap<String, WorkerSeen>,
+    /// What pods that archive say of themselves, by Backup; absent for those that do not answer.
+    pub reports: BTreeMap<String, BackupReport>,
+    /// What Backups and Restores refer to that is not there or not what it should be, in words.
+    pub lacking: BTreeMap<Id, String>,
     /// What was made for it before.
     pub live: BTreeMap<Id, Arc<DynamicObject>>,
     /// Pods of its nodes, by name.
@@ -82,6 +93,21 @@ pub struct PodSeen {
     pub exits: i32,
     /// How it ended last.
     pub last_exit: String,
+}
+
+/// What matters of a pod that archives or restores.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerSeen {
+    /// [`crate::names::ARCHIVE`] or [`crate::names::RESTORES`].
+    pub role: String,
+    /// The Backup or Restore that it is for.
+    pub of: String,
+    /// What it shares with pods of nodes.
+    pub pod: PodSeen,
+    /// Its address; absent before it has one.
+    pub address: Option<String>,
+    /// What its container left behind when it ended.
+    pub message: Option<String>,
 }
 
 /// What matters of a machine.
@@ -226,6 +252,19 @@ impl Observed {
     pub fn machine_of(&self, node: &NodeId) -> Option<(&String, &Machine)> {
         let name = self.pods.get(node.as_str())?.machine.as_ref()?;
         Some((name, self.machines.get(name)?))
+    }
+
+    /// The keyspace `name`, if its resource exists.
+    #[must_use]
+    pub fn keyspace(&self, name: &str) -> Option<&Arc<Keyspace>> {
+        self.keyspaces.iter().find(|keyspace| keyspace.metadata.name.as_deref() == Some(name))
+    }
+
+    /// The newest pod of role `role` for the resource `name`.
+    #[must_use]
+    pub fn worker(&self, role: &str, name: &str) -> Option<&WorkerSeen> {
+        let ours = self.workers.values().filter(|worker| worker.of == name && worker.role == role);
+        ours.max_by_key(|worker| (!worker.pod.deleting, worker.pod.created_sec))
     }
 
     /// The zone that a node's pod is in.

@@ -7,7 +7,10 @@ use crate::context::{Context, reference};
 use crate::events::{News, mastership, transitions};
 use crate::object::Kind;
 use cairn_crd::shared::Condition;
-use cairn_crd::{ClusterStatus, Group, GroupStatus, Keyspace, KeyspaceStatus};
+use cairn_crd::{
+    Backup, BackupStatus, ClusterStatus, Group, GroupStatus, Keyspace, KeyspaceStatus, Restore,
+    RestoreStatus,
+};
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use std::sync::Arc;
@@ -35,7 +38,37 @@ pub async fn publish(ctx: &Context, observed: &Observed, statuses: &Statuses) ->
             keyspace(ctx, resource, status).await?;
         }
     }
+    for resource in &observed.backups {
+        if let Some(status) = statuses.backups.get(&resource.name_any()) {
+            backup(ctx, resource, status).await?;
+        }
+    }
+    for resource in &observed.restores {
+        if let Some(status) = statuses.restores.get(&resource.name_any()) {
+            restore(ctx, resource, status).await?;
+        }
+    }
     cluster(ctx, observed, &statuses.cluster).await
+}
+
+/// Publishes a Backup's status.
+///
+/// # Errors
+/// The API refused.
+pub async fn backup(ctx: &Context, resource: &Backup, new: &BackupStatus) -> Result<(), Error> {
+    let old = resource.status.as_ref();
+    let news = news(old.map(|old| (&old.conditions[..], None)), (&new.conditions, None));
+    one(ctx, Publication { kind: Kind::Backup, resource, old, new }, news).await
+}
+
+/// Publishes a Restore's status.
+///
+/// # Errors
+/// The API refused.
+pub async fn restore(ctx: &Context, resource: &Restore, new: &RestoreStatus) -> Result<(), Error> {
+    let old = resource.status.as_ref();
+    let news = news(old.map(|old| (&old.conditions[..], None)), (&new.conditions, None));
+    one(ctx, Publication { kind: Kind::Restore, resource, old, new }, news).await
 }
 
 /// Publishes a Cluster's status.

@@ -3,21 +3,26 @@
 //! Every condition has a reason of the closed list in `cairn_crd::conditions`. A condition whose
 //! status does not change keeps the moment since when it is so.
 
+mod backup;
 mod certificates;
 mod cluster;
 mod conditions;
 mod group;
 mod keyspace;
+mod restore;
 
+pub use backup::{backup, backup_without};
 pub use cluster::{cluster, refused};
 pub use conditions::{Conditions, Verdict};
 pub use group::group;
 pub use keyspace::{keyspace, without_cluster};
+pub use restore::{restore, restore_without};
 
 use super::desired::Desired;
 use super::observed::Observed;
 use super::steps::Steps;
-use cairn_crd::{ClusterStatus, GroupStatus, KeyspaceStatus};
+use cairn_crd::{BackupStatus, ClusterStatus, GroupStatus, KeyspaceStatus, RestoreStatus};
+use kube::ResourceExt as _;
 use std::collections::BTreeMap;
 
 /// The statuses of a cluster and of all that belongs to it.
@@ -29,6 +34,10 @@ pub struct Statuses {
     pub keyspaces: BTreeMap<String, KeyspaceStatus>,
     /// The Groups', by name.
     pub groups: BTreeMap<String, GroupStatus>,
+    /// The Backups', by name.
+    pub backups: BTreeMap<String, BackupStatus>,
+    /// The Restores', by name.
+    pub restores: BTreeMap<String, RestoreStatus>,
 }
 
 /// What is said of everything; `taken` names objects that belong to somebody else.
@@ -57,7 +66,17 @@ pub fn statuses(
             keyspaces.insert(name, keyspace::refused(resource, why, observed.now_sec));
         }
     }
-    Statuses { cluster: cluster(desired, observed, steps, taken), keyspaces, groups }
+    let backups = observed.backups.iter();
+    let backups = backups.map(|b| (b.name_any(), backup(desired, observed, b, taken)));
+    let restores = observed.restores.iter();
+    let restores = restores.map(|r| (r.name_any(), restore(desired, observed, r, taken)));
+    Statuses {
+        cluster: cluster(desired, observed, steps, taken),
+        keyspaces,
+        groups,
+        backups: backups.collect(),
+        restores: restores.collect(),
+    }
 }
 
 #[cfg(test)]

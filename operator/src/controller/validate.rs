@@ -4,6 +4,7 @@ use super::certificates::{self, ClientDoor};
 use super::desired::{Desired, Mastership, WantedGroup, WantedKeyspace};
 use super::extent;
 use super::observed::{Identity, Observed};
+use super::workers;
 use crate::names;
 use crate::object::{Kind, Owner};
 use cairn_crd::pods::Pods;
@@ -76,6 +77,7 @@ pub fn validate(
         mastership: mastership(observed, &GroupId::global()),
         settings,
         founding: plan.founding,
+        workers: workers::wanted(observed, &keyspaces),
         keyspaces,
         refused,
         tls,

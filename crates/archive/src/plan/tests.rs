@@ -132,6 +132,9 @@ proptest! {
         if backups.iter().any(covers) {
             prop_assert!(plan(&backups, Some(at)).is_ok());
         }
+        if covered(&backups).is_some_and(|(since, until)| (since..=until).contains(&at)) {
+            prop_assert!(plan(&backups, Some(at)).is_ok());
+        }
         // And without a moment everything.
         if !backups.is_empty() {
             let plan = plan(&backups, None).expect("there is a backup");
@@ -140,6 +143,30 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_covered_ends_at_the_first_gap_before_the_newest_span() {
+    let backup = |id: &str, since: u64, until: u64| {
+        let log = Log { times: vec![since, until], ends: vec![1, 2] };
+        let mut part = log.part(0, Some((1, 1))).expect("the log reaches it");
+        part.until_ms = until;
+        Backup {
+            format: 1,
+            id: id.into(),
+            uid: "u".into(),
+            keyspace: "t".into(),
+            program: "test".into(),
+            begun_ms: 0,
+            changed_ms: 0,
+            groups: vec![part],
+        }
+    };
+    let mut all = vec![backup("b", 400, 900), backup("a", 100, 300), backup("c", 700, 1000)];
+    assert_eq!(covered(&all), Some((400, 1000)));
+    all.push(backup("d", 250, 400));
+    assert_eq!(covered(&all), Some((100, 1000)));
+    assert_eq!(covered(&[]), None);
 }
 
 #[test]

@@ -42,6 +42,11 @@ pub fn valid(kind: &str) -> Value {
         "clusters" => ("demo", json!({})),
         "keyspaces" => ("tweets", json!({"cluster": "demo"})),
         "groups" => ("tweets-0", json!({"keyspace": "tweets", "index": 0, "members": 3})),
+        "backups" => ("nightly", json!({"keyspace": "tweets", "to": {"claim": "archive"}})),
+        "restores" => {
+            let source = json!({"from": {"claim": "archive"}, "keyspace": "tweets"});
+            ("back", json!({"source": source, "into": "tweets2"}))
+        }
         _ => panic!("no kind {kind}"),
     };
     json!({"metadata": {"name": name}, "spec": spec})
@@ -61,6 +66,12 @@ pub fn with(mut object: Value, set: &[(&'static str, Value)]) -> Value {
 
 fn name(text: &str) -> [(&'static str, Value); 1] {
     [("/metadata/name", json!(text))]
+}
+
+/// Every resource by itself.
+pub fn all_cases() -> impl Iterator<Item = Case> {
+    let kinds = [cluster_cases, keyspace_cases, group_cases, backup_cases, restore_cases];
+    kinds.into_iter().flat_map(|cases: fn() -> Vec<Case>| cases())
 }
 
 /// Clusters.
@@ -312,10 +323,163 @@ pub fn group_cases() -> Vec<Case> {
     ]
 }
 
+/// Backups.
+pub fn backup_cases() -> Vec<Case> {
+    let b = |set: &[(&'static str, Value)], refused| case("backups", set, refused);
+    let span = |field: &'static str, text: &str| (field, json!(text));
+    let (every, snapshots) = ("/spec/every", "/spec/snapshotEvery");
+    let keep = |retention: Value| ("/spec/retention", retention);
+    let mut cases = vec![
+        b(&[], None),
+        b(&name("Nightly"), Some(("metadata.name", "must be 1 to 40 of"))),
+        b(&[("/spec/keyspace", json!("T"))], Some(("spec.keyspace", "name of a Keyspace"))),
+        b(&[span(every, "1h")], None),
+        b(&[span(every, "10ms")], Some(("spec.every", "1s to 1h"))),
+        b(&[span(every, "often")], Some(("spec.every", "whole number"))),
+        b(&[span(snapshots, "9s")], Some(("spec.snapshotEvery", "10s to 168h"))),
+        b(
+            &[span(every, "1m"), span(snapshots, "59s")],
+            Some(("spec.snapshotEvery", "shorter than every")),
+        ),
+        b(&[keep(json!({"keepLast": 3, "keepDays": 14}))], None),
+        b(&[keep(json!({}))], Some(("spec.retention", "keepLast or keepDays"))),
+        b(&[keep(json!({"keepLast": 0}))], Some(("spec.retention.keepLast", "1 to 100000"))),
+        b(&[keep(json!({"keepDays": -1}))], Some(("spec.retention.keepDays", "1 to 36500"))),
+        b(&[("/spec/suspend", json!(true))], None),
+        b(&[("/spec/pods/image", json!(""))], Some(("spec.pods.image", "must not be empty"))),
+        b(
+            &[("/spec/pods/imagePullSecrets", json!([""]))],
+            Some(("spec.pods.imagePullSecrets", "must not hold empty names")),
+        ),
+    ];
+    cases.extend(place_cases("backups", "/spec/to", "spec.to"));
+    cases
+}
+
+/// Restores.
+pub fn restore_cases() -> Vec<Case> {
+    let r = |set: &[(&'static str, Value)], refused| case("restores", set, refused);
+    let at = |text: &str| [("/spec/at", json!(text))];
+    let moment = Some(("spec.at", "a moment in UTC"));
+    let uid = |text: &str| [("/spec/source/clusterUid", json!(text))];
+    let mut cases = vec![
+        r(&[], None),
+        r(&name("Back"), Some(("metadata.name", "must be 1 to 40 of"))),
+        r(&[("/spec/into", json!("T"))], Some(("spec.into", "name of a Keyspace"))),
+        r(
+            &[("/spec/source/keyspace", json!("-"))],
+            Some(("spec.source.keyspace", "that was backed up")),
+        ),
+        r(&uid(&"0f".repeat(16)), None),
+        r(&uid("0F"), Some(("spec.source.clusterUid", "32 hexadecimal digits"))),
+        r(&at("2026-11-28T20:15:00Z"), None),
+        r(&at("2026-11-28T20:15:00.123Z"), None),
+        r(&[("/spec/pods/image", json!(""))], Some(("spec.pods.image", "must not be empty"))),
+        r(
+            &[("/spec/pods/imagePullSecrets", json!([""]))],
+            Some(("spec.pods.imagePullSecrets", "must not hold empty names")),
+        ),
+    ];
+    for text in [
+        "yesterday",
+        "2026-11-28",
+        "2026-11-28T20:15:00",
+        "2026-11-28T20:15:00+01:00",
+        "2026-13-28T20:15:00Z",
+        "2026-00-28T20:15:00Z",
+        "2026-11-32T20:15:00Z",
+        "2026-11-28T24:00:00Z",
+        "2026-11-28T20:60:00Z",
+        "2026-11-28 20:15:00Z",
+        "2026-11-28T20:15:00.Z",
+        "+026-11-28T20:15:00Z",
+    ] {
+        cases.push(r(&at(text), moment));
+    }
+    cases.extend(place_cases("restores", "/spec/source/from", "spec.source.from"));
+    cases
+}
+
+/// Backups or restores, as for where their archive is.
+fn place_cases(kind: &'static str, at: &'static str, path: &'static str) -> Vec<Case> {
+    let below = |field: &str| -> &'static str { format!("{path}.{field}").leak() };
+    let p = |place: Value, refused: Option<(&str, &'static str)>| {
+        let refused = refused.map(|(field, words)| match field {
+            "" => (path, words),
+            field => (below(field), words),
+        });
+        case(kind, &[(at, place)], refused)
+    };
+    let claim = |folder: &str| json!({"claim": "archive", "folder": folder});
+    let s3 = |text: &str| json!({"s3": text});
+    let with = |field: &str, text: &str| json!({"s3": "s3://backups/cairn", field: text});
+    let all = json!({
+        "s3": "s3://backups/cairn", "endpoint": "https://minio.storage:9000",
+        "credentialsSecret": "s3", "authoritySecret": "ca", "encryptionKeySecret": "key",
+    });
+    let mut cases = vec![
+        p(all, None),
+        p(claim("a/b-c/d.e"), None),
+        p(json!({}), Some(("", "exactly one of s3 and claim"))),
+        p(json!({"s3": "s3://b2", "claim": "a"}), Some(("", "exactly one of s3 and claim"))),
+        p(s3("s3://backups"), None),
+        p(with("endpoint", "http://127.0.0.1:9000"), None),
+    ];
+    for text in ["backups", "s3://", "s3://B/a", "s3://a b/c", "S3://backups", "s3://b-/c"] {
+        cases.push(p(s3(text), Some(("s3", "s3://bucket/prefix"))));
+    }
+    for text in ["minio:9000", "https://", "https://a/b", "ftp://a"] {
+        cases.push(p(with("endpoint", text), Some(("endpoint", "without a path"))));
+    }
+    for text in ["/a", "a/", "../a", "a/../b", ".a", "a b", ""] {
+        cases.push(p(claim(text), Some(("folder", "below the volume's root"))));
+    }
+    cases.push(p(with("folder", "a"), Some(("folder", "needs a claim"))));
+    for field in ["endpoint", "credentialsSecret", "authoritySecret"] {
+        let text = if field == "endpoint" { "https://a" } else { "a" };
+        cases.push(p(json!({"claim": "a", field: text}), Some((field, "needs s3"))));
+    }
+    for field in ["credentialsSecret", "authoritySecret", "encryptionKeySecret"] {
+        cases.push(p(with(field, ""), Some((field, "must not be empty"))));
+    }
+    cases.push(p(json!({"claim": ""}), Some(("claim", "must not be empty"))));
+    cases
+}
+
+/// Changes of backups and restores.
+fn archive_change_cases() -> Vec<Case> {
+    let fixed = "cannot change";
+    let at = ("/spec/at", json!("2026-11-28T20:15:00Z"));
+    let of = |old: Vec<(&'static str, Value)>, set, refused| Case {
+        old,
+        ..case("restores", set, refused)
+    };
+    let named = || ("/metadata/name", json!("dated"));
+    vec![
+        case("backups", &[("/spec/keyspace", json!("other"))], Some(("spec.keyspace", fixed))),
+        case("backups", &[("/spec/to", json!({"claim": "b"})), ("/spec/every", json!("2s"))], None),
+        case("restores", &[("/spec/into", json!("other"))], Some(("spec.into", fixed))),
+        case(
+            "restores",
+            &[("/spec/source/keyspace", json!("other"))],
+            Some(("spec.source", fixed)),
+        ),
+        case("restores", std::slice::from_ref(&at), Some(("spec.at", fixed))),
+        of(vec![named(), at.clone()], &[], None),
+        of(
+            vec![named(), at],
+            &[("/spec/at", json!("2026-11-28T20:15:01Z"))],
+            Some(("spec.at", fixed)),
+        ),
+        case("restores", &[("/spec/pods/image", json!("cairn:2"))], None),
+    ]
+}
+
 /// Changes of a valid resource.
 pub fn change_cases() -> Vec<Case> {
     let fixed = "cannot change";
     let mut cases = checkpoint_change_cases();
+    cases.extend(archive_change_cases());
     cases.extend([
         case("clusters", &[("/spec/globalReplicas", json!(2))], None),
         case("clusters", &[("/spec/storage/size", json!("20Gi"))], None),

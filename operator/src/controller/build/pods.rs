@@ -26,7 +26,7 @@ pub const SETTINGS: &str = "/etc/cairn/settings";
 /// Where the cluster's identity is mounted.
 pub const IDENTITY: &str = "/etc/cairn/identity";
 /// The user that nodes run as; nobody else's.
-const USER: i64 = 10_001;
+pub const USER: i64 = 10_001;
 /// A stopping node hands its mastership over (3 s at most), flushes and ends; the rest is reserve
 /// for a slow disk. No preStop hook: the node does all of it when it is asked to stop.
 const GRACE_SEC: i64 = 30;
@@ -277,7 +277,7 @@ fn volumes(template: &Template<'_>) -> Vec<Volume> {
 }
 
 /// A certificate with its key, and whom to trust, in one folder that changes at once.
-fn certificate(secret: &str, trusted: &str) -> Volume {
+pub fn certificate(secret: &str, trusted: &str) -> Volume {
     let items = |keys: &[&str]| {
         let item = |key: &&str| KeyToPath { key: (*key).into(), path: (*key).into(), mode: None };
         Some(keys.iter().map(item).collect())

@@ -93,7 +93,7 @@ fn set_aside(resource: &Keyspace, reason: Reason, why: &str, now_sec: i64) -> Ke
         let verdict = match about {
             ConditionType::Ready | ConditionType::Progressing => Verdict::no(reason, why),
             ConditionType::Degraded | ConditionType::WritesRefused => Verdict::unknown(reason, why),
-            ConditionType::NeedsPerson => Verdict::yes(reason, why),
+            _ => Verdict::yes(reason, why),
         };
         conditions.set(about, &verdict);
     }
