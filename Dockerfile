@@ -1,4 +1,4 @@
-# The image of cairn-node, cairn and cairn-operator: programs, the libraries they load, three small
+# The image of cairn-node, cairn and cairn-operator: programs, the libraries they load, a few small
 # files. No shell, no package manager, nobody to become. The first stage makes its files with the
 # very command that makes the image where no registry can be reached (`cargo xtask image`).
 

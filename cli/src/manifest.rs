@@ -115,6 +115,10 @@ impl Found {
             ("cairn.dev/v1alpha1", "Group") => {
                 bail!("{place}: kind: a Group is made by its Keyspace; leave it out");
             }
+            ("cairn.dev/v1alpha1", "Backup" | "Restore") => bail!(
+                "{place}: kind: a {kind} is for Kubernetes; here `cairn backup` and `cairn \
+                 restore` do it: leave it out"
+            ),
             ("v1", "Secret") => self.add_secret(place, typed(place, value)?)?,
             ("", _) => bail!("{place}: apiVersion: is missing; allowed are {KINDS}"),
             (_, "") => bail!("{place}: kind: is missing; allowed are {KINDS}"),
@@ -239,6 +243,7 @@ mod tests {
             ("apiVersion: v1", "kind: is missing"),
             ("apiVersion: v1\nkind: Pod", "v1 Pod is not known"),
             ("apiVersion: cairn.dev/v1alpha1\nkind: Group", "made by its Keyspace"),
+            ("apiVersion: cairn.dev/v1alpha1\nkind: Backup", "`cairn backup`"),
             ("", "no Cluster"),
         ] {
             let error = parsed(text).unwrap_err().to_string();

@@ -189,7 +189,15 @@ impl Restored {
 async fn compare(target: &Target, restored: &mut [Restored]) -> Result<u64> {
     let began = Instant::now();
     loop {
-        let there = target.digest().await?;
+        let there = match target.digest().await {
+            Err(error) if began.elapsed() > SETTLE => return Err(error),
+            // A failover may be under way.
+            Err(_) => {
+                tokio::time::sleep(TELL / 4).await;
+                continue;
+            }
+            Ok(there) => there,
+        };
         // Each slot is in one group, here as there, and digests of slots add up.
         let now = now_ms();
         let here = restored.iter_mut().fold(0, |sum: u64, one| sum.wrapping_add(one.digest(now)));

@@ -24,7 +24,7 @@ pub async fn status(place: &Place, output: Output) -> Result<String> {
     let report = Report::of(&roster, &view);
     Ok(match (output, place) {
         (Output::Json, _) => serde_json::to_string_pretty(&report).context("cannot encode")? + "\n",
-        (Output::Table, Place::Here(_)) => report.summary() + &report.tables(),
+        (Output::Table, Place::Here(_) | Place::Roster(_)) => report.summary() + &report.tables(),
         (Output::Table, Place::Kubernetes(cluster)) => {
             report.summary() + "\n" + &tree::tree(&report, &cluster.pods_seen().await?)
         }

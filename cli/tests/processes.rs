@@ -29,6 +29,8 @@ mod probes;
 mod rebuild;
 #[path = "processes/recover.rs"]
 mod recover;
+#[path = "processes/s3.rs"]
+mod s3;
 #[path = "processes/shrunk.rs"]
 mod shrunk;
 #[path = "processes/signals.rs"]

@@ -1,6 +1,7 @@
 //! What is told: each story has a cluster of its own, clients at work, something that happens, a
 //! bound on what the clients may notice of it, and a history that is checked.
 
+mod archive;
 mod certificates;
 mod checkpoint;
 mod doors;
@@ -57,7 +58,7 @@ const TAKEOVER_LIMIT: Duration = Duration::from_secs(60);
 pub const SETTLED_LIMIT: Duration = Duration::from_secs(240);
 
 /// Every story, in the order in which they are told.
-pub const STORIES: [Story; 31] = [
+pub const STORIES: [Story; 32] = [
     life::INSTALL,
     stock::STORY,
     failover::PROCESS_KILLED,
@@ -73,6 +74,7 @@ pub const STORIES: [Story; 31] = [
     global::WITHOUT_OPERATOR,
     checkpoint::KILLED_WHILE_SENDING,
     checkpoint::MACHINE_GONE,
+    archive::STORY,
     life::ALL_PODS,
     rolling::UPGRADE,
     scaling::ONE,

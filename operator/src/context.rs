@@ -351,9 +351,7 @@ mod tests {
 
     #[test]
     fn a_secret_must_have_what_it_is_for() {
-        let data = |bytes: usize| {
-            BTreeMap::from([("key".to_owned(), ByteString(vec![7; bytes]))])
-        };
+        let data = |bytes: usize| BTreeMap::from([("key".to_owned(), ByteString(vec![7; bytes]))]);
         let wrong = |data: Option<&BTreeMap<String, ByteString>>| {
             wrong_in("s", &[("key", Some(32))], data).unwrap_or_default()
         };

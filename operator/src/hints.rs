@@ -70,7 +70,8 @@ fn of_machine(change: &Change, store: &Store) -> Vec<Suspicion> {
     let machine = new.name_any();
     let pods = store.all(Kind::Pod).into_iter();
     let there = pods.filter(|pod| {
-        observe::worker_of(pod).is_none() && pod.data.pointer("/spec/nodeName").is_some_and(|name| *name == machine.as_str())
+        observe::worker_of(pod).is_none()
+            && pod.data.pointer("/spec/nodeName").is_some_and(|name| *name == machine.as_str())
     });
     let suspect = |pod: std::sync::Arc<kube::core::DynamicObject>| {
         Some(Suspicion {

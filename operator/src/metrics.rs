@@ -38,10 +38,11 @@ pub struct Metrics {
     switchovers: AtomicU64,
     leading: AtomicI64,
     clusters: AtomicI64,
+    backups_failing: AtomicI64,
 }
 
 /// Each metric: name, type, meaning.
-pub const ALL: [(&str, &str, &str); 8] = [
+pub const ALL: [(&str, &str, &str); 9] = [
     ("cairn_operator_reconciles_total", "counter", "Reconciles of clusters that were begun."),
     ("cairn_operator_reconcile_seconds_total", "counter", "Time spent in reconciles."),
     ("cairn_operator_reconcile_failures_total", "counter", "Reconciles that failed, by reason."),
@@ -50,6 +51,11 @@ pub const ALL: [(&str, &str, &str); 8] = [
     ("cairn_operator_switchovers_total", "counter", "Planned switchovers that were wished for."),
     ("cairn_operator_leading", "gauge", "1 on the replica that writes, else 0."),
     ("cairn_operator_clusters", "gauge", "Clusters that are looked after."),
+    (
+        "cairn_operator_backups_failing",
+        "gauge",
+        "Backups that are not ready, those apart that are suspended.",
+    ),
 ];
 
 const FAILURES: [(Failure, &str); 3] = [
@@ -108,6 +114,11 @@ impl Metrics {
         self.clusters.store(i64::try_from(count).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
+    /// How many Backups are not ready although they should be.
+    pub fn backups_failing(&self, count: usize) {
+        self.backups_failing.store(i64::try_from(count).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
     /// The page, in Prometheus' text format.
     #[must_use]
     pub fn page(&self) -> String {
@@ -145,6 +156,9 @@ impl Metrics {
             "cairn_operator_hints_total" => one(count(&self.hints)),
             "cairn_operator_switchovers_total" => one(count(&self.switchovers)),
             "cairn_operator_leading" => one(self.leading.load(Ordering::Relaxed).to_string()),
+            "cairn_operator_backups_failing" => {
+                one(self.backups_failing.load(Ordering::Relaxed).to_string())
+            }
             _ => one(self.clusters.load(Ordering::Relaxed).to_string()),
         }
     }
@@ -193,6 +207,7 @@ mod tests {
         metrics.failed(Failure::Plane);
         metrics.reconciled(1_500_000);
         metrics.lead(true);
+        metrics.backups_failing(2);
         let page = metrics.page();
         for (name, kind, _) in ALL {
             assert!(page.contains(&format!("# TYPE {name} {kind}")), "{name}");
@@ -203,6 +218,7 @@ mod tests {
             "cairn_operator_reconcile_failures_total{reason=\"plane\"} 1",
             "cairn_operator_reconcile_seconds_total 1.500000",
             "cairn_operator_leading 1",
+            "cairn_operator_backups_failing 2",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }

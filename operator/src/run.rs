@@ -87,6 +87,16 @@ fn finish(ctx: &Context, queue: &mut Queue, key: Key, outcome: Option<Duration>)
         ctx.forget(&key);
     }
     ctx.metrics.clusters(ctx.store.all(Kind::Cluster).len());
+    let backups = ctx.store.all(Kind::Backup);
+    ctx.metrics.backups_failing(backups.iter().filter(|backup| is_failing(&backup.data)).count());
+}
+
+/// Whether a Backup is not ready although it should be.
+fn is_failing(backup: &serde_json::Value) -> bool {
+    let conditions = backup.pointer("/status/conditions").and_then(|all| all.as_array());
+    let ready = |c: &serde_json::Value| c["type"] == "Ready" && c["status"] == "True";
+    let is_ready = conditions.is_some_and(|all| all.iter().any(ready));
+    backup["spec"]["suspend"] != true && !is_ready
 }
 
 async fn look(ctx: Arc<Context>, key: Key) -> (Key, Option<Duration>) {
@@ -161,5 +171,22 @@ fn touched(change: &Change, store: &Store) -> Vec<Key> {
             let clusters = objects().filter_map(|object| object.labels().get(names::CLUSTER));
             clusters.map(|cluster| key(cluster)).collect()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_backup_fails_that_is_neither_ready_nor_suspended() {
+        let backup = |suspend: bool, ready: &str| {
+            let conditions = [json!({ "type": "Ready", "status": ready })];
+            json!({ "spec": { "suspend": suspend }, "status": { "conditions": conditions } })
+        };
+        assert!(is_failing(&backup(false, "False")) && is_failing(&backup(false, "Unknown")));
+        assert!(!is_failing(&backup(false, "True")) && !is_failing(&backup(true, "False")));
+        assert!(is_failing(&json!({ "spec": {} })));
     }
 }

@@ -5,14 +5,22 @@
 use crate::controller::build;
 use crate::controller::certificates::{self, Certificates};
 use crate::controller::desired::Desired;
-use crate::controller::observed::{Directory, Identity, Machine, Observed, PlaneSeen, PodSeen};
+use crate::controller::observed::{
+    Directory, Identity, Machine, Observed, PlaneSeen, PodSeen, WorkerSeen,
+};
 use crate::controller::validate::{Defaults, validate};
 use crate::object::{Kind, Object};
-use cairn_crd::{Cluster, ClusterSpec, Group, GroupSpec, Keyspace, KeyspaceSpec};
+use cairn_crd::KeyspaceStatus;
+use cairn_crd::pods::Pods;
+use cairn_crd::{
+    ArchivePlace, Backup, BackupSpec, Cluster, ClusterSpec, Group, GroupSpec, Keyspace,
+    KeyspaceSpec, Restore, RestoreSource, RestoreSpec,
+};
 use cairn_logic::ids::{Epoch, GroupId, Incarnation, NodeId, Version};
 use cairn_logic::record::{Durability, Member, Record, Role, Rule};
 use cairn_settings::NodeRole;
 use cairn_settings::directory_keys::{SlotOwners, SlotRange};
+use cairn_settings::report::BackupReport;
 use cairn_wire::peer::pb::{LogStatus, MemberStatus, Position, PositionKind, StatusReply};
 use kube::core::DynamicObject;
 use std::collections::BTreeMap;
@@ -100,6 +108,85 @@ impl Seen {
     #[must_use]
     pub fn keyspace(mut self, change: impl FnOnce(&mut Keyspace)) -> Self {
         change(Arc::make_mut(&mut self.observed.keyspaces[0]));
+        self
+    }
+
+    /// A Backup `nightly` of the Keyspace to a claim.
+    #[must_use]
+    pub fn backup(mut self, change: impl FnOnce(&mut Backup)) -> Self {
+        let mut backup = Backup::new("nightly", BackupSpec::of("tweets", archive()));
+        backup.metadata.namespace = Some("ns".to_owned());
+        backup.metadata.uid = Some("u-backup".to_owned());
+        backup.metadata.generation = Some(1);
+        change(&mut backup);
+        self.observed.backups = vec![Arc::new(backup)];
+        self
+    }
+
+    /// A Restore `back` into the Keyspace, which is ready.
+    #[must_use]
+    pub fn restore(mut self, change: impl FnOnce(&mut Restore)) -> Self {
+        let source =
+            RestoreSource { from: archive(), keyspace: "old".to_owned(), cluster_uid: None };
+        let (into, pods) = ("tweets".to_owned(), Pods::default());
+        let mut restore = Restore::new("back", RestoreSpec { source, at: None, into, pods });
+        restore.metadata.namespace = Some("ns".to_owned());
+        restore.metadata.uid = Some("u-restore".to_owned());
+        restore.metadata.generation = Some(1);
+        change(&mut restore);
+        self.observed.restores = vec![Arc::new(restore)];
+        self.keyspace(|k| {
+            let ready = serde_json::json!({
+                "type": "Ready", "status": "True", "reason": "AllServing", "message": "",
+                "lastTransitionTime": "2026-11-28T20:15:00Z",
+            });
+            let status = KeyspaceStatus {
+                conditions: vec![serde_json::from_value(ready).unwrap()],
+                ..KeyspaceStatus::default()
+            };
+            k.status = Some(status);
+        })
+    }
+
+    /// The pod of the Backup or Restore is seen.
+    #[must_use]
+    pub fn worker(mut self, role: &str, of: &str, change: impl FnOnce(&mut WorkerSeen)) -> Self {
+        let pod = PodSeen { running: true, ready: true, ..PodSeen::default() };
+        let (role, of) = (role.to_owned(), of.to_owned());
+        let address = Some("10.0.0.7".to_owned());
+        let mut worker = WorkerSeen { role, of, pod, address, message: None };
+        change(&mut worker);
+        self.observed.workers.insert(format!("{}-pod", worker.of), worker);
+        self
+    }
+
+    /// The Backup's pod says where it is.
+    #[must_use]
+    pub fn reports(mut self, report: BackupReport) -> Self {
+        self.observed.reports.insert("nightly".to_owned(), report);
+        self
+    }
+
+    /// What the Backup or Restore refers to is not there.
+    #[must_use]
+    pub fn lacking(mut self, kind: Kind, name: &str) -> Self {
+        self.observed.lacking.insert((kind, name.to_owned()), "there is no Secret s".to_owned());
+        self
+    }
+
+    /// The Restore's Job was made, and has this condition if any.
+    #[must_use]
+    pub fn job(mut self, condition: Option<&str>) -> Self {
+        let objects = self.objects();
+        let job = objects.iter().find(|object| object.kind == Kind::Job).unwrap();
+        let mut live = live(job);
+        let conditions = condition.map(|type_| {
+            serde_json::json!([{
+                "type": type_, "status": "True",
+            }])
+        });
+        live.data["status"] = serde_json::json!({ "conditions": conditions });
+        self.observed.live.insert(job.id(), Arc::new(live));
         self
     }
 
@@ -339,6 +426,12 @@ impl Seen {
             PlaneSeen { error: "no answer in time".to_owned(), ..PlaneSeen::default() };
         self
     }
+}
+
+/// A folder on a volume.
+fn archive() -> ArchivePlace {
+    let (claim, folder) = (Some("archive".to_owned()), Some("cairn".to_owned()));
+    ArchivePlace { claim, folder, ..ArchivePlace::default() }
 }
 
 /// An object as the API server would show it.

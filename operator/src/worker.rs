@@ -39,7 +39,8 @@ pub async fn ask(observed: &mut Observed) {
 async fn report(host: &str, port: u16) -> Option<BackupReport> {
     let mut stream = TcpStream::connect((host, port)).await.ok()?;
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let request = format!("GET /status HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n");
+    let request =
+        format!("GET /status HTTP/1.1\r\nhost: {host}:{port}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer).await.ok()?;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
+#[path = "api/archives.rs"]
+mod archives;
 #[path = "api/issuer.rs"]
 mod issuer;
 

@@ -1,6 +1,6 @@
 //! `cargo xtask image`: the image of our three programs, made without a daemon or a registry.
 //!
-//! The image holds the programs, the libraries they load and three small files: no shell, no
+//! The image holds the programs, the libraries they load and a few small files: no shell, no
 //! package manager, no root user to become. `Dockerfile` makes the same image by calling this.
 
 pub mod archive;
@@ -100,6 +100,11 @@ pub fn system_files(tree: &mut Tree) {
     );
     tree.text("etc/group", "root:x:0:\ncairn:x:10001:\n", 0o644);
     tree.text("etc/nsswitch.conf", "hosts: files dns\n", 0o644);
+    // Whom everybody trusts, for archives in storage that others run.
+    let authorities = Path::new("/etc/ssl/certs/ca-certificates.crt");
+    if authorities.is_file() {
+        tree.file("etc/ssl/certs/ca-certificates.crt", authorities, 0o644);
+    }
 }
 
 fn tree(profile: &str) -> Result<Tree> {

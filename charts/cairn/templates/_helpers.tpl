@@ -50,16 +50,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* What the operator may do with objects in namespaces. No `*`: each verb is used. */}}
 {{- define "cairn.rules" -}}
 - apiGroups: [cairn.dev]
-  resources: [clusters, keyspaces]
+  resources: [clusters, keyspaces, backups, restores]
   verbs: [get, list, watch]
 - apiGroups: [cairn.dev]
   resources: [groups]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [cairn.dev]
-  resources: [clusters/status, keyspaces/status, groups/status]
+  resources: [clusters/status, keyspaces/status, groups/status, backups/status, restores/status]
   verbs: [get, patch]
 - apiGroups: [cairn.dev]
-  resources: [clusters/finalizers, keyspaces/finalizers, groups/finalizers]
+  resources:
+  - clusters/finalizers
+  - keyspaces/finalizers
+  - groups/finalizers
+  - backups/finalizers
+  - restores/finalizers
   verbs: [update]
 - apiGroups: [""]
   resources: [configmaps, secrets, serviceaccounts, services]
@@ -71,7 +76,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, patch]
 - apiGroups: [apps]
-  resources: [statefulsets]
+  resources: [statefulsets, deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [batch]
+  resources: [jobs]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]

@@ -13,8 +13,8 @@ use super::{ArchiveArgs, mib, now_ms, work};
 use crate::folder::LocalNode;
 use crate::place::Place;
 use crate::plane::Plane;
-use crate::view::Topology;
 use crate::print;
+use crate::view::Topology;
 use anyhow::{Context, Result, bail, ensure};
 use cairn_archive::run::{RUN_BYTES, bytes_of};
 use cairn_archive::{Archive, Backup, LogRun, Names, Part, moment};
@@ -165,7 +165,8 @@ impl Session {
         let bytes: u64 = gathered.iter().map(|one| one.bytes).sum();
         let until_ms = backup.until_ms();
         let (id, size, until) = (&backup.id, mib(bytes), moment::show(until_ms));
-        let said = format!("backup {id}: {size} MiB sent, all that was committed by {until} is in it");
+        let said =
+            format!("backup {id}: {size} MiB sent, all that was committed by {until} is in it");
         Ok(Round { said, bytes, until_ms })
     }
 

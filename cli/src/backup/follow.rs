@@ -19,7 +19,8 @@ pub async fn follow(place: &Place, args: &CreateArgs) -> Result<()> {
     if let Some(address) = args.serve {
         serve::start(address, shared.clone())?;
     }
-    let mut following = Following { place, args, shared, session: None, snapshots: None, tidied: false };
+    let mut following =
+        Following { place, args, shared, session: None, snapshots: None, tidied: false };
     if args.serve.is_none() {
         // Nobody watches: who calls it is told at once what is wrong.
         following.session = Some(Session::open(place, args).await?);

@@ -94,9 +94,7 @@ fn answer(mut stream: TcpStream, report: &BackupReport, now_ms: u64) -> std::io:
 fn page(path: &str, report: &BackupReport, now_ms: u64) -> (&'static str, String) {
     match path {
         "/metrics" => ("200 OK", metrics(report, now_ms)),
-        "/status" => {
-            ("200 OK", serde_json::to_string(report).expect("a report is plain data"))
-        }
+        "/status" => ("200 OK", serde_json::to_string(report).expect("a report is plain data")),
         "/livez" => ("200 OK", "ok\n".to_owned()),
         "/readyz" => match (&report.error, report.until_ms) {
             (None, Some(_)) => ("200 OK", "ok\n".to_owned()),

@@ -38,7 +38,14 @@ const AWAY_MAX: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Answers that say: nothing was executed, ask later or somebody else; or: it may not remain.
 const LATER: [&str; 9] = [
-    "MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "READONLY", "MASTERDOWN", "NOACK",
+    "MOVED",
+    "ASK",
+    "TRYAGAIN",
+    "CLUSTERDOWN",
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "NOACK",
     "NOREPLICAS",
 ];
 
@@ -160,9 +167,9 @@ impl Target {
                         let began = *since.get_or_insert_with(Instant::now);
                         if began.elapsed() >= AWAY_MAX {
                             let limit = AWAY_MAX.as_secs();
-                            return Err(error.context(format!(
-                                "group {group} took nothing for {limit} s"
-                            )));
+                            return Err(
+                                error.context(format!("group {group} took nothing for {limit} s"))
+                            );
                         }
                         print::line(format_args!("{group}: {error:#}; trying again"));
                         self.doors.remove(&group);
@@ -291,7 +298,8 @@ impl Door {
             return Err(Fault::of(length.trim_start_matches('-')));
         };
         let Some(more) = length.checked_sub(items) else {
-            let gone = anyhow::anyhow!("{} items of a list that was written are gone", items - length);
+            let gone =
+                anyhow::anyhow!("{} items of a list that was written are gone", items - length);
             return Err(Fault::Never(gone));
         };
         if more == 0 {
@@ -313,8 +321,10 @@ impl Door {
             let bytes = head.strip_prefix('$').and_then(|text| text.parse::<u64>().ok());
             let bytes = bytes.with_context(|| format!("a master answers {head:?}"))? + 2;
             let mut text = (&mut self.stream).take(bytes);
-            let copied = tokio::io::copy(&mut text, &mut tokio::io::sink());
-            let copied = timeout(ANSWER_MAX, copied).await.context("a master does not answer")??;
+            let mut nowhere = tokio::io::sink();
+            let copied = tokio::io::copy(&mut text, &mut nowhere);
+            let copied =
+                timeout(ANSWER_MAX, copied).await.context("a master does not answer")??;
             ensure!(copied == bytes, "a master closed the connection");
         }
         Ok(())

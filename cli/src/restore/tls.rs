@@ -24,7 +24,8 @@ impl Tls {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(authority)? {
             let added = roots.add(certificate);
-            added.with_context(|| format!("{authority:?} holds a certificate of nobody to trust"))?;
+            added
+                .with_context(|| format!("{authority:?} holds a certificate of nobody to trust"))?;
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -58,7 +59,8 @@ impl Tls {
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let all = CertificateDer::pem_file_iter(path);
     let all = all.with_context(|| format!("cannot read the certificates in {path:?}"))?;
-    let all: Vec<_> = all.collect::<Result<_, _>>().with_context(|| format!("{path:?} is no PEM"))?;
+    let all: Vec<_> =
+        all.collect::<Result<_, _>>().with_context(|| format!("{path:?} is no PEM"))?;
     ensure!(!all.is_empty(), "{path:?} holds no certificate");
     Ok(all)
 }

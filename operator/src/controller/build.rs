@@ -50,3 +50,5 @@ pub fn build(desired: &Desired) -> Vec<Object> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod worker_tests;

@@ -1,9 +1,7 @@
 //! Looks: at the store, at passwords, at the cluster's own nodes.
 
 use super::certificates::Certificates;
-use super::observed::{
-    ClaimSeen, Identity, Machine, Observed, PlaneSeen, PodSeen, WorkerSeen,
-};
+use super::observed::{ClaimSeen, Identity, Machine, Observed, PlaneSeen, PodSeen, WorkerSeen};
 use crate::names;
 use crate::object::Kind;
 use crate::store::Store;
@@ -56,7 +54,10 @@ pub fn look(store: &Store, cluster: Arc<Cluster>, now_sec: i64) -> Observed {
         lacking: BTreeMap::new(),
         groups: groups.collect::<BTreeMap<String, Arc<Group>>>(),
         live,
-        pods: pods.iter().filter_map(|object| Some((object.name_any(), pod(&typed(object)?)))).collect(),
+        pods: pods
+            .iter()
+            .filter_map(|object| Some((object.name_any(), pod(&typed(object)?))))
+            .collect(),
         machines: machines.map(|object| (object.name_any(), machine(&object))).collect(),
         claims: claims.map(|object| (object.name_any(), claim(&object))).collect(),
         passwords: BTreeMap::new(),

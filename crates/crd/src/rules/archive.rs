@@ -212,9 +212,7 @@ fn is_endpoint(text: &str) -> bool {
 
 fn is_folder(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    let part = |part: &str| {
-        !part.is_empty() && !part.starts_with('.') && part.bytes().all(inner)
-    };
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(inner);
     text.split('/').all(part)
 }
 
@@ -229,7 +227,8 @@ fn is_moment(text: &str) -> bool {
     };
     let signs = [(4, '-'), (7, '-'), (10, 'T'), (13, ':'), (16, ':')];
     let digits = text.get(..4).is_some_and(|year| year.bytes().all(|b| b.is_ascii_digit()));
-    let shaped = signs.iter().all(|(at, sign)| text.get(*at..).is_some_and(|t| t.starts_with(*sign)));
+    let shaped =
+        signs.iter().all(|(at, sign)| text.get(*at..).is_some_and(|t| t.starts_with(*sign)));
     let day = number(5, 12).is_some_and(|n| n > 0) && number(8, 31).is_some_and(|n| n > 0);
     let time = [(11, 23), (14, 59), (17, 59)].iter().all(|(at, most)| number(*at, *most).is_some());
     let rest = text.get(19..).and_then(|rest| rest.strip_suffix('Z'));

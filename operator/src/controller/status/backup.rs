@@ -38,9 +38,8 @@ pub fn backup(
     };
     let status = BackupStatus {
         restorable_since: since.map(moment).or(old.restorable_since),
-        restorable_until: until.map_or(old.restorable_until.clone(), |until| {
-            Some(later(old.restorable_until, until))
-        }),
+        restorable_until: until
+            .map_or(old.restorable_until.clone(), |until| Some(later(old.restorable_until, until))),
         last_error,
         ..BackupStatus::default()
     };

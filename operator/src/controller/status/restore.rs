@@ -143,7 +143,7 @@ fn over(
 ) -> RestoreStatus {
     let (into, old) = (&restore.spec.into, restore.status.clone().unwrap_or_default());
     let mut conditions = Conditions::new(&old.conditions, restore.metadata.generation, now_sec);
-    let known = !report.digest.is_empty();
+    let known = report.error.is_none() && !report.digest.is_empty();
     if let Some(error) = &report.error {
         let why = format!(
             "{error}. Empty Keyspace {into} (FLUSHALL) if it holds a part, and make another Restore"

@@ -1,5 +1,7 @@
 //! Every condition and every reason, each produced by what is seen.
 
+mod archives;
+
 use super::{Statuses, statuses, without_cluster};
 use crate::controller::steps;
 use crate::testing::{NOW_SEC, Seen};
@@ -57,6 +59,7 @@ fn rows() -> Vec<Row> {
     rows.extend(lacks());
     rows.extend(logs());
     rows.extend(changes());
+    rows.extend(archives::rows());
     rows
 }
 
