@@ -14,7 +14,7 @@ use crate::folder::LocalNode;
 use crate::place::Place;
 use crate::plane::Plane;
 use crate::print;
-use crate::view::Topology;
+use crate::view::{Topology, masters};
 use anyhow::{Context, Result, bail, ensure};
 use cairn_archive::run::{RUN_BYTES, bytes_of};
 use cairn_archive::{Archive, Backup, LogRun, Names, Part, moment};
@@ -55,7 +55,8 @@ pub struct CreateArgs {
     /// a restore has to apply.
     #[arg(long, value_name = "SECONDS", default_value = "3600")]
     pub snapshot_every: NonZeroU32,
-    /// With --follow: after each newer snapshot, remove what `cairn backup prune --keep-last` would.
+    /// With --follow: after each newer snapshot, remove what `cairn backup prune --keep-last`
+    /// would.
     #[arg(long, value_name = "COUNT", requires = "follow")]
     pub keep_last: Option<usize>,
     /// With --follow: the same for `cairn backup prune --keep-days`.
@@ -191,15 +192,16 @@ impl Session {
     ) -> Result<Gathered> {
         let record = topology.group(group)?;
         let asked_ms = now_ms();
-        let goal = match &record.master {
-            Some(master) => self.committed(master, group).await,
-            None => None,
-        };
+        let goal = self.committed(record, group).await;
         let mut failed = None;
         for id in order(record) {
             let Some(node) = self.node(&id) else { continue };
             let source = Source::new(&self.plane, node, group);
             match self.gather_from(&source, group, goal, snapshots).await {
+                Ok(gathered) if goal.is_none() && gathered.part.end() == EntryId::ZERO => {
+                    // Started just now, a member does not know yet what was committed before.
+                    failed = Some(anyhow::anyhow!("no master says how far its log is"));
+                }
                 Ok(mut gathered) => {
                     let end = gathered.part.end().offset;
                     let all = goal.is_some_and(|goal| end >= goal);
@@ -222,10 +224,13 @@ impl Session {
         self.plane.nodes().iter().find(|node| node.id == *id)
     }
 
-    /// What the master knows to be committed, if it answers.
-    async fn committed(&self, master: &NodeId, group: &GroupId) -> Option<Offset> {
-        let node = self.node(master)?;
-        Source::new(&self.plane, node, group).committed().await.ok()
+    /// What the master knows to be committed, if it answers and masters the group. One that was
+    /// started again masters nothing, and knows nothing yet of what it acknowledged before.
+    async fn committed(&self, record: &Record, group: &GroupId) -> Option<Offset> {
+        let node = self.node(record.master.as_ref()?)?;
+        let status = self.plane.status(node).await.ok()?;
+        let log = status.logs.iter().find(|log| log.group == group.as_str())?;
+        (masters(log)? == record.epoch.0).then_some(Offset(log.committed))
     }
 
     /// A group's part from one member, up to `goal` if that can be had.

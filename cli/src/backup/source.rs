@@ -94,17 +94,6 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    /// The last entry that the node knows to be committed.
-    pub async fn committed(&self) -> Result<Offset> {
-        let request = pb::LogRequest { group: self.group.to_string(), from: u64::MAX };
-        let mut peer = self.plane.peer(self.node).await?;
-        let request = self.plane.stream_request(request, self.node.id.as_str());
-        let reply = within(self.node, peer.fetch_log(request)).await?;
-        let mut chunks = self.said(reply)?.into_inner();
-        let chunk = self.said(within(self.node, chunks.message()).await?)?;
-        Ok(Offset(chunk.map_or(0, |chunk| chunk.committed)))
-    }
-
     /// Hands the committed batches from the one with `from` on to `take`, piece by piece.
     ///
     /// Whether there are any to have: `false` if the log begins later.

@@ -123,7 +123,7 @@ impl Place {
 }
 
 /// As `date` writes a moment, in UTC.
-fn rfc3339(ms: u64) -> String {
+pub fn rfc3339(ms: u64) -> String {
     let seconds = ms / 1000;
     let output = Command::new("date")
         .args(["-u", "-d", &format!("@{seconds}"), "+%Y-%m-%dT%H:%M:%S"])

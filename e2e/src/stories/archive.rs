@@ -106,7 +106,9 @@ fn restore(scene: &Scene, moment: &str) -> Result<Value> {
     let into = into(scene);
     let keyspace = json!({
         "apiVersion": "cairn.dev/v1alpha1", "kind": "Keyspace", "metadata": { "name": into },
-        "spec": { "cluster": scene.cluster(), "groups": 2, "backups": 0, "storage": { "size": "1Gi" } },
+        "spec": {
+            "cluster": scene.cluster(), "groups": 2, "backups": 0, "storage": { "size": "1Gi" },
+        },
     });
     let restore = json!({
         "apiVersion": "cairn.dev/v1alpha1", "kind": "Restore", "metadata": { "name": RESTORE },

@@ -164,7 +164,8 @@ fn identity(store: &Store, cluster: &Cluster) -> Option<Identity> {
 pub fn pod(pod: &Pod) -> PodSeen {
     let status = pod.status.clone().unwrap_or_default();
     let containers = status.container_statuses.unwrap_or_default();
-    let node = containers.iter().find(|c| c.name == "node" || c.name == CONTAINER);
+    let named = |name: &str| containers.iter().find(|container| container.name == name);
+    let node = named("node").or_else(|| named(CONTAINER));
     let conditions = status.conditions.unwrap_or_default();
     let is = |type_: &str| conditions.iter().find(|c| c.type_ == type_);
     let running = node.and_then(|n| n.state.as_ref()).is_some_and(|s| s.running.is_some());

@@ -111,28 +111,7 @@ async fn a_backup_becomes_a_deployment_and_says_what_its_pod_says() {
     sleep(Duration::from_secs(6)).await;
     assert_eq!(operator.metrics.writes(), written, "a look at nothing new wrote something");
 
-    let report = Arc::new(Mutex::new(BackupReport::default()));
-    speaks(report.clone()).await;
-    let template = serde_json::to_value(&deployment).unwrap()["spec"]["template"].clone();
-    let running = json!({
-        "phase": "Running", "podIP": ADDRESS, "podIPs": [{ "ip": ADDRESS }],
-        "containerStatuses": container(json!({ "running": {} })),
-    });
-    pod(&world, "nightly-archive-pod", &template, running).await;
-    says(&world, "Beginning").await;
-    *report.lock().unwrap() = BackupReport {
-        since_ms: Some(now_ms() - 60_000),
-        until_ms: Some(now_ms()),
-        ..BackupReport::default()
-    };
-    says(&world, "Archiving").await;
-    let status = backups.get("nightly").await.unwrap().status.unwrap();
-    assert!(status.restorable_since < status.restorable_until);
-    report.lock().unwrap().error = Some("there is no bucket of that name".to_owned());
-    says(&world, "ArchivingFails").await;
-    let status = backups.get("nightly").await.unwrap().status.unwrap();
-    assert!(status.conditions[0].message.contains("there is no bucket of that name"));
-    assert_eq!(status.last_error.as_deref(), Some("there is no bucket of that name"));
+    follow_its_pod(&world, &serde_json::to_value(&deployment).unwrap()).await;
     let patch = json!({ "spec": { "suspend": true } });
     backups.patch("nightly", &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     says(&world, "Suspended").await;
@@ -144,6 +123,33 @@ async fn a_backup_becomes_a_deployment_and_says_what_its_pod_says() {
         deployments.get_opt("nightly-archive").await.unwrap().is_none()
     })
     .await;
+}
+
+/// The Deployment's pod runs, says where it is, and the Backup says the same.
+async fn follow_its_pod(world: &World, deployment: &Value) {
+    let backups = world.api::<Backup>();
+    let report = Arc::new(Mutex::new(BackupReport::default()));
+    speaks(report.clone()).await;
+    let template = &deployment["spec"]["template"];
+    let running = json!({
+        "phase": "Running", "podIP": ADDRESS, "podIPs": [{ "ip": ADDRESS }],
+        "containerStatuses": container(json!({ "running": {} })),
+    });
+    pod(world, "nightly-archive-pod", template, running).await;
+    says(world, "Beginning").await;
+    *report.lock().unwrap() = BackupReport {
+        since_ms: Some(now_ms() - 60_000),
+        until_ms: Some(now_ms()),
+        ..BackupReport::default()
+    };
+    says(world, "Archiving").await;
+    let status = backups.get("nightly").await.unwrap().status.unwrap();
+    assert!(status.restorable_since < status.restorable_until);
+    report.lock().unwrap().error = Some("there is no bucket of that name".to_owned());
+    says(world, "ArchivingFails").await;
+    let status = backups.get("nightly").await.unwrap().status.unwrap();
+    assert!(status.conditions[0].message.contains("there is no bucket of that name"));
+    assert_eq!(status.last_error.as_deref(), Some("there is no bucket of that name"));
 }
 
 /// The Keyspace says for a moment that it is ready; nobody is there to make it so.
@@ -199,6 +205,24 @@ async fn a_restore_becomes_one_job_and_keeps_its_result_for_good() {
     })
     .await;
     until("it says so", async || complete(&world).await == wants("False", "Restoring")).await;
+    end_well(&world).await;
+    until("it is complete", async || complete(&world).await == wants("True", "Restored")).await;
+    let status = restores.get("back").await.unwrap().status.unwrap();
+    assert_eq!((status.keys, status.backup.as_deref()), (Some(7), Some("0001-ab")));
+    assert_eq!(status.digest.as_deref(), Some("0123456789abcdef"));
+    assert!(status.started_at.is_some() && status.finished_at.is_some());
+    // Whatever becomes of the Job: it is not made again, and the result stays.
+    jobs.delete("back-restore", &DeleteParams::background()).await.unwrap();
+    operator.at_rest().await;
+    ready(&world).await;
+    sleep(Duration::from_secs(6)).await;
+    assert!(jobs.get_opt("back-restore").await.unwrap().is_none(), "it is run again");
+    assert_eq!(restores.get("back").await.unwrap().status.unwrap(), status);
+}
+
+/// The Job's pod ends well and leaves its result behind, and so does the Job.
+async fn end_well(world: &World) {
+    let jobs = world.api::<Job>();
     let job = jobs.get("back-restore").await.unwrap();
     let template = serde_json::to_value(&job).unwrap()["spec"]["template"].clone();
     let result = RestoreReport {
@@ -212,25 +236,13 @@ async fn a_restore_becomes_one_job_and_keeps_its_result_for_good() {
         "exitCode": 0, "reason": "Completed", "message": result.to_json(),
     } });
     let status = json!({ "phase": "Succeeded", "containerStatuses": container(ended) });
-    pod(&world, "back-restore-pod", &template, status).await;
+    pod(world, "back-restore-pod", &template, status).await;
     let now = "2026-11-28T20:16:00Z";
     let condition = |type_: &str| json!({ "type": type_, "status": "True", "lastTransitionTime": now, "reason": "Done" });
     let patch = json!({ "status": {
         "startTime": "2026-11-28T20:15:30Z", "completionTime": now, "succeeded": 1,
         "conditions": [condition("SuccessCriteriaMet"), condition("Complete")],
     } });
-    let patched = jobs.patch_status("back-restore", &PatchParams::default(), &Patch::Merge(&patch));
-    patched.await.expect("the Job is over");
-    until("it is complete", async || complete(&world).await == wants("True", "Restored")).await;
-    let status = restores.get("back").await.unwrap().status.unwrap();
-    assert_eq!((status.keys, status.backup.as_deref()), (Some(7), Some("0001-ab")));
-    assert_eq!(status.digest.as_deref(), Some("0123456789abcdef"));
-    assert!(status.started_at.is_some() && status.finished_at.is_some());
-    // Whatever becomes of the Job: it is not made again, and the result stays.
-    jobs.delete("back-restore", &DeleteParams::background()).await.unwrap();
-    operator.at_rest().await;
-    ready(&world).await;
-    sleep(Duration::from_secs(6)).await;
-    assert!(jobs.get_opt("back-restore").await.unwrap().is_none(), "it is run again");
-    assert_eq!(restores.get("back").await.unwrap().status.unwrap(), status);
+    let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+    jobs.patch_status("back-restore", &params, &patch).await.expect("the Job is over");
 }

@@ -62,34 +62,20 @@ fn done() -> RestoreReport {
 }
 
 pub fn rows() -> Vec<Row> {
-    use ConditionType::{Complete, Failed, Ready};
-    let broken = RestoreReport { error: Some("it is not empty".to_owned()), ..done() };
+    let mut rows = backups();
+    rows.extend(waiting_restores());
+    rows.extend(ended_restores());
+    rows
+}
+
+fn backups() -> Vec<Row> {
+    use ConditionType::Ready;
     let silent = || kept().worker(ARCHIVE, "nightly", |_| ());
     let waiting = || kept().worker(ARCHIVE, "nightly", |worker| worker.pod.running = false);
     let invalid = || kept().backup(|b| b.spec.to.s3 = Some("s3://b2".to_owned()));
     let elsewhere = || kept().backup(|b| b.spec.keyspace = "other".to_owned());
     let suspended = || kept().backup(|b| b.spec.suspend = true);
-    let unready = || asked().keyspace(|k| k.status = None);
-    let nowhere = || asked().restore(|r| r.spec.into = "other".to_owned());
-    let odd = || asked().restore(|r| r.spec.at = Some("yesterday".to_owned()));
-    let inline = || {
-        asked().keyspace(|k| {
-            let auth = serde_json::json!({ "password": "p" });
-            k.spec.auth = Some(serde_json::from_value(auth).unwrap());
-        })
-    };
-    let begun = || {
-        asked().restore(|r| {
-            let started_at = Some("2026-11-28T20:15:00Z".to_owned());
-            r.status = Some(RestoreStatus { started_at, ..RestoreStatus::default() });
-        })
-    };
-    let pulled = || {
-        asked().job(None).worker(RESTORES, "back", |worker| {
-            worker.pod.waits = "ErrImagePull: no such image".to_owned();
-        })
-    };
-    let lacking = |seen: Seen, kind, name| seen.lacking(kind, name);
+    let lacking = || runs(well(NOW_MS)).lacking(Kind::Backup, "nightly");
     vec![
         Row("archiving", runs(well(NOW_MS)), backup, Ready, "True", Reason::Archiving),
         Row("late", runs(well(NOW_MS - 61_000)), backup, Ready, "False", Reason::ArchivingFails),
@@ -101,48 +87,56 @@ pub fn rows() -> Vec<Row> {
         Row("invalid", invalid(), backup, Ready, "False", Reason::SpecInvalid),
         Row("elsewhere", elsewhere(), backup, Ready, "False", Reason::KeyspaceMissing),
         Row("suspended", suspended(), backup, Ready, "False", Reason::Suspended),
-        Row(
-            "no Secret",
-            lacking(runs(well(NOW_MS)), Kind::Backup, "nightly"),
-            backup,
-            Ready,
-            "False",
-            Reason::ReferenceMissing,
-        ),
-        Row("asked", asked(), restore, Complete, "False", Reason::Restoring),
-        Row("running", asked().job(None), restore, Complete, "False", Reason::Restoring),
-        Row("no image", pulled(), restore, Complete, "False", Reason::PodsPending),
-        Row("not ready", unready(), restore, Complete, "False", Reason::WaitingForKeyspace),
-        Row("nowhere", nowhere(), restore, Complete, "False", Reason::KeyspaceMissing),
-        Row("odd", odd(), restore, Complete, "False", Reason::SpecInvalid),
-        Row("inline", inline(), restore, Complete, "False", Reason::SpecInvalid),
-        Row(
-            "no claim",
-            lacking(asked(), Kind::Restore, "back"),
-            restore,
-            Complete,
-            "False",
-            Reason::ReferenceMissing,
-        ),
-        Row(
-            "done",
-            ended("Complete", &done().to_json()),
-            restore,
-            Complete,
-            "True",
-            Reason::Restored,
-        ),
-        Row("gone", ended("Complete", ""), restore, Complete, "True", Reason::Restored),
-        Row(
-            "broken",
-            ended("Failed", &broken.to_json()),
-            restore,
-            Failed,
-            "True",
-            Reason::RestoreFailed,
-        ),
-        Row("killed", ended("Failed", ""), restore, Failed, "True", Reason::RestoreFailed),
-        Row("no Job", begun(), restore, Failed, "True", Reason::RestoreFailed),
+        Row("no Secret", lacking(), backup, Ready, "False", Reason::ReferenceMissing),
+    ]
+}
+
+fn waiting_restores() -> Vec<Row> {
+    use ConditionType::Complete;
+    let unready = || asked().keyspace(|k| k.status = None);
+    let nowhere = || asked().restore(|r| r.spec.into = "other".to_owned());
+    let odd = || asked().restore(|r| r.spec.at = Some("yesterday".to_owned()));
+    let inline = || {
+        asked().keyspace(|k| {
+            let auth = serde_json::json!({ "password": "p" });
+            k.spec.auth = Some(serde_json::from_value(auth).unwrap());
+        })
+    };
+    let pulled = || {
+        asked().job(None).worker(RESTORES, "back", |worker| {
+            worker.pod.waits = "ErrImagePull: no such image".to_owned();
+        })
+    };
+    let lacking = || asked().lacking(Kind::Restore, "back");
+    let row = |what, seen, reason| Row(what, seen, restore, Complete, "False", reason);
+    vec![
+        row("asked", asked(), Reason::Restoring),
+        row("running", asked().job(None), Reason::Restoring),
+        row("no image", pulled(), Reason::PodsPending),
+        row("not ready", unready(), Reason::WaitingForKeyspace),
+        row("nowhere", nowhere(), Reason::KeyspaceMissing),
+        row("odd", odd(), Reason::SpecInvalid),
+        row("inline", inline(), Reason::SpecInvalid),
+        row("no claim", lacking(), Reason::ReferenceMissing),
+    ]
+}
+
+fn ended_restores() -> Vec<Row> {
+    use ConditionType::{Complete, Failed};
+    let broken = RestoreReport { error: Some("it is not empty".to_owned()), ..done() };
+    let begun = || {
+        asked().restore(|r| {
+            let started_at = Some("2026-11-28T20:15:00Z".to_owned());
+            r.status = Some(RestoreStatus { started_at, ..RestoreStatus::default() });
+        })
+    };
+    let row = |what, seen, about, reason| Row(what, seen, restore, about, "True", reason);
+    vec![
+        row("done", ended("Complete", &done().to_json()), Complete, Reason::Restored),
+        row("gone", ended("Complete", ""), Complete, Reason::Restored),
+        row("broken", ended("Failed", &broken.to_json()), Failed, Reason::RestoreFailed),
+        row("killed", ended("Failed", ""), Failed, Reason::RestoreFailed),
+        row("no Job", begun(), Failed, Reason::RestoreFailed),
     ]
 }
 
