@@ -3,10 +3,12 @@
 
 use crate::archive::rfc3339;
 use crate::support::{LONG, World, connect, program, say};
+use cairn_harness::client::Connection;
 use cairn_harness::clock::wait_until;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustix::process::{Pid, Signal, kill_process};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use serde_json::{Value, json};
@@ -120,8 +122,14 @@ fn fill(world: &World, large: usize) {
 
 /// The masters of keyspace `u`, by group.
 fn masters(world: &World) -> Vec<String> {
-    let groups = world.cluster.groups().unwrap_or_default();
+    let groups = world.cluster.status().expect("status").groups;
     groups.into_iter().filter(|g| g.id.starts_with("u-")).filter_map(|g| g.master).collect()
+}
+
+/// A connection to a node, and its process.
+fn victim(world: &World, id: &str) -> (Connection, Pid) {
+    let pid = world.cluster.pid(id).expect("a supervisor").and_then(Pid::from_raw);
+    (connect(&world.node(id)), pid.expect("it runs"))
 }
 
 fn text(output: &Output) -> String {
@@ -158,13 +166,14 @@ fn what_a_watched_follower_keeps_in_s3_is_restored_although_masters_are_killed()
     let words = ["--dir", &dir, "restore", "--keyspace", "t", "--into", "u", "--result", path];
     let mut restore = storage.cairn(&words);
     restore.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let victims: Vec<_> = masters(&world).iter().map(|id| victim(&world, id)).collect();
+    assert_eq!(victims.len(), 2);
     let restore = restore.spawn().expect("it starts");
     // As soon as something is in one of the groups, its master is killed, then the other's.
-    for victim in masters(&world) {
-        let mut client = connect(&world.node(&victim));
+    for (mut client, process) in victims {
         let begun = || say(&mut client, "DBSIZE") != "0";
-        assert!(wait_until(LONG, Duration::from_millis(5), begun), "nothing is written");
-        world.cluster.kill(&victim, false).expect("it is killed");
+        assert!(wait_until(LONG, Duration::from_millis(1), begun), "nothing is written");
+        kill_process(process, Signal::KILL).expect("it runs");
     }
     let output = restore.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{}", text(&output));
