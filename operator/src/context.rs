@@ -77,20 +77,22 @@ struct Memory {
     references: BTreeMap<(String, Reference), Instant>,
 }
 
+/// Keys that a Secret must have, each with how many bytes if that is fixed.
+type Keys = &'static [(&'static str, Option<usize>)];
+
 /// What a Backup or Restore refers to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Reference {
-    /// A Secret, and the keys that it must have, each with how many bytes if that is fixed.
-    Secret(String, &'static [(&'static str, Option<usize>)]),
+    /// A Secret, and the keys that it must have.
+    Secret(String, Keys),
     /// A volume claim.
     Claim(String),
 }
 
 impl Reference {
     fn of(place: &ArchivePlace) -> Vec<Self> {
-        const CREDENTIALS: &[(&str, Option<usize>)] =
-            &[("AWS_ACCESS_KEY_ID", None), ("AWS_SECRET_ACCESS_KEY", None)];
-        let secrets: [(_, &'static [(&'static str, Option<usize>)]); 3] = [
+        const CREDENTIALS: Keys = &[("AWS_ACCESS_KEY_ID", None), ("AWS_SECRET_ACCESS_KEY", None)];
+        let secrets: [(_, Keys); 3] = [
             (&place.credentials_secret, CREDENTIALS),
             (&place.authority_secret, &[("ca.crt", None)]),
             (&place.encryption_key_secret, &[("key", Some(32))]),

@@ -51,7 +51,7 @@ fn serve(listener: &TcpListener, shared: &Shared) {
     let seats = Arc::new(());
     for stream in listener.incoming() {
         let Ok(stream) = stream else {
-            std::thread::sleep(PATIENCE / 20);
+            std::thread::park_timeout(PATIENCE / 20);
             continue;
         };
         let seat = seats.clone();

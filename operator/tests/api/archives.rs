@@ -30,7 +30,9 @@ async fn speaks(report: Arc<Mutex<BackupReport>>) {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = [0; 1024];
-            stream.read(&mut request).await.ok();
+            if stream.read(&mut request).await.unwrap_or(0) == 0 {
+                continue;
+            }
             let body = serde_json::to_string(&*report.lock().unwrap()).unwrap();
             let answer = format!("HTTP/1.1 200 OK\r\n\r\n{body}");
             stream.write_all(answer.as_bytes()).await.ok();
@@ -238,7 +240,11 @@ async fn end_well(world: &World) {
     let status = json!({ "phase": "Succeeded", "containerStatuses": container(ended) });
     pod(world, "back-restore-pod", &template, status).await;
     let now = "2026-11-28T20:16:00Z";
-    let condition = |type_: &str| json!({ "type": type_, "status": "True", "lastTransitionTime": now, "reason": "Done" });
+    let condition = |type_: &str| {
+        let mut condition = json!({ "type": type_, "status": "True", "reason": "Done" });
+        condition["lastTransitionTime"] = json!(now);
+        condition
+    };
     let patch = json!({ "status": {
         "startTime": "2026-11-28T20:15:30Z", "completionTime": now, "succeeded": 1,
         "conditions": [condition("SuccessCriteriaMet"), condition("Complete")],
