@@ -226,11 +226,16 @@ pub enum Checkpoint {
         #[arg(value_name = "FOLDER")]
         path: Option<PathBuf>,
     },
-    /// Have a snapshot of the directory written at once, and wait until it is durable.
+    /// Have a snapshot of the directory or of a group written at once, and wait until it is durable.
     #[command(after_help = "Examples:\n  cairn checkpoint now\n  \
+        cairn checkpoint now tweets-0\n  \
         kubectl cairn checkpoint now --node demo-checkpoint-0")]
     Now {
-        /// Who is to write it; absent: a checkpoint node, or a global replica if there is none.
+        /// The group, or `global` for the directory.
+        #[arg(default_value = "global")]
+        group: String,
+        /// Who is to write it; absent: of the directory a checkpoint node, or a global replica if
+        /// there is none; of a group its backup, or a replica.
         #[arg(long, value_name = "NODE")]
         node: Option<String>,
     },

@@ -22,7 +22,7 @@ pub async fn checkpoint(place: &Place, what: Checkpoint) -> Result<()> {
         Checkpoint::Verify { paths, .. } if !paths.is_empty() => {
             paths.iter().try_for_each(|path| folders::show(path, true))
         }
-        Checkpoint::Now { node } => now::now(place, node.as_deref()).await,
+        Checkpoint::Now { group, node } => now::now(place, &group, node.as_deref()).await,
         Checkpoint::List { path: None } => match place {
             Place::Here(folder) if place.processes().await?.is_none() => {
                 folders::show(folder.path(), false)

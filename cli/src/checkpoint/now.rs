@@ -1,10 +1,11 @@
-//! `cairn checkpoint now`: a snapshot of the directory, written at once.
+//! `cairn checkpoint now`: a snapshot of the directory or of a group, written at once.
 
 use crate::place::Place;
 use crate::print;
 use crate::view::View;
 use anyhow::{Result, ensure};
 use cairn_logic::ids::{GroupId, NodeId};
+use cairn_logic::record::Role;
 use cairn_settings::NodeRole;
 use cairn_wire::peer::pb::{WriteSnapshot, wish_request::Body};
 use std::time::Duration;
@@ -13,23 +14,24 @@ use std::time::Duration;
 pub const ANSWER_MAX: Duration = Duration::from_secs(70);
 
 /// Has `node` write one, or whoever writes them, and says what came of it.
-pub async fn now(place: &Place, node: Option<&str>) -> Result<()> {
+pub async fn now(place: &Place, group: &str, node: Option<&str>) -> Result<()> {
     let (roster, plane) = place.open().await?;
     if let Some(node) = node {
         roster.node(node)?;
     }
-    let group = GroupId::global();
+    let group = GroupId::new(group);
     let view = View::take(None, &plane).await;
     let master = view.master_of(group.as_str()).map(|(_, master)| master);
     let known = plane.nodes().iter().filter(|known| view.nodes.contains_key(&known.id));
     let roles: Vec<(NodeRole, &NodeId)> = known.map(|known| (known.role, &known.id)).collect();
     let writers = match node {
         Some(node) => vec![node],
-        None => writers(&roles, master.as_deref()),
+        None if group == GroupId::global() => writers(&roles, master.as_deref()),
+        None => members(&view, &group, master.as_deref()),
     };
     ensure!(
         !writers.is_empty(),
-        "neither a checkpoint node nor a global node answers; `cairn status` says what runs"
+        "no node that has the log of {group} answers; `cairn status` says what runs"
     );
     let mut refused = None;
     for writer in writers {
@@ -43,6 +45,17 @@ pub async fn now(place: &Place, node: Option<&str>) -> Result<()> {
         }
     }
     Err(refused.unwrap_or_else(|| anyhow::anyhow!("nobody was asked")))
+}
+
+/// Who may write one of a group: its backups, then replicas; the master does it only where it is
+/// alone, and says so.
+fn members<'a>(view: &'a View, group: &GroupId, master: Option<&str>) -> Vec<&'a str> {
+    let record = view.topology.as_ref().ok().and_then(|topology| topology.groups.get(group));
+    let role = |id: &str| record.and_then(|r| r.member(&NodeId::new(id))).map(|m| m.role);
+    let has_it = |id: &&NodeId| view.log(id, group.as_str()).is_some();
+    let mut members: Vec<&str> = view.nodes.keys().filter(has_it).map(NodeId::as_str).collect();
+    members.sort_by_key(|id| (Some(*id) == master, role(id) != Some(Role::Backup)));
+    members
 }
 
 /// Who may write one of the directory: checkpoint nodes, else those that follow the master; the

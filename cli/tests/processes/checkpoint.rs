@@ -100,3 +100,31 @@ fn a_checkpoint_node_writes_one_of_the_directory_when_it_is_asked_to() {
     world.eventually("it is back", |w| state(w).2);
     assert!(row(&world).is_some(), "what it wrote is there");
 }
+
+#[test]
+fn a_member_writes_a_snapshot_of_its_group_when_it_is_asked_to() {
+    let world = World::with_keyspace("snapshotInterval: 168h");
+    let master = world.master();
+    let mut client = connect(&master);
+    for number in 0..500 {
+        assert_eq!(say(&mut client, &format!("SET key:{number} value")), "OK");
+    }
+    let status = world.status();
+    let members = status["groups"][0]["members"].as_array().cloned().unwrap_or_default();
+    let backup = members.iter().find(|member| member["role"] == "backup").expect("a backup");
+    let backup = backup["id"].as_str().expect("a name");
+    let text = checkpoint(&world, &["now", GROUP]);
+    assert!(text.starts_with(&format!("{backup}: ")) && text.contains(" bytes"), "{text}");
+    assert_eq!(listed(&world, backup).len(), 1, "it is durable");
+    assert!(is_done(&world, backup), "it has everything");
+    let text = checkpoint(&world, &["verify", "--node", backup]);
+    assert!(text.contains(": whole, "), "{text}");
+    let text = checkpoint(&world, &["now", GROUP]);
+    assert!(text.contains("nothing has changed since"), "{text}");
+    let why = refused(&world, &["now", GROUP, "--node", &master.id]);
+    assert!(why.contains("ask another member"), "{why}");
+    let why = refused(&world, &["now", "t-9"]);
+    assert!(why.contains("no node that has the log of t-9 answers"), "{why}");
+    let why = refused(&world, &["now", "t-9", "--node", backup]);
+    assert!(why.contains("t-9 is not the log of this node"), "{why}");
+}

@@ -189,6 +189,7 @@ fn open(
         .context("cannot open the snapshots of the global plane")?;
     let (storage, recovered) = Storage::open(folder, uid, &group, settings.log, notify)
         .context("cannot open the files of the global plane")?;
+    boot.shelf.offer(&group, snapshots.folder().clone(), storage.reader());
     let book = AddressBook::default();
     for (id, seed) in replicas(settings) {
         let (peer, heartbeat) = (seed.peer.clone(), seed.heartbeat.clone());

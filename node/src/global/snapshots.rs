@@ -44,8 +44,7 @@ pub struct PlaneSnapshots {
 }
 
 impl PlaneSnapshots {
-    /// Those in the folder of `boot`, which others may have from now on. `notify` hears when one is
-    /// loaded, or could not be.
+    /// Those in the folder of `boot`. `notify` hears when one is loaded, or could not be.
     ///
     /// # Errors
     /// The folder cannot be made.
@@ -55,7 +54,6 @@ impl PlaneSnapshots {
         let folder = Snapshots::open(&RealDisk, &path, boot.uid, group.clone())?;
         let folder = folder.with_content(CONTENT);
         folder.tidy()?;
-        boot.shelf.offer(&group, folder.clone());
         let stock = Stock { group, folder, content: CONTENT, shown: Shown::default() };
         let fetcher = Fetcher::new(boot.identity.clone(), stock.clone(), notify.clone());
         Ok(Self {

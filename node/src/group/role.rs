@@ -90,7 +90,7 @@ impl Role {
         let whose = Whose { identity: identity.clone(), uid: self.boot.uid, group: group.clone() };
         let snapshots = GroupSnapshots::open(folder, whose, every, self.notify())
             .with_context(|| format!("cannot open the snapshots of group {group}"))?;
-        self.boot.shelf.offer(&group, snapshots.folder());
+        self.boot.shelf.offer(&group, snapshots.folder(), storage.reader());
         let data = self.data.borrow();
         let entropy = Entropy::open(folder, self.boot.uid, &group, &identity, &data)
             .with_context(|| format!("cannot open what group {group} keeps aside"))?;
@@ -204,7 +204,12 @@ impl Role {
             Inbound::Where(reply) => drop(reply.send(Err(not_global()))),
             Inbound::Found(_, reply) => drop(reply.send(Err(not_global()))),
             Inbound::Accept(_, reply) => drop(reply.send(Err(not_global()))),
-            Inbound::Wish(request, reply) => drop(reply.send(self.wished(&request))),
+            Inbound::Wish(request, reply) => match request.body {
+                Some(pb::wish_request::Body::WriteSnapshot(wish)) => {
+                    self.snapshot_now(&wish.group, reply);
+                }
+                _ => drop(reply.send(self.wished(&request))),
+            },
             Inbound::Known(reply) => drop(reply.send(Ok(self.known()))),
             Inbound::Rebuild(_, reply) => drop(reply.send(Err(not_global()))),
             Inbound::Line { .. } | Inbound::Up { .. } | Inbound::LineClosed { .. } => {}

@@ -4,21 +4,25 @@
 //! Members that follow write. A master fetches what a follower wrote; only one that is alone in its
 //! group writes itself.
 
+mod asks;
 mod load;
 mod write;
 
 use crate::clock;
 use crate::data::link::{DataLink, ToData};
-use crate::peer::Identity;
+use crate::peer::{Identity, Reply};
 use crate::snapshots::{Fetcher, Figures, Holder, Purpose, Shown, Stock};
 use crate::storage::{Notify, Storage};
+use asks::{Asks, said};
 use cairn_files::{Folder, RealDisk, Result, Snapshots};
 use cairn_logic::ids::{EntryId, GroupId, Offset};
 use cairn_logic::time::{Duration, Instant};
+use cairn_wire::peer::pb;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
+use tonic::Status;
 use write::Writer;
 
 /// Portions between the data thread and the one that writes them.
@@ -98,6 +102,7 @@ pub struct GroupSnapshots {
     covered: Arc<AtomicU64>,
     writing: Option<Writing>,
     fetcher: Fetcher,
+    asks: Asks,
 }
 
 impl GroupSnapshots {
@@ -136,6 +141,7 @@ impl GroupSnapshots {
             covered: Arc::new(AtomicU64::new(0)),
             writing: None,
             fetcher,
+            asks: Asks::default(),
         })
     }
 
@@ -240,12 +246,15 @@ impl GroupSnapshots {
         if let Some(writing) = self.writing.take_if(|one| one.ended.load(Ordering::Acquire)) {
             self.due = now + self.every;
             self.look = now + if from > writing.newer_than { LOOK } else { LOOK_AGAIN };
+            self.answer(from > writing.newer_than);
         }
+        self.asks.time_out();
         if now < self.look || self.writing.is_some() || self.fetcher.is_at_work() {
             return;
         }
         self.look = now + LOOK;
-        if place.applied <= from || (now < self.due && !storage.is_long_after(from)) {
+        let due = now >= self.due || !self.asks.is_empty() || storage.is_long_after(from);
+        if place.applied <= from || !due {
             return;
         }
         match place.standing {
@@ -258,6 +267,48 @@ impl GroupSnapshots {
             }
             Standing::Neither => {}
         }
+    }
+
+    /// A person wants a snapshot now; `place` is where this node is.
+    pub fn snapshot_now(&mut self, place: Place, reply: Reply<pb::WishReply>) {
+        let newest =
+            self.stock.shown.now().newest.map_or(Offset::ZERO, |newest| newest.from.offset);
+        let refused = match place.standing {
+            Standing::Masters => Some(Status::failed_precondition(
+                "this is the group's master, which writes none; ask another member",
+            )),
+            Standing::Neither => Some(Status::unavailable(
+                "this node does not hold its group's state, or its disk is full",
+            )),
+            Standing::Follows | Standing::Alone => None,
+        };
+        if let Some(status) = refused {
+            drop(reply.send(Err(status)));
+        } else if newest > Offset::ZERO && place.applied <= newest {
+            let line = format!("{}; nothing has changed since", self.newest_in_words());
+            drop(reply.send(Ok(said(line))));
+        } else {
+            self.asks.add(reply);
+            self.look = clock::now();
+        }
+    }
+
+    /// Tells who waits what came of a snapshot.
+    fn answer(&mut self, made: bool) {
+        let answer = match made {
+            true => Ok(said(self.newest_in_words())),
+            false => Err(Status::unavailable("no snapshot was made; this node's log says why")),
+        };
+        self.asks.answer(&answer);
+    }
+
+    /// Name, entry and bytes of the newest.
+    fn newest_in_words(&self) -> String {
+        let Some(newest) = self.stock.shown.now().newest else { return "none".to_owned() };
+        let listed = self.stock.folder.list().unwrap_or_default();
+        let file = listed.into_iter().find(|file| file.from == newest.from);
+        let name = file.map(|file| file.name()).unwrap_or_default();
+        format!("{name}: entry {}, {} bytes", newest.from, newest.bytes)
     }
 
     fn write(&mut self, data: &mut DataLink, newer_than: Offset, mastered: bool) {

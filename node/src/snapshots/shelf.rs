@@ -4,8 +4,8 @@ mod log;
 
 pub use log::{CommittedLog, LogChunks};
 
-use cairn_files::{Error, RawSnapshot, RealDisk, Snapshots};
-use cairn_logic::ids::GroupId;
+use cairn_files::{Error, LogReader, RawSnapshot, RealDisk, Snapshots};
+use cairn_logic::ids::{EntryId, GroupId};
 use cairn_logic::time::Duration;
 use cairn_wire::peer::pb;
 use std::collections::BTreeMap;
@@ -33,10 +33,32 @@ pub struct Shelf(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    logs: Mutex<BTreeMap<String, Snapshots<RealDisk>>>,
+    logs: Mutex<BTreeMap<String, Offered>>,
     committed: Mutex<BTreeMap<String, CommittedLog>>,
     free: Arc<Semaphore>,
     throttle: Throttle,
+}
+
+/// The snapshots of one log, and that log.
+#[derive(Clone, Debug)]
+struct Offered {
+    folder: Snapshots<RealDisk>,
+    log: LogReader<RealDisk>,
+}
+
+impl Offered {
+    /// Whether this node's own log holds the entry that a snapshot is of: after a loss that was
+    /// accepted a folder may have one of a history that is no more.
+    fn holds(&self, from: EntryId) -> cairn_files::Result<bool> {
+        if from == self.log.before() || from.offset > self.log.last().offset {
+            return Ok(from == self.log.before());
+        }
+        match self.log.read(from.offset, 1) {
+            Ok(batches) => Ok(batches.first().is_some_and(|batch| batch.head.epoch == from.epoch)),
+            Err(Error::Truncated { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl Shelf {
@@ -48,13 +70,13 @@ impl Shelf {
         Self(Arc::new(Inner { logs, committed, free, throttle }))
     }
 
-    /// From now on others may have the snapshots of `group`.
-    pub fn offer(&self, group: &GroupId, folder: Snapshots<RealDisk>) {
+    /// From now on others may have the snapshots of `group` that are of entries in this node's log.
+    pub fn offer(&self, group: &GroupId, folder: Snapshots<RealDisk>, log: LogReader<RealDisk>) {
         let mut logs = self.0.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        logs.insert(group.as_str().to_owned(), folder);
+        logs.insert(group.as_str().to_owned(), Offered { folder, log });
     }
 
-    fn folder(&self, group: &str) -> Option<Snapshots<RealDisk>> {
+    fn offered(&self, group: &str) -> Option<Offered> {
         self.0.logs.lock().unwrap_or_else(PoisonError::into_inner).get(group).cloned()
     }
 
@@ -63,10 +85,10 @@ impl Shelf {
     /// # Errors
     /// The folder cannot be read.
     pub async fn list(&self, request: pb::SnapshotsRequest) -> Result<pb::SnapshotsReply, Status> {
-        let Some(folder) = self.folder(&request.group) else {
+        let Some(offered) = self.offered(&request.group) else {
             return Ok(pb::SnapshotsReply::default());
         };
-        let snapshots = blocking(move || facts(&folder)).await?;
+        let snapshots = blocking(move || facts(&offered)).await?;
         Ok(pb::SnapshotsReply { snapshots })
     }
 
@@ -79,9 +101,9 @@ impl Shelf {
         let permit = self.0.free.clone().try_acquire_owned().map_err(|_| {
             Status::resource_exhausted(format!("{SENT_MAX} snapshots are being sent already"))
         })?;
-        let folder = self.folder(&request.group).ok_or_else(gone)?;
+        let offered = self.offered(&request.group).ok_or_else(gone)?;
         let name = request.name.clone();
-        let file = blocking(move || open(&folder, &name)).await?.ok_or_else(gone)?;
+        let file = blocking(move || open(&offered, &name)).await?.ok_or_else(gone)?;
         if file.bytes() != request.bytes {
             return Err(gone());
         }
@@ -108,12 +130,16 @@ async fn blocking<T: Send + 'static>(
     done.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
 }
 
-/// Those whose head and index are whole; who reads one finds the rest.
-fn facts(folder: &Snapshots<RealDisk>) -> cairn_files::Result<Vec<pb::SnapshotFacts>> {
+/// Those whose head and index are whole and whose entry the log holds; who reads one finds the
+/// rest.
+fn facts(offered: &Offered) -> cairn_files::Result<Vec<pb::SnapshotFacts>> {
     let mut found = Vec::new();
-    for file in folder.list()? {
+    for file in offered.folder.list()? {
         // Pruned meanwhile, or broken: whoever owns it says so when it needs it.
-        let Ok(snapshot) = folder.read(&file.path) else { continue };
+        let Ok(snapshot) = offered.folder.read(&file.path) else { continue };
+        if !offered.holds(snapshot.end().from)? {
+            continue;
+        }
         let (head, end) = (snapshot.head(), snapshot.end());
         found.push(pb::SnapshotFacts {
             name: file.name(),
@@ -128,12 +154,14 @@ fn facts(folder: &Snapshots<RealDisk>) -> cairn_files::Result<Vec<pb::SnapshotFa
     Ok(found)
 }
 
-/// Opens one by its name; `None` if there is none of that name.
-fn open(
-    folder: &Snapshots<RealDisk>,
-    name: &str,
-) -> cairn_files::Result<Option<RawSnapshot<RealDisk>>> {
-    match folder.open_raw(name) {
+/// Opens one by its name; `None` if none of that name is offered.
+fn open(offered: &Offered, name: &str) -> cairn_files::Result<Option<RawSnapshot<RealDisk>>> {
+    let named = offered.folder.list()?.into_iter().find(|file| file.name() == name);
+    match named {
+        Some(file) if offered.holds(file.from)? => {}
+        Some(_) | None => return Ok(None),
+    }
+    match offered.folder.open_raw(name) {
         Err(Error::Gone { .. } | Error::Name { .. }) => Ok(None),
         opened => opened.map(Some),
     }

@@ -4,8 +4,9 @@ use super::{Fetcher, Holder, Purpose, Shelf, Shown, Stock};
 use crate::peer::{self, Identity};
 use crate::storage::Notify;
 use crate::tls::Doors;
-use cairn_files::{RealDisk, SnapshotFile, Snapshots};
+use cairn_files::{GroupFile, LogOptions, LogReader, RealDisk, SnapshotFile, Snapshots};
 use cairn_host::Event;
+use cairn_logic::batch::{Batch, BatchHead};
 use cairn_logic::ids::{EntryId, Epoch, GroupId, Incarnation, NodeId, Offset};
 use cairn_logic::message::Sender;
 use cairn_logic::time::Duration;
@@ -31,21 +32,39 @@ fn identity(name: &str) -> Identity {
     Identity::new(me, secret, Doors::default())
 }
 
-/// A node's folder of snapshots.
+/// A node's folder of snapshots, and a log of 100 entries.
 struct Node {
     dir: tempfile::TempDir,
     files: Snapshots<RealDisk>,
+    log: LogReader<RealDisk>,
 }
 
 impl Node {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let files = Snapshots::open(&RealDisk, dir.path(), UID, group()).unwrap();
-        Self { dir, files: files.with_content(CONTENT) }
+        let options = LogOptions::new(UID, Incarnation(1), group());
+        let path = dir.path().join("log");
+        let (mut writer, _, log, _) = GroupFile::open(&RealDisk, &path, &options).unwrap();
+        let head = BatchHead {
+            epoch: Epoch(1),
+            first: Offset(1),
+            count: 100,
+            time_ms: 1,
+            authority: false,
+            opens_epoch: false,
+        };
+        writer.append(&[Batch { head, body: vec![7; 100].into() }]).unwrap();
+        Self { dir, files: files.with_content(CONTENT), log }
     }
 
     /// Writes a snapshot of about `bytes` after the entry `offset`.
     fn write(&self, offset: u64, bytes: usize) -> SnapshotFile {
+        self.write_of(entry(offset), bytes)
+    }
+
+    fn write_of(&self, at: EntryId, bytes: usize) -> SnapshotFile {
+        let offset = at.offset.0;
         let mut draft = self.files.begin(CONTENT, offset, "test").unwrap();
         let mut noise = offset;
         let mut byte = || {
@@ -54,9 +73,9 @@ impl Node {
         };
         for _ in 0..4 {
             let raw: Vec<u8> = std::iter::repeat_with(&mut byte).take(bytes / 4).collect();
-            draft.section(b"part", entry(offset), 1, &raw).unwrap();
+            draft.section(b"part", at, 1, &raw).unwrap();
         }
-        self.files.finish(draft, entry(offset), 0).unwrap().0
+        self.files.finish(draft, at, 0).unwrap().0
     }
 
     /// Serves what is here, at `bytes_per_sec`.
@@ -64,7 +83,7 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shelf = Shelf::new(bytes_per_sec);
-        shelf.offer(&group(), self.files.clone());
+        shelf.offer(&group(), self.files.clone(), self.log.clone());
         let (inbox, _) = mpsc::channel(4);
         let identity = identity(name);
         peer::spawn(&identity, listener, peer::peer_routes(&identity, inbox, &shelf));
@@ -100,6 +119,30 @@ async fn end(came: &mut mpsc::UnboundedReceiver<Event>) -> Option<EntryId> {
             other => panic!("something else came: {other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn only_snapshots_of_entries_in_the_log_are_offered() {
+    let node = Node::new();
+    // Of an epoch that the log does not have there; above its end; of its last entry.
+    let lost = node.write_of(EntryId::new(Epoch(2), Offset(60)), 1000);
+    node.write(101, 1000);
+    let held = node.write(100, 1000);
+    let shelf = Shelf::new(FAST);
+    shelf.offer(&group(), node.files.clone(), node.log.clone());
+    let asked = cairn_wire::peer::pb::SnapshotsRequest { group: "k-0".to_owned() };
+    let listed = shelf.list(asked).await.unwrap().snapshots;
+    let names: Vec<String> = listed.into_iter().map(|facts| facts.name).collect();
+    assert_eq!(names, [held.name()]);
+    let asked = |file: &SnapshotFile| cairn_wire::peer::pb::FetchRequest {
+        group: "k-0".to_owned(),
+        name: file.name(),
+        bytes: file.bytes,
+        position: 0,
+    };
+    let refused = shelf.send(asked(&lost)).await.expect_err("it is of another history");
+    assert_eq!(refused.code(), tonic::Code::NotFound);
+    assert!(shelf.send(asked(&held)).await.is_ok());
 }
 
 #[tokio::test]
