@@ -226,7 +226,8 @@ pub enum Checkpoint {
         #[arg(value_name = "FOLDER")]
         path: Option<PathBuf>,
     },
-    /// Have a snapshot of the directory or of a group written at once, and wait until it is durable.
+    /// Have a snapshot of the directory or of a group written at once, and wait until it is
+    /// durable.
     #[command(after_help = "Examples:\n  cairn checkpoint now\n  \
         cairn checkpoint now tweets-0\n  \
         kubectl cairn checkpoint now --node demo-checkpoint-0")]
