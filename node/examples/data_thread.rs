@@ -49,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         match message {
             FromData::Appended(batch) => link.commit(batch.head.last_offset()),
             FromData::NeedConfirm { token } => link.send(ToData::ReadsConfirmed { token }),
+            FromData::Compared(_) => {}
             FromData::SteppedDown { .. } | FromData::Gap { .. } | FromData::Stopped => break,
         }
     }
