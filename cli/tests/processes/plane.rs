@@ -1,13 +1,13 @@
 //! Global nodes write snapshots of the directory, and start from them.
 
 use crate::etcd::Etcd;
-use crate::support::World;
+use crate::support::{World, end_of_log};
 use cairn_directory::Directory;
 use cairn_directory::directory::CONTENT;
 use cairn_directory::op::{Op, Put};
 use cairn_files::{RealDisk, Snapshots};
 use cairn_harness::clock::wait_until;
-use cairn_logic::ids::{EntryId, Epoch, GroupId, Offset};
+use cairn_logic::ids::{EntryId, GroupId, Offset};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,16 +23,6 @@ const SMALL: &str = "checkpoint: {interval: 1s}, log: {bytesKept: 1Mi, bytesMax:
 /// The same with a checkpoint node, which is the third acceptor; a fetch takes seconds.
 const FOLLOWED: &str = "acceptor: false, checkpoint: {replicas: 1, interval: 5s}, \
     log: {bytesKept: 1Mi, bytesMax: 16Mi, fetchBytesPerSecond: 2Mi}";
-
-/// The end of a node's copy of the global log.
-fn end_of_log(world: &World, node: &str) -> EntryId {
-    let status = world.status();
-    let nodes = status["nodes"].as_array().expect("nodes");
-    let found = nodes.iter().find(|found| found["id"] == node).expect("the node");
-    let log = &found["logs"][0];
-    let number = |name: &str| log[name].as_u64().expect("a number");
-    EntryId::new(Epoch(number("lastEpoch")), Offset(number("lastOffset")))
-}
 
 /// Puts a snapshot of another state into a node's folder.
 fn forge(world: &World, node: &str, at: EntryId) {

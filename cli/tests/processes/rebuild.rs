@@ -1,7 +1,7 @@
 //! A global plane all of whose folders are gone is made again from what the groups know.
 
 use crate::etcd::Etcd;
-use crate::support::{World, connect, say};
+use crate::support::{World, connect, end_of_log, say};
 use cairn_harness::checker;
 use cairn_harness::history::Recorder;
 use cairn_harness::traffic::{Plan, Traffic};
@@ -110,6 +110,10 @@ fn a_lost_plane_is_made_again_from_a_snapshot_and_what_the_groups_know() {
     for number in 0..50 {
         etcd.put(&format!("/app/{number:02}"), b"saved", if number < 5 { lease } else { 0 });
     }
+    // A checkpoint node follows; its snapshot is of what it has.
+    let master = world.status()["globalMaster"].as_str().expect("a master").to_owned();
+    let end = end_of_log(&world, &master).offset;
+    world.eventually("it has all", |w| end_of_log(w, "checkpoint-0").offset >= end);
     world.cluster.cairn(["checkpoint", "now"]).expect("it is written");
     let kept = world.folder().join("kept.snap");
     fs::copy(snapshot_of(&world, "checkpoint-0"), &kept).expect("copied");

@@ -3,6 +3,7 @@
 use cairn_harness::client::{Connection, Frame};
 use cairn_harness::clock::wait_until;
 use cairn_harness::cluster::{Cluster, Node};
+use cairn_logic::ids::{EntryId, Epoch, Offset};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -156,6 +157,16 @@ impl World {
         let path = self.folder().join("logs").join(format!("{node}.log"));
         std::fs::read_to_string(path).unwrap_or_default()
     }
+}
+
+/// The end of a node's copy of the global log.
+pub fn end_of_log(world: &World, node: &str) -> EntryId {
+    let status = world.status();
+    let nodes = status["nodes"].as_array().expect("nodes");
+    let found = nodes.iter().find(|found| found["id"] == node).expect("the node");
+    let log = &found["logs"][0];
+    let number = |name: &str| log[name].as_u64().expect("a number");
+    EntryId::new(Epoch(number("lastEpoch")), Offset(number("lastOffset")))
 }
 
 impl Drop for World {
