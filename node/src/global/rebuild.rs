@@ -6,6 +6,7 @@
 //! it all. Who masters is decided afterwards, as after every loss ([`super::recover`]).
 
 use super::role::Role;
+use super::snapshots::load_now;
 use crate::clock;
 use crate::peer::Reply;
 use cairn_directory::Directory;
@@ -239,16 +240,5 @@ fn load(folder: &Snapshots<RealDisk>, path: &Path, at: EntryId) -> Result<Direct
         let text = "the directory is to begin at an entry that the snapshot holds";
         return Err(Status::invalid_argument(text));
     }
-    let mut directory = Directory::new();
-    for section in snapshot.sections() {
-        let raw = snapshot.read(section).map_err(broken)?;
-        let taken = directory.import(raw.into());
-        taken.map_err(|_| Status::invalid_argument("a section of the snapshot is no state"))?;
-    }
-    match directory.state_hash().hash == snapshot.end().hash {
-        true => Ok(directory),
-        false => {
-            Err(Status::invalid_argument("the snapshot's state has another hash than it says"))
-        }
-    }
+    load_now(&snapshot).map_err(broken)
 }

@@ -16,6 +16,7 @@ use cairn_logic::time::{Duration, Instant};
 use load::Load;
 use std::path::PathBuf;
 
+pub use load::load_now;
 pub use write::{Piece, Writer, Written};
 
 /// What became of a load.
@@ -54,7 +55,8 @@ impl PlaneSnapshots {
         let folder = Snapshots::open(&RealDisk, &path, boot.uid, group.clone())?;
         let folder = folder.with_content(CONTENT);
         folder.tidy()?;
-        let stock = Stock { group, folder, content: CONTENT, shown: Shown::default() };
+        let (content, shown) = (CONTENT, Shown::default());
+        let stock = Stock { group, folder, content, one_moment: true, shown };
         let fetcher = Fetcher::new(boot.identity.clone(), stock.clone(), notify.clone());
         Ok(Self {
             stock,

@@ -122,8 +122,8 @@ impl GroupSnapshots {
             .with_content(cairn_keyspace::CONTENT);
         folder.tidy()?;
         let busy = Arc::new(AtomicBool::new(false));
-        let content = cairn_keyspace::CONTENT;
-        let stock = Stock { group, folder, content, shown: Shown::default() };
+        let (content, shown) = (cairn_keyspace::CONTENT, Shown::default());
+        let stock = Stock { group, folder, content, one_moment: false, shown };
         let fetcher = Fetcher::new(identity, stock.clone(), notify.clone());
         Ok(Self {
             stock,

@@ -17,6 +17,8 @@ pub struct Stock {
     pub folder: Snapshots<RealDisk>,
     /// What this program writes into them; it reads everything up to that.
     pub content: u32,
+    /// Whether each is of one entry; then one of several is of no use.
+    pub one_moment: bool,
     /// What there is to show of them.
     pub shown: Shown,
 }
@@ -42,7 +44,7 @@ impl Stock {
                     let path = path.display();
                     tracing::error!(%path, "a newer program wrote this snapshot; it is not used");
                 }
-                Ok(found) => match fits(found.end(), holds, before, last) {
+                Ok(found) => match fits(found.end(), self.one_moment, holds, (before, last)) {
                     Fits::Yes => return Some(found),
                     Fits::NotNow => {
                         let (from, upto) = (found.end().from, found.end().upto);
@@ -91,16 +93,16 @@ enum Fits {
     Yes,
     /// The entries that it needs are gone, or have not come yet.
     NotNow,
-    /// It is of other entries.
+    /// It is of other entries, or of no one moment.
     Never,
 }
 
 /// Whether a snapshot goes with a log that begins after `before` and ends with `last`.
 fn fits(
     end: &SnapshotEnd,
+    one_moment: bool,
     holds: &dyn Fn(EntryId) -> bool,
-    before: EntryId,
-    last: EntryId,
+    (before, last): (EntryId, EntryId),
 ) -> Fits {
     let (from, upto) = (end.from, end.upto);
     // Epochs never fall: what is above the log's end and of an older epoch was never in it.
@@ -108,7 +110,7 @@ fn fits(
         true => entry.epoch < last.epoch,
         false => !holds(entry),
     };
-    if other(from) || other(upto) {
+    if other(from) || other(upto) || (one_moment && from != upto) {
         return Fits::Never;
     }
     let reached = (before.offset..=last.offset).contains(&from.offset);
@@ -126,13 +128,17 @@ mod tests {
 
     /// Against a log of epoch 2 up to 20, then of epoch 4 up to 30, that begins after 10.
     fn judge(from: EntryId, upto: EntryId) -> Fits {
+        judged(from, upto, false)
+    }
+
+    fn judged(from: EntryId, upto: EntryId, one_moment: bool) -> Fits {
         let holds = |id: EntryId| match id.offset.0 {
             0..=20 => id.epoch.0 <= 2,
             21..=30 => id.epoch.0 == 4,
             _ => false,
         };
         let end = SnapshotEnd { from, upto, hash: 0, records: 0 };
-        fits(&end, &holds, entry(2, 10), entry(4, 30))
+        fits(&end, one_moment, &holds, (entry(2, 10), entry(4, 30)))
     }
 
     #[test]
@@ -160,5 +166,11 @@ mod tests {
         assert_eq!(judge(entry(3, 25), entry(3, 28)), Fits::Never);
         assert_eq!(judge(entry(4, 30), entry(3, 40)), Fits::Never);
         assert_eq!(judge(entry(3, 9), entry(3, 9)), Fits::Never);
+    }
+
+    #[test]
+    fn one_of_no_one_moment_is_never_used_where_each_is_of_one() {
+        assert_eq!(judged(entry(2, 10), entry(4, 25), true), Fits::Never);
+        assert_eq!(judged(entry(4, 25), entry(4, 25), true), Fits::Yes);
     }
 }

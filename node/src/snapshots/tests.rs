@@ -94,10 +94,8 @@ impl Node {
         let (events, came) = mpsc::unbounded_channel();
         let notify: Notify = Arc::new(move |event| drop(events.send(event)));
         let (group, folder, shown) = (group(), self.files.clone(), Shown::default());
-        (
-            Fetcher::new(identity(name), Stock { group, folder, content: CONTENT, shown }, notify),
-            came,
-        )
+        let stock = Stock { group, folder, content: CONTENT, one_moment: false, shown };
+        (Fetcher::new(identity(name), stock, notify), came)
     }
 
     fn bytes_of(&self, file: &SnapshotFile) -> Vec<u8> {

@@ -43,14 +43,7 @@ impl Load {
     /// can be taken; else the file is set aside, and the state is to be built anew.
     pub fn spawn(snapshot: Snapshot<RealDisk>, stock: Stock, notify: Notify) -> Self {
         let at = snapshot.end().from;
-        let shared = Arc::new(Progress {
-            state: Mutex::new(None),
-            bytes: AtomicU64::new(0),
-            total_bytes: snapshot.bytes(),
-            records: AtomicU64::new(0),
-            given_up: AtomicBool::new(false),
-            began: clock::now(),
-        });
+        let shared = Arc::new(Progress::new(snapshot.bytes()));
         let (path, bytes) = (snapshot.path().display().to_string(), snapshot.bytes());
         tracing::info!(path, %at, bytes, "loading a snapshot");
         let (ours, failed) = (shared.clone(), notify.clone());
@@ -107,6 +100,17 @@ impl Drop for Load {
 }
 
 impl Progress {
+    fn new(total_bytes: u64) -> Self {
+        Self {
+            state: Mutex::new(None),
+            bytes: AtomicU64::new(0),
+            total_bytes,
+            records: AtomicU64::new(0),
+            given_up: AtomicBool::new(false),
+            began: clock::now(),
+        }
+    }
+
     fn left_ms(&self) -> u64 {
         let bytes = self.bytes.load(Ordering::Relaxed);
         let left = u128::from(self.total_bytes.saturating_sub(bytes));
@@ -120,6 +124,15 @@ impl Progress {
             (self.bytes.load(Ordering::Relaxed), self.records.load(Ordering::Relaxed));
         tracing::info!(bytes, records, took_ms, "loaded a snapshot");
     }
+}
+
+/// The directory of a snapshot, on a thread that may wait.
+///
+/// # Errors
+/// The file cannot be read, a section is no state, or the state has another hash than it says.
+pub fn load_now(snapshot: &Snapshot<RealDisk>) -> Result<Directory> {
+    let loaded = read(snapshot, &Progress::new(snapshot.bytes()))?;
+    Ok(loaded.expect("nobody gives it up"))
 }
 
 /// The directory, `None` if nobody wants it any more.
