@@ -86,7 +86,7 @@ impl Following<'_> {
     async fn tidy(&self) -> Result<()> {
         let Some(session) = &self.session else { return Ok(()) };
         let (archive, args) = (session.archive(), self.args);
-        if args.keep_last.or(args.keep_days.map(|_| 0)).is_some() {
+        if args.keep_last.is_some() || args.keep_days.is_some() {
             prune(archive, &keep(args.keep_last, args.keep_days), false).await?;
         }
         let since_ms = covered(&archive.backups().await?).map(|(since, _)| since);

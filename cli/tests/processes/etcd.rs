@@ -108,15 +108,7 @@ impl Etcd {
 
     /// Why a watch below `prefix` from `start` on is cancelled.
     pub fn watch_refused(&self, prefix: &str, start: i64) -> String {
-        let create = pb::WatchCreateRequest {
-            key: prefix.as_bytes().to_vec().into(),
-            range_end: end_of(prefix).into(),
-            start_revision: start,
-            ..pb::WatchCreateRequest::default()
-        };
-        let request = pb::WatchRequest {
-            request_union: Some(pb::watch_request::RequestUnion::CreateRequest(create)),
-        };
+        let request = watch_below(prefix, start);
         self.ask(super::support::LONG, |channel| {
             let request = request.clone();
             async move {
@@ -136,15 +128,7 @@ impl Etcd {
 
     /// The first `count` events below `prefix` from `start` on: key and revision of each.
     pub fn watch(&self, prefix: &str, start: i64, count: usize) -> Vec<(String, i64)> {
-        let create = pb::WatchCreateRequest {
-            key: prefix.as_bytes().to_vec().into(),
-            range_end: end_of(prefix).into(),
-            start_revision: start,
-            ..pb::WatchCreateRequest::default()
-        };
-        let request = pb::WatchRequest {
-            request_union: Some(pb::watch_request::RequestUnion::CreateRequest(create)),
-        };
+        let request = watch_below(prefix, start);
         self.ask(super::support::LONG, |channel| {
             let request = request.clone();
             async move {
@@ -181,4 +165,16 @@ fn end_of(prefix: &str) -> Vec<u8> {
     let mut end = prefix.as_bytes().to_vec();
     *end.last_mut().expect("not empty") += 1;
     end
+}
+
+/// A watch of all below `prefix`, from `start` on.
+fn watch_below(prefix: &str, start: i64) -> pb::WatchRequest {
+    let create = pb::WatchCreateRequest {
+        key: prefix.as_bytes().to_vec().into(),
+        range_end: end_of(prefix).into(),
+        start_revision: start,
+        ..pb::WatchCreateRequest::default()
+    };
+    let create = pb::watch_request::RequestUnion::CreateRequest(create);
+    pb::WatchRequest { request_union: Some(create) }
 }
