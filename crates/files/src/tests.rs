@@ -77,6 +77,15 @@ pub(crate) fn batch(epoch: u64, first: u64, count: u32, bytes: usize) -> Batch {
 }
 
 impl Log {
+    /// Gives up what holds only entries before `offset`; returns the first that is still kept.
+    pub fn truncate_before(&mut self, offset: Offset) -> Result<Offset> {
+        self.writer.release_before(offset);
+        let before = self.flusher.give_up_front()?;
+        let first = self.reader.first();
+        assert!(before.is_none_or(|before| before.offset.next() == first));
+        Ok(first)
+    }
+
     /// Appends a batch of `count` entries of `epoch` with a body of `bytes`.
     pub fn put(&mut self, epoch: u64, count: u32, bytes: usize) -> Batch {
         let batch = batch(epoch, self.writer.last().offset.0 + 1, count, bytes);

@@ -24,7 +24,7 @@ pub(super) enum Task {
     Vote(Vote),
     Write(Vec<Batch>),
     Cut(Offset),
-    /// Give up all entries up to here.
+    /// All entries up to here may go; the flusher gives them up, within [`SPACE_INTERVAL`].
     Truncate(Offset),
     /// Begin anew after this entry; entries above the offset go aside.
     Restart(EntryId, Offset),
@@ -143,7 +143,7 @@ impl WriterThread {
                 }
                 Task::Cut(after) => self.cut(after, tasks),
                 Task::Truncate(up_to) => {
-                    self.truncate(up_to);
+                    self.writer.release_before(up_to.next());
                     Done::Yes(())
                 }
                 Task::Restart(after, above) => self.restart(after, above, tasks),
@@ -242,15 +242,6 @@ impl WriterThread {
         Done::Yes(())
     }
 
-    fn truncate(&mut self, up_to: Offset) {
-        if let Err(error) = self.writer.truncate_before(up_to.next()) {
-            untrusted("giving up the front of the log", &error);
-        }
-        let before = self.writer.reader().before();
-        tracing::info!(%before, "gave up the front of the log");
-        (self.shared.notify)(Event::Truncated(before));
-    }
-
     fn restart(&mut self, after: EntryId, above: Offset, tasks: &Receiver<Task>) -> Done<()> {
         let begin = |log: &mut LogWriter<RealDisk>| log.restart_after(after, above);
         match self.patiently("beginning the log anew", tasks, begin) {
@@ -290,6 +281,7 @@ pub(super) fn spawn_flusher(
             } else if Arc::strong_count(&shared.flush) == 1 {
                 return;
             }
+            give_up_front(&flusher, &shared.notify);
             let mut space = flusher.space().ok();
             if !something && space.as_ref().is_some_and(|space| !space.spare_ready) {
                 flusher.reserve();
@@ -298,6 +290,18 @@ pub(super) fn spawn_flusher(
             shared.room.look(space);
         }
     })
+}
+
+/// What the disk makes of it, and how long it takes, is nothing that the writer waits for.
+fn give_up_front(flusher: &LogFlusher<RealDisk>, notify: &Notify) {
+    match flusher.give_up_front() {
+        Ok(Some(before)) => {
+            tracing::info!(%before, "gave up the front of the log");
+            notify(Event::Truncated(before));
+        }
+        Ok(None) => {}
+        Err(error) => untrusted("giving up the front of the log", &error),
+    }
 }
 
 pub(super) fn spawn_reader(

@@ -1,8 +1,9 @@
-//! Takes entries away: from the end, kept aside; from the front, when a snapshot has them.
+//! Takes entries away: from the end, kept aside; from the front, when a snapshot has them (that is
+//! left to the flusher, as the disk may take its time).
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
-use crate::group::segment::{RECORDS_AT, Spare, spare_name_of};
+use crate::group::segment::RECORDS_AT;
 use crate::group::shared::{Place, lock};
 use crate::group::tails::{self, CutTail};
 use crate::group::walk::{Step, Tip, Walker};
@@ -54,35 +55,10 @@ impl<D: Disk> LogWriter<D> {
         Ok(Some(tail))
     }
 
-    /// Gives up whole segments that hold only entries before `offset`; one is kept for reuse.
-    ///
-    /// Returns the first entry that is still kept, at most `offset`.
-    ///
-    /// # Errors
-    /// [`Error::Io`] ends trust; then [`Error::Untrusted`].
-    pub fn truncate_before(&mut self, offset: Offset) -> Result<Offset> {
-        let shared = self.shared.clone();
-        let _alone = lock(&shared.flushing);
-        let (first, gone) = {
-            let mut state = shared.trusted()?;
-            let keep = state.places.range(..=offset).next_back().map(|(first, _)| *first);
-            let first = keep.unwrap_or(state.first());
-            let kept = state.places.split_off(&first);
-            let gone = std::mem::replace(&mut state.places, kept);
-            state.cuts += u64::from(!gone.is_empty());
-            (first, gone)
-        };
-        if gone.is_empty() {
-            return Ok(first);
-        }
-        let set = lock(&shared.marks).set(|marks| marks.first = first);
-        set.map_err(|error| shared.fail(error))?;
-        for place in gone.into_values() {
-            self.recycle(&place).map_err(|error| shared.fail(error))?;
-        }
-        let synced = shared.disk.sync_dir(&shared.dir);
-        synced.map_err(Error::io("flush folder", &shared.dir)).map_err(|e| shared.fail(e))?;
-        Ok(first)
+    /// Says that no entry before `offset` is needed any more; [`LogFlusher::give_up_front`] does
+    /// the rest. No disk access. A cut or a new beginning takes it back.
+    pub fn release_before(&mut self, offset: Offset) {
+        lock(&self.shared.state).released = Some(offset);
     }
 
     fn boundary(&self, after: Offset) -> Result<Boundary<D>> {
@@ -146,6 +122,7 @@ impl<D: Disk> LogWriter<D> {
     fn forget(&mut self, boundary: &Boundary<D>) -> Vec<Place> {
         let mut state = lock(&self.shared.state);
         state.cuts += 1;
+        state.released = None;
         let next = boundary.tip.last.offset.next();
         let after = boundary.place.next();
         let later = state.places.split_off(&after);
@@ -185,28 +162,6 @@ impl<D: Disk> LogWriter<D> {
         self.segment = Arc::new(segment);
         lock(&shared.state).places.get_mut(&boundary.place).expect("it was kept").segment =
             self.segment.clone();
-        Ok(())
-    }
-
-    /// Makes a segment the spare, or removes it.
-    pub(super) fn recycle(&self, place: &Place) -> Result<()> {
-        let shared = &self.shared;
-        let path = &place.segment.path;
-        let number = {
-            let mut state = lock(&shared.state);
-            let fits = place.segment.bytes == shared.options.segment_bytes;
-            if state.spare.is_some() || !fits {
-                drop(state);
-                return shared.disk.remove(path).map_err(Error::io("remove", path));
-            }
-            state.next_number += 1;
-            state.next_number - 1
-        };
-        let to = shared.dir.join(spare_name_of(number));
-        shared.disk.rename(path, &to).map_err(Error::io("rename", path))?;
-        let file = shared.disk.open(&to).map_err(Error::io("open", &to))?;
-        let spare = Spare { path: to, number, file, bytes: place.segment.bytes };
-        lock(&shared.state).spare = Some(spare);
         Ok(())
     }
 }

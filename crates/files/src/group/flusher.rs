@@ -37,6 +37,19 @@ impl<D: Disk> LogFlusher<D> {
         Ok(flushed)
     }
 
+    /// Gives up the whole segments before what [`LogWriter::release_before`] named, without
+    /// stopping the writer; one is kept for reuse. Returns the entry before the first that is still
+    /// kept, if any segment went.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) ends trust; then [`Error::Untrusted`](crate::Error).
+    ///
+    /// [`LogWriter::release_before`]: crate::LogWriter::release_before
+    pub fn give_up_front(&self) -> Result<Option<EntryId>> {
+        let _alone = lock(&self.shared.flushing);
+        self.shared.give_up_front()
+    }
+
     /// Reserves the next segment if none is, without flushing anything: for a log that is at rest
     /// after its disk was full. Whether there is room shows in [`LogFlusher::space`].
     pub fn reserve(&self) {

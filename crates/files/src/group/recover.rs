@@ -114,7 +114,9 @@ fn handles<D: Disk>(shared: Arc<Shared<D>>, recovered: Recovered) -> Opened<D> {
     let (segment, end) = place;
     let flusher = LogFlusher { shared: shared.clone() };
     let reader = LogReader { shared: shared.clone() };
-    (LogWriter { shared, tip, segment, file, end }, flusher, reader, recovered)
+    let marked_clean = recovered.clean.is_some();
+    let writer = LogWriter { shared, tip, segment, file, end, marked_clean };
+    (writer, flusher, reader, recovered)
 }
 
 /// Makes a blank log; it is one when its marks are there.
@@ -332,6 +334,7 @@ fn share<D: Disk>(
         tip,
         flushed: tip.last,
         cuts: 0,
+        released: None,
         active: Arc::new(file),
         dirty: Vec::new(),
         names_changed: false,

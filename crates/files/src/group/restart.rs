@@ -60,9 +60,10 @@ impl<D: Disk> LogWriter<D> {
             marks.clean = None;
         });
         set.map_err(|error| shared.fail(error))?;
+        self.marked_clean = false;
         let gone = self.use_first(entry, place).map_err(|error| shared.fail(error))?;
         for place in gone {
-            self.recycle(&place).map_err(|error| shared.fail(error))?;
+            shared.recycle(&place).map_err(|error| shared.fail(error))?;
         }
         let synced = shared.disk.sync_dir(&shared.dir);
         synced.map_err(Error::io("flush folder", &shared.dir)).map_err(|e| shared.fail(e))?;
@@ -120,6 +121,7 @@ impl<D: Disk> LogWriter<D> {
         let mut gone = {
             let mut state = lock(&shared.state);
             state.cuts += 1;
+            state.released = None;
             state.recent.clear();
             state.tip = self.tip;
             state.flushed = entry;

@@ -60,6 +60,8 @@ pub(crate) struct State<D: Disk> {
     pub flushed: EntryId,
     /// Raised with everything that takes entries away.
     pub cuts: u64,
+    /// Entries before it may go.
+    pub released: Option<Offset>,
     pub active: Arc<D::File>,
     /// Written since their last flush.
     pub dirty: Vec<(u64, Arc<D::File>)>,
@@ -218,19 +220,70 @@ impl<D: Disk> Shared<D> {
         };
         let bytes = self.options.segment_bytes;
         let made = segment::make_spare(&self.disk, &self.dir, number, bytes)?;
+        self.keep_spare(made)
+    }
+
+    /// Gives up the segments that hold only entries before what was released; one is kept for
+    /// reuse. Returns the entry before the first that is still kept, if any segment went. `flushing`
+    /// is held.
+    pub fn give_up_front(&self) -> Result<Option<EntryId>> {
+        let (before, gone) = {
+            let mut state = self.trusted()?;
+            let Some(offset) = state.released.take() else { return Ok(None) };
+            let Some((first, place)) = state.places.range(..=offset).next_back() else {
+                return Ok(None);
+            };
+            let (first, before) = (*first, place.segment.head.before);
+            let kept = state.places.split_off(&first);
+            let gone = std::mem::replace(&mut state.places, kept);
+            state.cuts += u64::from(!gone.is_empty());
+            (before, gone)
+        };
+        if gone.is_empty() {
+            return Ok(None);
+        }
+        let set = lock(&self.marks).set(|marks| marks.first = before.offset.next());
+        set.map_err(|error| self.fail(error))?;
+        for place in gone.into_values() {
+            self.recycle(&place).map_err(|error| self.fail(error))?;
+        }
+        let synced = self.disk.sync_dir(&self.dir);
+        synced.map_err(Error::io("flush folder", &self.dir)).map_err(|e| self.fail(e))?;
+        Ok(Some(before))
+    }
+
+    /// Makes a segment the spare, or removes it.
+    pub fn recycle(&self, place: &Place) -> Result<()> {
+        let path = &place.segment.path;
+        let number = {
+            let mut state = lock(&self.state);
+            let fits = place.segment.bytes == self.options.segment_bytes;
+            if state.spare.is_some() || !fits {
+                drop(state);
+                return self.disk.remove(path).map_err(Error::io("remove", path));
+            }
+            state.next_number += 1;
+            state.next_number - 1
+        };
+        let to = self.dir.join(segment::spare_name_of(number));
+        self.disk.rename(path, &to).map_err(Error::io("rename", path))?;
+        let file = self.disk.open(&to).map_err(Error::io("open", &to))?;
+        self.keep_spare(Spare { path: to, number, file, bytes: place.segment.bytes })
+    }
+
+    /// Keeps a spare unless there is one by now.
+    fn keep_spare(&self, made: Spare<D::File>) -> Result<()> {
         let surplus = {
             let mut state = lock(&self.state);
-            if state.spare.is_some() {
-                Some(made)
-            } else {
-                state.spare = Some(made);
-                None
+            match state.spare {
+                Some(_) => made,
+                None => {
+                    state.spare = Some(made);
+                    return Ok(());
+                }
             }
         };
-        if let Some(surplus) = surplus {
-            self.disk.remove(&surplus.path).map_err(Error::io("remove", &surplus.path))?;
-        }
-        Ok(())
+        self.disk.remove(&surplus.path).map_err(Error::io("remove", &surplus.path))
     }
 
     /// How much room there is.

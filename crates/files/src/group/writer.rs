@@ -23,6 +23,8 @@ pub struct LogWriter<D: Disk = RealDisk> {
     pub(crate) segment: Arc<Segment>,
     pub(crate) file: Arc<D::File>,
     pub(crate) end: u64,
+    /// There may be a clean mark. Without one an append waits for nobody who writes marks.
+    pub(crate) marked_clean: bool,
 }
 
 /// Batches that go into one segment: a new one if there is a spare for it.
@@ -66,7 +68,9 @@ impl<D: Disk> LogWriter<D> {
             marks.clean = None;
             marks.untrusted = false;
         });
-        set.map_err(|error| self.shared.fail(error))
+        set.map_err(|error| self.shared.fail(error))?;
+        self.marked_clean = false;
+        Ok(())
     }
 
     /// Flushes everything and then says, durably, that the log ends at `last`; for a graceful
@@ -80,6 +84,7 @@ impl<D: Disk> LogWriter<D> {
         if self.shared.flush_held(&mut mark)? != last {
             return Err(Error::NotABoundary { after: last.offset });
         }
+        self.marked_clean = true;
         let set = lock(&self.shared.marks).set(|marks| marks.clean = Some(last));
         set.map_err(|error| self.shared.fail(error))
     }
@@ -118,9 +123,13 @@ impl<D: Disk> LogWriter<D> {
         tails::list(&self.shared.disk, &self.shared.dir)
     }
 
-    pub(crate) fn drop_clean_mark(&self) -> Result<()> {
-        let set = lock(&self.shared.marks).set(|marks| marks.clean = None);
-        set.map_err(|error| self.shared.fail(error))
+    pub(crate) fn drop_clean_mark(&mut self) -> Result<()> {
+        if self.marked_clean {
+            let set = lock(&self.shared.marks).set(|marks| marks.clean = None);
+            set.map_err(|error| self.shared.fail(error))?;
+            self.marked_clean = false;
+        }
+        Ok(())
     }
 
     /// Divides the batches among segments and reserves those, before anything is written.

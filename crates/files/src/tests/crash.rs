@@ -100,7 +100,7 @@ impl Walk {
                 self.story.push(format!("give up before {after}"));
                 // Only what a snapshot has, so what is committed and flushed.
                 let offset = after.min(flushed);
-                let _ = log.writer.truncate_before(offset);
+                let _ = log.truncate_before(offset);
             }
             9 => {
                 self.story.push("clean mark".to_owned());

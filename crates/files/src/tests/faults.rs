@@ -78,7 +78,7 @@ fn a_failed_flush_ends_trust_for_good_and_the_next_process_knows() {
         log.writer.cut(Offset(1)).err(),
         log.writer.write_clean_mark(log.writer.last()).err(),
         log.writer.remove_clean_mark().err(),
-        log.writer.truncate_before(Offset(1)).err(),
+        log.truncate_before(Offset(1)).err(),
     ];
     for error in untrusted {
         assert!(matches!(error, Some(Error::Untrusted { .. })));

@@ -210,7 +210,7 @@ fn segments_before_a_snapshot_are_given_up_and_used_again() {
     let disk = MemDisk::new();
     let (mut log, put) = filled(&disk);
     let middle = put[40].head.first;
-    let first = log.writer.truncate_before(middle).unwrap();
+    let first = log.truncate_before(middle).unwrap();
     assert!(first <= middle && first > Offset(1));
     let gone = log.reader.read(Offset(1), 100);
     assert!(matches!(gone, Err(Error::Truncated { .. })));
@@ -220,13 +220,38 @@ fn segments_before_a_snapshot_are_given_up_and_used_again() {
     for _ in 0..30 {
         log.put(5, 1, 900);
         log.flusher.flush().unwrap();
-        log.writer.truncate_before(log.writer.last().offset).unwrap();
+        log.truncate_before(log.writer.last().offset).unwrap();
     }
     assert!(disk.used_bytes() <= used);
     disk.crash(&mut |_| 0);
     let log = open(&disk);
     assert_eq!(log.recovered.before.offset.next(), log.reader.first());
     assert_eq!(log.recovered.last.offset.0, put.last().unwrap().head.last_offset().0 + 30);
+}
+
+#[test]
+fn a_front_is_given_up_while_the_writer_goes_on() {
+    let disk = MemDisk::new();
+    let mut log = open(&disk);
+    let (flusher, reader) = (log.flusher.clone(), log.reader.clone());
+    let flushing = std::thread::spawn(move || {
+        let mut given_up = 0;
+        while flusher.flush().unwrap().offset < Offset(3000) {
+            let before = flusher.give_up_front().unwrap();
+            assert!(before.is_none_or(|before| before.offset < reader.first()));
+            given_up += u64::from(before.is_some());
+        }
+        given_up
+    });
+    for _ in 0..3000 {
+        log.put(1, 1, 500);
+        log.writer.release_before(log.flusher.flushed().offset);
+    }
+    assert!(flushing.join().unwrap() > 5);
+    let (first, all) = (log.reader.first(), log.all());
+    assert_eq!((all[0].head.first, all.len() as u64), (first, 3001 - first.0));
+    disk.crash(&mut |_| 0);
+    assert_eq!(open(&disk).all(), all);
 }
 
 #[test]
@@ -247,7 +272,7 @@ fn so_much_of_the_front_can_be_spared_that_enough_stays() {
         assert!(to >= before, "the less is to stay, the more goes");
         let disk = disk.fork();
         let mut log = open(&disk);
-        assert_eq!(log.writer.truncate_before(to.offset.next()).unwrap(), to.offset.next());
+        assert_eq!(log.truncate_before(to.offset.next()).unwrap(), to.offset.next());
         assert_eq!((log.reader.before(), log.writer.last()), (to, last));
         let stays = log.writer.space().unwrap().log_bytes;
         assert!(stays >= bytes && stays < bytes + (2 << 14), "{stays} stay, not {bytes}");

@@ -224,7 +224,7 @@ fn an_interrupted_restart_does_not_come_back_when_the_front_is_cut_later() {
         let more = log.put(2, 2, 1500);
         log.flusher.flush().unwrap();
         disk.stop_before(nth);
-        let _ = log.writer.truncate_before(Offset(61));
+        let _ = log.truncate_before(Offset(61));
         drop(log);
         disk.crash(&mut |_| 0);
         let log = open(&disk);
@@ -262,7 +262,7 @@ fn readers_meet_no_damage_while_a_log_begins_anew() {
 fn a_log_cut_at_the_front_says_where_it_begins() {
     let (disk, mut log) = sixty();
     log.flusher.flush().unwrap();
-    let first = log.writer.truncate_before(Offset(45)).unwrap();
+    let first = log.truncate_before(Offset(45)).unwrap();
     assert!(first > Offset(20) && first <= Offset(45));
     disk.crash(&mut |_| 0);
     let log = open(&disk);
