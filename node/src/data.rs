@@ -13,6 +13,7 @@ mod control;
 mod core;
 mod dispatch;
 mod export;
+mod leisure;
 pub mod link;
 mod net;
 mod outgoing;

@@ -13,7 +13,7 @@ use crate::view::Topology;
 use anyhow::{Context, Result, bail, ensure};
 use cairn_archive::State;
 use cairn_keyspace::{Export, commands_of, slot_of};
-use cairn_logic::ids::{GroupId, NodeId, SLOTS};
+use cairn_logic::ids::{EntryId, GroupId, NodeId, SLOTS};
 use cairn_settings::Port;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -133,8 +133,8 @@ impl Target {
         let mut export = Export::new(PORTION_BYTES);
         let mut more = true;
         while more {
-            more = export.advance(state.keyspace(), 4096);
-            for portion in export.take() {
+            more = export.advance(state.keyspace(), EntryId::ZERO, 4096);
+            for (_, portion) in export.take() {
                 let (owners, groups) = (&self.owners, &mut self.groups);
                 let read = commands_of(&portion.records, |key, words| {
                     let group = &owners[usize::from(slot_of(key).get())];

@@ -8,7 +8,7 @@ use crate::effects::{EffectLog, Many, Op};
 use crate::keyspace::Keyspace;
 use crate::table::{Entry, View};
 use crate::value::Value;
-use cairn_logic::ids::{Offset, SLOTS, Slot};
+use cairn_logic::ids::{EntryId, Offset, SLOTS, Slot};
 
 /// How records of snapshots are written; another number for each way.
 pub const CONTENT: u32 = 1;
@@ -38,7 +38,9 @@ pub struct Export {
     /// The slot that comes next, or is being written.
     next: u16,
     portion_bytes: usize,
-    ready: Vec<Portion>,
+    /// The entry after which the portion's slots are as they are in it.
+    at: EntryId,
+    ready: Vec<(EntryId, Portion)>,
 }
 
 impl Export {
@@ -47,7 +49,15 @@ impl Export {
     #[must_use]
     pub fn new(portion_bytes: usize) -> Self {
         let log = EffectLog::new(Offset(1));
-        Self { log, keys: 0, first: 0, next: 0, portion_bytes, ready: Vec::new() }
+        Self {
+            log,
+            keys: 0,
+            first: 0,
+            next: 0,
+            portion_bytes,
+            at: EntryId::ZERO,
+            ready: Vec::new(),
+        }
     }
 
     /// The slot that comes next; all are done at [`SLOTS`].
@@ -56,27 +66,33 @@ impl Export {
         self.next
     }
 
-    /// Writes whole slots until `keys_max` keys have been visited; whether there are more slots.
-    pub fn advance(&mut self, keyspace: &Keyspace, keys_max: usize) -> bool {
+    /// Writes whole slots, which are as they are after entry `at`, until `keys_max` keys have been
+    /// visited; whether there are more slots.
+    pub fn advance(&mut self, keyspace: &Keyspace, at: EntryId, keys_max: usize) -> bool {
+        if self.next > self.first && self.at != at {
+            self.close(self.next - 1);
+            self.first = self.next;
+        }
+        self.at = at;
         let mut visited = 0;
         while self.next < SLOTS && visited < keys_max {
             let slot = Slot::try_from(self.next).expect("it is below 16384");
-            for entry in keyspace.table(slot).iter() {
+            keyspace.table(slot).scan(0, usize::MAX, |entry| {
                 self.entry(&entry);
                 visited += 1;
-            }
+            });
             self.next += 1;
+        }
+        if self.next == SLOTS && self.first < SLOTS {
+            self.close(SLOTS - 1);
+            self.first = SLOTS;
         }
         self.next < SLOTS
     }
 
-    /// What was written since the last call. It must be called before the keyspace changes again:
-    /// all of it is of one moment.
-    pub fn take(&mut self) -> Vec<Portion> {
-        if self.next > self.first {
-            self.close(self.next - 1);
-            self.first = self.next;
-        }
+    /// The portions that are whole since the last call, each with the entry after which its slots
+    /// were so; all of them, once there are no more slots.
+    pub fn take(&mut self) -> Vec<(EntryId, Portion)> {
         std::mem::take(&mut self.ready)
     }
 
@@ -89,7 +105,7 @@ impl Export {
     fn close(&mut self, last: u16) {
         let records = self.records();
         let keys = std::mem::take(&mut self.keys);
-        self.ready.push(Portion { first: self.first, last, keys, records });
+        self.ready.push((self.at, Portion { first: self.first, last, keys, records }));
     }
 
     /// Ends a portion in the middle of a slot once it is large enough.
@@ -231,8 +247,8 @@ mod tests {
             (0..90_000_u32).for_each(|n| list.push(Side::Back, &n.to_le_bytes().repeat(8)));
         });
         let mut export = Export::new(1 << 20);
-        assert!(!export.advance(&keyspace, usize::MAX));
-        let portions = export.take();
+        assert!(!export.advance(&keyspace, EntryId::ZERO, usize::MAX));
+        let portions: Vec<_> = export.take().into_iter().map(|(_, portion)| portion).collect();
         assert!(portions.len() > 8, "{}", portions.len());
         assert!(portions.iter().all(|portion| portion.records.len() < 3 << 20));
         assert_eq!(portions.iter().map(|portion| portion.keys).sum::<u32>(), 3);

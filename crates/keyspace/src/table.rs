@@ -27,6 +27,9 @@ const DEPTH_MAX: u8 = 32;
 /// How many leading bits of the hash a scan position counts in.
 pub const SCAN_BITS: u32 = 48;
 
+/// Entries that a scan loads ahead of the one it visits.
+const AHEAD: usize = 16;
+
 /// Where an entry is, until the table changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -405,7 +408,22 @@ impl<T> Table<T> {
         count: usize,
         mut visit: impl FnMut(Entry<'a, T>),
     ) -> Option<u64> {
-        self.scan_words(from, count, |word| visit(self.entry_of(word)))
+        // An entry is a miss of the cache: the next ones are on their way while one is visited.
+        let (mut coming, mut seen) = ([0; AHEAD], 0);
+        let next = self.scan_words(from, count, |word| {
+            let entry = std::ptr::without_provenance::<u8>(address(word) as usize);
+            prefetch(entry);
+            prefetch(entry.wrapping_add(64));
+            let word = std::mem::replace(&mut coming[seen % AHEAD], word);
+            if seen >= AHEAD {
+                visit(self.entry_of(word));
+            }
+            seen += 1;
+        });
+        for at in seen.saturating_sub(AHEAD)..seen {
+            visit(self.entry_of(coming[at % AHEAD]));
+        }
+        next
     }
 
     fn scan_words(&self, from: u64, count: usize, mut visit: impl FnMut(u64)) -> Option<u64> {

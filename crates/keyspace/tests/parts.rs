@@ -2,7 +2,7 @@
 
 use cairn_keyspace::command::lookup;
 use cairn_keyspace::{Checker, Ctx, EffectLog, Export, Keyspace};
-use cairn_logic::ids::Offset;
+use cairn_logic::ids::{EntryId, Offset};
 use cairn_resp::{ArgsBuf, ReplyBuf, Version};
 use proptest::prelude::*;
 
@@ -59,8 +59,8 @@ impl Member {
     fn copy(&self, seed: u64) -> Keyspace {
         let mut copy = Member::new(seed);
         let mut export = Export::new(1 << 20);
-        while export.advance(&self.keyspace, 1 << 20) {}
-        for portion in export.take().iter().rev() {
+        while export.advance(&self.keyspace, EntryId::ZERO, 1 << 20) {}
+        for (_, portion) in export.take().iter().rev() {
             copy.keyspace.import(portion, Offset(1)).expect("it was written that way");
         }
         for number in 0..3000 {

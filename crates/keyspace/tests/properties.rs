@@ -2,7 +2,7 @@
 
 use cairn_keyspace::command::{COMMANDS, Kind};
 use cairn_keyspace::{Ctx, EffectLog, Export, Keyspace, Portion, commands_of};
-use cairn_logic::ids::{Offset, SLOTS};
+use cairn_logic::ids::{EntryId, Epoch, Offset, SLOTS};
 use cairn_resp::{ArgsBuf, Reply, ReplyBuf, Version};
 use proptest::prelude::*;
 
@@ -164,9 +164,10 @@ proptest! {
         while export.next_slot() < SLOTS {
             let until = export.next_slot().saturating_add(pace).min(SLOTS);
             while export.next_slot() < until {
-                export.advance(&world.master, 1);
+                let at = EntryId::new(Epoch(1), Offset(last));
+                export.advance(&world.master, at, 1);
             }
-            portions.extend(export.take().into_iter().map(|portion| (Offset(last), portion)));
+            portions.extend(export.take().into_iter().map(|(at, one)| (at.offset, one)));
             steps.by_ref().take(12).for_each(|step| world.step(step));
             world.end_unit();
             if let Some(entries) = world.log.take() {
@@ -197,10 +198,10 @@ proptest! {
         // What has expired would be gone at once elsewhere.
         while !world.master.expire_some(world.now_ms, 1000, &mut world.log).finished {}
         let mut export = Export::new(portion_bytes);
-        while export.advance(&world.master, 10) {}
+        while export.advance(&world.master, EntryId::ZERO, 10) {}
         let (mut copy, mut log) = (Keyspace::new(9), EffectLog::new(Offset(1)));
         let ctx = Ctx { now_ms: world.now_ms, may_write: true, value_bytes_max: 10_000 };
-        for portion in export.take() {
+        for (_, portion) in export.take() {
             let read = commands_of(&portion.records, |key, words| {
                 assert_eq!(words[1], key);
                 let args: ArgsBuf = words.iter().copied().collect();

@@ -11,8 +11,8 @@ use cairn_logic::ids::EntryId;
 use cairn_logic::replication::Admission;
 use cairn_logic::time::{Duration, Instant};
 
-/// Between two checks at least: clients come first.
-const STEP: Duration = Duration::from_millis(2);
+/// Between two checks at least: each is a batch of the log.
+const STEP: Duration = Duration::from_millis(1);
 /// A master begins so long after it became one, if the interval is not shorter.
 const FIRST: Duration = Duration::from_secs(60);
 /// The whole walk, as [`Checker::millionths`] counts.
@@ -60,28 +60,29 @@ impl Checking {
 }
 
 impl Server {
-    /// Writes a check, if one is due.
-    pub(super) fn check_some(&mut self) {
-        let full = self.is_full();
-        let core = &mut self.core;
+    /// Begins a master's walk, or ends it.
+    pub(super) fn look_at_checks(&mut self) {
+        let core = &self.core;
         let off = core.mastership.is_none() || core.config.check_interval == Duration::ZERO;
         if off || core.gap || core.loading {
             self.checking = None;
-            return;
+        } else if self.checking.as_ref().map(|it| it.interval) != Some(core.config.check_interval) {
+            self.checking = Some(Checking::new(core));
         }
-        let checking = self.checking.get_or_insert_with(|| Checking::new(core));
-        if core.now < checking.due {
-            return;
-        }
-        if checking.interval != core.config.check_interval {
-            *checking = Checking::new(core);
-            return;
-        }
+    }
+
+    /// Writes a check, if one is due; whether it was.
+    pub(super) fn check_some(&mut self) -> bool {
+        let full = self.is_full();
+        let core = &mut self.core;
+        let Some(checking) = self.checking.as_mut().filter(|it| core.now >= it.due) else {
+            return false;
+        };
         checking.due = core.now + STEP;
         // Where clients may not write, nothing is compared either.
         if full || core.admission != Admission::Open || core.no_room.is_some() {
             checking.due = core.now + FIRST.min(Duration::from_secs(1));
-            return;
+            return false;
         }
         let ended = checking.checker.step(&mut core.keyspace, &mut core.log);
         core.stats.checks += 1;
@@ -90,6 +91,7 @@ impl Server {
         }
         checking.due = checking.due.max(checking.began + checking.share());
         core.append();
+        true
     }
 
     /// Writes what a part holds, for a member that has something else.

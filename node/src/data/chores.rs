@@ -171,12 +171,7 @@ impl Server {
         if let Some(stop) = self.stopping {
             until = until.min(stop);
         }
-        if let Some(export) = &self.export {
-            until = until.min(export.due());
-        }
-        if let Some(checking) = &self.checking {
-            until = until.min(checking.due());
-        }
+        until = until.min(self.leisure_due());
         until.since(now).max(Duration::from_millis(1))
     }
 }

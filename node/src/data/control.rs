@@ -25,6 +25,8 @@ const DOWN: &str = "CLUSTERDOWN The cluster is down";
 /// Whether the inbox has more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inbox {
+    /// It was empty.
+    Quiet,
     /// It is empty.
     Empty,
     /// There may be more.
@@ -36,15 +38,18 @@ pub enum Inbox {
 impl Server {
     /// Handles what control has sent, up to a bound.
     pub fn messages(&mut self) -> Inbox {
+        let mut left = Inbox::Quiet;
         if let Some(message) = self.next_message.take() {
             self.message(message);
+            left = Inbox::Empty;
         }
         for _ in 0..MESSAGES_MAX {
             match self.inbox.try_recv() {
                 Ok(message) => self.message(message),
-                Err(TryRecvError::Empty) => return Inbox::Empty,
+                Err(TryRecvError::Empty) => return left,
                 Err(TryRecvError::Disconnected) => return Inbox::Gone,
             }
+            left = Inbox::Empty;
         }
         Inbox::More
     }

@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
 /// Keys written in one step, about; a slot is written whole, and empty slots cost little.
-const KEYS_MAX: usize = 256;
-/// Between two steps: clients come first.
-const STEP: Duration = Duration::from_millis(1);
+const KEYS_MAX: usize = 64;
+/// Until it is looked again whether a snapshot may go on.
+const PAUSE: Duration = Duration::from_millis(1);
 /// The size of a portion, in bytes.
 const PORTION_BYTES: usize = 1 << 20;
 
@@ -55,34 +55,32 @@ impl Server {
         self.export = Some(Exporting { export, to, waiting, more: true, due });
     }
 
-    /// Writes some slots, as they are after the last entry.
-    pub(super) fn export_some(&mut self) {
+    /// Writes a few keys, as they are after the last entry; whether it may go on at once.
+    pub(super) fn export_some(&mut self) -> bool {
+        let due = |it: &&mut Exporting| self.core.now >= it.due;
+        if self.export.as_mut().filter(due).is_none() {
+            return false;
+        }
         // Of a master: what this turn has changed already is an entry like all before it.
-        if self.export.is_some() {
-            self.core.append();
-        }
-        let (core, now) = (&self.core, self.core.now);
-        let Some(exporting) = self.export.as_mut().filter(|export| now >= export.due) else {
-            return;
-        };
-        exporting.due = now + STEP;
+        self.core.append();
+        let core = &self.core;
+        let Some(exporting) = &mut self.export else { return false };
         // What was replaced is kept aside before a snapshot has its place.
-        if core.loading || core.gap || core.dirty_tail || core.unkept > 0 {
-            return;
-        }
-        match exporting.send() {
-            None => self.export = None,
-            Some(false) => {}
-            Some(true) if !exporting.more => self.export = None,
-            Some(true) => {
-                exporting.more = exporting.export.advance(&core.keyspace, KEYS_MAX);
+        let held = core.loading || core.gap || core.dirty_tail || core.unkept > 0;
+        match if held { Some(false) } else { exporting.send() } {
+            Some(false) => exporting.due = core.now + PAUSE,
+            Some(true) if exporting.more => {
+                exporting.more = exporting.export.advance(&core.keyspace, core.last, KEYS_MAX);
                 let portions = exporting.export.take().into_iter();
-                exporting.waiting.extend(portions.map(|one| Piece::Portion(one, core.last)));
+                exporting.waiting.extend(portions.map(|(at, one)| Piece::Portion(one, at)));
                 if !exporting.more {
                     exporting.waiting.push_back(Piece::End);
                 }
+                return true;
             }
+            Some(true) | None => self.export = None,
         }
+        false
     }
 
     /// Takes a portion of the snapshot that is being loaded.

@@ -5,6 +5,7 @@ use crate::data::conn::{Conn, Pause, ReadEnd};
 use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
 use crate::data::dispatch::Flow;
 use crate::data::export::Exporting;
+use crate::data::leisure::Leisure;
 use crate::data::link::{FromData, ToData};
 use crate::data::net::Net;
 use crate::data::replies::Gate;
@@ -64,6 +65,8 @@ pub struct Server {
     pub(super) export: Option<Exporting>,
     /// A master's checks.
     pub(super) checking: Option<Checking>,
+    /// How much time both may take.
+    pub(super) leisure: Leisure,
 }
 
 impl Server {
@@ -92,6 +95,7 @@ impl Server {
             load: 0,
             export: None,
             checking: None,
+            leisure: Leisure::default(),
         }
     }
 

@@ -171,9 +171,9 @@ fn run(mut poll: Poll, mut server: Server) {
         more = inbox == Inbox::More;
         server.core.outgoing.push();
         server.chores();
-        server.check_some();
-        server.export_some();
+        server.look_at_checks();
         server.turn();
+        server.leisure(events.is_empty() && inbox == Inbox::Quiet);
     }
 }
 
@@ -192,7 +192,8 @@ impl Server {
     /// Whether there is something to do without waiting.
     fn has_work(&self) -> bool {
         let reading = self.stopping.is_none() && !self.is_full() && !self.net.ready.is_empty();
-        reading || self.net.accepting || !self.net.flush.is_empty()
+        let leisure = self.leisure_due() <= self.core.now;
+        reading || self.net.accepting || !self.net.flush.is_empty() || leisure
     }
 
     /// Whether a commit, a deadline or a confirmation changes what this thread may do.

@@ -102,8 +102,8 @@ impl Group {
         let snapshots = snapshots.expect("a folder");
         let mut draft = snapshots.begin(CONTENT, self.now_ms, "test").expect("a draft");
         let mut export = Export::new(1 << 12);
-        while export.advance(&self.keyspace, 50) {}
-        for portion in export.take() {
+        while export.advance(&self.keyspace, EntryId::ZERO, 50) {}
+        for (_, portion) in export.take() {
             let label = [portion.first.to_le_bytes(), portion.last.to_le_bytes()].concat();
             let done = draft.section(&label, self.last(), portion.keys, &portion.records);
             done.expect("a section");

@@ -32,8 +32,8 @@ fn forged() -> Vec<Portion> {
         keyspace.apply(&batch.body, batch.head.first).unwrap();
     }
     let mut export = Export::new(1 << 20);
-    while export.advance(&keyspace, 100) {}
-    export.take()
+    while export.advance(&keyspace, EntryId::ZERO, 100) {}
+    export.take().into_iter().map(|(_, portion)| portion).collect()
 }
 
 /// A follower that begins with the forged snapshot.
