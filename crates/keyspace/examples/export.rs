@@ -4,15 +4,17 @@
 //! `cargo run --profile fast -p cairn-keyspace --example export [KEYS [FIELDS]]`
 
 use cairn_keyspace::command::lookup;
-use cairn_keyspace::{Ctx, EffectLog, Export, Keyspace, Portion};
+use cairn_keyspace::{Builder, Ctx, EffectLog, Keyspace, Portion};
 use cairn_logic::ids::{EntryId, Offset};
 use cairn_resp::{ArgsBuf, ReplyBuf, Version};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Keys of a step, as the node has it.
+/// Small keys of a step, as the node has it.
 const STEP: usize = 64;
 
 fn run(keyspace: &mut Keyspace, log: &mut EffectLog, words: &[&[u8]]) {
@@ -26,16 +28,51 @@ fn run(keyspace: &mut Keyspace, log: &mut EffectLog, words: &[&[u8]]) {
 /// Writes all of it; what each step took, and the portions.
 fn write(keyspace: &mut Keyspace) -> (Vec<Duration>, Vec<Portion>) {
     let (mut spans, mut portions) = (Vec::new(), Vec::new());
-    let mut export = Export::new(1 << 20);
+    keyspace.begin_export(1 << 20);
     loop {
         let began = Instant::now();
-        let more = export.advance(keyspace, EntryId::ZERO, STEP);
+        let more = keyspace.export_some(EntryId::ZERO, STEP);
         spans.push(began.elapsed());
-        portions.extend(export.take().into_iter().map(|(_, portion)| portion));
+        portions.extend(keyspace.take_exported().into_iter().map(|(_, portion)| portion));
         if !more {
             return (spans, portions);
         }
     }
+}
+
+/// Loads all of it by two threads, as a node's start does.
+fn load(portions: &[Portion], keys: usize) -> Duration {
+    let (began, next) = (Instant::now(), AtomicUsize::new(0));
+    let (mut units, mut behind) = (Vec::new(), 0);
+    for (at, portion) in portions.iter().enumerate() {
+        if portion.first >= behind {
+            units.push(at);
+        }
+        behind = portion.last + 1;
+    }
+    units.push(portions.len());
+    let (sender, receiver) = channel();
+    let build = || {
+        let (mut builder, sender) = (Builder::new(7), sender.clone());
+        while let Some([from, to]) =
+            units.get(next.fetch_add(1, Relaxed)..).and_then(<[_]>::first_chunk)
+        {
+            for portion in &portions[*from..*to] {
+                builder.add(portion, Offset(1)).expect("it was written that way");
+            }
+            sender.send(builder.take().expect("there was a portion")).expect("it listens");
+        }
+    };
+    let mut keyspace = Keyspace::new(7);
+    std::thread::scope(|scope| {
+        scope.spawn(build);
+        scope.spawn(build);
+        while keyspace.len() < keys {
+            let built = receiver.recv().expect("there are more");
+            keyspace.adopt(built).expect("its slots are empty");
+        }
+    });
+    began.elapsed()
 }
 
 fn main() {
@@ -74,5 +111,8 @@ fn main() {
         let rate = all as f64 / began.elapsed().as_secs_f64() / 1e6;
         println!("loaded by one thread: {rate:.2} M keys and fields/s");
         assert_eq!(copy.len(), keyspace.len());
+        drop(copy);
+        let rate = all as f64 / load(&portions, keyspace.len()).as_secs_f64() / 1e6;
+        println!("loaded by two threads: {rate:.2} M keys and fields/s");
     }
 }

@@ -1,9 +1,8 @@
 //! Replays a batch: on replicas, on learners and at a restart.
 
 use crate::effects::{Op, Reader};
-use crate::hash::Hasher;
 use crate::keyspace::{At, Keyspace};
-use crate::snapshot::Portion;
+use crate::snapshot::{Portion, Touch};
 use crate::table::Place;
 use crate::value::Collection;
 use crate::value::hash::Hash;
@@ -266,8 +265,8 @@ impl Target<'_> {
             self.place = self.ks.find(self.at, self.key);
         }
         let place = self.place.ok_or(Fault::Diverged)?;
-        let text = self.ks.resize_text(self.at, self.key, place, old.max(end));
-        text[from..end].copy_from_slice(piece);
+        let text = self.ks.resize_text(self.at, self.key, place, old.max(end), from..end);
+        text.copy_from_slice(piece);
         Ok(())
     }
 
@@ -300,12 +299,12 @@ impl Target<'_> {
         let count = effects.varint().ok_or(Fault::Malformed)?;
         let side = if op == Op::PopFront { Side::Front } else { Side::Back };
         let place = self.collection::<List>(false)?;
-        self.ks.update(self.at, place, |list: &mut List, _| {
+        self.ks.update(self.at, place, |list: &mut List, touch| {
             if count > list.len() as u64 {
                 return Err(Fault::Diverged);
             }
             (0..count).for_each(|_| {
-                list.pop(side, |_| {});
+                list.pop(touch, side, |_| {});
             });
             Ok(())
         })
@@ -317,19 +316,19 @@ impl Target<'_> {
         match op {
             Op::HashSet | Op::HashDelete => {
                 let place = self.collection::<Hash>(op == Op::HashSet)?;
-                self.ks.update(self.at, place, |hash, hasher| items.hash(hash, hasher, effects))
+                self.ks.update(self.at, place, |hash, touch| items.hash(hash, touch, effects))
             }
             Op::PushFront | Op::PushBack => {
                 let place = self.collection::<List>(true)?;
-                self.ks.update(self.at, place, |list, _| items.list(list, effects))
+                self.ks.update(self.at, place, |list, touch| items.list(list, touch, effects))
             }
             Op::SetAdd | Op::SetRemove => {
                 let place = self.collection::<Set>(op == Op::SetAdd)?;
-                self.ks.update(self.at, place, |set, hasher| items.set(set, hasher, effects))
+                self.ks.update(self.at, place, |set, touch| items.set(set, touch, effects))
             }
             Op::SortedAdd | Op::SortedRemove => {
                 let place = self.collection::<Sorted>(op == Op::SortedAdd)?;
-                self.ks.update(self.at, place, |it, hasher| items.sorted(it, hasher, effects))
+                self.ks.update(self.at, place, |it, touch| items.sorted(it, touch, effects))
             }
             _ => Err(Fault::Malformed),
         }
@@ -361,33 +360,43 @@ impl Items {
     fn hash(
         &self,
         hash: &mut Hash,
-        hasher: &Hasher,
+        touch: &mut Touch<'_>,
         effects: &mut Reader<'_>,
     ) -> Result<(), Fault> {
         self.each(effects, |effects| {
             let field = effects.text()?;
             if self.op == Op::HashDelete {
-                return Some(hash.remove(hasher, field));
+                return Some(hash.remove(touch, field));
             }
-            hash.set(hasher, field, effects.text()?);
+            hash.set(touch, field, effects.text()?);
             Some(true)
         })
     }
 
-    fn list(&self, list: &mut List, effects: &mut Reader<'_>) -> Result<(), Fault> {
+    fn list(
+        &self,
+        list: &mut List,
+        touch: &mut Touch<'_>,
+        effects: &mut Reader<'_>,
+    ) -> Result<(), Fault> {
         let side = if self.op == Op::PushFront { Side::Front } else { Side::Back };
         self.each(effects, |effects| {
-            list.push(side, effects.text()?);
+            list.push(touch, side, effects.text()?);
             Some(true)
         })
     }
 
-    fn set(&self, set: &mut Set, hasher: &Hasher, effects: &mut Reader<'_>) -> Result<(), Fault> {
+    fn set(
+        &self,
+        set: &mut Set,
+        touch: &mut Touch<'_>,
+        effects: &mut Reader<'_>,
+    ) -> Result<(), Fault> {
         self.each(effects, |effects| {
             let member = effects.text()?;
             Some(match self.op {
-                Op::SetRemove => set.remove(hasher, member),
-                _ => set.add(hasher, member),
+                Op::SetRemove => set.remove(touch, member),
+                _ => set.add(touch, member),
             })
         })
     }
@@ -395,15 +404,15 @@ impl Items {
     fn sorted(
         &self,
         sorted: &mut Sorted,
-        hasher: &Hasher,
+        touch: &mut Touch<'_>,
         effects: &mut Reader<'_>,
     ) -> Result<(), Fault> {
         self.each(effects, |effects| {
             if self.op == Op::SortedRemove {
-                return Some(sorted.remove(hasher, effects.text()?).is_some());
+                return Some(sorted.remove(touch, effects.text()?).is_some());
             }
             let score = effects.score()?;
-            sorted.set(hasher, effects.text()?, score);
+            sorted.set(touch, effects.text()?, score);
             Some(true)
         })
     }

@@ -3,10 +3,11 @@
 use crate::differ::Found;
 use crate::hash::Hasher;
 use crate::slot::slot_of;
+use crate::snapshot::{Export, Touch, address_of};
 use crate::table::{Entry, Payload, Place, SCAN_BITS, Table, View};
 use crate::value::{Collection, INLINE_MAX, Type, Value};
 use cairn_logic::ids::{Offset, SLOTS, Slot};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 /// Where a key belongs: computed once per command, used for routing, prefetching and executing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +41,8 @@ impl Walk {
 
 /// One slot: a cache line.
 #[derive(Default)]
-struct SlotState {
-    table: Table<Value>,
+pub(crate) struct SlotState {
+    pub table: Table<Value>,
     last_write: Offset,
 }
 
@@ -56,11 +57,11 @@ pub(crate) struct SlotExpiry {
 
 /// The data of a group.
 pub struct Keyspace {
-    slots: Vec<SlotState>,
+    pub(crate) slots: Vec<SlotState>,
     pub(crate) expiries: Vec<SlotExpiry>,
     hasher: Hasher,
-    keys: usize,
-    used: usize,
+    pub(crate) keys: usize,
+    pub(crate) used: usize,
     /// How many keys have an expiry.
     pub(crate) expiring: usize,
     /// Where the expiry cycle goes on: a slot, and a position in it.
@@ -75,6 +76,10 @@ pub struct Keyspace {
     pub(crate) checked: u64,
     /// Parts that were found to differ, and what else comparing has found.
     pub(crate) found: Found,
+    /// The snapshot that is being written.
+    pub(crate) export: Option<Box<Export>>,
+    /// The slot of which it must hear before a key changes; [`SLOTS`] if there is none.
+    pub(crate) watched: u16,
 }
 
 impl Keyspace {
@@ -97,6 +102,8 @@ impl Keyspace {
             seed,
             checked: 0,
             found: Found::default(),
+            export: None,
+            watched: SLOTS,
         }
     }
 
@@ -268,9 +275,23 @@ impl Keyspace {
         }
     }
 
-    fn dropped(&mut self, object: Option<Box<Value>>) {
-        if let Some(object) = object {
-            self.used -= object.memory_bytes();
+    /// A key, there or not, is about to change: every change begins with this.
+    #[inline]
+    fn before(&mut self, at: At) {
+        if at.slot.get() == self.watched
+            && let Some(export) = &mut self.export
+        {
+            export.before(&self.slots[usize::from(at.slot.get())].table, at.hash);
+        }
+    }
+
+    fn dropped(&mut self, at: At, object: Option<Box<Value>>) {
+        let Some(object) = object else { return };
+        self.used -= object.memory_bytes();
+        if at.slot.get() == self.watched
+            && let Some(export) = &mut self.export
+        {
+            drop(export.keep(object));
         }
     }
 
@@ -286,12 +307,13 @@ impl Keyspace {
         if text.len() > INLINE_MAX {
             return self.put_object(at, key, place, Value::Text(text.to_vec()), expiry);
         }
+        self.before(at);
         let before = place.and_then(|place| self.expiry(at, place));
         let (place, old) = self.change(at.slot, |table, hasher| match place {
             Some(place) => (place, table.set_bytes(place, text, expiry)),
             None => (table.insert(hasher, at.hash, key, Payload::Bytes(text), expiry), None),
         });
-        self.dropped(old);
+        self.dropped(at, old);
         if before.is_some() || expiry.is_some() {
             self.count_expiry(at.slot, before, expiry);
         }
@@ -307,6 +329,7 @@ impl Keyspace {
         value: Value,
         expiry: Option<u64>,
     ) -> Place {
+        self.before(at);
         self.used += value.memory_bytes();
         let before = place.and_then(|place| self.expiry(at, place));
         let value = Box::new(value);
@@ -314,25 +337,29 @@ impl Keyspace {
             Some(place) => (place, table.set_object(place, value, expiry)),
             None => (table.insert(hasher, at.hash, key, Payload::Object(value), expiry), None),
         });
-        self.dropped(old);
+        self.dropped(at, old);
         self.count_expiry(at.slot, before, expiry);
         place
     }
 
-    /// Makes a string `len` bytes long (cut, or filled with zeros) and gives it to be written.
+    /// Makes a string `len` bytes long (cut, or filled with zeros) and gives those bytes of it that
+    /// are to be written.
     pub(crate) fn resize_text(
         &mut self,
         at: At,
         key: &[u8],
         place: Place,
         len: usize,
+        wanted: Range<usize>,
     ) -> &mut [u8] {
+        self.before(at);
         let inline = matches!(self.table(at.slot).entry(place).value(), View::Bytes(_));
         if inline && len <= INLINE_MAX {
             self.change(at.slot, |table, _| {
                 table.resize_bytes(place, len);
             });
-            return self.slots[usize::from(at.slot.get())].table.resize_bytes(place, len);
+            let table = &mut self.slots[usize::from(at.slot.get())].table;
+            return &mut table.resize_bytes(place, len)[wanted];
         }
         if inline {
             let text = self.table(at.slot).entry(place).bytes().to_vec();
@@ -341,15 +368,19 @@ impl Keyspace {
         }
         let used = &mut self.used;
         let table = &mut self.slots[usize::from(at.slot.get())].table;
-        match table.object_mut(place) {
-            Some(Value::Text(text)) => {
-                let before = text.capacity();
-                text.resize(len, 0);
-                *used = *used - before + text.capacity();
-                text
-            }
-            Some(_) | None => &mut [],
+        let Some(value) = table.object_mut(place) else { return &mut [] };
+        let address = address_of(value);
+        let Value::Text(text) = value else { return &mut [] };
+        if at.slot.get() == self.watched
+            && let Some((large, out)) = self.export.as_mut().and_then(|it| it.large(address))
+        {
+            large.before_bytes(text, wanted.clone(), out);
+            large.before_bytes(text, len..text.len(), out);
         }
+        let before = text.capacity();
+        text.resize(len, 0);
+        *used = *used - before + text.capacity();
+        &mut text[wanted]
     }
 
     /// The collection at `place`; none if it is another type.
@@ -365,13 +396,16 @@ impl Keyspace {
         &mut self,
         at: At,
         place: Place,
-        change: impl FnOnce(&mut C, &Hasher) -> R,
+        change: impl FnOnce(&mut C, &mut Touch<'_>) -> R,
     ) -> R {
+        self.before(at);
         let table = &mut self.slots[usize::from(at.slot.get())].table;
         let value = table.object_mut(place).expect("the type has been checked");
         let before = value.memory_bytes();
+        let export = self.export.as_mut().filter(|_| at.slot.get() == self.watched);
+        let writing = export.and_then(|export| export.large(address_of(value)));
         let collection = C::of_mut(value).expect("the type has been checked");
-        let result = change(collection, &self.hasher);
+        let result = change(collection, &mut Touch::new(&self.hasher, writing));
         let empty = collection.len() == 0;
         self.used = self.used - before + value.memory_bytes();
         if empty {
@@ -387,6 +421,7 @@ impl Keyspace {
 
     /// Changes only the expiry.
     pub(crate) fn put_expiry(&mut self, at: At, place: Place, expiry: Option<u64>) {
+        self.before(at);
         let before = self.expiry(at, place);
         self.change(at.slot, |table, _| table.set_expiry(place, expiry));
         self.count_expiry(at.slot, before, expiry);
@@ -394,9 +429,10 @@ impl Keyspace {
 
     /// Deletes a key.
     pub(crate) fn remove(&mut self, at: At, place: Place) {
+        self.before(at);
         let before = self.expiry(at, place);
         let old = self.change(at.slot, |table, _| table.remove(place));
-        self.dropped(old);
+        self.dropped(at, old);
         self.count_expiry(at.slot, before, None);
     }
 
@@ -457,6 +493,7 @@ impl Keyspace {
         if self.floors.iter().any(|floor| offset <= *floor) {
             return self.clear_some(offset);
         }
+        self.keep_watched();
         for slot in &mut self.slots {
             slot.table.clear();
             slot.last_write = offset;
@@ -465,6 +502,16 @@ impl Keyspace {
         self.expiring = 0;
         self.keys = 0;
         self.used = 0;
+    }
+
+    /// The keys of the slot that is being written are about to go, all at once.
+    fn keep_watched(&mut self) {
+        let watched = std::mem::replace(&mut self.watched, SLOTS);
+        if let (Some(slot), Some(export)) =
+            (self.slots.get_mut(usize::from(watched)), &mut self.export)
+        {
+            export.keep_all(std::mem::take(&mut slot.table));
+        }
     }
 
     fn clear_some(&mut self, offset: Offset) {
@@ -480,7 +527,13 @@ impl Keyspace {
                 }
             });
             self.used -= held;
-            self.change(slot, |table, _| table.clear());
+            let table = self.change(slot, |table, _| std::mem::take(table));
+            if number == self.watched
+                && let Some(export) = &mut self.export
+            {
+                export.keep_all(table);
+                self.watched = SLOTS;
+            }
             let expiry = &mut self.expiries[usize::from(number)];
             self.expiring -= expiry.keys as usize;
             *expiry = SlotExpiry::default();

@@ -5,6 +5,7 @@
 //! * `table` keeps entries of one slot; `value` what does not stand with its key.
 //! * [`Keyspace`] holds the tables; [`command`] lists the commands; [`Keyspace::execute`] runs one.
 //! * [`EffectLog`] collects what commands did, for the log; [`Keyspace::apply`] replays it.
+//! * A snapshot is written by [`Keyspace::begin_export`], and loaded by [`Builder`]s.
 //! * [`Keyspace::digest`] compares copies, a [`Checker`] compares them part by part in the log, and
 //!   [`Keyspace::repair`] makes a part equal again.
 //!
@@ -25,6 +26,7 @@
 pub mod command;
 
 mod apply;
+mod build;
 mod check;
 mod compare;
 mod decimal;
@@ -39,6 +41,7 @@ mod keyspace;
 mod mend;
 mod order;
 mod part;
+mod records;
 mod refusal;
 mod repair;
 mod rewrite;
@@ -49,6 +52,7 @@ mod table;
 mod value;
 
 pub use apply::{Error, keys_of};
+pub use build::{Builder, Built};
 pub use check::Checker;
 pub use differ::{Findings, Replaced};
 pub use effects::{EffectLog, Entries};

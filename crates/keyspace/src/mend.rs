@@ -6,7 +6,7 @@ use crate::differ::Replaced;
 use crate::effects::{Op, Reader};
 use crate::keyspace::{At, Keyspace};
 use crate::part::{Lens, Part, each_between, slots_between};
-use crate::snapshot::Portion;
+use crate::snapshot::{Portion, Touch};
 use crate::table::Place;
 use crate::value::hash::Hash;
 use crate::value::list::{List, Side};
@@ -192,19 +192,19 @@ impl Keyspace {
         }
         let names = &names;
         match kind {
-            Type::Hash => self.update(of, place, |it: &mut Hash, hasher| {
+            Type::Hash => self.update(of, place, |it: &mut Hash, touch| {
                 for name in names {
-                    it.remove(hasher, name);
+                    it.remove(touch, name);
                 }
             }),
-            Type::Set => self.update(of, place, |it: &mut Set, hasher| {
+            Type::Set => self.update(of, place, |it: &mut Set, touch| {
                 for name in names {
-                    it.remove(hasher, name);
+                    it.remove(touch, name);
                 }
             }),
-            Type::Sorted => self.update(of, place, |it: &mut Sorted, hasher| {
+            Type::Sorted => self.update(of, place, |it: &mut Sorted, touch| {
                 for name in names {
-                    it.remove(hasher, name);
+                    it.remove(touch, name);
                 }
             }),
             Type::String | Type::List => {}
@@ -223,7 +223,8 @@ impl Keyspace {
             Some(place) => place,
             None => self.put_text(of, key, None, b"", None),
         };
-        self.resize_text(of, key, place, len);
+        let end = len..len;
+        self.resize_text(of, key, place, len, end);
         self.take_records(of.slot, items.records, at)
     }
 
@@ -238,9 +239,10 @@ impl Keyspace {
         let place = self.find(of, key);
         let old = place.and_then(|place| self.collection::<List>(of, place));
         let mut list = List::default();
+        let mut touch = Touch::nobody(self.hasher());
         let mut push = |item: &[u8]| {
             if (list.len() as u64) < items.len {
-                list.push(Side::Back, item);
+                list.push(&mut touch, Side::Back, item);
             }
         };
         let size = |index: u64| usize::try_from(index).unwrap_or(usize::MAX);

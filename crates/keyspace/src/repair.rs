@@ -9,7 +9,7 @@ use crate::compare::{LARGE_BYTES, code, content_bytes, each_item, items_of, piec
 use crate::effects::{Bytes, EffectLog, Op};
 use crate::keyspace::{At, Keyspace};
 use crate::part::{Lens, Part, each_between, slots_between};
-use crate::snapshot::{Export, Pieces};
+use crate::records::{Pieces, Records};
 use crate::table::{Entry, View};
 use crate::value::Value;
 use cairn_logic::ids::Slot;
@@ -51,7 +51,7 @@ impl Keyspace {
         for (slot, from, to) in
             slots_between(from, to).filter(|(slot, ..)| self.slot_len(*slot) > 0)
         {
-            let mut small = Export::new(usize::MAX);
+            let mut small = Records::new();
             let (mut large, mut count) = (Bytes::default(), 0);
             each_between(self.table(slot), lens, (from, to), |entry| {
                 let value = entry.value();
@@ -69,7 +69,7 @@ impl Keyspace {
             }
             out.varint(u64::from(slot.get()));
             out.number(digest);
-            out.text(&small.records());
+            out.text(&small.take().1);
             out.varint(count);
             out.text(&large.done());
         }
@@ -98,18 +98,18 @@ impl Keyspace {
         spared: impl Fn(&Entry<'_, Value>) -> bool,
     ) -> Option<(u32, Vec<u8>)> {
         let (mut keys, mut bytes) = (0, 0);
-        let mut export = Export::new(usize::MAX);
+        let mut records = Records::new();
         each_between(self.table(slot), lens, range, |entry| {
             if spared(&entry) {
                 return;
             }
             bytes += entry.key().len() + memory_bytes(&entry.value());
             if bytes <= ASIDE_BYTES_MAX {
-                export.entry(&entry);
+                records.entry(&entry);
                 keys += 1;
             }
         });
-        (bytes <= ASIDE_BYTES_MAX).then(|| (keys, export.records()))
+        (bytes <= ASIDE_BYTES_MAX).then(|| (keys, records.take().1))
     }
 
     /// Items of a value as records; none if that is too much.
@@ -136,37 +136,30 @@ fn memory_bytes(value: &View<'_, Value>) -> usize {
 
 /// Some items of a value, as a snapshot has them.
 fn items_records(entry: &Entry<'_, Value>, range: (u64, u64), lens: &Lens) -> Vec<u8> {
-    let mut export = Export::new(usize::MAX);
+    let mut records = Records::new();
     let key = entry.key();
     let value = match entry.value() {
         View::Bytes(text) => {
-            export.log.set_range(key, range.0, piece(range, text));
-            return export.records();
+            records.piece(key, range.0, piece(range, text));
+            return records.take().1;
         }
         View::Object(value) => value,
     };
     let op = match value {
         Value::Text(text) => {
-            export.log.set_range(key, range.0, piece(range, text));
-            return export.records();
+            records.piece(key, range.0, piece(range, text));
+            return records.take().1;
         }
         Value::Hash(_) => Op::HashSet,
         Value::List(_) => Op::PushBack,
         Value::Set(_) => Op::SetAdd,
         Value::Sorted(_) => Op::SortedAdd,
     };
-    let mut pieces = Pieces::begin(&mut export, op, key);
+    let mut pieces = Pieces::begin(&mut records, op, key);
     match value {
         Value::List(list) => items_of(list, range).for_each(|item| pieces.item(&[item], None)),
-        _ => each_item(value, lens, range, &mut |name, bytes| match op {
-            Op::HashSet => pieces.item(&[name, bytes], None),
-            Op::SortedAdd => {
-                let score = bytes.try_into().map(u64::from_le_bytes).unwrap_or_default();
-                pieces.item(&[name], Some(f64::from_bits(score)));
-            }
-            _ => pieces.item(&[name], None),
-        }),
+        _ => each_item(value, lens, range, &mut |name, bytes| pieces.entry(name, bytes)),
     }
     pieces.end();
-    export.records()
+    records.take().1
 }

@@ -35,6 +35,10 @@ fn one(effects: &mut Reader<'_>, visit: &mut impl FnMut(&[u8], &[&[u8]])) -> Opt
             let (text, expiry) = (effects.text()?, effects.varint()?.to_string());
             visit(key, &[b"SET", key, text, b"PXAT", expiry.as_bytes()]);
         }
+        Op::SetRange => {
+            let (from, text) = (effects.varint()?.to_string(), effects.text()?);
+            visit(key, &[b"SETRANGE", key, from.as_bytes(), text]);
+        }
         Op::Append => visit(key, &[b"APPEND", key, effects.text()?]),
         Op::ExpireAt => {
             let expiry = effects.varint()?.to_string();
@@ -46,7 +50,6 @@ fn one(effects: &mut Reader<'_>, visit: &mut impl FnMut(&[u8], &[&[u8]])) -> Opt
         Op::SortedAdd => scored(effects, key, visit)?,
         // A portion says only what is there, never what is to go.
         Op::SetKeeping
-        | Op::SetRange
         | Op::Delete
         | Op::Persist
         | Op::Flush

@@ -1,19 +1,31 @@
-//! A slot's data as effects: what a snapshot keeps, and how it comes back.
+//! A keyspace's data as effects: what a snapshot keeps, and how it comes back.
 //!
-//! A slot is written at one moment, and different slots at different ones, while the keyspace goes
-//! on. So whoever loads them replays the log from the oldest of these moments, and each slot passes
-//! over the entries that it holds already ([`Keyspace::apply`] does so by itself).
+//! A slot is written as it was at one moment, and different slots as they were at different ones,
+//! while the keyspace goes on. So whoever loads them replays the log from the oldest of these
+//! moments, and each slot passes over the entries that it holds already ([`Keyspace::apply`] does
+//! so by itself).
+//!
+//! No slot and no value is too large for that: they are written part by part, and whoever changes
+//! what was not written yet has it written first. Tables of the slot that is being written, and
+//! they alone, ask for that: one comparison per change of a key.
 
-use crate::effects::{EffectLog, Many, Op};
+mod large;
+mod parts;
+
+pub(crate) use large::{Large, Touch, address_of};
+
+use crate::compare::{LARGE_BYTES, content_bytes};
+use crate::hash::Hasher;
 use crate::keyspace::Keyspace;
-use crate::table::{Entry, View};
+use crate::records::Records;
+use crate::table::{Table, View};
 use crate::value::Value;
-use cairn_logic::ids::{EntryId, Offset, SLOTS, Slot};
+use cairn_logic::ids::{EntryId, SLOTS, Slot};
+use parts::Parts;
+use std::collections::VecDeque;
 
 /// How records of snapshots are written; another number for each way.
 pub const CONTENT: u32 = 1;
-/// A larger value is written in pieces of this size.
-const PIECE_BYTES: usize = 1 << 20;
 
 /// Some slots as they were at one moment. A slot of many bytes takes several of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,190 +40,236 @@ pub struct Portion {
     pub records: Vec<u8>,
 }
 
-/// Writes a keyspace slot by slot, with as much time between two steps as the caller likes.
-#[derive(Debug)]
+/// What is written of a keyspace.
 pub struct Export {
-    pub(crate) log: EffectLog,
-    keys: u32,
-    /// The first slot of the portion.
-    first: u16,
+    out: Out,
     /// The slot that comes next, or is being written.
     next: u16,
-    portion_bytes: usize,
+    open: Option<Open>,
+}
+
+/// The slot that is being written.
+struct Open {
+    keys: Parts,
+    /// Large values that were come across.
+    large: VecDeque<Large>,
+    /// The slot's table as it was when all keys were deleted.
+    kept: Option<Table<Value>>,
+}
+
+/// What was written.
+pub(crate) struct Out {
+    records: Records,
+    /// The first slot of the portion, and the one that is being written.
+    first: u16,
+    slot: u16,
     /// The entry after which the portion's slots are as they are in it.
     at: EntryId,
+    portion_bytes: usize,
     ready: Vec<(EntryId, Portion)>,
 }
 
-impl Export {
-    /// Begins with the first slot; portions have about `portion_bytes` (and a MiB more at most
-    /// beyond what one item takes).
-    #[must_use]
-    pub fn new(portion_bytes: usize) -> Self {
-        let log = EffectLog::new(Offset(1));
-        Self {
-            log,
-            keys: 0,
-            first: 0,
-            next: 0,
-            portion_bytes,
-            at: EntryId::ZERO,
-            ready: Vec::new(),
+impl Out {
+    /// A slot begins, as it is after entry `at`.
+    fn begin(&mut self, slot: u16, at: EntryId) {
+        if self.at != at && slot > self.first {
+            self.close(slot - 1);
+            self.first = slot;
         }
-    }
-
-    /// The slot that comes next; all are done at [`SLOTS`].
-    #[must_use]
-    pub fn next_slot(&self) -> u16 {
-        self.next
-    }
-
-    /// Writes whole slots, which are as they are after entry `at`, until `keys_max` keys have been
-    /// visited; whether there are more slots.
-    pub fn advance(&mut self, keyspace: &Keyspace, at: EntryId, keys_max: usize) -> bool {
-        if self.next > self.first && self.at != at {
-            self.close(self.next - 1);
-            self.first = self.next;
-        }
-        self.at = at;
-        let mut visited = 0;
-        while self.next < SLOTS && visited < keys_max {
-            let slot = Slot::try_from(self.next).expect("it is below 16384");
-            keyspace.table(slot).scan(0, usize::MAX, |entry| {
-                self.entry(&entry);
-                visited += 1;
-            });
-            self.next += 1;
-        }
-        if self.next == SLOTS && self.first < SLOTS {
-            self.close(SLOTS - 1);
-            self.first = SLOTS;
-        }
-        self.next < SLOTS
-    }
-
-    /// The portions that are whole since the last call, each with the entry after which its slots
-    /// were so; all of them, once there are no more slots.
-    pub fn take(&mut self) -> Vec<(EntryId, Portion)> {
-        std::mem::take(&mut self.ready)
-    }
-
-    /// The records so far, with what was written last.
-    pub(crate) fn records(&mut self) -> Vec<u8> {
-        self.log.command_done();
-        self.log.take().map_or_else(Vec::new, |entries| entries.body)
+        (self.slot, self.at) = (slot, at);
     }
 
     fn close(&mut self, last: u16) {
-        let records = self.records();
-        let keys = std::mem::take(&mut self.keys);
+        let (keys, records) = self.records.take();
         self.ready.push((self.at, Portion { first: self.first, last, keys, records }));
     }
 
     /// Ends a portion in the middle of a slot once it is large enough.
     fn close_if_large(&mut self) {
-        if self.log.body_bytes() >= self.portion_bytes {
-            self.close(self.next);
-            self.first = self.next;
+        if self.records.bytes() >= self.portion_bytes {
+            self.close(self.slot);
+            self.first = self.slot;
+        }
+    }
+}
+
+/// What an entry of so many bytes counts for in the bound of a step.
+fn cost(bytes: usize) -> usize {
+    1 + bytes / 256
+}
+
+impl Open {
+    fn new(table: &Table<Value>) -> Self {
+        Self { keys: Parts::of_table(table.len()), large: VecDeque::new(), kept: None }
+    }
+
+    /// Writes some of the slot: what it counts for, or none if that was all.
+    fn step(&mut self, live: &Table<Value>, hasher: &Hasher, out: &mut Out) -> Option<usize> {
+        let kept = self.kept.take();
+        let table = kept.as_ref().unwrap_or(live);
+        let wrote = if let Some(large) = self.large.front_mut() {
+            let found = table.find(hasher.hash(&large.key), &large.key);
+            let value = found.and_then(|place| match table.entry(place).value() {
+                View::Object(value) => Some(value),
+                View::Bytes(_) => None,
+            });
+            let wrote = large.step(value, out);
+            if wrote.is_none() {
+                self.large.pop_front();
+            }
+            Some(wrote.unwrap_or(1))
+        } else {
+            self.keys.take_next().map(|part| self.write(table, part, out))
+        };
+        self.kept = kept;
+        wrote
+    }
+
+    /// Writes a part of the keys, and begins with the large values in it.
+    fn write(&mut self, table: &Table<Value>, part: usize, out: &mut Out) -> usize {
+        let mut sum = 1;
+        table.scan_between(self.keys.positions(part), |entry| {
+            let bytes = match entry.value() {
+                View::Bytes(bytes) => bytes.len(),
+                View::Object(_) => content_bytes(&entry.value()),
+            };
+            sum += cost(entry.key().len() + bytes);
+            match if bytes > LARGE_BYTES { Large::begin(&entry) } else { None } {
+                Some(large) => self.large.push_back(large),
+                None => out.records.entry(&entry),
+            }
+        });
+        out.close_if_large();
+        sum
+    }
+}
+
+impl Export {
+    /// Begins with the first slot; portions have about `portion_bytes`, and a MiB more at most
+    /// beyond what one item takes.
+    ///
+    /// For a keyspace that stays as it is until the end; one that goes on writes by itself
+    /// ([`Keyspace::begin_export`]).
+    #[must_use]
+    pub fn new(portion_bytes: usize) -> Self {
+        let (records, at, ready) = (Records::new(), EntryId::ZERO, Vec::new());
+        let out = Out { records, first: 0, slot: 0, at, portion_bytes, ready };
+        Self { out, next: 0, open: None }
+    }
+
+    /// The slot in which a change must be told; [`SLOTS`] if there is none.
+    pub(crate) fn watches(&self) -> u16 {
+        match &self.open {
+            Some(Open { kept: None, .. }) => self.next,
+            Some(_) | None => SLOTS,
         }
     }
 
-    pub(crate) fn entry(&mut self, entry: &Entry<'_, Value>) {
-        let key = entry.key();
-        match (entry.value(), entry.expiry()) {
-            (View::Bytes(text), Some(expiry)) => self.log.set_expiring(key, text, expiry),
-            (View::Bytes(text), None) => self.log.texts(Op::Set, &[key, text]),
-            (View::Object(value), expiry) => {
-                self.value(key, value);
-                if let Some(expiry) = expiry {
-                    self.log.number(Op::ExpireAt, key, expiry);
+    /// Writes what counts for `cost_max`, and a little more; whether there is more to be written.
+    ///
+    /// A slot that begins is as it is after entry `at`. A key of a few bytes counts for one; a call
+    /// does 64 such keys more at most, or 64 values of 16 KiB, or a piece of a larger one.
+    pub fn advance(&mut self, keyspace: &Keyspace, at: EntryId, cost_max: usize) -> bool {
+        let mut sum = 0;
+        while self.next < SLOTS && sum < cost_max {
+            let slot = Slot::try_from(self.next).expect("it is below 16384");
+            let (table, out) = (keyspace.table(slot), &mut self.out);
+            if self.open.is_none() && table.len() == 0 {
+                out.begin(slot.get(), at);
+                (self.next, sum) = (self.next + 1, sum + 1);
+                continue;
+            }
+            let open = self.open.get_or_insert_with(|| {
+                out.begin(slot.get(), at);
+                Open::new(table)
+            });
+            match open.step(table, keyspace.hasher(), out) {
+                Some(wrote) => sum += wrote,
+                None => {
+                    self.open = None;
+                    self.next += 1;
                 }
             }
         }
-        self.keys += 1;
-        self.log.command_done();
-        self.close_if_large();
+        if self.next == SLOTS && self.out.first < SLOTS {
+            self.out.close(SLOTS - 1);
+            self.out.first = SLOTS;
+        }
+        self.next < SLOTS
     }
 
-    fn value(&mut self, key: &[u8], value: &Value) {
-        match value {
-            Value::Text(text) => self.text(key, text),
-            Value::Hash(hash) => {
-                let mut pieces = Pieces::begin(self, Op::HashSet, key);
-                hash.for_each(|field, value| pieces.item(&[field, value], None));
-                pieces.end();
-            }
-            Value::List(list) => {
-                let mut pieces = Pieces::begin(self, Op::PushBack, key);
-                list.iter_from(0).for_each(|item| pieces.item(&[item], None));
-                pieces.end();
-            }
-            Value::Set(set) => {
-                let mut pieces = Pieces::begin(self, Op::SetAdd, key);
-                set.for_each(|member| pieces.item(&[member], None));
-                pieces.end();
-            }
-            Value::Sorted(sorted) => {
-                let mut pieces = Pieces::begin(self, Op::SortedAdd, key);
-                sorted.for_each(0, sorted.len(), |score, member| {
-                    pieces.item(&[member], Some(score));
-                });
-                pieces.end();
-            }
+    /// The portions that are whole since the last call, each with the entry after which its slots
+    /// were so; all of them, once there is no more to be written.
+    pub fn take(&mut self) -> Vec<(EntryId, Portion)> {
+        std::mem::take(&mut self.out.ready)
+    }
+
+    /// A key with this hash is about to change in the slot that is being written.
+    #[cold]
+    pub(crate) fn before(&mut self, table: &Table<Value>, hash: u64) {
+        let Some(open) = &mut self.open else { return };
+        let part = open.keys.of_hash(hash);
+        if open.keys.take(part) {
+            open.write(table, part, &mut self.out);
         }
     }
 
-    fn text(&mut self, key: &[u8], text: &[u8]) {
-        let (first, rest) = text.split_at(text.len().min(PIECE_BYTES));
-        self.log.texts(Op::Set, &[key, first]);
-        for piece in rest.chunks(PIECE_BYTES) {
-            self.piece_done();
-            self.log.texts(Op::Append, &[key, piece]);
+    /// The large value at this address, if it is being written.
+    pub(crate) fn large(&mut self, address: usize) -> Option<(&mut Large, &mut Out)> {
+        let open = self.open.as_mut()?;
+        let large = open.large.iter_mut().find(|large| large.address == address)?;
+        Some((large, &mut self.out))
+    }
+
+    /// Takes a value that the keyspace gives up, if it is not written yet; else gives it back.
+    #[cold]
+    pub(crate) fn keep(&mut self, value: Box<Value>) -> Option<Box<Value>> {
+        match self.large(address_of(&value)) {
+            Some((large, _)) => {
+                large.kept = Some(value);
+                None
+            }
+            None => Some(value),
         }
     }
 
-    /// Ends an entry in the middle of a key.
-    fn piece_done(&mut self) {
-        self.log.command_done();
-        self.close_if_large();
+    /// Takes the table of the slot that is being written: all keys are deleted.
+    pub(crate) fn keep_all(&mut self, table: Table<Value>) {
+        if let Some(open) = &mut self.open {
+            open.kept = Some(table);
+        }
     }
 }
 
-/// The items of one collection, an entry for each MiB of them.
-pub(crate) struct Pieces<'a> {
-    export: &'a mut Export,
-    op: Op,
-    key: &'a [u8],
-    many: Many,
-    count: usize,
-    bytes: usize,
-}
-
-impl<'a> Pieces<'a> {
-    pub fn begin(export: &'a mut Export, op: Op, key: &'a [u8]) -> Self {
-        let many = export.log.begin_many(op, key);
-        Self { export, op, key, many, count: 0, bytes: 0 }
+impl Keyspace {
+    /// Begins to write all slots, in place of what is being written; portions as in
+    /// [`Export::new`].
+    pub fn begin_export(&mut self, portion_bytes: usize) {
+        self.set_export(Some(Box::new(Export::new(portion_bytes))));
     }
 
-    pub fn item(&mut self, texts: &[&[u8]], score: Option<f64>) {
-        if self.bytes >= PIECE_BYTES {
-            self.export.log.end_many(self.many, self.count);
-            self.export.piece_done();
-            self.many = self.export.log.begin_many(self.op, self.key);
-            (self.count, self.bytes) = (0, 0);
-        }
-        if let Some(score) = score {
-            self.export.log.score(score);
-        }
-        for text in texts {
-            self.export.log.text(text);
-            self.bytes += text.len() + 8;
-        }
-        self.count += 1;
+    /// Nothing is written any more.
+    pub fn end_export(&mut self) {
+        self.set_export(None);
     }
 
-    pub fn end(self) {
-        self.export.log.end_many(self.many, self.count);
+    /// Goes on with it, as [`Export::advance`]. Whatever comes between two calls, a slot is written
+    /// as it was when it began.
+    pub fn export_some(&mut self, at: EntryId, cost_max: usize) -> bool {
+        let Some(mut export) = self.export.take() else { return false };
+        let more = export.advance(self, at, cost_max);
+        self.set_export(Some(export));
+        more
+    }
+
+    /// As [`Export::take`].
+    pub fn take_exported(&mut self) -> Vec<(EntryId, Portion)> {
+        self.export.as_mut().map_or_else(Vec::new, |export| export.take())
+    }
+
+    fn set_export(&mut self, export: Option<Box<Export>>) {
+        self.watched = export.as_ref().map_or(SLOTS, |export| export.watches());
+        self.export = export;
     }
 }
 
@@ -221,6 +279,7 @@ mod tests {
     use crate::keyspace::At;
     use crate::value::hash::Hash;
     use crate::value::list::{List, Side};
+    use cairn_logic::ids::Offset;
 
     fn put<C: crate::value::Collection>(
         keyspace: &mut Keyspace,
@@ -237,14 +296,14 @@ mod tests {
         let text: Vec<u8> = (0..5_000_000_u32).map(|n| (n % 251) as u8).collect();
         keyspace.put_text(at, b"text", None, &text, Some(77));
         let (at, place) = put::<Hash>(&mut keyspace, b"hash");
-        keyspace.update(at, place, |hash: &mut Hash, hasher| {
+        keyspace.update(at, place, |hash: &mut Hash, touch| {
             (0..90_000_u32).for_each(|n| {
-                hash.set(hasher, &n.to_le_bytes(), &[7; 40]);
+                hash.set(touch, &n.to_le_bytes(), &[7; 40]);
             });
         });
         let (at, place) = put::<List>(&mut keyspace, b"list");
-        keyspace.update(at, place, |list: &mut List, _| {
-            (0..90_000_u32).for_each(|n| list.push(Side::Back, &n.to_le_bytes().repeat(8)));
+        keyspace.update(at, place, |list: &mut List, touch| {
+            (0..90_000_u32).for_each(|n| list.push(touch, Side::Back, &n.to_le_bytes().repeat(8)));
         });
         let mut export = Export::new(1 << 20);
         assert!(!export.advance(&keyspace, EntryId::ZERO, usize::MAX));

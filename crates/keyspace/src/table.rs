@@ -406,11 +406,21 @@ impl<T> Table<T> {
         &'a self,
         from: u64,
         count: usize,
+        visit: impl FnMut(Entry<'a, T>),
+    ) -> Option<u64> {
+        self.scan_until(from, 1 << SCAN_BITS, count, visit)
+    }
+
+    fn scan_until<'a>(
+        &'a self,
+        from: u64,
+        to: u64,
+        count: usize,
         mut visit: impl FnMut(Entry<'a, T>),
     ) -> Option<u64> {
         // An entry is a miss of the cache: the next ones are on their way while one is visited.
         let (mut coming, mut seen) = ([0; AHEAD], 0);
-        let next = self.scan_words(from, count, |word| {
+        let next = self.scan_words(from, to, count, |word| {
             let entry = std::ptr::without_provenance::<u8>(address(word) as usize);
             prefetch(entry);
             prefetch(entry.wrapping_add(64));
@@ -426,7 +436,18 @@ impl<T> Table<T> {
         next
     }
 
-    fn scan_words(&self, from: u64, count: usize, mut visit: impl FnMut(u64)) -> Option<u64> {
+    /// Visits all entries from one scan position to another.
+    pub fn scan_between<'a>(&'a self, (from, to): (u64, u64), visit: impl FnMut(Entry<'a, T>)) {
+        self.scan_until(from, to, usize::MAX, visit);
+    }
+
+    fn scan_words(
+        &self,
+        from: u64,
+        to: u64,
+        count: usize,
+        mut visit: impl FnMut(u64),
+    ) -> Option<u64> {
         let mut left = count;
         let mut stop_after: Option<u64> = None;
         let mut index = self.segment_of(from << (64 - SCAN_BITS));
@@ -444,7 +465,7 @@ impl<T> Table<T> {
                 if u64::from(tag(word)) < wanted {
                     continue;
                 }
-                if stop_after.is_some_and(|last| position > last) {
+                if position >= to || stop_after.is_some_and(|last| position > last) {
                     return Some(position);
                 }
                 visit(word);
@@ -480,7 +501,7 @@ impl<T> Table<T> {
         mut visit: impl FnMut(Entry<'_, T>),
     ) -> (usize, Option<u64>) {
         let mut seen = 0;
-        let next = self.scan_words(from, budget, |word| {
+        let next = self.scan_words(from, 1 << SCAN_BITS, budget, |word| {
             seen += 1;
             if word & EXPIRES != 0 {
                 visit(self.entry_of(word));

@@ -2,7 +2,7 @@
 
 use cairn_keyspace::command::{COMMANDS, Kind};
 use cairn_keyspace::{Ctx, EffectLog, Export, Keyspace, Portion, commands_of};
-use cairn_logic::ids::{EntryId, Epoch, Offset, SLOTS};
+use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_resp::{ArgsBuf, Reply, ReplyBuf, Version};
 use proptest::prelude::*;
 
@@ -158,16 +158,15 @@ proptest! {
         world.end_unit();
         let mut last = world.log.take().map_or(0, |entries| u64::from(entries.count));
         let mut log: Vec<(Offset, Vec<u8>)> = Vec::new();
-        let mut export = Export::new(portion_bytes);
+        world.master.begin_export(portion_bytes);
         let mut portions: Vec<(Offset, Portion)> = Vec::new();
         let mut steps = during.iter();
-        while export.next_slot() < SLOTS {
-            let until = export.next_slot().saturating_add(pace).min(SLOTS);
-            while export.next_slot() < until {
-                let at = EntryId::new(Epoch(1), Offset(last));
-                export.advance(&world.master, at, 1);
-            }
-            portions.extend(export.take().into_iter().map(|(at, one)| (at.offset, one)));
+        let mut more = true;
+        while more {
+            let at = EntryId::new(Epoch(1), Offset(last));
+            more = world.master.export_some(at, usize::from(pace));
+            let ready = world.master.take_exported().into_iter();
+            portions.extend(ready.map(|(at, one)| (at.offset, one)));
             steps.by_ref().take(12).for_each(|step| world.step(step));
             world.end_unit();
             if let Some(entries) = world.log.take() {

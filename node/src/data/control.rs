@@ -58,7 +58,7 @@ impl Server {
         match message {
             ToData::Apply(batch) => self.apply(&batch),
             ToData::Rebuild { load } => self.rebuild(load),
-            ToData::Import { load, portion, at } => self.import(load, &portion, at),
+            ToData::Adopt { load, built } => self.adopt(load, built),
             ToData::Imported { load, last } => self.imported(load, last),
             ToData::Export(to) => self.begin_export(to),
             ToData::BecomeMaster { epoch, next, reads, answers } => {
@@ -127,7 +127,7 @@ impl Server {
 
     fn rebuild(&mut self, load: u64) {
         self.load = load;
-        self.export = None;
+        self.end_export();
         let core = &mut self.core;
         debug_assert!(core.mastership.is_none(), "only a follower rebuilds");
         core.forget_compared();
@@ -143,7 +143,7 @@ impl Server {
 
     fn become_master(&mut self, epoch: Epoch, next: Offset, reads: Reads, answers: Answers) {
         self.end_limbo(DOWN);
-        self.export = None;
+        self.end_export();
         let core = &mut self.core;
         // The epoch record before `next` was appended by control: it changes no key.
         let follows = next == core.last.offset.next() || next == core.last.offset.next().next();
@@ -163,7 +163,7 @@ impl Server {
     }
 
     fn step_down(&mut self, epoch: Epoch) {
-        self.export = None;
+        self.end_export();
         self.checking = None;
         let core = &mut self.core;
         if let Some(mastership) = core.mastership.take() {

@@ -2,14 +2,14 @@
 
 use crate::data::link::Piece;
 use crate::data::server::Server;
-use cairn_keyspace::{Export, Portion};
-use cairn_logic::ids::{EntryId, Offset};
+use cairn_keyspace::Built;
+use cairn_logic::ids::EntryId;
 use cairn_logic::time::{Duration, Instant};
 use std::collections::VecDeque;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-/// Keys written in one step, about; a slot is written whole, and empty slots cost little.
-const KEYS_MAX: usize = 64;
+/// What a step does, in small keys; some microseconds.
+const COST_MAX: usize = 64;
 /// Until it is looked again whether a snapshot may go on.
 const PAUSE: Duration = Duration::from_millis(1);
 /// The size of a portion, in bytes.
@@ -17,7 +17,6 @@ const PORTION_BYTES: usize = 1 << 20;
 
 /// A snapshot that is being written.
 pub struct Exporting {
-    export: Export,
     to: SyncSender<Piece>,
     /// What there was no room for yet.
     waiting: VecDeque<Piece>,
@@ -50,9 +49,15 @@ impl Exporting {
 impl Server {
     /// Begins to write a snapshot, in place of one that is being written.
     pub(super) fn begin_export(&mut self, to: SyncSender<Piece>) {
-        let export = Export::new(PORTION_BYTES);
+        self.core.keyspace.begin_export(PORTION_BYTES);
         let (waiting, due) = (VecDeque::new(), self.core.now);
-        self.export = Some(Exporting { export, to, waiting, more: true, due });
+        self.export = Some(Exporting { to, waiting, more: true, due });
+    }
+
+    /// No snapshot is written any more.
+    pub(super) fn end_export(&mut self) {
+        self.export = None;
+        self.core.keyspace.end_export();
     }
 
     /// Writes a few keys, as they are after the last entry; whether it may go on at once.
@@ -63,35 +68,34 @@ impl Server {
         }
         // Of a master: what this turn has changed already is an entry like all before it.
         self.core.append();
-        let core = &self.core;
+        let core = &mut self.core;
         let Some(exporting) = &mut self.export else { return false };
         // What was replaced is kept aside before a snapshot has its place.
         let held = core.loading || core.gap || core.dirty_tail || core.unkept > 0;
         match if held { Some(false) } else { exporting.send() } {
             Some(false) => exporting.due = core.now + PAUSE,
             Some(true) if exporting.more => {
-                exporting.more = exporting.export.advance(&core.keyspace, core.last, KEYS_MAX);
-                let portions = exporting.export.take().into_iter();
+                exporting.more = core.keyspace.export_some(core.last, COST_MAX);
+                let portions = core.keyspace.take_exported().into_iter();
                 exporting.waiting.extend(portions.map(|(at, one)| Piece::Portion(one, at)));
                 if !exporting.more {
                     exporting.waiting.push_back(Piece::End);
                 }
                 return true;
             }
-            Some(true) | None => self.export = None,
+            Some(true) | None => self.end_export(),
         }
         false
     }
 
-    /// Takes a portion of the snapshot that is being loaded.
-    pub(super) fn import(&mut self, load: u64, portion: &Portion, at: Offset) {
-        self.core.shared.imported(portion);
+    /// Takes slots of the snapshot that is being loaded.
+    pub(super) fn adopt(&mut self, load: u64, built: Built) {
         if load != self.load || self.core.gap {
             return;
         }
-        if let Err(error) = self.core.keyspace.import(portion, at) {
-            let (first, last) = (portion.first, portion.last);
-            tracing::error!(%error, first, last, "cannot load these slots");
+        let at = built.at();
+        if let Err(error) = self.core.keyspace.adopt(built) {
+            tracing::error!(%error, "cannot load these slots");
             self.core.found_gap(at);
         }
     }

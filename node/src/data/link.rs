@@ -8,7 +8,7 @@
 pub use crate::data::checks::Compared;
 use crate::data::routes::Routes;
 use bytes::Bytes;
-use cairn_keyspace::{Part, Portion};
+use cairn_keyspace::{Built, Part, Portion};
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::replication::Admission;
@@ -53,22 +53,20 @@ pub enum ToData {
     /// A committed batch on a node that is not master (also when the log is replayed at a start).
     /// Batches come without gaps, from offset 1 or from the last one applied.
     Apply(Batch),
-    /// Drop all keys and be loading; the portions of load `load` follow, if there is a snapshot,
+    /// Drop all keys and be loading; the slots of load `load` follow, if there is a snapshot,
     /// and batches after it.
     Rebuild {
-        /// Portions of another load, which came late, are dropped.
+        /// Slots of another load, which came late, are dropped.
         load: u64,
     },
-    /// A portion of a snapshot, in the order in which it was written.
-    Import {
+    /// Slots of a snapshot, in any order.
+    Adopt {
         /// Of which load.
         load: u64,
-        /// Some slots.
-        portion: Portion,
-        /// The entry after which they were so.
-        at: Offset,
+        /// The slots, and the entry after which they were so.
+        built: Built,
     },
-    /// All portions came: batches go on after `last`.
+    /// All slots came: batches go on after `last`.
     Imported {
         /// Of which load.
         load: u64,
@@ -328,6 +326,8 @@ pub struct DataLink {
     sender: mpsc::Sender<ToData>,
     waker: Arc<mio::Waker>,
     shared: Arc<Shared>,
+    /// Keys the hash of keys.
+    seed: u64,
     /// The term of the mastership that control last announced; 0 when it is over.
     term: u64,
     /// A deadline that was given before the mastership it belongs to was announced.
@@ -341,9 +341,9 @@ pub struct DataEnd {
     pub(super) shared: Arc<Shared>,
 }
 
-/// Makes both ends; `waker` ends the thread's wait.
+/// Makes both ends; `waker` ends the thread's wait, `seed` keys its hash of keys.
 #[must_use]
-pub fn pair(waker: Arc<mio::Waker>) -> (DataLink, DataEnd) {
+pub fn pair(waker: Arc<mio::Waker>, seed: u64) -> (DataLink, DataEnd) {
     let (sender, receiver) = mpsc::channel();
     let shared = Arc::new(Shared {
         term: AtomicU64::new(0),
@@ -358,7 +358,7 @@ pub fn pair(waker: Arc<mio::Waker>) -> (DataLink, DataEnd) {
         gauges: Gauges::default(),
     });
     let end = DataEnd { receiver, shared: Arc::clone(&shared) };
-    (DataLink { sender, waker, shared, term: 0, early_read_until: Cell::new(0) }, end)
+    (DataLink { sender, waker, shared, seed, term: 0, early_read_until: Cell::new(0) }, end)
 }
 
 impl DataLink {
@@ -389,7 +389,7 @@ impl DataLink {
     #[must_use]
     pub fn feeder(&self) -> Feeder {
         let (sender, waker) = (self.sender.clone(), Arc::clone(&self.waker));
-        Feeder { sender, waker, shared: Arc::clone(&self.shared) }
+        Feeder { sender, waker, shared: Arc::clone(&self.shared), seed: self.seed }
     }
 
     /// Mastership is over from this moment, whatever is still queued: nothing is released.
@@ -487,20 +487,20 @@ pub struct Feeder {
     sender: mpsc::Sender<ToData>,
     waker: Arc<mio::Waker>,
     shared: Arc<Shared>,
+    seed: u64,
 }
 
 impl Feeder {
-    /// Between two looks whether there is room.
-    const PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
-
-    /// Sends a portion once there is room for it; whether the thread is still there.
+    /// What keys the thread's hash of keys.
     #[must_use]
-    pub fn portion(&self, load: u64, portion: Portion, at: Offset) -> bool {
-        while self.shared.apply_bytes.load(Ordering::Acquire) > APPLY_MAX_BYTES {
-            std::thread::park_timeout(Self::PAUSE);
-        }
-        self.shared.apply_bytes.fetch_add(portion_cost(&portion), Ordering::Relaxed);
-        self.send(ToData::Import { load, portion, at })
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Sends slots of a snapshot; whether the thread is still there.
+    #[must_use]
+    pub fn built(&self, load: u64, built: Built) -> bool {
+        self.send(ToData::Adopt { load, built })
     }
 
     /// What `count` findings had replaced is kept aside.
@@ -508,7 +508,7 @@ impl Feeder {
         self.send(ToData::KeptAside(count));
     }
 
-    /// All portions were sent.
+    /// All slots were sent.
     pub fn done(&self, load: u64, last: EntryId) {
         self.send(ToData::Imported { load, last });
     }
@@ -554,15 +554,7 @@ impl Shared {
 
     /// A batch was applied.
     pub(super) fn applied(&self, batch: &Batch) {
-        self.taken(cost(batch));
-    }
-
-    /// A portion of a snapshot was taken.
-    pub(super) fn imported(&self, portion: &Portion) {
-        self.taken(portion_cost(portion));
-    }
-
-    fn taken(&self, bytes: u64) {
+        let bytes = cost(batch);
         let before = self.apply_bytes.fetch_sub(bytes, Ordering::AcqRel);
         if before > APPLY_MAX_BYTES / 2 && before - bytes <= APPLY_MAX_BYTES / 2 {
             self.apply_room.notify_waiters();
@@ -589,10 +581,6 @@ impl Shared {
     pub(super) fn awake(&self) {
         self.sleeping.store(false, Ordering::SeqCst);
     }
-}
-
-fn portion_cost(portion: &Portion) -> u64 {
-    portion.records.len() as u64 + 64
 }
 
 fn cost(batch: &Batch) -> u64 {

@@ -82,7 +82,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
     let failed = |source| Error::Start { source };
     let poll = Poll::new().map_err(failed)?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(failed)?);
-    let (link, end) = link::pair(waker);
+    let (link, end) = link::pair(waker, options.seed);
     let mut listeners = Vec::new();
     let mut addresses = Vec::new();
     for &address in &options.listen {

@@ -18,11 +18,11 @@ fn set_pairs(call: &mut Call<'_>) -> Result<usize, Refusal> {
     let place = call.open::<Hash>(at, key)?;
     let (args, log) = (call.args, &mut *call.log);
     let many = log.begin_many(Op::HashSet, key);
-    let added = call.ks.update(at, place, |hash: &mut Hash, hasher| {
+    let added = call.ks.update(at, place, |hash: &mut Hash, touch| {
         let mut added = 0;
         for index in (2..args.len()).step_by(2) {
             let (field, value) = (args.get(index), args.get(index + 1));
-            added += usize::from(hash.set(hasher, field, value));
+            added += usize::from(hash.set(touch, field, value));
             log.text(field);
             log.text(value);
         }
@@ -159,10 +159,10 @@ pub(crate) fn hdel(call: &mut Call<'_>) -> Outcome {
     };
     let (args, log) = (call.args, &mut *call.log);
     let many = log.begin_many(Op::HashDelete, key);
-    let removed = call.ks.update(at, place, |hash: &mut Hash, hasher| {
+    let removed = call.ks.update(at, place, |hash: &mut Hash, touch| {
         let mut removed = 0;
         for field in args.from(2).iter() {
-            if hash.remove(hasher, field) {
+            if hash.remove(touch, field) {
                 log.text(field);
                 removed += 1;
             }
@@ -179,7 +179,7 @@ pub(crate) fn hdel(call: &mut Call<'_>) -> Outcome {
 fn set_one(call: &mut Call<'_>, value: &[u8]) -> Outcome {
     let (at, key, field) = (call.at_first(), call.arg(1), call.arg(2));
     let place = call.open::<Hash>(at, key)?;
-    call.ks.update(at, place, |hash: &mut Hash, hasher| hash.set(hasher, field, value));
+    call.ks.update(at, place, |hash: &mut Hash, touch| hash.set(touch, field, value));
     let many = call.log.begin_many(Op::HashSet, key);
     call.log.text(field);
     call.log.text(value);

@@ -21,9 +21,9 @@ fn push(call: &mut Call<'_>, side: Side, only_present: bool) -> Outcome {
     let op = if side == Side::Front { Op::PushFront } else { Op::PushBack };
     let (args, log) = (call.args, &mut *call.log);
     let many = log.begin_many(op, key);
-    let len = call.ks.update(at, place, |list: &mut List, _| {
+    let len = call.ks.update(at, place, |list: &mut List, touch| {
         for item in args.from(2).iter() {
-            list.push(side, item);
+            list.push(touch, side, item);
             log.text(item);
         }
         list.len()
@@ -74,13 +74,13 @@ fn pop(call: &mut Call<'_>, side: Side) -> Outcome {
         return Ok(());
     };
     let reply = &mut *call.reply;
-    let popped = call.ks.update(at, place, |list: &mut List, _| {
+    let popped = call.ks.update(at, place, |list: &mut List, touch| {
         let popped = count.min(list.len());
         if counted {
             reply.array(popped);
         }
         for _ in 0..popped {
-            list.pop(side, |item| reply.bulk(item));
+            list.pop(touch, side, |item| reply.bulk(item));
         }
         popped
     });

@@ -13,10 +13,10 @@ pub(crate) fn sadd(call: &mut Call<'_>) -> Outcome {
     let place = call.open::<Set>(at, key)?;
     let (args, log) = (call.args, &mut *call.log);
     let many = log.begin_many(Op::SetAdd, key);
-    let added = call.ks.update(at, place, |set: &mut Set, hasher| {
+    let added = call.ks.update(at, place, |set: &mut Set, touch| {
         let mut added = 0;
         for member in args.from(2).iter() {
-            if set.add(hasher, member) {
+            if set.add(touch, member) {
                 log.text(member);
                 added += 1;
             }
@@ -38,10 +38,10 @@ pub(crate) fn srem(call: &mut Call<'_>) -> Outcome {
     };
     let (args, log) = (call.args, &mut *call.log);
     let many = log.begin_many(Op::SetRemove, key);
-    let removed = call.ks.update(at, place, |set: &mut Set, hasher| {
+    let removed = call.ks.update(at, place, |set: &mut Set, touch| {
         let mut removed = 0;
         for member in args.from(2).iter() {
-            if set.remove(hasher, member) {
+            if set.remove(touch, member) {
                 log.text(member);
                 removed += 1;
             }

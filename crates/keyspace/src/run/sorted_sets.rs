@@ -112,17 +112,17 @@ fn add(call: &mut Call<'_>, options: &AddOptions, first: usize) -> Outcome {
     };
     let (args, log) = (call.args, &mut *call.log);
     let many = log.begin_many(Op::SortedAdd, key);
-    let outcome = call.ks.update(at, place, |sorted: &mut Sorted, hasher| {
+    let outcome = call.ks.update(at, place, |sorted: &mut Sorted, touch| {
         let mut added = Added { new: 0, changed: 0, score: None };
         for index in (first..args.len()).step_by(2) {
             let given = parse_f64(args.get(index)).ok_or(Refusal::NotFloat)?;
             let member = args.get(index + 1);
             let old = match options.needs_old() {
-                true => sorted.score(hasher, member),
+                true => sorted.score(touch.hasher(), member),
                 false => None,
             };
             let Some(score) = options.decide(old, given)? else { continue };
-            let old = sorted.set(hasher, member, score);
+            let old = sorted.set(touch, member, score);
             added.score = Some(score);
             if old != Some(score) {
                 added.new += usize::from(old.is_none());
@@ -162,10 +162,10 @@ pub(crate) fn zrem(call: &mut Call<'_>) -> Outcome {
     };
     let (args, log) = (call.args, &mut *call.log);
     let many = log.begin_many(Op::SortedRemove, key);
-    let removed = call.ks.update(at, place, |sorted: &mut Sorted, hasher| {
+    let removed = call.ks.update(at, place, |sorted: &mut Sorted, touch| {
         let mut removed = 0;
         for member in args.from(2).iter() {
-            if sorted.remove(hasher, member).is_some() {
+            if sorted.remove(touch, member).is_some() {
                 log.text(member);
                 removed += 1;
             }

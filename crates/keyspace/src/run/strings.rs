@@ -282,7 +282,7 @@ pub(crate) fn append(call: &mut Call<'_>) -> Outcome {
         None => store(call, at, key, None, more, None),
         Some(_) if more.is_empty() => {}
         Some(place) => {
-            call.ks.resize_text(at, key, place, len)[old..].copy_from_slice(more);
+            call.ks.resize_text(at, key, place, len, old..len).copy_from_slice(more);
             call.log.texts(Op::Append, &[key, more]);
             call.wrote(at.slot);
         }
@@ -309,7 +309,7 @@ pub(crate) fn setrange(call: &mut Call<'_>) -> Outcome {
         None => call.ks.put_text(at, key, None, b"", None),
     };
     let len = old.max(end);
-    call.ks.resize_text(at, key, place, len)[from..end].copy_from_slice(piece);
+    call.ks.resize_text(at, key, place, len, from..end).copy_from_slice(piece);
     call.log.set_range(key, from as u64, piece);
     call.wrote(at.slot);
     call.reply.count(len);

@@ -10,6 +10,7 @@ use super::segment::address;
 use super::{Never, Table};
 use crate::hash::Hasher;
 use crate::order::Order;
+use crate::snapshot::Touch;
 use std::cmp::Ordering;
 
 /// An element of the order: the score, and the address of the member's entry.
@@ -60,11 +61,13 @@ impl SortedTable {
     }
 
     /// Sets a member's score; gives the former one.
-    pub fn set(&mut self, hasher: &Hasher, member: &[u8], score: f64) -> Option<f64> {
+    pub fn set(&mut self, touch: &mut Touch<'_>, member: &[u8], score: f64) -> Option<f64> {
+        let hasher = touch.hasher();
         let hash = hasher.hash(member);
         let bytes = score.to_bits().to_le_bytes();
         let (place, old) = match self.members.find(hash, member) {
             None => {
+                touch.item(&self.members, hash);
                 let payload = Payload::Bytes(&bytes);
                 (self.members.insert(hasher, hash, member, payload, None), None)
             }
@@ -73,6 +76,7 @@ impl SortedTable {
                 if old == score {
                     return Some(old);
                 }
+                touch.item(&self.members, hash);
                 self.order.remove(|ranked| ranked.compare(old, member).is_lt());
                 self.members.set_bytes(place, &bytes, None);
                 (place, Some(old))
@@ -85,8 +89,10 @@ impl SortedTable {
     }
 
     /// Removes a member; gives its score.
-    pub fn remove(&mut self, hasher: &Hasher, member: &[u8]) -> Option<f64> {
-        let place = self.members.find(hasher.hash(member), member)?;
+    pub fn remove(&mut self, touch: &mut Touch<'_>, member: &[u8]) -> Option<f64> {
+        let hash = touch.hasher().hash(member);
+        let place = self.members.find(hash, member)?;
+        touch.item(&self.members, hash);
         let score = read_score(self.members.entry(place).bytes());
         self.order.remove(|ranked| ranked.compare(score, member).is_lt());
         self.members.remove(place);

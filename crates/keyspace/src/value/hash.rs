@@ -2,6 +2,7 @@
 
 use super::packed::{ITEM_BYTES_MAX, ITEMS_MAX, Packed};
 use crate::hash::Hasher;
+use crate::snapshot::Touch;
 use crate::table::{Never, Payload, Table};
 
 /// Fields and their values: few and short ones packed, more in a table.
@@ -50,7 +51,7 @@ impl Hash {
     }
 
     /// Sets a field; whether it is new.
-    pub fn set(&mut self, hasher: &Hasher, field: &[u8], value: &[u8]) -> bool {
+    pub fn set(&mut self, touch: &mut Touch<'_>, field: &[u8], value: &[u8]) -> bool {
         if let Hash::Small(packed) = self {
             let found = packed.find(field, 0, 2);
             let fits = field.len().max(value.len()) <= ITEM_BYTES_MAX;
@@ -67,8 +68,10 @@ impl Hash {
                 _ => {}
             }
         }
+        let hasher = touch.hasher();
         let table = self.enlarge(hasher);
         let hash = hasher.hash(field);
+        touch.item(table, hash);
         match table.find(hash, field) {
             Some(place) => {
                 table.set_bytes(place, value, None);
@@ -98,7 +101,7 @@ impl Hash {
     }
 
     /// Removes a field; whether it was there.
-    pub fn remove(&mut self, hasher: &Hasher, field: &[u8]) -> bool {
+    pub fn remove(&mut self, touch: &mut Touch<'_>, field: &[u8]) -> bool {
         match self {
             Hash::Small(packed) => {
                 let Some((index, first)) = packed.find(field, 0, 2) else { return false };
@@ -106,13 +109,13 @@ impl Hash {
                 packed.remove(first, last, 2);
                 true
             }
-            Hash::Large(table) => match table.find(hasher.hash(field), field) {
-                Some(place) => {
-                    table.remove(place);
-                    true
-                }
-                None => false,
-            },
+            Hash::Large(table) => {
+                let hash = touch.hasher().hash(field);
+                let Some(place) = table.find(hash, field) else { return false };
+                touch.item(table, hash);
+                table.remove(place);
+                true
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! A list: items in a row of chunks, cheap at both ends, never copied as a whole.
 
+use crate::snapshot::Touch;
 use std::collections::VecDeque;
 
 /// A chunk starts this large, in bytes.
@@ -147,7 +148,8 @@ impl List {
     }
 
     /// Adds an item at one end.
-    pub fn push(&mut self, side: Side, item: &[u8]) {
+    pub fn push(&mut self, touch: &mut Touch<'_>, side: Side, item: &[u8]) {
+        touch.push(side);
         let need = item.len() + 2 * mark_len(item.len());
         let chunk = match side {
             Side::Front => self.chunks.front_mut(),
@@ -174,7 +176,7 @@ impl List {
     }
 
     /// Takes an item from one end and shows it to `visit`; false if there is none.
-    pub fn pop(&mut self, side: Side, visit: impl FnOnce(&[u8])) -> bool {
+    pub fn pop(&mut self, touch: &mut Touch<'_>, side: Side, visit: impl FnOnce(&[u8])) -> bool {
         let chunk = match side {
             Side::Front => self.chunks.front_mut(),
             Side::Back => self.chunks.back_mut(),
@@ -182,6 +184,7 @@ impl List {
         let Some(chunk) = chunk else { return false };
         let at = if side == Side::Front { chunk.start as usize } else { chunk.last() };
         let (item, next) = chunk.item(at);
+        touch.pop(side, self.len, item);
         visit(item);
         match side {
             Side::Front => chunk.start = next as u32,
@@ -223,6 +226,8 @@ mod tests {
     fn both_ends_behave_as_a_deque() {
         let mut list = List::default();
         let mut model: VecDeque<Vec<u8>> = VecDeque::new();
+        let hasher = crate::hash::Hasher::new(1);
+        let mut touch = Touch::nobody(&hasher);
         let mut dice = 1_u64;
         for step in 0..20_000_u64 {
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(step);
@@ -235,14 +240,14 @@ mod tests {
                     len => len as usize,
                 };
                 let item = vec![step as u8; len];
-                list.push(side, &item);
+                list.push(&mut touch, side, &item);
                 match side {
                     Side::Front => model.push_front(item),
                     Side::Back => model.push_back(item),
                 }
             } else {
                 let mut got = None;
-                list.pop(side, |item| got = Some(item.to_vec()));
+                list.pop(&mut touch, side, |item| got = Some(item.to_vec()));
                 let want = match side {
                     Side::Front => model.pop_front(),
                     Side::Back => model.pop_back(),
@@ -255,7 +260,7 @@ mod tests {
                 assert_eq!(list.len(), model.len());
             }
         }
-        while list.pop(Side::Back, |_| {}) {}
+        while list.pop(&mut touch, Side::Back, |_| {}) {}
         assert_eq!((list.len(), list.bytes), (0, 0));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::packed::{ITEM_BYTES_MAX, ITEMS_MAX, Packed};
 use crate::hash::Hasher;
+use crate::snapshot::Touch;
 use crate::table::{Never, Payload, Table};
 
 /// Members: few and short ones packed, more in a table.
@@ -44,7 +45,8 @@ impl Set {
     }
 
     /// Adds a member; whether it is new.
-    pub fn add(&mut self, hasher: &Hasher, member: &[u8]) -> bool {
+    pub fn add(&mut self, touch: &mut Touch<'_>, member: &[u8]) -> bool {
+        let hasher = touch.hasher();
         match self {
             Set::Small(packed) => {
                 if packed.find(member, 0, 1).is_some() {
@@ -68,6 +70,7 @@ impl Set {
                 if table.find(hash, member).is_some() {
                     return false;
                 }
+                touch.item(table, hash);
                 table.insert(hasher, hash, member, Payload::Bytes(b""), None);
                 true
             }
@@ -75,20 +78,20 @@ impl Set {
     }
 
     /// Removes a member; whether it was there.
-    pub fn remove(&mut self, hasher: &Hasher, member: &[u8]) -> bool {
+    pub fn remove(&mut self, touch: &mut Touch<'_>, member: &[u8]) -> bool {
         match self {
             Set::Small(packed) => {
                 let Some((_, place)) = packed.find(member, 0, 1) else { return false };
                 packed.remove(place, place, 1);
                 true
             }
-            Set::Large(table) => match table.find(hasher.hash(member), member) {
-                Some(place) => {
-                    table.remove(place);
-                    true
-                }
-                None => false,
-            },
+            Set::Large(table) => {
+                let hash = touch.hasher().hash(member);
+                let Some(place) = table.find(hash, member) else { return false };
+                touch.item(table, hash);
+                table.remove(place);
+                true
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::packed::{ITEM_BYTES_MAX, ITEMS_MAX, Item, Packed};
 use crate::hash::Hasher;
+use crate::snapshot::Touch;
 use crate::table::SortedTable;
 
 /// Members with scores: few and short ones packed, more in a table with an order.
@@ -82,10 +83,10 @@ impl Sorted {
     }
 
     /// Sets a member's score, which is not NaN; gives the former one. -0 becomes 0.
-    pub fn set(&mut self, hasher: &Hasher, member: &[u8], score: f64) -> Option<f64> {
+    pub fn set(&mut self, touch: &mut Touch<'_>, member: &[u8], score: f64) -> Option<f64> {
         let score = score + 0.0;
         let packed = match self {
-            Sorted::Large(table) => return table.set(hasher, member, score),
+            Sorted::Large(table) => return table.set(touch, member, score),
             Sorted::Small(packed) => packed,
         };
         if let Some((first, last)) = find(packed, member) {
@@ -102,15 +103,15 @@ impl Sorted {
         }
         let mut table = SortedTable::default();
         for (score, member) in scored(packed) {
-            table.set(hasher, member, score);
+            table.set(touch, member, score);
         }
-        table.set(hasher, member, score);
+        table.set(touch, member, score);
         *self = Sorted::Large(table);
         None
     }
 
     /// Removes a member; gives its score.
-    pub fn remove(&mut self, hasher: &Hasher, member: &[u8]) -> Option<f64> {
+    pub fn remove(&mut self, touch: &mut Touch<'_>, member: &[u8]) -> Option<f64> {
         match self {
             Sorted::Small(packed) => {
                 let (first, last) = find(packed, member)?;
@@ -118,7 +119,7 @@ impl Sorted {
                 packed.remove(first, last, 2);
                 Some(score)
             }
-            Sorted::Large(table) => table.remove(hasher, member),
+            Sorted::Large(table) => table.remove(touch, member),
         }
     }
 

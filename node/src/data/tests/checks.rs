@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::data::link::{Compared, Piece};
-use cairn_keyspace::{Export, Keyspace, Part, Portion};
+use cairn_keyspace::{Builder, Export, Keyspace, Part, Portion};
 use cairn_logic::ids::EntryId;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 
@@ -40,9 +40,12 @@ fn forged() -> Vec<Portion> {
 fn wrong() -> Rig {
     let mut rig = Rig::replica(Role::Replica);
     rig.link.send(ToData::Rebuild { load: 1 });
+    let mut builder = Builder::new(1);
     for portion in forged() {
-        rig.link.send(ToData::Import { load: 1, portion, at: Offset(3) });
+        builder.add(&portion, Offset(3)).unwrap();
     }
+    let built = builder.take().expect("there are portions");
+    rig.link.send(ToData::Adopt { load: 1, built });
     let last = EntryId::new(Epoch(1), Offset(3));
     rig.link.send(ToData::Imported { load: 1, last });
     rig.link.send(ToData::Loading(false));

@@ -1,4 +1,5 @@
-//! Loading: sections are read and decompressed on all cores, and taken in their order.
+//! Loading: sections are read, decompressed and made into tables on all cores; the data thread
+//! takes the slots as they are ready, in any order.
 
 use crate::clock;
 use crate::data::link::Feeder;
@@ -8,18 +9,19 @@ use crate::storage::Notify;
 use cairn_files::snapshot::Section;
 use cairn_files::{Error, RealDisk, Result, Snapshot};
 use cairn_host::Event;
-use cairn_keyspace::Portion;
+use cairn_keyspace::{Builder, Portion};
+use cairn_logic::ids::SLOTS;
 use cairn_logic::time::{Duration, Instant};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Threads that read and decompress, at most.
-const READERS_MAX: usize = 8;
+/// Threads that build, at most.
+const BUILDERS_MAX: usize = 8;
 /// Between two lines that say how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
-/// Loads `snapshot` in a thread of its own, which says in `percent` how far it is and lowers `busy`
+/// Loads `snapshot` in threads of its own, which say in `percent` how far it is and lower `busy`
 /// at the end. `notify` hears that it is good, or, if it cannot be loaded, that the state does not
 /// fit.
 pub(super) fn spawn(
@@ -59,40 +61,80 @@ fn feed(
     load: u64,
     percent: &AtomicU32,
 ) -> Result<()> {
-    let readers = thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX);
-    let mut progress = Progress::new(snapshot);
-    for window in snapshot.sections().chunks(readers) {
-        let portions = thread::scope(|scope| {
-            let read = |section| scope.spawn(move || portion(snapshot, section));
-            let reading: Vec<_> = window.iter().map(read).collect();
-            let joined = reading.into_iter().map(|one| one.join().expect("reading does not panic"));
-            joined.collect::<Result<Vec<Portion>>>()
-        })?;
-        for (section, portion) in window.iter().zip(portions) {
-            progress.done(section, &portion);
-            percent.store(status::percent(progress.bytes, progress.total_bytes), Ordering::Relaxed);
-            if !feeder.portion(load, portion, section.at.offset) {
-                return Ok(());
+    let units = units(snapshot)?;
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(BUILDERS_MAX);
+    let (next, progress) = (AtomicUsize::new(0), Mutex::new(Progress::new(snapshot)));
+    let build = || -> Result<()> {
+        let mut builder = Builder::new(feeder.seed());
+        while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
+            for section in *unit {
+                let added = builder.add(&portion(snapshot, section)?, section.at.offset);
+                added.map_err(|error| {
+                    tracing::error!(%error, "records of a snapshot cannot be taken");
+                    broken(snapshot, "records of a section cannot be taken")
+                })?;
+                let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+                progress.done(section);
+                let share = status::percent(progress.bytes, progress.total_bytes);
+                percent.store(share, Ordering::Relaxed);
+            }
+            if builder.take().is_some_and(|built| !feeder.built(load, built)) {
+                break;
             }
         }
-    }
-    progress.end();
+        // Whatever ends one of them ends all.
+        next.store(units.len(), Ordering::Relaxed);
+        Ok(())
+    };
+    let stop_all = || build().inspect_err(|_| next.store(units.len(), Ordering::Relaxed));
+    thread::scope(|scope| {
+        let building: Vec<_> = (0..threads).map(|_| scope.spawn(stop_all)).collect();
+        let mut joined = building.into_iter().map(|it| it.join().expect("building does not panic"));
+        joined.try_for_each(|built| built)
+    })?;
+    progress.lock().unwrap_or_else(PoisonError::into_inner).end();
     Ok(())
+}
+
+/// The sections, those of one slot together.
+fn units(snapshot: &Snapshot<RealDisk>) -> Result<Vec<&[Section]>> {
+    let sections = snapshot.sections();
+    let (mut units, mut from, mut behind) = (Vec::new(), 0, 0);
+    for (at, section) in sections.iter().enumerate() {
+        let (first, last) = slots(snapshot, section)?;
+        if first >= behind && at > from {
+            units.push(&sections[from..at]);
+            from = at;
+        }
+        let begun = &sections[from];
+        if first > last || first + 1 < behind || section.at != begun.at {
+            return Err(broken(snapshot, "its slots are in disorder"));
+        }
+        behind = last + 1;
+    }
+    if from < sections.len() {
+        units.push(&sections[from..]);
+    }
+    Ok(units)
+}
+
+fn slots(snapshot: &Snapshot<RealDisk>, section: &Section) -> Result<(u16, u16)> {
+    let number = |at: usize| {
+        let bytes = section.label.get(at..at + 2)?;
+        Some(u16::from_le_bytes(bytes.try_into().ok()?)).filter(|slot| *slot < SLOTS)
+    };
+    let found = number(0).zip(number(2));
+    found.ok_or_else(|| broken(snapshot, "a section does not say which slots it has"))
+}
+
+fn broken(snapshot: &Snapshot<RealDisk>, found: &'static str) -> Error {
+    Error::Broken { path: snapshot.path().to_owned(), found }
 }
 
 fn portion(snapshot: &Snapshot<RealDisk>, section: &Section) -> Result<Portion> {
     let records = snapshot.read(section)?;
-    let slots = |at: usize| {
-        let bytes = section.label.get(at..at + 2)?;
-        Some(u16::from_le_bytes(bytes.try_into().ok()?))
-    };
-    match (slots(0), slots(2)) {
-        (Some(first), Some(last)) => Ok(Portion { first, last, keys: section.records, records }),
-        _ => Err(Error::Broken {
-            path: snapshot.path().to_owned(),
-            found: "a section does not say which slots it has",
-        }),
-    }
+    let (first, last) = slots(snapshot, section)?;
+    Ok(Portion { first, last, keys: section.records, records })
 }
 
 /// How far a load is, told now and then.
@@ -113,9 +155,9 @@ impl Progress {
         Self { began: now, told: now, total_bytes, bytes: 0, keys: 0 }
     }
 
-    fn done(&mut self, section: &Section, portion: &Portion) {
+    fn done(&mut self, section: &Section) {
         self.bytes += u64::from(section.stored_bytes);
-        self.keys += u64::from(portion.keys);
+        self.keys += u64::from(section.records);
         let now = clock::now();
         if now.since(self.told) < PROGRESS {
             return;
