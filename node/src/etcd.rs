@@ -8,17 +8,20 @@
 mod auth;
 mod cluster;
 mod desk;
+mod election;
 mod forward;
 mod handle;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
+mod turn;
 mod watch;
 
 pub use desk::{Desk, Streams, Token};
 pub use handle::{Asked, Handle, MasterAt, MemberAt, Plane};
 
-use cairn_wire::etcd::etcdserverpb as pb;
+use cairn_wire::etcd::{etcdserverpb as pb, v3electionpb, v3lockpb};
 use tokio::sync::mpsc;
 use tonic::service::{Routes, RoutesBuilder};
 
@@ -50,11 +53,14 @@ pub fn add_routes(routes: &mut RoutesBuilder, handle: &Handle) {
     let kv = pb::kv_server::KvServer::new(handle.clone());
     let watch = pb::watch_server::WatchServer::new(handle.clone());
     let lease = pb::lease_server::LeaseServer::new(handle.clone());
+    let election = v3electionpb::election_server::ElectionServer::new(handle.clone());
     routes
         .add_service(kv.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(watch.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(lease.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(pb::cluster_server::ClusterServer::new(handle.clone()))
         .add_service(pb::maintenance_server::MaintenanceServer::new(handle.clone()))
-        .add_service(pb::auth_server::AuthServer::new(handle.clone()));
+        .add_service(pb::auth_server::AuthServer::new(handle.clone()))
+        .add_service(v3lockpb::lock_server::LockServer::new(handle.clone()))
+        .add_service(election.max_decoding_message_size(MESSAGE_BYTES_MAX));
 }

@@ -8,6 +8,8 @@ mod etcd {
 }
 #[path = "etcd/etcdctl.rs"]
 mod etcdctl;
+#[path = "etcd/locks.rs"]
+mod locks;
 
 use cairn_wire::etcd::etcdserverpb as pb;
 use etcd::server::Server;

@@ -24,7 +24,8 @@ fn check_size(message: &impl Message) -> Result<(), Status> {
 }
 
 impl Handle {
-    async fn propose(&self, op: Op) -> Result<(Reply, Answer), Status> {
+    /// Proposes a change.
+    pub(super) async fn propose(&self, op: Op) -> Result<(Reply, Answer), Status> {
         let mut reply = self.ask(Ask::Propose { op, system: self.is_system() }).await?;
         match std::mem::replace(&mut reply.response, Told::Done(true)) {
             Told::Answer(answer) => Ok((reply, answer)),
