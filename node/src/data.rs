@@ -12,6 +12,7 @@ mod conn;
 mod control;
 mod core;
 mod dispatch;
+mod dropper;
 mod export;
 mod leisure;
 pub mod link;

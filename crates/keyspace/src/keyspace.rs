@@ -5,6 +5,7 @@ use crate::hash::Hasher;
 use crate::slot::slot_of;
 use crate::snapshot::{Export, Touch, address_of};
 use crate::table::{Entry, Payload, Place, SCAN_BITS, Table, View};
+use crate::trash::Trash;
 use crate::value::{Collection, INLINE_MAX, Type, Value};
 use cairn_logic::ids::{Offset, SLOTS, Slot};
 use std::ops::{Range, RangeInclusive};
@@ -80,6 +81,8 @@ pub struct Keyspace {
     pub(crate) export: Option<Box<Export>>,
     /// The slot of which it must hear before a key changes; [`SLOTS`] if there is none.
     pub(crate) watched: u16,
+    /// What was given up and is large.
+    pub(crate) trash: Trash,
 }
 
 impl Keyspace {
@@ -104,6 +107,7 @@ impl Keyspace {
             found: Found::default(),
             export: None,
             watched: SLOTS,
+            trash: Trash::default(),
         }
     }
 
@@ -288,11 +292,20 @@ impl Keyspace {
     fn dropped(&mut self, at: At, object: Option<Box<Value>>) {
         let Some(object) = object else { return };
         self.used -= object.memory_bytes();
-        if at.slot.get() == self.watched
-            && let Some(export) = &mut self.export
-        {
-            drop(export.keep(object));
+        let export = self.export.as_mut().filter(|_| at.slot.get() == self.watched);
+        let left = match export {
+            Some(export) => export.keep(object),
+            None => Some(object),
+        };
+        if let Some(object) = left {
+            self.trash.value(*object);
         }
+    }
+
+    /// What was given up since this was last called and takes long to be dropped.
+    #[must_use]
+    pub fn take_trash(&mut self) -> Trash {
+        std::mem::take(&mut self.trash)
     }
 
     /// Writes a string, whatever was there before.
@@ -495,7 +508,7 @@ impl Keyspace {
         }
         self.keep_watched();
         for slot in &mut self.slots {
-            slot.table.clear();
+            self.trash.table(std::mem::take(&mut slot.table));
             slot.last_write = offset;
         }
         self.expiries.fill(SlotExpiry::default());
@@ -533,6 +546,8 @@ impl Keyspace {
             {
                 export.keep_all(table);
                 self.watched = SLOTS;
+            } else {
+                self.trash.table(table);
             }
             let expiry = &mut self.expiries[usize::from(number)];
             self.expiring -= expiry.keys as usize;

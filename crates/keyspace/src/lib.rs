@@ -20,8 +20,8 @@
 //! that is no power of two) or jemalloc. glibc adds 16 bytes to a 96-byte entry.
 //! `examples/hot.rs` measures it.
 //!
-//! Large values are dropped where they are deleted. They are boxes that share nothing, so they can
-//! be handed to another thread instead when that is needed.
+//! Large values, and all keys where they are deleted at once, are [`Trash`]: whoever owns the
+//! keyspace takes it now and then ([`Keyspace::take_trash`]) and has another thread drop it.
 
 pub mod command;
 
@@ -49,6 +49,7 @@ mod run;
 mod slot;
 mod snapshot;
 mod table;
+mod trash;
 mod value;
 
 pub use apply::{Error, keys_of};
@@ -65,3 +66,4 @@ pub use refusal::{unknown_command, wrong_arity};
 pub use rewrite::commands_of;
 pub use slot::{crc16, hash_tag, slot_of};
 pub use snapshot::{CONTENT, Export, Portion};
+pub use trash::Trash;

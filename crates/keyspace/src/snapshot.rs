@@ -19,6 +19,7 @@ use crate::hash::Hasher;
 use crate::keyspace::Keyspace;
 use crate::records::Records;
 use crate::table::{Table, View};
+use crate::trash::Trash;
 use crate::value::Value;
 use cairn_logic::ids::{EntryId, SLOTS, Slot};
 use parts::Parts;
@@ -67,6 +68,8 @@ pub(crate) struct Out {
     at: EntryId,
     portion_bytes: usize,
     ready: Vec<(EntryId, Portion)>,
+    /// What was kept until it was written.
+    trash: Trash,
 }
 
 impl Out {
@@ -115,7 +118,10 @@ impl Open {
             });
             let wrote = large.step(value, out);
             if wrote.is_none() {
-                self.large.pop_front();
+                let large = self.large.pop_front();
+                if let Some(value) = large.and_then(|large| large.kept) {
+                    out.trash.value(*value);
+                }
             }
             Some(wrote.unwrap_or(1))
         } else {
@@ -153,7 +159,8 @@ impl Export {
     #[must_use]
     pub fn new(portion_bytes: usize) -> Self {
         let (records, at, ready) = (Records::new(), EntryId::ZERO, Vec::new());
-        let out = Out { records, first: 0, slot: 0, at, portion_bytes, ready };
+        let trash = Trash::default();
+        let out = Out { records, first: 0, slot: 0, at, portion_bytes, ready, trash };
         Self { out, next: 0, open: None }
     }
 
@@ -186,7 +193,10 @@ impl Export {
             match open.step(table, keyspace.hasher(), out) {
                 Some(wrote) => sum += wrote,
                 None => {
-                    self.open = None;
+                    let open = self.open.take();
+                    if let Some(table) = open.and_then(|open| open.kept) {
+                        out.trash.table(table);
+                    }
                     self.next += 1;
                 }
             }
@@ -258,6 +268,7 @@ impl Keyspace {
     pub fn export_some(&mut self, at: EntryId, cost_max: usize) -> bool {
         let Some(mut export) = self.export.take() else { return false };
         let more = export.advance(self, at, cost_max);
+        self.trash.append(std::mem::take(&mut export.out.trash));
         self.set_export(Some(export));
         more
     }

@@ -4,6 +4,7 @@ use crate::data::checks::Checking;
 use crate::data::conn::{Conn, Pause, ReadEnd};
 use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
 use crate::data::dispatch::Flow;
+use crate::data::dropper::Dropper;
 use crate::data::export::Exporting;
 use crate::data::leisure::Leisure;
 use crate::data::link::{FromData, ToData};
@@ -67,6 +68,8 @@ pub struct Server {
     pub(super) checking: Option<Checking>,
     /// How much time both may take.
     pub(super) leisure: Leisure,
+    /// Where large values are dropped.
+    dropper: Dropper,
 }
 
 impl Server {
@@ -96,6 +99,7 @@ impl Server {
             export: None,
             checking: None,
             leisure: Leisure::default(),
+            dropper: Dropper::start(),
         }
     }
 
@@ -151,6 +155,7 @@ impl Server {
             self.serve(index);
         }
         self.core.append();
+        self.dropper.take(self.core.keyspace.take_trash());
         self.ask_confirmation();
         let mut touched = touched;
         touched.append(&mut self.net.flush);
