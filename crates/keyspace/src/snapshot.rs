@@ -87,9 +87,18 @@ impl Out {
         self.ready.push((self.at, Portion { first: self.first, last, keys, records }));
     }
 
-    /// Ends a portion in the middle of a slot once it is large enough.
-    fn close_if_large(&mut self) {
+    /// The slot is written: ends the portion with it if it is large enough, so that the next one,
+    /// which another thread may load, has nothing of this slot.
+    fn end_slot(&mut self) {
         if self.records.bytes() >= self.portion_bytes {
+            self.close(self.slot);
+            self.first = self.slot + 1;
+        }
+    }
+
+    /// Ends a portion in the middle of a slot that is too large for one.
+    fn close_if_large(&mut self) {
+        if self.records.bytes() / 2 >= self.portion_bytes {
             self.close(self.slot);
             self.first = self.slot;
         }
@@ -151,8 +160,8 @@ impl Open {
 }
 
 impl Export {
-    /// Begins with the first slot; portions have about `portion_bytes`, and a MiB more at most
-    /// beyond what one item takes.
+    /// Begins with the first slot; portions have about `portion_bytes`, up to twice as many in a
+    /// large slot, and a MiB more at most beyond what one item takes.
     ///
     /// For a keyspace that stays as it is until the end; one that goes on writes by itself
     /// ([`Keyspace::begin_export`]).
@@ -197,6 +206,7 @@ impl Export {
                     if let Some(table) = open.and_then(|open| open.kept) {
                         out.trash.table(table);
                     }
+                    out.end_slot();
                     self.next += 1;
                 }
             }
@@ -316,7 +326,7 @@ mod tests {
         keyspace.update(at, place, |list: &mut List, touch| {
             (0..90_000_u32).for_each(|n| list.push(touch, Side::Back, &n.to_le_bytes().repeat(8)));
         });
-        let mut export = Export::new(1 << 20);
+        let mut export = Export::new(1 << 19);
         assert!(!export.advance(&keyspace, EntryId::ZERO, usize::MAX));
         let portions: Vec<_> = export.take().into_iter().map(|(_, portion)| portion).collect();
         assert!(portions.len() > 8, "{}", portions.len());

@@ -175,3 +175,102 @@ impl Progress {
         tracing::info!(bytes = self.bytes, keys = self.keys, took_ms, "loaded a snapshot");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::link::{Clock, Config, Query, ToData};
+    use crate::data::{Options, Running};
+    use cairn_files::Snapshots;
+    use cairn_keyspace::{CONTENT, Ctx, EffectLog, Export, Keyspace, command};
+    use cairn_logic::ids::{EntryId, Epoch, GroupId, NodeId, Offset};
+    use cairn_resp::{ArgsBuf, ReplyBuf, Version};
+
+    const LAST: EntryId = EntryId::new(Epoch(1), Offset(9));
+
+    /// Keys in many slots, and more in one than a section holds.
+    fn filled() -> Keyspace {
+        let (mut keyspace, mut log) = (Keyspace::new(3), EffectLog::new(Offset(1)));
+        let ctx = Ctx { now_ms: 1, may_write: true, value_bytes_max: 1 << 20 };
+        for number in 0..3000 {
+            for words in [
+                format!("SET key:{number} {number} PX 900000"),
+                format!("RPUSH {{one}}:{number} {number} b"),
+                format!("RPUSH {{one}}:list {number}"),
+            ] {
+                let args: ArgsBuf = words.split(' ').collect();
+                let command = command::lookup(args.as_args().name()).unwrap();
+                let mut reply = ReplyBuf::new(Version::Resp2);
+                keyspace.execute(&ctx, command, args.as_args(), None, &mut reply, &mut log);
+            }
+        }
+        keyspace
+    }
+
+    /// A file with what [`filled`] has; a section's records may be changed.
+    fn written(
+        folder: &std::path::Path,
+        change: impl Fn(usize, &mut Portion),
+    ) -> Snapshot<RealDisk> {
+        let folder = Snapshots::open(&RealDisk, folder, 7, GroupId::new("k-0")).unwrap();
+        let mut draft = folder.begin(CONTENT, 1, "test").unwrap();
+        let mut export = Export::new(4000);
+        while export.advance(&filled(), LAST, usize::MAX) {}
+        for (number, (at, mut portion)) in export.take().into_iter().enumerate() {
+            change(number, &mut portion);
+            let label = [portion.first.to_le_bytes(), portion.last.to_le_bytes()].concat();
+            draft.section(&label, at, portion.keys, &portion.records).unwrap();
+        }
+        let (file, _) = folder.finish(draft, LAST, 0).unwrap();
+        folder.read(&file.path).unwrap()
+    }
+
+    fn follower() -> Running {
+        let clock = Clock { now: clock::now, unix_ms: clock::unix_ms };
+        let (me, config) = (NodeId::new("a"), Config::default());
+        let listen = vec![([127, 0, 0, 1], 0).into()];
+        crate::data::start(Options { listen, me, seed: 5, config, clock, tls: None }).unwrap()
+    }
+
+    #[test]
+    fn what_all_cores_have_loaded_is_what_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshot = written(folder.path(), |_, _| {});
+        let units = units(&snapshot).unwrap();
+        assert!(units.len() > 3 && units.len() < snapshot.sections().len(), "one slot has many");
+        let (mut node, percent) = (follower(), AtomicU32::new(0));
+        node.link.send(ToData::Rebuild { load: 1 });
+        let feeder = node.link.feeder();
+        feed(&snapshot, &feeder, 1, &percent).unwrap();
+        feeder.done(1, LAST);
+        let (sender, answer) = tokio::sync::oneshot::channel();
+        node.link.send(ToData::Query(Query::Digest(sender)));
+        let digest = answer.blocking_recv().unwrap();
+        let keyspace = filled();
+        assert_eq!((digest.digest, digest.keys), (keyspace.digest(), keyspace.len() as u64));
+        assert_eq!(digest.applied, LAST.offset);
+        assert!(percent.load(Ordering::Relaxed) > 50);
+    }
+
+    #[test]
+    fn a_snapshot_with_bad_records_or_slots_in_disorder_is_not_loaded() {
+        let (node, percent) = (follower(), AtomicU32::new(0));
+        let load = |change: &dyn Fn(usize, &mut Portion)| {
+            let folder = tempfile::tempdir().unwrap();
+            feed(&written(folder.path(), change), &node.link.feeder(), 1, &percent)
+        };
+        let bad = |number, portion: &mut Portion| {
+            if number == 2 {
+                portion.records[0] = 0;
+            }
+        };
+        assert!(matches!(load(&bad), Err(Error::Broken { .. })));
+        let early = |number, portion: &mut Portion| {
+            if number == 2 {
+                (portion.first, portion.last) = (0, 0);
+            }
+        };
+        assert!(matches!(load(&early), Err(Error::Broken { .. })));
+        load(&|_, _| {}).unwrap();
+    }
+}
