@@ -28,7 +28,7 @@ fn run(keyspace: &mut Keyspace, log: &mut EffectLog, words: &[&[u8]]) {
 /// Writes all of it; what each step took, and the portions.
 fn write(keyspace: &mut Keyspace) -> (Vec<Duration>, Vec<Portion>) {
     let (mut spans, mut portions) = (Vec::new(), Vec::new());
-    keyspace.begin_export(1 << 20);
+    keyspace.begin_export(256 << 10);
     loop {
         let began = Instant::now();
         let more = keyspace.export_some(EntryId::ZERO, STEP);

@@ -12,8 +12,8 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 const COST_MAX: usize = 64;
 /// Until it is looked again whether a snapshot may go on.
 const PAUSE: Duration = Duration::from_millis(1);
-/// The size of a portion, in bytes.
-const PORTION_BYTES: usize = 1 << 20;
+/// The size of a portion, in bytes; the room for a larger one costs more than what is written.
+const PORTION_BYTES: usize = 256 << 10;
 
 /// A snapshot that is being written.
 pub struct Exporting {

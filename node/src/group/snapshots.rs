@@ -26,7 +26,7 @@ use tonic::Status;
 use write::Writer;
 
 /// Portions between the data thread and the one that writes them.
-const PIECES_MAX: usize = 8;
+const PIECES_MAX: usize = 32;
 /// Between two looks whether another one is due, and after one that came to nothing.
 const LOOK: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
