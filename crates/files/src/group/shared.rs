@@ -224,8 +224,8 @@ impl<D: Disk> Shared<D> {
     }
 
     /// Gives up the segments that hold only entries before what was released; one is kept for
-    /// reuse. Returns the entry before the first that is still kept, if any segment went. `flushing`
-    /// is held.
+    /// reuse. Returns the entry before the first that is still kept, if any segment went. The
+    /// caller holds `flushing`.
     pub fn give_up_front(&self) -> Result<Option<EntryId>> {
         let (before, gone) = {
             let mut state = self.trusted()?;
