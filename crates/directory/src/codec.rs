@@ -38,6 +38,9 @@ pub enum Malformed {
     },
 }
 
+/// The most bytes that a number takes.
+pub(crate) const NUMBER_BYTES_MAX: usize = 10;
+
 type Read<T> = Result<T, Malformed>;
 
 /// Appends `op` to `out`.
@@ -230,38 +233,66 @@ fn write_txn(txn: &Txn, out: &mut Vec<u8>) {
     }
 }
 
-/// Takes fields off the front of a buffer.
-pub(crate) struct Reader(pub Bytes);
+/// A buffer whose front can be taken off.
+pub(crate) trait Front: std::ops::Deref<Target = [u8]> {
+    /// Takes so many bytes, of which there are as many.
+    fn take(&mut self, bytes: usize) -> Self;
 
-impl Reader {
+    /// Drops so many, of which there are as many.
+    fn skip(&mut self, bytes: usize);
+}
+
+impl Front for Bytes {
+    fn take(&mut self, bytes: usize) -> Self {
+        self.split_to(bytes)
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.advance(bytes);
+    }
+}
+
+impl Front for &[u8] {
+    fn take(&mut self, bytes: usize) -> Self {
+        let (front, rest) = self.split_at(bytes);
+        *self = rest;
+        front
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        *self = &self[bytes..];
+    }
+}
+
+/// Takes fields off the front of a buffer.
+pub(crate) struct Reader<B>(pub B);
+
+impl<B: Front> Reader<B> {
     pub(crate) fn byte(&mut self) -> Read<u8> {
-        if self.0.is_empty() { Err(Malformed::Short) } else { Ok(self.0.get_u8()) }
+        let byte = self.0.first().copied().ok_or(Malformed::Short)?;
+        self.0.skip(1);
+        Ok(byte)
     }
 
     pub(crate) fn varint(&mut self) -> Read<u64> {
         let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
+        for (place, byte) in self.0.iter().take(NUMBER_BYTES_MAX).enumerate() {
             let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
+            if place == NUMBER_BYTES_MAX - 1 && bits > 1 {
                 return Err(Malformed::Number);
             }
-            number |= bits << shift;
-            if byte < 0x80 {
+            number |= bits << (7 * place);
+            if *byte < 0x80 {
+                self.0.skip(place + 1);
                 return Ok(number);
             }
         }
-        Err(Malformed::Number)
+        Err(if self.0.len() < NUMBER_BYTES_MAX { Malformed::Short } else { Malformed::Number })
     }
 
-    fn signed(&mut self) -> Read<i64> {
-        let number = self.varint()?;
-        Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
-    }
-
-    pub(crate) fn bytes(&mut self) -> Read<Bytes> {
+    pub(crate) fn bytes(&mut self) -> Read<B> {
         let len = usize::try_from(self.varint()?).map_err(|_| Malformed::Short)?;
-        if len > self.0.len() { Err(Malformed::Short) } else { Ok(self.0.split_to(len)) }
+        if len > self.0.len() { Err(Malformed::Short) } else { Ok(self.0.take(len)) }
     }
 
     pub(crate) fn flags<const N: usize>(&mut self) -> Read<[bool; N]> {
@@ -270,6 +301,13 @@ impl Reader {
             return Err(Malformed::Tag { tag: byte.into() });
         }
         Ok(std::array::from_fn(|place| byte >> place & 1 == 1))
+    }
+}
+
+impl Reader<Bytes> {
+    fn signed(&mut self) -> Read<i64> {
+        let number = self.varint()?;
+        Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
     }
 
     fn range(&mut self) -> Read<KeyRange> {

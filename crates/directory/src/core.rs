@@ -312,6 +312,9 @@ pub struct Core<T> {
     next_progress: Instant,
     next_compaction: Instant,
     sweeping: bool,
+    /// Versions that were made when the last sweep began, and what is still to be swept for them.
+    swept_for: u64,
+    sweeps_due: usize,
     noted: snapshots::Hashes,
     exporting: snapshots::Exporting,
 }
@@ -363,6 +366,8 @@ impl<T> Core<T> {
             next_progress: Instant::ZERO,
             next_compaction: Instant::ZERO,
             sweeping: false,
+            swept_for: 0,
+            sweeps_due: 0,
             noted: snapshots::Hashes::default(),
             exporting: snapshots::Exporting::default(),
         }

@@ -14,6 +14,7 @@ use cairn_logic::ids::Revision;
 use std::ops::Bound;
 
 mod hash;
+mod import;
 mod read;
 mod restore;
 mod scan;
@@ -21,6 +22,7 @@ mod snapshot;
 mod write;
 
 pub use hash::StateHash;
+pub use import::Checked;
 pub use restore::Restored;
 pub use scan::Scan;
 pub use snapshot::{CONTENT, Export, Portion, Seen, keys_of, revision_of, versions_of};
@@ -200,6 +202,11 @@ impl Directory {
     /// The same, but keeps what a scan of revision `reader` has to see.
     pub fn sweep_behind(&mut self, items_max: usize, reader: Revision) -> bool {
         self.store.sweep(items_max, reader.0)
+    }
+
+    /// How many versions this copy has taken, swept ones included.
+    pub(crate) fn versions_made(&self) -> u64 {
+        self.store.made
     }
 
     /// Whether `key` exists now, uncommitted changes included.

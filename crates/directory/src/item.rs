@@ -1,13 +1,16 @@
 //! How one version of a key is kept: packed, and chained to the version before.
 //!
 //! `prev u32 | key length | key | flags | modified | modified - created | version | [lease]
-//! | value length | value`, numbers as variable-length integers.
+//! | value length | value`, numbers as variable-length integers. All after `prev` is its *record*,
+//! which is also how a version stands in a snapshot.
 
 use crate::heap::{Handle, Heap};
 use crate::leases::LeaseId;
 
 const TOMBSTONE: u8 = 1;
 const LEASED: u8 = 2;
+/// How much of a run says where the version before is.
+const PREV_BYTES: usize = 4;
 
 /// One version, read in place.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +35,7 @@ pub(crate) fn push_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(u8::try_from(number).expect("seven bits"));
 }
 
-/// Reads a number that this process wrote.
+/// Reads a number that this process wrote or checked.
 fn varint(bytes: &[u8], at: &mut usize) -> u64 {
     let mut number = 0;
     let mut shift = 0;
@@ -52,14 +55,11 @@ fn to_len(number: u64) -> usize {
 }
 
 impl<'a> Item<'a> {
-    /// How much of what [`Item::pack`] makes says where the version before is.
-    pub const PREV_BYTES: usize = 4;
-
     /// The item at `handle`.
     pub fn read(heap: &'a Heap, handle: Handle) -> Self {
         let run = heap.get(handle);
         let prev = prev_of(run);
-        let mut at = 4;
+        let mut at = PREV_BYTES;
         let key_len = to_len(varint(run, &mut at));
         let key = &run[at..at + key_len];
         at += key_len;
@@ -98,10 +98,8 @@ impl<'a> Item<'a> {
         mix(u64::from(high) << 32 | u64::from(low))
     }
 
-    /// Packs it into `out`, which is cleared first.
+    /// Packs it behind `out`, without the version before: its record.
     pub fn pack(&self, out: &mut Vec<u8>) {
-        out.clear();
-        out.extend_from_slice(&self.prev.to_bytes());
         push_varint(out, self.key.len() as u64);
         out.extend_from_slice(self.key);
         let leased = if self.lease == LeaseId::NONE { 0 } else { LEASED };
@@ -124,19 +122,28 @@ pub(crate) fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
+/// Keeps a record; `prev` is the version before.
+pub(crate) fn insert(heap: &mut Heap, prev: Handle, record: &[u8]) -> Handle {
+    heap.insert(&prev.to_bytes(), record)
+}
+
 fn prev_of(run: &[u8]) -> Handle {
     Handle::from_bytes([run[0], run[1], run[2], run[3]])
 }
 
 /// The key alone, for searching.
 pub(crate) fn key(heap: &Heap, handle: Handle) -> &[u8] {
-    let run = heap.get(handle);
-    let mut at = 4;
-    let len = to_len(varint(run, &mut at));
-    &run[at..at + len]
+    key_of(&heap.get(handle)[PREV_BYTES..])
+}
+
+/// The key of a record that this process wrote or checked.
+pub(crate) fn key_of(record: &[u8]) -> &[u8] {
+    let mut at = 0;
+    let len = to_len(varint(record, &mut at));
+    &record[at..at + len]
 }
 
 /// Forgets the version before.
 pub(crate) fn cut_prev(heap: &mut Heap, handle: Handle) {
-    heap.get_mut(handle)[..4].copy_from_slice(&Handle::NONE.to_bytes());
+    heap.get_mut(handle)[..PREV_BYTES].copy_from_slice(&Handle::NONE.to_bytes());
 }

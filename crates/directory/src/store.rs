@@ -23,6 +23,8 @@ pub(crate) struct Store {
     index: Index,
     /// Every version above the sweep, in the order they were made.
     log: VecDeque<Handle>,
+    /// How many versions were ever added to it.
+    pub made: u64,
     /// How many versions at the front of the log are swept but stay, being of the compaction.
     cut: usize,
     /// The last revision given out; an empty store is at 1.
@@ -43,12 +45,23 @@ pub(crate) struct Before {
     pub prev: Option<KeyValue>,
 }
 
+/// What became of a search among the versions of a key.
+#[derive(Debug)]
+pub(crate) enum Looked<'a> {
+    /// Perhaps a deletion.
+    Found(Item<'a>),
+    Nothing,
+    /// It goes on at this version.
+    Later(Handle),
+}
+
 impl Store {
     pub fn new() -> Self {
         Self {
             heap: Heap::new(),
             index: Index::new(),
             log: VecDeque::new(),
+            made: 0,
             cut: 0,
             revision: 1,
             compacted: 0,
@@ -107,6 +120,23 @@ impl Store {
         None
     }
 
+    /// Looks for the newest version at or below `at`, from `handle` on to older ones, and takes
+    /// each look off `looks`.
+    pub fn look(&self, mut handle: Handle, at: u64, looks: &mut usize) -> Looked<'_> {
+        while !handle.is_none() {
+            if *looks == 0 {
+                return Looked::Later(handle);
+            }
+            *looks -= 1;
+            let item = Item::read(&self.heap, handle);
+            if item.modified <= at {
+                return Looked::Found(item);
+            }
+            handle = item.prev;
+        }
+        Looked::Nothing
+    }
+
     /// The version at `handle`.
     pub fn item(&self, handle: Handle) -> Item<'_> {
         Item::read(&self.heap, handle)
@@ -154,33 +184,50 @@ impl Store {
         })
     }
 
-    /// Adds a version from a snapshot, as `fill` makes it; `is_change`: it is in the change log.
-    pub fn load(
-        &mut self,
-        key: &[u8],
-        value: &[u8],
-        is_change: bool,
-        fill: impl FnOnce(&mut Item<'_>),
-    ) -> Before {
-        let before = self.write(key, false, |prev, _| {
-            let mut item = Item {
-                prev,
-                key,
-                tombstone: false,
-                modified: 0,
-                created: 0,
-                version: 0,
-                lease: LeaseId::NONE,
-                value,
-                len: 0,
-            };
-            fill(&mut item);
-            item
+    /// Sets `key` at revision `modified`, made at `created` and set `version` times since.
+    pub fn restore(&mut self, key: &[u8], value: &[u8], numbers: (u64, u64, u64)) -> Before {
+        let (modified, created, version) = numbers;
+        self.write(key, false, |prev, _| Item {
+            prev,
+            key,
+            tombstone: false,
+            modified,
+            created,
+            version,
+            lease: LeaseId::NONE,
+            value,
+            len: 0,
+        })
+    }
+
+    /// Adds a version of a key that is greater than all others, from a snapshot; it is not in the
+    /// change log.
+    pub fn push_key(&mut self, key: &[u8], record: &[u8], digest: u64) {
+        let handle = item::insert(&mut self.heap, Handle::NONE, record);
+        self.index.push(key, handle);
+        self.digest = self.digest.wrapping_add(digest);
+    }
+
+    /// The greatest key.
+    pub fn last_key(&self) -> Option<&[u8]> {
+        self.index.last().map(|handle| item::key(&self.heap, handle))
+    }
+
+    /// Adds a newer version of a key, or the first one, from a snapshot; the digest of a deletion
+    /// is 0. The lease that the key hung on.
+    pub fn push_change(&mut self, key: &[u8], record: &[u8], digest: u64) -> LeaseId {
+        let (sum, mut lease) = (&mut self.digest, LeaseId::NONE);
+        let handle = self.index.put(&mut self.heap, key, |heap, prev| {
+            if let Some(before) = live(heap, prev) {
+                lease = before.lease;
+                *sum = sum.wrapping_sub(before.digest());
+            }
+            item::insert(heap, prev, record)
         });
-        if !is_change {
-            self.log.pop_back();
-        }
-        before
+        *sum = sum.wrapping_add(digest);
+        self.log.push_back(handle);
+        self.made += 1;
+        lease
     }
 
     /// The revision of the newest version in the change log.
@@ -197,8 +244,7 @@ impl Store {
         let (scratch, digest) = (&mut self.scratch, &mut self.digest);
         let mut was = Before::default();
         let handle = self.index.put(&mut self.heap, key, |heap, prev| {
-            let before = (!prev.is_none()).then(|| Item::read(heap, prev));
-            let before = before.filter(|item| !item.tombstone);
+            let before = live(heap, prev);
             if let Some(item) = &before {
                 was.lease = item.lease;
                 was.prev = want_prev.then(|| key_value(item, false));
@@ -208,10 +254,12 @@ impl Store {
             if !item.tombstone {
                 *digest = digest.wrapping_add(item.digest());
             }
+            scratch.clear();
             item.pack(scratch);
-            heap.insert(scratch)
+            item::insert(heap, prev, scratch)
         });
         self.log.push_back(handle);
+        self.made += 1;
         was
     }
 
@@ -289,6 +337,12 @@ impl Store {
         }
         Event { kind, kv, prev }
     }
+}
+
+/// The version at `handle`, if there is one and it is no deletion.
+fn live(heap: &Heap, handle: Handle) -> Option<Item<'_>> {
+    let item = (!handle.is_none()).then(|| Item::read(heap, handle));
+    item.filter(|item| !item.tombstone)
 }
 
 /// Copies a version out.

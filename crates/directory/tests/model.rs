@@ -7,6 +7,7 @@ mod model {
     pub mod strategy;
 }
 
+use cairn_directory::directory::{Checked, Portion};
 use cairn_directory::op::{Op, RangeQuery};
 use cairn_directory::watch::{Notice, Sink, StreamId, Watches, Wish};
 use cairn_directory::{Directory, Event, KeyRange, body};
@@ -68,6 +69,7 @@ proptest! {
         before in proptest::collection::vec(strategy::op(), 1..60),
         during in proptest::collection::vec(strategy::op(), 1..40),
         bytes in 1_usize..200,
+        joined_bytes in 1_usize..400,
     ) {
         let (mut directory, mut naive) = (Directory::new(), Naive::new());
         let run = |directory: &mut Directory, naive: &mut Naive, op| {
@@ -84,9 +86,14 @@ proptest! {
         }
         let mut export = directory.export();
         let (mut copy, mut log) = (Directory::new(), Vec::new());
-        let mut ops = during.iter();
+        let (mut ops, mut joined) = (during.iter(), Vec::<Portion>::new());
         while let Some(portion) = directory.export_more(&mut export, bytes) {
-            copy.import(portion.bytes.into()).unwrap();
+            copy.import(portion.bytes.clone().into()).unwrap();
+            let more = match joined.last_mut() {
+                Some(last) => last.join(portion, joined_bytes),
+                None => Err(portion),
+            };
+            joined.extend(more.err());
             for op in ops.by_ref().take(1) {
                 log.extend(run(&mut directory, &mut naive, op));
             }
@@ -94,6 +101,13 @@ proptest! {
         }
         prop_assert_eq!(copy.state_hash().hash, export.hash());
         prop_assert_eq!(copy.revision(), export.revision());
+        let mut other = Directory::new();
+        for portion in joined {
+            let checked = Checked::new(portion.bytes.into()).unwrap();
+            prop_assert_eq!(checked.records(), portion.records as usize);
+            other.take(&checked).unwrap();
+        }
+        prop_assert_eq!(other.state_hash(), copy.state_hash());
         for op in &log {
             copy.replay(op).unwrap();
         }

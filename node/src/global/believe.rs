@@ -29,7 +29,9 @@ impl Role {
             Compared::Same => {
                 self.unbelieved = None;
                 self.differ = None;
-                self.has_snapshot(at);
+                if let Some(newest) = self.host.world.snapshots.fetched(at) {
+                    self.has_snapshot(newest);
+                }
             }
             Compared::Forgotten => {
                 self.unbelieved = None;
@@ -56,10 +58,11 @@ impl Role {
             return Compared::Later;
         }
         let holds = self.host.replica().holds(at);
-        match (world.snapshots.hash(at), world.desk.core.hash_at(at.offset)) {
+        let said = world.snapshots.fetched(at).map(|newest| newest.hash);
+        match (said, world.desk.core.hash_at(at.offset)) {
             (Some(said), Some(noted)) if said == noted && holds => Compared::Same,
             (Some(_), Some(_)) => Compared::Other,
-            // Pruned meanwhile, or older than what is remembered.
+            // Not the newest any more, or older than what is remembered.
             (None, _) | (_, None) => Compared::Forgotten,
         }
     }

@@ -8,6 +8,7 @@ use super::role::Role;
 use super::snapshots::{Piece, Writer, Written};
 use crate::clock;
 use crate::peer::Reply;
+use crate::snapshots::Newest;
 use crate::status;
 use cairn_logic::ids::Offset;
 use cairn_logic::message::Position;
@@ -17,8 +18,8 @@ use cairn_wire::peer::pb;
 use tokio::sync::mpsc::UnboundedSender;
 use tonic::Status;
 
-/// The size of a portion, in bytes, about.
-const PORTION_BYTES: usize = 128 << 10;
+/// The size of a portion, in bytes, about: what is handed over in a small part of a millisecond.
+const PORTION_BYTES: usize = 32 << 10;
 /// How long a snapshot waits at most for a state whose hash every copy keeps for long.
 const MARK_WAIT: Duration = Duration::from_secs(10);
 /// The shortest and longest waits between two looks for a snapshot to fetch.
@@ -208,7 +209,7 @@ impl Role {
     /// The thread that writes a snapshot wants another portion, or has ended.
     pub(super) fn written(&mut self, written: Written) {
         let (exports, world) = (&mut self.exports, &mut self.host.world);
-        let (file, took_ms) = match written {
+        let (newest, took_ms) = match written {
             Written::More => return self.give_portion(),
             Written::Done(made) => {
                 (exports.writer, exports.busy) = (None, false);
@@ -218,9 +219,10 @@ impl Role {
             }
         };
         world.snapshots.took(took_ms);
-        let (name, at, bytes) = (file.name(), file.from, file.bytes);
+        let (at, bytes) = (newest.from, newest.bytes);
+        let name = world.snapshots.name(at);
         exports.answer(&Ok(said(&name, &format!("entry {at}, {bytes} bytes"))));
-        self.has_snapshot(at);
+        self.has_snapshot(newest);
     }
 
     fn give_portion(&mut self) {
@@ -240,11 +242,11 @@ impl Role {
         }
     }
 
-    /// A good snapshot of this entry is durable here.
-    pub(super) fn has_snapshot(&mut self, at: cairn_logic::ids::EntryId) {
-        self.host.world.snapshots.made(at);
+    /// A good snapshot is durable here.
+    pub(super) fn has_snapshot(&mut self, newest: Newest) {
+        self.host.world.snapshots.made(newest);
         self.exports.is_good();
-        self.host.handle(cairn_host::Event::Snapshot(at));
+        self.host.handle(cairn_host::Event::Snapshot(newest.from));
     }
 
     /// A person wants a snapshot now.
@@ -261,7 +263,7 @@ impl Role {
         let world = &self.host.world;
         let newest = world.snapshots.newest();
         if newest.offset > Offset::ZERO && self.host.applied() <= newest.offset {
-            let name = world.snapshots.file(newest).map(|file| file.name()).unwrap_or_default();
+            let name = world.snapshots.name(newest);
             let text = format!("entry {newest}; nothing has changed since");
             return drop(reply.send(Ok(said(&name, &text))));
         }

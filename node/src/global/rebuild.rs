@@ -6,7 +6,7 @@
 //! it all. Who masters is decided afterwards, as after every loss ([`super::recover`]).
 
 use super::role::Role;
-use super::snapshots::load_now;
+use super::snapshots::{Sections, load_now};
 use crate::clock;
 use crate::peer::Reply;
 use cairn_directory::Directory;
@@ -28,7 +28,7 @@ use tonic::{Status, Streaming};
 /// How long the next part may take.
 const PART_MAX: Duration = Duration::from_secs(30);
 /// The size of a portion, in bytes, about.
-const PORTION_BYTES: usize = 1 << 20;
+const PORTION_BYTES: usize = 128 << 10;
 /// What is said to have made the snapshot.
 const PROGRAM: &str = concat!("cairn-node ", env!("CARGO_PKG_VERSION"), " (rebuilt)");
 
@@ -205,11 +205,11 @@ fn make(
     let mut draft = folder.begin(CONTENT, clock::unix_ms(), PROGRAM).map_err(io)?;
     let mut export = directory.export();
     let hash = export.hash();
+    let mut sections = Sections::new(at);
     while let Some(portion) = directory.export_more(&mut export, PORTION_BYTES) {
-        if !portion.is_empty() {
-            draft.section(&portion.label, at, portion.records, &portion.bytes).map_err(io)?;
-        }
+        sections.add(&mut draft, portion).map_err(io)?;
     }
+    sections.end(&mut draft).map_err(io)?;
     let (file, end) = folder.finish(draft, at, hash).map_err(io)?;
     tracing::info!(%at, records = end.records, bytes = file.bytes, "rebuilt the directory");
     Ok(at)

@@ -18,7 +18,7 @@ use cairn_directory::watch::{Notice, StreamId, Wish};
 use cairn_directory::{KeyRange, Op};
 use cairn_global::courts::Now;
 use cairn_global::{Act, Asked, Court, GlobalMaster, Told, Why};
-use cairn_host::{Event, Host, World};
+use cairn_host::{Event, Host};
 use cairn_logic::arbiter::{Operation, Token};
 use cairn_logic::batch::{Batch, BatchHead};
 use cairn_logic::ids::{EntryId, GroupId, NodeId, Offset, Revision};
@@ -172,6 +172,7 @@ impl Role {
 
     /// Feeds the host, then does what it may not do itself.
     pub(super) fn event(&mut self, event: Event) {
+        self.host.world.take_loaded();
         match event {
             // Another node wrote it; without which the log cannot go on is not compared.
             Event::Snapshot(at) => self.fetched(at),
@@ -377,6 +378,7 @@ impl Role {
     }
 
     pub(super) fn tick(&mut self) {
+        self.host.world.take_loaded();
         self.host.handle(Event::Tick);
         self.host.world.desk.core.tick(clock::now(), &mut self.host.world.desk.streams);
         let done = self.arbiter.tick();
@@ -415,13 +417,7 @@ impl Role {
 
     /// Requests are answered once everything that is known to be committed is in the directory.
     pub(super) fn end_loading(&mut self) {
-        if self.host.world.snapshots.is_loading() {
-            self.loaded = false;
-            if self.host.applied() >= self.host.replica().committed() {
-                // No entry is left to be applied after it, which would take what was loaded.
-                self.host.world.apply_room();
-            }
-        }
+        self.loaded &= !self.host.world.snapshots.is_loading();
         if self.is_whole() && !self.serving {
             let desk = &mut self.host.world.desk;
             desk.core.loaded(&mut desk.streams);

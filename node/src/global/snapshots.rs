@@ -10,24 +10,14 @@ use crate::snapshots::{Fetcher, Figures, Holder, Newest, Purpose, Shown, Stock};
 use crate::storage::Notify;
 use cairn_directory::Directory;
 use cairn_directory::directory::CONTENT;
-use cairn_files::{RealDisk, Result, SnapshotFile, Snapshots};
+use cairn_files::{RealDisk, Result, Snapshots};
 use cairn_logic::ids::{EntryId, GroupId, Offset};
 use cairn_logic::time::{Duration, Instant};
 use load::Load;
 use std::path::PathBuf;
 
 pub use load::load_now;
-pub use write::{Piece, Writer, Written};
-
-/// What became of a load.
-pub enum Loaded {
-    /// Nothing is being loaded.
-    Nothing,
-    /// It goes on.
-    Not,
-    /// The state after this entry.
-    State(Box<Directory>, EntryId),
-}
+pub use write::{Piece, Sections, Writer, Written};
 
 /// The snapshots in this node's folder, the one the state began with, and the way to others.
 pub struct PlaneSnapshots {
@@ -90,25 +80,23 @@ impl PlaneSnapshots {
         clock::now().since(self.since)
     }
 
-    /// The one of `at` is durable and known to be good; older ones than the last two go.
-    pub fn made(&mut self, at: EntryId) {
-        let file = self.file(at).and_then(|file| self.stock.folder.read(&file.path).ok());
-        let Some(newest) = file.map(|snapshot| Newest::from(&snapshot)) else { return };
+    /// This one is durable and known to be good; older ones than the last two go.
+    pub fn made(&mut self, newest: Newest) {
         self.stock.shown.good(newest);
         (self.best, self.since) = (Some(newest), clock::now());
         let stock = self.stock.clone();
         std::thread::Builder::new().name("prune".into()).spawn(move || stock.prune()).ok();
     }
 
-    /// The file of the snapshot of `at`.
-    pub fn file(&self, at: EntryId) -> Option<SnapshotFile> {
-        self.stock.folder.list().ok()?.into_iter().find(|file| file.from == at)
+    /// The name of the snapshot of `at`.
+    pub fn name(&self, at: EntryId) -> String {
+        let path = self.stock.folder.path(at);
+        path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The hash that the snapshot of `at` says its state has.
-    pub fn hash(&self, at: EntryId) -> Option<u64> {
-        let found = self.stock.folder.read(&self.file(at)?.path).ok()?;
-        Some(found.end().hash)
+    /// The one of `at` that was fetched, while no newer one was.
+    pub fn fetched(&self, at: EntryId) -> Option<Newest> {
+        self.stock.shown.now().newest.filter(|newest| newest.from == at)
     }
 
     /// Writing one took so long.
@@ -123,8 +111,8 @@ impl PlaneSnapshots {
         if let Some(best) = self.best {
             self.stock.shown.good(best);
         }
-        if let Some(file) = self.file(at).filter(|_| aside) {
-            self.stock.set_aside(&file.path);
+        if aside {
+            self.stock.set_aside(&self.stock.folder.path(at));
         }
     }
 
@@ -185,17 +173,15 @@ impl PlaneSnapshots {
         self.loading.as_ref().map(Load::progress)
     }
 
-    /// Takes what was loaded; each state once.
-    pub fn loaded(&mut self) -> Loaded {
-        let Some(load) = &self.loading else { return Loaded::Nothing };
-        match load.take() {
-            Some(directory) => {
-                let at = load.at();
-                self.loading = None;
-                self.made(at);
-                Loaded::State(Box::new(directory), at)
-            }
-            None => Loaded::Not,
-        }
+    /// Takes what was loaded, and the entry after which the state was so; each state once.
+    pub fn loaded(&mut self) -> Option<(Directory, EntryId)> {
+        let load = self.loading.as_ref()?;
+        let (directory, newest) = (load.take()?, load.newest());
+        self.loading = None;
+        self.made(newest);
+        Some((directory, newest.from))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! The world of the global plane's replica: storage threads, links, the directory, the arbiter.
 
-use super::snapshots::{Loaded, PlaneSnapshots};
+use super::snapshots::PlaneSnapshots;
 use crate::clock;
 use crate::etcd::Desk;
 use crate::peer::links::Links;
@@ -66,6 +66,14 @@ pub struct GlobalWorld {
 const ALARMS_MAX: usize = 16;
 
 impl GlobalWorld {
+    /// Takes the state of a snapshot if it is whole; entries behind it can be applied then.
+    pub fn take_loaded(&mut self) {
+        if let Some((directory, at)) = self.snapshots.loaded() {
+            self.desk.core.install(directory, at);
+            self.todo.loaded = Some(at);
+        }
+    }
+
     /// Releases the reads for which mastership is proved.
     pub fn release_reads(&mut self) {
         let Some(reads) = self.desk.core.take_unproven() else { return };
@@ -147,15 +155,7 @@ impl World for GlobalWorld {
     }
 
     fn apply_room(&mut self) -> bool {
-        match self.snapshots.loaded() {
-            Loaded::Nothing => !self.gap,
-            Loaded::Not => false,
-            Loaded::State(directory, at) => {
-                self.desk.core.install(*directory, at);
-                self.todo.loaded = Some(at);
-                true
-            }
-        }
+        !self.gap && !self.snapshots.is_loading()
     }
 
     fn apply(&mut self, batch: &Batch) {

@@ -4,6 +4,8 @@ use super::*;
 use crate::snapshots::Newest;
 use cairn_logic::ids::{EntryId, Epoch};
 use std::path::Path;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 #[test]
 fn the_page_is_fresh() {
@@ -98,6 +100,7 @@ fn facts() -> Facts {
         from: EntryId::new(Epoch(1), Offset(4)),
         made_ms: crate::clock::unix_ms() - 60_000,
         bytes: 77,
+        hash: 0,
     };
     let snapshots = Some(Figures { newest: Some(newest), set_aside: 2, ..Figures::default() });
     let lag = Some((5, Duration::from_millis(500)));

@@ -14,12 +14,14 @@ pub struct Newest {
     pub made_ms: u64,
     /// Its length.
     pub bytes: u64,
+    /// The hash that it says its state has.
+    pub hash: u64,
 }
 
 impl From<&Snapshot<RealDisk>> for Newest {
     fn from(snapshot: &Snapshot<RealDisk>) -> Self {
-        let (from, made_ms) = (snapshot.end().from, snapshot.head().made_ms);
-        Self { from, made_ms, bytes: snapshot.bytes() }
+        let (end, made_ms) = (snapshot.end(), snapshot.head().made_ms);
+        Self { from: end.from, made_ms, bytes: snapshot.bytes(), hash: end.hash }
     }
 }
 
@@ -113,7 +115,7 @@ mod tests {
         let shown = Shown::default();
         let good = |offset| {
             let from = EntryId::new(Epoch(1), Offset(offset));
-            shown.good(Newest { from, made_ms: 0, bytes: 1 });
+            shown.good(Newest { from, made_ms: 0, bytes: 1, hash: 0 });
         };
         let front = |pressed| shown.now().front(Offset(25), pressed);
         good(10);

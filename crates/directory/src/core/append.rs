@@ -106,7 +106,6 @@ impl<T> Core<T> {
     /// follower learns of commits by [`Core::apply_batch`].
     pub fn committed(&mut self, offset: Offset, outbox: &mut impl Outbox<Token = T>) {
         self.committed_offset = self.committed_offset.max(offset);
-        let before = self.waiting.len();
         while let Some(front) = self.waiting.front() {
             if front.offset.is_none_or(|at| at > offset) {
                 break;
@@ -122,7 +121,7 @@ impl<T> Core<T> {
             self.unproven.extend(self.dirty.pop_front());
         }
         self.watches.advance(&self.directory, self.committed, outbox);
-        self.sweep_after(before - self.waiting.len());
+        self.sweep_after();
     }
 
     /// Applies a committed batch that another master made, or that was read from the log.
@@ -161,7 +160,7 @@ impl<T> Core<T> {
         if !matches!(self.role, Role::Loading) {
             self.watches.advance(&self.directory, self.committed, outbox);
         }
-        self.sweep_after(batch.head.count as usize);
+        self.sweep_after();
         Ok(())
     }
 

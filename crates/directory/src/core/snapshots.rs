@@ -142,6 +142,7 @@ impl<T> Core<T> {
         (self.applied_offset, self.committed_offset) = (at.offset, at.offset);
         self.committed = self.directory.revision();
         self.sweeping = true;
+        (self.swept_for, self.sweeps_due) = (self.directory.versions_made(), 0);
         self.noted = Hashes::default();
         let hash = self.directory.state_hash().hash;
         self.noted.note(at.offset, at.offset, hash);
@@ -157,6 +158,7 @@ impl<T> Core<T> {
         self.applied_offset = Offset::ZERO;
         self.exporting = Exporting::No;
         self.noted = Hashes::default();
+        (self.swept_for, self.sweeps_due) = (0, 0);
         std::mem::take(&mut self.directory)
     }
 }

@@ -8,12 +8,11 @@ use cairn_logic::time::{Duration, Instant};
 
 /// Revocations proposed in one tick.
 const EXPIRED_PER_TICK: usize = 10_000;
-/// Versions removed in one tick.
-const SWEEP_PER_TICK: usize = 2_000;
-/// Versions removed for each change, so that sweeping keeps up with any rate of changes.
-const SWEEP_PER_CHANGE: usize = 2;
-/// Versions removed at a time.
-const SWEEP_MAX: usize = 1_000;
+/// Versions removed in one tick, and at one commit of a master: in a part of a millisecond.
+const SWEEP_PER_TICK: usize = 1_000;
+const SWEEP_MAX: usize = 400;
+/// Versions removed for each that is made, so that sweeping keeps up with any rate of changes.
+const SWEEP_PER_VERSION: usize = 2;
 /// Revisions kept when the quota is nearly used up.
 const HISTORY_MIN: u64 = 1_000;
 /// Pieces of the past told to lagging watches in one tick.
@@ -48,10 +47,20 @@ impl<T> Core<T> {
         }
     }
 
-    /// Sweeps a little, for so many changes that were just committed.
-    pub(super) fn sweep_after(&mut self, changes: usize) {
-        if self.sweeping && changes > 0 {
-            let items = changes.saturating_mul(SWEEP_PER_CHANGE).min(SWEEP_MAX);
+    /// Sweeps a little, for the versions that were made since the last time. A master, for whom
+    /// clients wait, does what is too much for one time the next times.
+    pub(super) fn sweep_after(&mut self) {
+        let made = self.directory.versions_made();
+        let new = usize::try_from(made.saturating_sub(self.swept_for)).unwrap_or(usize::MAX);
+        self.swept_for = made;
+        if !self.sweeping {
+            self.sweeps_due = 0;
+            return;
+        }
+        let due = self.sweeps_due.saturating_add(new.saturating_mul(SWEEP_PER_VERSION));
+        let items = if self.is_master() { due.min(SWEEP_MAX) } else { due };
+        self.sweeps_due = due - items;
+        if items > 0 {
             self.sweep(items);
         }
     }

@@ -53,9 +53,7 @@ impl Directory {
         }
         let created = now.map_or(revision, |item| item.created);
         let before = match &restored.value {
-            Some((value, version)) => self.store.load(key, value, true, |item| {
-                (item.modified, item.created, item.version) = (revision, created, *version);
-            }),
+            Some((value, version)) => self.store.restore(key, value, (revision, created, *version)),
             None => self.store.delete(key, revision, false),
         };
         self.leases.attach(key, before.lease, LeaseId::NONE);

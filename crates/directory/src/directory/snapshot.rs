@@ -1,4 +1,4 @@
-//! The state at one revision, written in pieces while the directory goes on, and read back.
+//! The state at one revision, written in pieces while the directory goes on; `import` reads it.
 //!
 //! Four kinds of portions, in this order: facts; leases; keys whose version was made before the
 //! compaction, in the order of keys; versions from the compaction on, in the order in which they
@@ -6,10 +6,12 @@
 //! be swept no further than behind [`Export::reader`].
 
 use super::Directory;
-use crate::codec::{Malformed, Reader};
+use super::import::read_record;
+use crate::codec::{Malformed, NUMBER_BYTES_MAX, Reader};
+use crate::heap::Handle;
 use crate::item::{Item, push_varint};
-use crate::leases::LeaseId;
 use crate::range::KeyRange;
+use crate::store::Looked;
 use bytes::Bytes;
 use cairn_logic::ids::Revision;
 
@@ -18,17 +20,14 @@ use cairn_logic::ids::Revision;
 pub const CONTENT: u32 = 2;
 
 /// The facts of the first content.
-const FACTS_AND_LEASES: u8 = 0;
-const KEYS: u8 = 1;
-const CHANGES: u8 = 2;
-const FACTS: u8 = 3;
-const LEASES: u8 = 4;
+pub(super) const FACTS_AND_LEASES: u8 = 0;
+pub(super) const KEYS: u8 = 1;
+pub(super) const CHANGES: u8 = 2;
+pub(super) const FACTS: u8 = 3;
+pub(super) const LEASES: u8 = 4;
 
-/// Keys and versions that one step looks at, at most.
-const LOOKED_MAX: usize = 4096;
-/// The most bytes that a number takes.
-const NUMBER_BYTES_MAX: usize = 10;
-
+/// Keys and versions that one step looks at, at most: each may be a wait for memory.
+const LOOKED_MAX: usize = 512;
 /// A part of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Portion {
@@ -47,18 +46,16 @@ pub struct Export {
     revision: u64,
     above: u64,
     hash: u64,
-    leases: Vec<(LeaseId, u64)>,
     stage: Stage,
-    scratch: Vec<u8>,
 }
 
 #[derive(Debug)]
 enum Stage {
     Facts,
-    /// From this one on.
-    Leases(usize),
-    /// From this key on.
-    Keys(Vec<u8>),
+    /// Those that are not told yet.
+    Leases,
+    /// From this key on, and within it from this version on.
+    Keys(Vec<u8>, Handle),
     /// From this revision on, but for so many versions of it.
     Changes(u64, usize),
     Done,
@@ -86,56 +83,80 @@ impl Export {
 }
 
 impl Directory {
-    /// Begins to write the present state. All of it must be committed.
+    /// Begins to write the present state, in place of one that is being written. All of it must be
+    /// committed.
     #[must_use]
-    pub fn export(&self) -> Export {
+    pub fn export(&mut self) -> Export {
+        self.leases.begin_telling();
         Export {
             compacted: self.store.compacted,
             revision: self.store.revision,
             above: self.above,
             hash: self.state_hash().hash,
-            leases: self.leases().collect(),
             stage: Stage::Facts,
-            scratch: Vec::new(),
         }
     }
 
     /// The next portion, of about `bytes` and one value more at most; `None` at the end. A step
     /// that found nothing to write gives an empty one, which is not needed by anybody.
-    pub fn export_more(&self, export: &mut Export, bytes: usize) -> Option<Portion> {
+    pub fn export_more(&mut self, export: &mut Export, bytes: usize) -> Option<Portion> {
         match std::mem::replace(&mut export.stage, Stage::Done) {
             Stage::Facts => {
-                export.stage = Stage::Leases(0);
+                export.stage = Stage::Leases;
                 Some(facts(export))
             }
-            Stage::Leases(from) => Some(leases(export, from, bytes)),
-            Stage::Keys(from) => Some(self.export_keys(export, &from, bytes)),
+            Stage::Leases => Some(self.export_leases(export, bytes)),
+            Stage::Keys(from, version) => Some(self.export_keys(export, &from, version, bytes)),
             Stage::Changes(from, passed) => Some(self.export_changes(export, from, passed, bytes)),
             Stage::Done => None,
         }
     }
 
-    fn export_keys(&self, export: &mut Export, from: &[u8], bytes: usize) -> Portion {
+    fn export_leases(&mut self, export: &mut Export, bytes: usize) -> Portion {
+        let most = (bytes / NUMBER_BYTES_MAX).clamp(1, LOOKED_MAX);
+        let mut portion = Portion { label: Vec::new(), records: 0, bytes: vec![LEASES] };
+        let told = self.leases.tell(most);
+        let first = Stage::Keys(Vec::new(), Handle::NONE);
+        export.stage = if told.is_some() { Stage::Leases } else { first };
+        for (id, ttl_secs) in told.into_iter().flatten() {
+            push_varint(&mut portion.bytes, id.0.cast_unsigned());
+            push_varint(&mut portion.bytes, ttl_secs);
+            portion.records += 1;
+        }
+        portion
+    }
+
+    fn export_keys(
+        &self,
+        export: &mut Export,
+        from: &[u8],
+        mut version: Handle,
+        bytes: usize,
+    ) -> Portion {
         let mut portion = Portion { label: Vec::new(), records: 0, bytes: vec![KEYS] };
         export.stage = Stage::Changes(export.compacted, 0);
-        let all = KeyRange::prefix("");
-        for (looked, newest) in self.store.newest_from(&all, from).enumerate() {
-            if looked >= LOOKED_MAX {
-                export.stage = Stage::Keys(self.store.key(newest).to_vec());
-                break;
+        let (all, mut looks) = (KeyRange::prefix(""), LOOKED_MAX);
+        for newest in self.store.newest_from(&all, from) {
+            let begin = if version.is_none() { newest } else { version };
+            version = Handle::NONE;
+            let enough = portion.records > 0 && portion.bytes.len() >= bytes;
+            let seen = match enough {
+                true => Looked::Later(begin),
+                false => self.store.look(begin, export.compacted, &mut looks),
+            };
+            match seen {
+                Looked::Later(handle) => {
+                    export.stage = Stage::Keys(self.store.key(newest).to_vec(), handle);
+                    break;
+                }
+                Looked::Found(item) if item.modified < export.compacted && !item.tombstone => {
+                    if portion.records == 0 {
+                        portion.label = item.key.to_vec();
+                    }
+                    portion.push(&item);
+                }
+                Looked::Found(_) | Looked::Nothing => {}
             }
-            let Some((_, item)) = self.store.seen(newest, export.compacted) else { continue };
-            if item.modified >= export.compacted {
-                continue;
-            }
-            if portion.records > 0 && portion.bytes.len() >= bytes {
-                export.stage = Stage::Keys(item.key.to_vec());
-                break;
-            }
-            if portion.records == 0 {
-                portion.label = item.key.to_vec();
-            }
-            portion.push(&item, &mut export.scratch);
         }
         portion
     }
@@ -162,99 +183,10 @@ impl Directory {
                 export.stage = Stage::Changes(revision, nth);
                 break;
             }
-            portion.push(&item, &mut export.scratch);
+            portion.push(&item);
             nth += 1;
         }
         portion
-    }
-
-    /// Takes portions into an empty directory, in the order in which they were written. At the end
-    /// its [`Directory::state_hash`] must be [`Export::hash`].
-    ///
-    /// # Errors
-    /// [`Malformed`]: it was not written that way; the directory is of no use then.
-    pub fn import(&mut self, portion: Bytes) -> Result<(), Malformed> {
-        let mut reader = Reader(portion);
-        let kind = reader.byte()?;
-        match kind {
-            FACTS | FACTS_AND_LEASES => self.import_facts(&mut reader, kind)?,
-            LEASES => self.import_leases(&mut reader)?,
-            _ => {
-                while !reader.0.is_empty() {
-                    self.import_item(&mut reader, kind)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn import_facts(&mut self, reader: &mut Reader, kind: u8) -> Result<(), Malformed> {
-        if self.store.revision != 1 || self.store.keys() > 0 || self.lease_count() > 0 {
-            return Err(Malformed::Number);
-        }
-        (self.store.compacted, self.store.revision) = (reader.varint()?, reader.varint()?);
-        if kind == FACTS_AND_LEASES {
-            return self.import_leases(reader);
-        }
-        self.above = reader.varint()?;
-        if reader.0.is_empty() { Ok(()) } else { Err(Malformed::Number) }
-    }
-
-    fn import_leases(&mut self, reader: &mut Reader) -> Result<(), Malformed> {
-        if self.store.keys() > 0 {
-            return Err(Malformed::Number);
-        }
-        while !reader.0.is_empty() {
-            let (id, ttl_secs) = (LeaseId(reader.varint()?.cast_signed()), reader.varint()?);
-            self.grant(id, ttl_secs).map_err(|_| Malformed::Number)?;
-        }
-        Ok(())
-    }
-
-    fn import_item(&mut self, reader: &mut Reader, kind: u8) -> Result<(), Malformed> {
-        let Loaded { key, value, tombstone, modified, created, version, lease } =
-            Loaded::read(reader)?;
-        let is_change = modified >= self.store.compacted;
-        let fits = match kind {
-            KEYS => !is_change && !tombstone && !self.exists(&key),
-            CHANGES => is_change && self.store.newest_change().is_none_or(|last| last <= modified),
-            tag => return Err(Malformed::Tag { tag: tag.into() }),
-        };
-        let known = lease == LeaseId::NONE || self.leases.get(lease).is_some();
-        if !fits || modified > self.store.revision || key.is_empty() {
-            return Err(Malformed::Number);
-        }
-        let before = self.store.load(&key, &value, is_change, |item| {
-            (item.tombstone, item.modified, item.created) = (tombstone, modified, created);
-            (item.version, item.lease) = (version, lease);
-        });
-        // An older version may name a lease that has ended since.
-        self.leases.attach(&key, before.lease, if known { lease } else { LeaseId::NONE });
-        Ok(())
-    }
-}
-
-/// A version as it stands in a portion.
-struct Loaded {
-    key: Bytes,
-    value: Bytes,
-    tombstone: bool,
-    modified: u64,
-    created: u64,
-    version: u64,
-    lease: LeaseId,
-}
-
-impl Loaded {
-    fn read(reader: &mut Reader) -> Result<Self, Malformed> {
-        let key = reader.bytes()?;
-        let [tombstone, leased] = reader.flags()?;
-        let modified = reader.varint()?;
-        let created = modified.checked_sub(reader.varint()?).ok_or(Malformed::Number)?;
-        let version = reader.varint()?;
-        let lease = if leased { LeaseId(reader.varint()?.cast_signed()) } else { LeaseId::NONE };
-        let value = reader.bytes()?;
-        Ok(Self { key, value, tombstone, modified, created, version, lease })
     }
 }
 
@@ -277,13 +209,13 @@ pub struct Seen<'a> {
 /// # Errors
 /// [`Malformed`]; versions before it have been visited.
 pub fn versions_of(portion: Bytes, mut visit: impl FnMut(Seen<'_>)) -> Result<(), Malformed> {
-    let mut reader = Reader(portion);
+    let mut reader = Reader(&portion[..]);
     let kind = reader.byte()?;
     while matches!(kind, KEYS | CHANGES) && !reader.0.is_empty() {
-        let item = Loaded::read(&mut reader)?;
-        let value = (!item.tombstone).then_some(&item.value[..]);
+        let item = read_record(&mut reader)?;
+        let value = (!item.tombstone).then_some(item.value);
         let (version, modified) = (item.version, Revision(item.modified));
-        visit(Seen { key: &item.key, value, version, modified });
+        visit(Seen { key: item.key, value, version, modified });
     }
     Ok(())
 }
@@ -301,7 +233,7 @@ pub fn keys_of(portion: Bytes, mut visit: impl FnMut(&[u8], Revision)) -> Result
 /// # Errors
 /// [`Malformed`].
 pub fn revision_of(portion: Bytes) -> Result<Option<Revision>, Malformed> {
-    let mut reader = Reader(portion);
+    let mut reader = Reader(&portion[..]);
     let kind = reader.byte()?;
     if !matches!(kind, FACTS | FACTS_AND_LEASES) {
         return Ok(None);
@@ -318,20 +250,6 @@ fn facts(export: &Export) -> Portion {
     Portion { label: Vec::new(), records: 0, bytes }
 }
 
-fn leases(export: &mut Export, from: usize, bytes: usize) -> Portion {
-    let count = (bytes / NUMBER_BYTES_MAX).clamp(1, LOOKED_MAX);
-    let to = (from + count).min(export.leases.len());
-    let mut portion = Portion { label: Vec::new(), records: 0, bytes: vec![LEASES] };
-    for (id, ttl_secs) in &export.leases[from..to] {
-        push_varint(&mut portion.bytes, id.0.cast_unsigned());
-        push_varint(&mut portion.bytes, *ttl_secs);
-        portion.records += 1;
-    }
-    let all = to == export.leases.len();
-    export.stage = if all { Stage::Keys(Vec::new()) } else { Stage::Leases(to) };
-    portion
-}
-
 impl Portion {
     /// Whether it holds nothing.
     #[must_use]
@@ -339,9 +257,26 @@ impl Portion {
         self.records == 0 && self.bytes.first() != Some(&FACTS)
     }
 
-    fn push(&mut self, item: &Item<'_>, scratch: &mut Vec<u8>) {
-        item.pack(scratch);
-        self.bytes.extend_from_slice(&scratch[Item::PREV_BYTES..]);
+    /// Adds the next one, if both are of one kind and hold no more than `bytes_max` together; gives
+    /// it back otherwise.
+    ///
+    /// # Errors
+    /// The next one, as it was.
+    pub fn join(&mut self, next: Self, bytes_max: usize) -> Result<(), Self> {
+        let same = self.bytes.first() == next.bytes.first();
+        if !same || self.bytes.len() + next.bytes.len() > bytes_max {
+            return Err(next);
+        }
+        if self.records == 0 {
+            self.label = next.label;
+        }
+        self.bytes.extend_from_slice(&next.bytes[1..]);
+        self.records += next.records;
+        Ok(())
+    }
+
+    fn push(&mut self, item: &Item<'_>) {
+        item.pack(&mut self.bytes);
         self.records += 1;
     }
 }

@@ -94,3 +94,83 @@ fn a_snapshot_of_the_first_content_is_still_read() {
     assert_eq!(directory.state_hash(), now.state_hash());
     assert_eq!(directory.above(), Revision(0));
 }
+
+fn portions(directory: &mut Directory, bytes: usize) -> Vec<Bytes> {
+    let mut export = directory.export();
+    let portions = std::iter::from_fn(|| directory.export_more(&mut export, bytes));
+    portions.map(|portion| portion.bytes.into()).collect()
+}
+
+#[test]
+fn a_key_that_was_changed_often_is_passed_in_small_steps() {
+    let mut directory = Directory::new();
+    for key in ["a", "b", "c"] {
+        directory.apply(&Op::Put(Put::new(key, "old"))).unwrap();
+    }
+    directory.apply(&Op::Compact { revision: directory.revision() }).unwrap();
+    for number in 0..2000 {
+        directory.apply(&Op::Put(Put::new("b", number.to_string()))).unwrap();
+    }
+    let (hash, mut export) = (directory.state_hash().hash, directory.export());
+    let (mut copy, mut empty) = (Directory::new(), 0);
+    while let Some(portion) = directory.export_more(&mut export, 1 << 20) {
+        empty += usize::from(portion.is_empty());
+        copy.import(portion.bytes.into()).unwrap();
+        // It is changed again, and swept as far as may be, in the middle.
+        directory.apply(&Op::Put(Put::new("b", "new"))).unwrap();
+        directory.sweep_behind(10, export.reader());
+    }
+    assert!(empty >= 3, "2000 versions were passed in {empty} steps");
+    assert_eq!(copy.state_hash().hash, hash);
+}
+
+#[test]
+fn leases_that_come_and_go_while_a_snapshot_is_written_are_as_they_were_when_it_began() {
+    let mut directory = Directory::new();
+    for id in 1..=50 {
+        directory.apply(&Op::LeaseGrant { id: LeaseId(id), ttl_secs: 10 }).unwrap();
+    }
+    let hash = directory.state_hash().hash;
+    let (mut export, mut copy) = (directory.export(), Directory::new());
+    let mut last = 51;
+    while let Some(portion) = directory.export_more(&mut export, 30) {
+        copy.import(portion.bytes.into()).unwrap();
+        // One that is told, one that is not, and one that is back as another.
+        for id in [last - 50, last - 20] {
+            directory.apply(&Op::LeaseRevoke { id: LeaseId(id), expired_in: None }).ok();
+        }
+        directory.apply(&Op::LeaseGrant { id: LeaseId(last), ttl_secs: 5 }).unwrap();
+        directory.apply(&Op::LeaseGrant { id: LeaseId(last - 20), ttl_secs: 7 }).unwrap();
+        last += 1;
+    }
+    assert_eq!((copy.state_hash().hash, copy.lease_count()), (hash, 50));
+}
+
+#[test]
+fn portions_in_another_order_are_refused() {
+    let mut directory = Directory::new();
+    for number in 0..20 {
+        directory.apply(&Op::Put(Put::new(format!("{number:02}"), "v"))).unwrap();
+    }
+    directory.apply(&Op::Compact { revision: directory.revision() }).unwrap();
+    for number in 0..20 {
+        directory.apply(&Op::Put(Put::new(format!("{number:02}"), "w"))).unwrap();
+    }
+    let written = portions(&mut directory, 60);
+    let kinds: Vec<u8> = written.iter().map(|portion| portion[0]).collect();
+    let first = |kind| kinds.iter().position(|found| *found == kind).unwrap();
+    let (keys, changes) = (first(1), first(2));
+    let after = |order: &[usize]| {
+        let mut copy = Directory::new();
+        copy.import(written[0].clone()).unwrap();
+        order.iter().map(|place| copy.import(written[*place].clone()).is_ok()).collect::<Vec<_>>()
+    };
+    assert_eq!(after(&[keys, keys + 1]), [true, true]);
+    assert_eq!(after(&[keys + 1, keys]), [true, false], "keys are in their order");
+    assert_eq!(after(&[keys, keys]), [true, false], "and come once");
+    assert_eq!(after(&[changes, changes + 1]), [true, true]);
+    assert_eq!(after(&[changes + 1, changes]), [true, false], "changes are in their order");
+    assert_eq!(after(&[changes, keys]), [true, false], "keys are before changes");
+    assert_eq!(after(&[0]), [false], "facts come once");
+    assert_eq!(after(&[keys, 0]), [true, false], "facts come first");
+}

@@ -97,6 +97,12 @@ impl<D: Disk> Snapshots<D> {
         Ok(found)
     }
 
+    /// Where the one with this `from` is, if it was finished here.
+    #[must_use]
+    pub fn path(&self, from: EntryId) -> PathBuf {
+        self.folder.join(name_of(from))
+    }
+
     /// Opens one and checks whose it is.
     ///
     /// # Errors
@@ -144,7 +150,7 @@ impl<D: Disk> Snapshots<D> {
         hash: u64,
     ) -> Result<(SnapshotFile, SnapshotEnd)> {
         let from = draft.from().unwrap_or(empty);
-        let path = self.folder.join(name_of(from));
+        let path = self.path(from);
         let (end, bytes) = draft.finish(&path, empty, hash)?;
         Ok((SnapshotFile { path, from, bytes }, end))
     }

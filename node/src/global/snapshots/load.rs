@@ -1,30 +1,31 @@
-//! Loading: a thread builds the directory beside everything else, out of sections that others read
-//! and decompress; the control loop takes it when it is whole and its hash is right.
+//! Loading: a thread builds the directory beside everything else, out of sections that others read,
+//! decompress and check; the control loop takes it when it is whole and its hash is right.
 
 use crate::clock;
-use crate::snapshots::Stock;
+use crate::snapshots::{Newest, Stock};
 use crate::status;
 use crate::storage::Notify;
 use cairn_directory::Directory;
+use cairn_directory::directory::Checked;
 use cairn_files::snapshot::Section;
 use cairn_files::{Error, RealDisk, Result, Snapshot};
 use cairn_host::Event;
-use cairn_logic::ids::EntryId;
 use cairn_logic::time::{Duration, Instant};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Threads that read and decompress, at most.
+/// Threads that read, decompress and check, at most.
 const READERS_MAX: usize = 8;
-/// Sections that one of them reads before those are taken.
-const SECTIONS_EACH: usize = 8;
+/// Sections that one of them has ready before those are taken, beside the one it is at.
+const SECTIONS_AHEAD: usize = 4;
 /// Between two lines that say how far it is.
 const TELL: Duration = Duration::from_secs(5);
 
 /// A load under way, or over and not taken.
 pub(super) struct Load {
-    at: EntryId,
+    newest: Newest,
     shared: Arc<Progress>,
 }
 
@@ -42,9 +43,9 @@ impl Load {
     /// Begins to load `snapshot`. At the end `notify` hears of it: as of time that has passed if it
     /// can be taken; else the file is set aside, and the state is to be built anew.
     pub fn spawn(snapshot: Snapshot<RealDisk>, stock: Stock, notify: Notify) -> Self {
-        let at = snapshot.end().from;
+        let newest = Newest::from(&snapshot);
         let shared = Arc::new(Progress::new(snapshot.bytes()));
-        let (path, bytes) = (snapshot.path().display().to_string(), snapshot.bytes());
+        let (path, at, bytes) = (snapshot.path().display().to_string(), newest.from, newest.bytes);
         tracing::info!(path, %at, bytes, "loading a snapshot");
         let (ours, failed) = (shared.clone(), notify.clone());
         let body = move || match read(&snapshot, &ours) {
@@ -65,12 +66,12 @@ impl Load {
             tracing::error!(%error, "cannot start the thread that loads a snapshot");
             failed(Event::Astray);
         }
-        Self { at, shared }
+        Self { newest, shared }
     }
 
-    /// The entry after which the state is as it will be.
-    pub fn at(&self) -> EntryId {
-        self.at
+    /// What is being loaded.
+    pub fn newest(&self) -> Newest {
+        self.newest
     }
 
     /// The state, if it is whole.
@@ -118,6 +119,15 @@ impl Progress {
         u64::try_from(left * took_ms / u128::from(bytes.max(1))).unwrap_or(u64::MAX)
     }
 
+    /// Says now and then how far it is.
+    fn tell(&self, told: &mut Instant) {
+        if clock::now().since(*told) >= TELL {
+            *told = clock::now();
+            let (bytes, of) = (self.bytes.load(Ordering::Relaxed), self.total_bytes);
+            tracing::info!(bytes, of, left_ms = self.left_ms(), "loading a snapshot");
+        }
+    }
+
     fn end(&self) {
         let took_ms = clock::now().since(self.began).as_millis() as u64;
         let (bytes, records) =
@@ -138,59 +148,60 @@ pub fn load_now(snapshot: &Snapshot<RealDisk>) -> Result<Directory> {
 /// The directory, `None` if nobody wants it any more.
 fn read(snapshot: &Snapshot<RealDisk>, shared: &Progress) -> Result<Option<Directory>> {
     let readers = thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX);
-    let broken = |found| Error::Broken { path: snapshot.path().to_owned(), found };
     let (mut directory, mut told) = (Directory::new(), clock::now());
-    let mut windows = snapshot.sections().chunks(readers * SECTIONS_EACH);
-    let mut here = read_all(snapshot, windows.next().unwrap_or_default());
-    loop {
-        let next = windows.next();
-        let portions = here?;
-        // The next window is read while this one is taken.
-        let (taken, ahead) = thread::scope(|scope| {
-            let ahead = next.map(|window| scope.spawn(move || read_all(snapshot, window)));
-            let taken = portions.into_iter().try_for_each(|(section, raw)| {
-                directory.import(raw.into()).map_err(|_| broken("a section is no state"))?;
-                shared.bytes.fetch_add(u64::from(section.stored_bytes), Ordering::Relaxed);
-                shared.records.fetch_add(u64::from(section.records), Ordering::Relaxed);
-                Ok(())
-            });
-            (taken, ahead.map(|one| one.join().expect("reading does not panic")))
-        });
-        taken?;
-        if shared.given_up.load(Ordering::Acquire) {
-            return Ok(None);
+    let taken = thread::scope(|scope| {
+        let start = |nth| {
+            let (give, take) = sync_channel(SECTIONS_AHEAD);
+            scope.spawn(move || check_some(snapshot, (nth, readers), &give));
+            take
+        };
+        let readers: Vec<_> = (0..readers).map(start).collect();
+        for (section, reader) in snapshot.sections().iter().zip(readers.iter().cycle()) {
+            let checked = reader.recv().expect("each says what became of its sections")?;
+            directory.take(&checked).map_err(|_| broken(snapshot, "a section is no state"))?;
+            shared.bytes.fetch_add(u64::from(section.stored_bytes), Ordering::Relaxed);
+            shared.records.fetch_add(u64::from(section.records), Ordering::Relaxed);
+            if shared.given_up.load(Ordering::Acquire) {
+                return Ok(false);
+            }
+            shared.tell(&mut told);
         }
-        if clock::now().since(told) >= TELL {
-            told = clock::now();
-            let (bytes, of) = (shared.bytes.load(Ordering::Relaxed), shared.total_bytes);
-            tracing::info!(bytes, of, left_ms = shared.left_ms(), "loading a snapshot");
-        }
-        match ahead {
-            Some(ahead) => here = ahead,
-            None => break,
-        }
+        Ok(true)
+    });
+    if !taken? {
+        return Ok(None);
     }
     if directory.state_hash().hash != snapshot.end().hash {
-        return Err(broken("its state has another hash than it says"));
+        return Err(broken(snapshot, "its state has another hash than it says"));
     }
     Ok(Some(directory))
 }
 
-/// The records of `sections`, in their order, read by several threads.
-fn read_all<'a>(
+/// Reads and checks every section whose number is `nth` beyond a multiple of `of`, until one is
+/// broken or nobody takes them any more.
+fn check_some(
     snapshot: &Snapshot<RealDisk>,
-    sections: &'a [Section],
-) -> Result<Vec<(&'a Section, Vec<u8>)>> {
-    let some = |part: &'a [Section]| -> Result<Vec<_>> {
-        part.iter().map(|section| Ok((section, snapshot.read(section)?))).collect()
-    };
-    thread::scope(|scope| {
-        let parts = sections.chunks(SECTIONS_EACH);
-        let reading: Vec<_> = parts.map(|part| scope.spawn(move || some(part))).collect();
-        let mut all = Vec::with_capacity(sections.len());
-        for one in reading {
-            all.extend(one.join().expect("reading does not panic")?);
+    (nth, of): (usize, usize),
+    give: &SyncSender<Result<Checked>>,
+) {
+    for section in snapshot.sections().iter().skip(nth).step_by(of) {
+        let checked = check(snapshot, section);
+        let failed = checked.is_err();
+        if give.send(checked).is_err() || failed {
+            return;
         }
-        Ok(all)
-    })
+    }
+}
+
+fn check(snapshot: &Snapshot<RealDisk>, section: &Section) -> Result<Checked> {
+    let checked = Checked::new(snapshot.read(section)?.into())
+        .map_err(|_| broken(snapshot, "a section is no state"))?;
+    if checked.records() != section.records as usize {
+        return Err(broken(snapshot, "a section holds another number of records than it says"));
+    }
+    Ok(checked)
+}
+
+fn broken(snapshot: &Snapshot<RealDisk>, found: &'static str) -> Error {
+    Error::Broken { path: snapshot.path().to_owned(), found }
 }

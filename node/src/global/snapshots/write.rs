@@ -2,8 +2,9 @@
 //! below it is flushed and committed, so that no state is ever ahead of its log.
 
 use crate::clock;
+use crate::snapshots::Newest;
 use cairn_directory::directory::{CONTENT, Portion};
-use cairn_files::{RealDisk, Result, SnapshotDraft, SnapshotFile, Snapshots};
+use cairn_files::{RealDisk, Result, SnapshotDraft, Snapshots};
 use cairn_logic::ids::EntryId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +16,9 @@ use tokio::sync::mpsc::UnboundedSender;
 /// Between two looks whether the log is flushed.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Between two portions: whoever waits for the control loop comes first.
-const STEP: Duration = Duration::from_millis(2);
+const STEP: Duration = Duration::from_micros(500);
+/// The size of a section, in bytes, about: the more, the better it is compressed.
+const SECTION_BYTES: usize = 512 << 10;
 /// Portions under way between the loop and the thread.
 const AHEAD: usize = 2;
 /// What is said to have made a snapshot.
@@ -35,7 +38,7 @@ pub enum Written {
     /// Another portion is wanted.
     More,
     /// It is over: the snapshot and how many milliseconds it took, or none.
-    Done(Option<(SnapshotFile, u64)>),
+    Done(Option<(Newest, u64)>),
 }
 
 /// The control loop's end of a snapshot that is being written; dropping it before [`Piece::End`]
@@ -101,6 +104,49 @@ impl Drop for Writer {
     }
 }
 
+/// Puts portions together, which are as small as the control loop wants them, to sections.
+pub struct Sections {
+    at: EntryId,
+    open: Option<Portion>,
+}
+
+impl Sections {
+    /// Those of the state after `at`.
+    pub fn new(at: EntryId) -> Self {
+        Self { at, open: None }
+    }
+
+    /// Adds the next portion.
+    ///
+    /// # Errors
+    /// As [`SnapshotDraft::section`].
+    pub fn add(&mut self, draft: &mut SnapshotDraft<RealDisk>, next: Portion) -> Result<()> {
+        if next.is_empty() {
+            return Ok(());
+        }
+        self.open = Some(match self.open.take() {
+            None => next,
+            Some(mut open) => match open.join(next, SECTION_BYTES) {
+                Ok(()) => open,
+                Err(next) => {
+                    draft.section(&open.label, self.at, open.records, &open.bytes)?;
+                    next
+                }
+            },
+        });
+        Ok(())
+    }
+
+    /// There is no more.
+    ///
+    /// # Errors
+    /// As [`SnapshotDraft::section`].
+    pub fn end(self, draft: &mut SnapshotDraft<RealDisk>) -> Result<()> {
+        let Some(open) = self.open else { return Ok(()) };
+        draft.section(&open.label, self.at, open.records, &open.bytes)
+    }
+}
+
 struct Thread {
     folder: Snapshots<RealDisk>,
     pieces: Receiver<Piece>,
@@ -121,7 +167,7 @@ impl Thread {
         self.to.send(Written::Done(made)).ok();
     }
 
-    fn write(&self) -> Result<Option<(SnapshotFile, u64)>> {
+    fn write(&self) -> Result<Option<(Newest, u64)>> {
         let began = clock::now();
         let mut draft = self.folder.begin(CONTENT, clock::unix_ms(), PROGRAM)?;
         if !self.take(&mut draft)? || !self.is_durable() {
@@ -131,10 +177,11 @@ impl Thread {
             return Ok(None);
         }
         let (file, end) = self.folder.finish(draft, self.at, self.hash)?;
+        let newest = Newest::from(&self.folder.read(&file.path)?);
         let took_ms = clock::now().since(began).as_millis() as u64;
         let (at, records, bytes) = (end.from, end.records, file.bytes);
         tracing::info!(%at, records, bytes, took_ms, "wrote a snapshot");
-        Ok(Some((file, took_ms)))
+        Ok(Some((newest, took_ms)))
     }
 
     /// Takes all pieces; whether there was an end.
@@ -142,16 +189,15 @@ impl Thread {
         for _ in 0..AHEAD {
             self.to.send(Written::More).ok();
         }
+        let mut sections = Sections::new(self.at);
         loop {
             match self.pieces.recv() {
-                Ok(Piece::Portion(one)) => {
-                    if !one.is_empty() {
-                        draft.section(&one.label, self.at, one.records, &one.bytes)?;
-                    }
+                Ok(Piece::Portion(portion)) => {
+                    sections.add(draft, portion)?;
                     thread::park_timeout(STEP);
                     self.to.send(Written::More).ok();
                 }
-                Ok(Piece::End) => return Ok(true),
+                Ok(Piece::End) => return sections.end(draft).map(|()| true),
                 Err(_) => return Ok(false),
             }
         }
