@@ -15,6 +15,7 @@ use cairn_directory::core::Status as DirectoryStatus;
 use cairn_logic::ids::{GroupId, Offset};
 use cairn_logic::record::Record;
 use cairn_logic::time::{Duration, Instant};
+use cairn_pages::Page;
 use cairn_settings::NodeCondition;
 use cairn_settings::directory_keys as keys;
 use cairn_wire::peer::pb;
@@ -28,21 +29,14 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 /// How long the control loop may take to answer.
 const CONTROL_MAX: Duration = Duration::from_secs(3);
 /// How long the data thread may take for a turn; it looks around each second when idle.
 const TURN_MAX: Duration = Duration::from_secs(10);
-/// How long one request may take in all.
-const REQUEST_MAX: Duration = Duration::from_secs(5);
-/// The longest head of a request, in bytes.
-const HEAD_BYTES_MAX: usize = 8 << 10;
-/// Requests served at once; more wait.
-const REQUESTS_MAX: usize = 16;
 
 /// What a control loop says of its node at a moment.
 #[derive(Debug, Default)]
@@ -67,61 +61,18 @@ pub struct Facts {
 
 /// Answers on `listener` for as long as the process runs.
 pub fn spawn(listener: TcpListener, inbox: mpsc::Sender<Inbound>) {
-    tokio::spawn(async move {
-        let free = Arc::new(Semaphore::new(REQUESTS_MAX));
-        loop {
-            let Ok(permit) = free.clone().acquire_owned().await else { return };
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept on the metrics port");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            let inbox = inbox.clone();
-            tokio::spawn(async move {
-                // A client that is slow or gone is no matter.
-                timeout(REQUEST_MAX, serve(stream, &inbox)).await.ok();
-                drop(permit);
-            });
-        }
-    });
+    tokio::spawn(cairn_pages::serve(listener, move |path| {
+        let inbox = inbox.clone();
+        async move { answer(&path, &inbox).await }
+    }));
 }
 
-async fn serve(mut stream: TcpStream, inbox: &mpsc::Sender<Inbound>) -> std::io::Result<()> {
-    let mut head = Vec::new();
-    while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
-        if head.len() > HEAD_BYTES_MAX {
-            return stream.write_all(&plain(431, "the request is too long\n")).await;
-        }
-        if stream.read_buf(&mut head).await? == 0 {
-            return Ok(());
-        }
-    }
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let line = String::from_utf8_lossy(line).into_owned();
-    let mut words = line.split(' ');
-    let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-    let path = target.split('?').next().unwrap_or("");
-    let answer = match method {
-        "GET" | "HEAD" => answer(path, inbox).await,
-        _ => plain(405, "only GET\n"),
-    };
-    let end = match method {
-        "HEAD" => answer.windows(4).position(|b| b == b"\r\n\r\n").map_or(0, |at| at + 4),
-        _ => answer.len(),
-    };
-    stream.write_all(&answer[..end]).await?;
-    stream.shutdown().await
-}
-
-async fn answer(path: &str, inbox: &mpsc::Sender<Inbound>) -> Vec<u8> {
+async fn answer(path: &str, inbox: &mpsc::Sender<Inbound>) -> Page {
     if !["/livez", "/readyz", "/startupz", "/metrics"].contains(&path) {
-        return plain(404, "there are /livez, /readyz, /startupz and /metrics\n");
+        return Page::unknown("/livez, /readyz, /startupz and /metrics");
     }
     let Some(facts) = ask(inbox).await else {
-        return plain(503, "the control loop does not turn\n");
+        return Page::unwell("the control loop does not turn");
     };
     let stuck = stuck(&facts, clock::now());
     let why = match path {
@@ -130,10 +81,7 @@ async fn answer(path: &str, inbox: &mpsc::Sender<Inbound>) -> Vec<u8> {
         "/readyz" => stuck.or(facts.unready),
         _ => None,
     };
-    match why {
-        None => plain(200, "ok\n"),
-        Some(why) => plain(503, &format!("{why}\n")),
-    }
+    Page::of(why.as_deref())
 }
 
 async fn ask(inbox: &mpsc::Sender<Inbound>) -> Option<Facts> {
@@ -152,36 +100,16 @@ fn stuck(facts: &Facts, now: Instant) -> Option<String> {
     (since > TURN_MAX).then(|| format!("the data thread has not turned for {since:?}"))
 }
 
-fn plain(code: u16, text: &str) -> Vec<u8> {
-    response(code, "text/plain; charset=utf-8", text)
-}
-
-fn response(code: u16, kind: &str, text: &str) -> Vec<u8> {
-    let reason = match code {
-        200 => "OK",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        431 => "Request Header Fields Too Large",
-        _ => "Service Unavailable",
-    };
-    let bytes = text.len();
-    format!(
-        "HTTP/1.1 {code} {reason}\r\ncontent-type: {kind}\r\ncontent-length: {bytes}\r\n\
-         connection: close\r\n\r\n{text}"
-    )
-    .into_bytes()
-}
-
-fn figures(facts: Facts) -> Vec<u8> {
+fn figures(facts: Facts) -> Page {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Lines(samples(&facts))));
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            response(200, kind, &text)
+            Page::text(kind, text)
         }
-        Err(error) => plain(503, &format!("cannot write the figures: {error}\n")),
+        Err(error) => Page::unwell(&format!("cannot write the figures: {error}")),
     }
 }
 

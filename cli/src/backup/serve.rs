@@ -5,18 +5,10 @@
 
 use super::now_ms;
 use anyhow::{Context, Result};
+use cairn_pages::Page;
 use cairn_settings::report::BackupReport;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-/// How long a client may take to ask, and to take the answer.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest request line and headers that are read, in bytes.
-const REQUEST_BYTES_MAX: usize = 8 << 10;
-/// Requests answered at once; more are closed.
-const REQUESTS_MAX: usize = 16;
 
 /// Where the follower is, for all threads to see.
 #[derive(Clone, Debug)]
@@ -43,67 +35,32 @@ impl Shared {
 pub fn start(address: SocketAddr, shared: Shared) -> Result<()> {
     let listener = TcpListener::bind(address);
     let listener = listener.with_context(|| format!("cannot listen on {address}"))?;
-    std::thread::spawn(move || serve(&listener, &shared));
+    listener.set_nonblocking(true).context("cannot serve without waiting")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot serve")?;
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+            let page = move |path: String| std::future::ready(page(&path, &shared.now(), now_ms()));
+            cairn_pages::serve(listener, page).await;
+        });
+    });
     Ok(())
 }
 
-fn serve(listener: &TcpListener, shared: &Shared) {
-    let seats = Arc::new(());
-    for stream in listener.incoming() {
-        let Ok(stream) = stream else {
-            std::thread::park_timeout(PATIENCE / 20);
-            continue;
-        };
-        let seat = seats.clone();
-        if Arc::strong_count(&seats) > REQUESTS_MAX {
-            continue;
-        }
-        let shared = shared.clone();
-        std::thread::spawn(move || {
-            // Whoever asks and does not listen is no concern of ours.
-            answer(stream, &shared.now(), now_ms()).ok();
-            drop(seat);
-        });
-    }
-}
-
-fn answer(mut stream: TcpStream, report: &BackupReport, now_ms: u64) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut request = Vec::new();
-    let mut piece = [0; 1024];
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-        let read = stream.read(&mut piece)?;
-        if read == 0 || request.len() + read > REQUEST_BYTES_MAX {
-            return Ok(());
-        }
-        request.extend_from_slice(&piece[..read]);
-    }
-    let text = String::from_utf8_lossy(&request);
-    let (status, body) = page(text.split(' ').nth(1).unwrap_or_default(), report, now_ms);
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: text/plain; version=0.0.4\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())
-}
-
-/// Status and body of a page.
-fn page(path: &str, report: &BackupReport, now_ms: u64) -> (&'static str, String) {
+fn page(path: &str, report: &BackupReport, now_ms: u64) -> Page {
     match path {
-        "/metrics" => ("200 OK", metrics(report, now_ms)),
-        "/status" => ("200 OK", serde_json::to_string(report).expect("a report is plain data")),
-        "/livez" => ("200 OK", "ok\n".to_owned()),
-        "/readyz" => match (&report.error, report.until_ms) {
-            (None, Some(_)) => ("200 OK", "ok\n".to_owned()),
-            (error, _) => {
-                let why = error.as_deref().unwrap_or("the first round has not ended");
-                ("503 Service Unavailable", format!("{why}\n"))
-            }
-        },
-        _ => ("404 Not Found", "there are /metrics, /status, /livez and /readyz\n".to_owned()),
+        "/metrics" => Page::figures(metrics(report, now_ms)),
+        "/status" => {
+            let text = serde_json::to_string(report).expect("a report is plain data");
+            Page::text("application/json", text)
+        }
+        "/livez" => Page::well(),
+        "/readyz" => Page::of(match (&report.error, report.until_ms) {
+            (None, Some(_)) => None,
+            (error, _) => Some(error.as_deref().unwrap_or("the first round has not ended")),
+        }),
+        _ => Page::unknown("/metrics, /status, /livez and /readyz"),
     }
 }
 
@@ -141,32 +98,33 @@ fn metrics(report: &BackupReport, now_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn get(address: SocketAddr, path: &str) -> String {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).unwrap();
-        let mut said = String::new();
-        stream.read_to_string(&mut said).unwrap();
-        said
-    }
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
 
     #[test]
     fn pages_say_where_the_follower_is() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, shared) = (listener.local_addr().unwrap(), Shared::new(now_ms() - 60_000));
-        let served = shared.clone();
-        std::thread::spawn(move || serve(&listener, &served));
-        assert!(get(address, "/livez").starts_with("HTTP/1.1 200"));
-        assert!(get(address, "/readyz").starts_with("HTTP/1.1 503"));
+        let shared = Shared::new(now_ms() - 60_000);
+        let get = |path: &str| page(path, &shared.now(), now_ms());
+        assert_eq!(get("/livez"), Page::well());
+        assert_eq!(get("/readyz"), Page::unwell("the first round has not ended"));
         shared.change(|report| report.until_ms = Some(now_ms() - 5_000));
-        assert!(get(address, "/readyz").starts_with("HTTP/1.1 200"));
+        assert_eq!(get("/readyz"), Page::well());
         shared.change(|report| report.error = Some("no such bucket".to_owned()));
-        let refused = get(address, "/readyz");
-        assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("no such bucket"));
-        let status = get(address, "/status");
-        let body = status.split_once("\r\n\r\n").unwrap().1;
+        assert_eq!(get("/readyz"), Page::unwell("no such bucket"));
+        assert_eq!(get("/secrets"), Page::unknown("/metrics, /status, /livez and /readyz"));
+    }
+
+    #[test]
+    fn what_is_served_can_be_read_back() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let shared = Shared::new(now_ms());
+        start(free, shared.clone()).unwrap();
+        let mut stream = TcpStream::connect(free).unwrap();
+        stream.write_all(b"GET /status HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        let body = said.split_once("\r\n\r\n").unwrap().1;
         assert_eq!(serde_json::from_str::<BackupReport>(body).unwrap(), shared.now());
-        assert!(get(address, "/secrets").starts_with("HTTP/1.1 404"));
     }
 
     #[test]
