@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct LogSpec {
     /// The end of a node's log that is always kept, so that a node that was away for a short while
-    /// needs no snapshot (64Mi); less than half of bytesMax.
+    /// needs no snapshot (a quarter of bytesMax); less than half of that.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub bytes_kept: Option<String>,
@@ -23,7 +23,5 @@ pub struct LogSpec {
     pub fetch_bytes_per_second: Option<String>,
 }
 
-/// What is kept where nobody says otherwise.
-pub const BYTES_KEPT: &str = "64Mi";
 /// The bound where nobody says otherwise.
 pub const BYTES_MAX: &str = "4Gi";

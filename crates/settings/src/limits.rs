@@ -79,7 +79,8 @@ pub struct LogSettings {
     #[serde(with = "duration_text")]
     pub check_interval: Duration,
     /// The end of the log that is always kept, so that a member that was away for a short while
-    /// needs no snapshot; 1 MiB to 1 TiB and less than half of `bytes_max`, default 64 MiB.
+    /// needs no snapshot (docs/decisions/0021); 1 MiB to 1 TiB and less than half of `bytes_max`,
+    /// default a quarter of it ([`LogSettings::kept_of`]).
     pub bytes_kept: u64,
     /// The bound on the log's size; at it writes are refused. Above half of it nobody else's needs
     /// hold the log's front back, above three quarters the node says so. 4 MiB to 16 TiB and at
@@ -90,10 +91,20 @@ pub struct LogSettings {
     pub fetch_bytes_per_sec: u64,
 }
 
+/// The bound on a log of which nothing else is said, in bytes.
+const LOG_BYTES: u64 = 4096 * MIB;
+/// The most of a log's end that can be asked to be kept, in bytes.
+pub(crate) const KEPT_BYTES_MAX: u64 = 1 << 40;
 /// The largest reserve that the size of a disk alone asks for, in bytes.
 const RESERVE_BY_SIZE_MAX: u64 = 2 << 30;
 
 impl LogSettings {
+    /// How much of the log's end is kept where only the bound on it is said.
+    #[must_use]
+    pub fn kept_of(bytes_max: u64) -> u64 {
+        (bytes_max / 4).clamp(MIB, KEPT_BYTES_MAX)
+    }
+
     /// The bytes to keep free on a file system of `disk_bytes`: the setting, more on a large disk
     /// (5 %, at most 2 GiB), never more than a fifth of a small one.
     ///
@@ -115,8 +126,8 @@ impl Default for LogSettings {
             cut_tails_max: 256,
             snapshot_interval: Duration::from_secs(300),
             check_interval: Duration::from_secs(3600),
-            bytes_kept: 64 * MIB,
-            bytes_max: 4096 * MIB,
+            bytes_kept: Self::kept_of(LOG_BYTES),
+            bytes_max: LOG_BYTES,
             fetch_bytes_per_sec: 64 * MIB,
         }
     }

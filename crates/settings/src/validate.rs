@@ -1,6 +1,7 @@
 //! What must hold for settings, alone and together; every problem by its full key.
 
 use crate::duration_text::format;
+use crate::limits::KEPT_BYTES_MAX;
 use crate::{
     LagBounds, Limits, LogSettings, NodeRole, NodeSettings, Port, Problem, Problems, Timing,
 };
@@ -204,7 +205,7 @@ impl LogSettings {
     /// What is kept, what is allowed, what is sent.
     fn bounds(&self, at: &str, problems: &mut Vec<Problem>) {
         let ranges = [
-            ("bytesKept", self.bytes_kept, MIB, 1 << 40),
+            ("bytesKept", self.bytes_kept, MIB, KEPT_BYTES_MAX),
             ("bytesMax", self.bytes_max, 4 * MIB, 16 << 40),
             ("fetchBytesPerSec", self.fetch_bytes_per_sec, 64 << 10, 64 << 30),
         ];

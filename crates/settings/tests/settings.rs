@@ -36,7 +36,7 @@ fn a_short_file_has_the_documented_defaults() {
     assert_eq!(settings.limits.maxclients, 10_000);
     let log = settings.log;
     let bounds = (log.bytes_kept, log.bytes_max, log.fetch_bytes_per_sec);
-    assert_eq!(bounds, (64 << 20, 4 << 30, 64 << 20));
+    assert_eq!(bounds, (1 << 30, 4 << 30, 64 << 20));
 }
 
 #[test]

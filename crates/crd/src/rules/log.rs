@@ -1,7 +1,7 @@
 //! Rules of a `log` field, for any kind that has one.
 
 use super::{Rule, size};
-use crate::log::{BYTES_KEPT, BYTES_MAX, LogSpec};
+use crate::log::{BYTES_MAX, LogSpec};
 use crate::quantity::size_bytes;
 
 type Size = fn(&LogSpec) -> Option<&str>;
@@ -24,18 +24,15 @@ pub fn rules<T: 'static>(get: fn(&T) -> &LogSpec) -> Vec<Rule<T>> {
 
 /// What is always kept leaves room for what waits for a snapshot.
 fn kept_is_less_than_half<T: 'static>(get: fn(&T) -> &LogSpec) -> Rule<T> {
-    let in_force = |field: &str, default: &str| {
-        format!("quantity(has(self.log.{field}) ? self.log.{field} : '{default}')")
-    };
-    let (kept, most) = (in_force("bytesKept", BYTES_KEPT), in_force("bytesMax", BYTES_MAX));
+    let kept = "quantity(self.log.bytesKept)";
+    let most = format!("quantity(has(self.log.bytesMax) ? self.log.bytesMax : '{BYTES_MAX}')");
     Rule::spec(
         "log.bytesKept",
-        format!("{most}.sub({kept}).isGreaterThan({kept})"),
-        "must be less than half of bytesMax (64Mi and 4Gi if absent): write less, or a greater \
-         bytesMax",
+        format!("!has(self.log.bytesKept) || {most}.sub({kept}).isGreaterThan({kept})"),
+        "must be less than half of bytesMax (4Gi if absent): write less, or a greater bytesMax",
         move |t| {
             let log = get(t);
-            let kept = size_bytes(log.bytes_kept.as_deref().unwrap_or(BYTES_KEPT));
+            let kept = log.bytes_kept.as_deref().and_then(size_bytes);
             let most = size_bytes(log.bytes_max.as_deref().unwrap_or(BYTES_MAX));
             // The rules about how sizes are written speak of the others.
             kept.zip(most).is_none_or(|(kept, most)| kept.saturating_mul(2) < most)

@@ -17,9 +17,6 @@ use super::trace::{Span, VALUE_BYTES, Writes, under_load};
 use super::{LIMIT, Pace};
 use crate::bench::report::median;
 
-/// A minute of writes is kept, on disk.
-const LOG: &str = "{bytesKept: 1Gi}";
-
 /// A member that was away and came back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Return {
@@ -93,7 +90,7 @@ fn our_turn(
     times: (usize, usize),
     returns: &mut Returns,
 ) -> Result<()> {
-    let ours = Ours::start(programs, pace, LOG)?;
+    let ours = Ours::start(programs, pace, "{}")?;
     ours.master.fill(pace.keys, VALUE_BYTES)?;
     ours.ear()?.hear("wrote a snapshot", LIMIT)?;
     ours.wait_whole(LIMIT)?;
@@ -195,10 +192,10 @@ impl Returns {
         let text = format!(
             "F2: the member is killed, misses {:?} of writes, or {:?}, and is started again; \
              Valkey's is there when its link is up, ours when it has applied what its master had \
-             half a second before; `log.bytesKept` is 1Gi. {}. Ours counts again for \
-             acknowledgements when it has kept up for a while: {} and {} after its start \
-             (medians). While a member of a group of two is gone, the other refuses writes until \
-             it knows that it is alone.",
+             half a second before; logs are bounded as by default (4 GiB, whose last quarter \
+             always stays). {}. Ours counts again for acknowledgements when it has kept up for a \
+             while: {} and {} after its start (medians). While a member of a group of two is \
+             gone, the other refuses writes until it knows that it is alone.",
             pace.short.1,
             pace.long.1,
             self.words(),
