@@ -7,12 +7,81 @@ use crate::part::{CHUNK, END, POSITIONS_END, Part};
 use crate::table::{SCAN_BITS, View};
 use crate::value::Value;
 use cairn_logic::ids::Slot;
+use cairn_logic::time::{Duration, Instant};
 use std::collections::VecDeque;
 
 /// A part ends behind so many keys or items, or
 pub(crate) const KEYS_MAX: usize = 512;
 /// behind so many bytes; [`CHUNK`] small values more at most, or one item.
 pub(crate) const BYTES_MAX: usize = 64 << 10;
+
+/// Between two checks at least: each is a batch of the log.
+const STEP: Duration = Duration::from_millis(1);
+/// A master begins so long after it became one, if the interval is not shorter.
+const FIRST: Duration = Duration::from_secs(60);
+/// Where clients may not write, nothing is compared either, so long.
+const CLOSED: Duration = Duration::from_secs(1);
+/// The whole walk, as [`Checker::millionths`] counts.
+const WHOLE: u64 = 1_000_000;
+
+/// A master's walk in time.
+#[derive(Debug)]
+pub struct Checking {
+    checker: Checker,
+    /// When the walk began, or would have if it had gone on from the start.
+    began: Instant,
+    interval: Duration,
+    due: Instant,
+}
+
+impl Checking {
+    /// A walk that takes `interval`; the first check is due after that, or after a minute.
+    #[must_use]
+    pub fn new(keyspace: &Keyspace, now: Instant, interval: Duration) -> Self {
+        let checker = Checker::new(keyspace);
+        let first = now + FIRST.min(interval);
+        let mut it = Self { checker, began: first, interval, due: first };
+        it.began = first - it.share();
+        it
+    }
+
+    /// When the next check is due.
+    #[must_use]
+    pub fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// How long the walk takes.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Writes the check that is due, as [`Checker::step`], if clients may write (`open`); whether
+    /// it did.
+    pub fn step(
+        &mut self,
+        now: Instant,
+        open: bool,
+        keyspace: &mut Keyspace,
+        log: &mut EffectLog,
+    ) -> bool {
+        self.due = now + if open { STEP } else { CLOSED };
+        if !open {
+            return false;
+        }
+        if self.checker.step(keyspace, log) {
+            self.began = now.max(self.began + self.interval);
+        }
+        self.due = self.due.max(self.began + self.share());
+        true
+    }
+
+    /// The part of the interval after which the walk should be where it is.
+    fn share(&self) -> Duration {
+        self.interval.mul_f64(self.checker.millionths() as f64 / WHOLE as f64)
+    }
+}
 
 /// Where a master is in its walk.
 #[derive(Debug, Default)]
@@ -74,6 +143,12 @@ impl Checker {
 }
 
 impl Keyspace {
+    /// Has parts end behind so many keys or items, and so many bytes: a simulated keyspace is
+    /// small and has many parts all the same.
+    pub fn bound_parts(&mut self, items_max: usize, bytes_max: usize) {
+        self.part_max = (items_max, bytes_max);
+    }
+
     /// Writes what a part holds as an entry of the log.
     fn check(&self, part: &Part, log: &mut EffectLog) {
         let digest = self.part_digest(part, &self.lens(self.seed));
@@ -85,7 +160,8 @@ impl Keyspace {
     /// Where a part of keys that begins at `from` ends, at most at `limit`; visits large ones.
     pub(crate) fn bounded(&self, from: u64, limit: u64, mut large: impl FnMut(&[u8])) -> u64 {
         let (mut at, mut keys, mut bytes) = (from, 0, 0);
-        while at < limit && keys < KEYS_MAX && bytes < BYTES_MAX {
+        let (keys_max, bytes_max) = self.part_max;
+        while at < limit && keys < keys_max && bytes < bytes_max {
             let number = (at >> SCAN_BITS) as u16;
             let slot = Slot::try_from(number).expect("the limit is behind the last slot at most");
             let base = u64::from(number) << SCAN_BITS;
@@ -115,15 +191,16 @@ impl Keyspace {
             return None;
         }
         let View::Object(value) = value else { return None };
+        let (items_max, bytes_max) = self.part_max;
         let to = match value {
             Value::Text(text) => {
-                let to = from + BYTES_MAX as u64;
+                let to = from + bytes_max as u64;
                 if to < text.len() as u64 { to } else { u64::MAX }
             }
             Value::List(list) => {
                 let (mut to, mut bytes) = (from, 0);
-                for item in items_of(list, (from, from + KEYS_MAX as u64)) {
-                    if bytes >= BYTES_MAX {
+                for item in items_of(list, (from, from + items_max as u64)) {
+                    if bytes >= bytes_max {
                         break;
                     }
                     bytes += item.len();
@@ -134,7 +211,7 @@ impl Keyspace {
             Value::Hash(_) | Value::Set(_) | Value::Sorted(_) => {
                 let table = table_of(value)?;
                 let (mut to, mut items, mut bytes) = (Some(from), 0, 0);
-                while let Some(at) = to.filter(|_| items < KEYS_MAX && bytes < BYTES_MAX) {
+                while let Some(at) = to.filter(|_| items < items_max && bytes < bytes_max) {
                     to = table.scan(at, CHUNK, |item| {
                         items += 1;
                         bytes += cost(&item);

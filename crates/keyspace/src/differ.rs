@@ -6,6 +6,7 @@ use crate::part::Part;
 use crate::snapshot::Portion;
 use crate::table::SCAN_BITS;
 use cairn_logic::ids::Offset;
+use cairn_logic::mutant::{Mutant, broken};
 
 /// Parts remembered as different; more are found again by the next walk.
 const PARTS_MAX: usize = 256;
@@ -41,6 +42,29 @@ impl Findings {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         !self.healed && self.differ.is_empty() && self.replaced.is_empty() && self.left.is_empty()
+    }
+}
+
+/// Findings whose replaced parts are not kept aside yet. What was replaced is still what the last
+/// snapshot and the log after it make, so only the next snapshot would lose it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unkept(u32);
+
+impl Unkept {
+    /// These findings were handed out to be kept.
+    pub fn took(&mut self, findings: &Findings) {
+        self.0 += u32::from(!findings.replaced.is_empty());
+    }
+
+    /// What so many findings had replaced is durable aside.
+    pub fn kept(&mut self, count: u32) {
+        self.0 = self.0.saturating_sub(count);
+    }
+
+    /// Whether a snapshot may be written.
+    #[must_use]
+    pub fn may_export(&self) -> bool {
+        self.0 == 0 || broken(Mutant::SnapshotsUnkept)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The data of a group: 16384 tables, and what is known of each.
 
+use crate::check::{BYTES_MAX, KEYS_MAX};
 use crate::differ::Found;
 use crate::hash::Hasher;
 use crate::slot::slot_of;
@@ -73,6 +74,8 @@ pub struct Keyspace {
     floors: Vec<Offset>,
     /// What keys their hash.
     pub(crate) seed: u64,
+    /// Behind how many keys or items, or bytes, a part ends.
+    pub(crate) part_max: (usize, usize),
     /// The cursor up to which the last check went.
     pub(crate) checked: u64,
     /// Parts that were found to differ, and what else comparing has found.
@@ -103,6 +106,7 @@ impl Keyspace {
             dice: seed | 1,
             floors: Vec::new(),
             seed,
+            part_max: (KEYS_MAX, BYTES_MAX),
             checked: 0,
             found: Found::default(),
             export: None,
@@ -186,6 +190,11 @@ impl Keyspace {
             self.floors[number] = at;
             self.slots[number].last_write = at;
         }
+    }
+
+    /// Whether the log has passed all that was imported.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.floors.is_empty()
     }
 
     /// Whether what the slot was imported with has the entry `offset` in it.

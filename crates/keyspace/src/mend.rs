@@ -14,6 +14,7 @@ use crate::value::set::Set;
 use crate::value::sorted::Sorted;
 use crate::value::{Type, Value};
 use cairn_logic::ids::{Offset, Slot};
+use cairn_logic::mutant::{Mutant, broken};
 use std::collections::BTreeMap;
 
 /// No value is longer; a wild length must not take all memory.
@@ -53,7 +54,8 @@ impl Keyspace {
             self.checked = to;
         }
         self.found.fresh.checked += 1;
-        if self.part_digest(&part, &self.lens(seed)) == digest {
+        let same = self.part_digest(&part, &self.lens(seed)) == digest;
+        if same || broken(Mutant::ComparesNothing) {
             self.agrees(&part);
         } else {
             self.differs(&part, at);
@@ -98,8 +100,10 @@ impl Keyspace {
     /// Whether a slot of the part was imported as it was after entry `at` or a later one.
     fn holds_some(&self, part: &Part, at: Offset) -> bool {
         let (first, last) = part.slots();
-        (first.get()..=last.get())
-            .any(|number| Slot::try_from(number).is_ok_and(|slot| self.holds(slot, at)))
+        let imported = !self.is_whole();
+        imported
+            && (first.get()..=last.get())
+                .any(|number| Slot::try_from(number).is_ok_and(|slot| self.holds(slot, at)))
     }
 
     fn take_keys(
@@ -143,7 +147,8 @@ impl Keyspace {
             let expiry = large(key).and_then(|(_, expiry)| expiry);
             self.expire_at(of, key, expiry);
         }
-        self.take_records(slot, records, at)?;
+        let taken = if broken(Mutant::MendsWithOwn) { &own } else { records };
+        self.take_records(slot, taken, at)?;
         self.replaced(slot, at, (keys, own), records);
         Ok(())
     }
@@ -283,6 +288,9 @@ impl Keyspace {
         let number = slot.get();
         let portion = |(keys, records)| Portion { first: number, last: number, keys, records };
         let masters = portion((count, records.to_vec()));
+        if broken(Mutant::MendsUnkept) {
+            return;
+        }
         self.found.fresh.replaced.push(Replaced { at, own: portion(own), masters });
     }
 

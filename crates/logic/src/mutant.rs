@@ -101,6 +101,18 @@ pub enum Mutant {
     FetchUnflushed,
     /// The log begins anew after the last entry a snapshot has seen, not after its first (shell).
     RestartsAtEnd,
+    /// A part of a copy is said to be the same whatever its digest (keyspace).
+    ComparesNothing,
+    /// A check is written behind an entry that it has not seen (shell).
+    ChecksOutOfPlace,
+    /// What a repair replaces is not handed out to be kept (keyspace).
+    MendsUnkept,
+    /// A snapshot is written before what was replaced is kept aside (keyspace).
+    SnapshotsUnkept,
+    /// A repair puts back what was there, not what the master has (keyspace).
+    MendsWithOwn,
+    /// A directory's snapshot counts whatever state it holds (global node).
+    BelievesAnyState,
 }
 
 impl Mutant {
@@ -154,6 +166,12 @@ impl Mutant {
         Self::BelowFrontByOffset,
         Self::FetchUnflushed,
         Self::RestartsAtEnd,
+        Self::ComparesNothing,
+        Self::ChecksOutOfPlace,
+        Self::MendsUnkept,
+        Self::SnapshotsUnkept,
+        Self::MendsWithOwn,
+        Self::BelievesAnyState,
     ];
 }
 

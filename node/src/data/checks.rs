@@ -6,17 +6,10 @@
 use crate::data::core::Core;
 use crate::data::link::FromData;
 use crate::data::server::Server;
-use cairn_keyspace::{Checker, Findings, Part};
+use cairn_keyspace::{Checking, Findings, Part};
 use cairn_logic::ids::EntryId;
 use cairn_logic::replication::Admission;
-use cairn_logic::time::{Duration, Instant};
-
-/// Between two checks at least: each is a batch of the log.
-const STEP: Duration = Duration::from_millis(1);
-/// A master begins so long after it became one, if the interval is not shorter.
-const FIRST: Duration = Duration::from_secs(60);
-/// The whole walk, as [`Checker::millionths`] counts.
-const WHOLE: u64 = 1_000_000;
+use cairn_logic::time::Duration;
 
 /// What comparing has found in a batch.
 #[derive(Debug)]
@@ -29,36 +22,6 @@ pub struct Compared {
     pub differing: Vec<Part>,
 }
 
-/// A master's walk over its data.
-pub struct Checking {
-    checker: Checker,
-    /// When the walk began, or would have if it had gone on from the start.
-    began: Instant,
-    interval: Duration,
-    due: Instant,
-}
-
-impl Checking {
-    fn new(core: &Core) -> Self {
-        let interval = core.config.check_interval;
-        let checker = Checker::new(&core.keyspace);
-        let first = core.now + FIRST.min(interval);
-        let mut it = Self { checker, began: first, interval, due: first };
-        it.began = first - it.share();
-        it
-    }
-
-    /// When the next check is due.
-    pub fn due(&self) -> Instant {
-        self.due
-    }
-
-    /// The part of the interval after which the walk should be where it is.
-    fn share(&self) -> Duration {
-        self.interval.mul_f64(self.checker.millionths() as f64 / WHOLE as f64)
-    }
-}
-
 impl Server {
     /// Begins a master's walk, or ends it.
     pub(super) fn look_at_checks(&mut self) {
@@ -66,8 +29,11 @@ impl Server {
         let off = core.mastership.is_none() || core.config.check_interval == Duration::ZERO;
         if off || core.gap || core.loading {
             self.checking = None;
-        } else if self.checking.as_ref().map(|it| it.interval) != Some(core.config.check_interval) {
-            self.checking = Some(Checking::new(core));
+            return;
+        }
+        let interval = core.config.check_interval;
+        if self.checking.as_ref().map(Checking::interval) != Some(interval) {
+            self.checking = Some(Checking::new(&core.keyspace, core.now, interval));
         }
     }
 
@@ -75,23 +41,16 @@ impl Server {
     pub(super) fn check_some(&mut self) -> bool {
         let full = self.is_full();
         let core = &mut self.core;
-        let Some(checking) = self.checking.as_mut().filter(|it| core.now >= it.due) else {
+        let Some(checking) = self.checking.as_mut().filter(|it| core.now >= it.due()) else {
             return false;
         };
-        checking.due = core.now + STEP;
-        // Where clients may not write, nothing is compared either.
-        if full || core.admission != Admission::Open || core.no_room.is_some() {
-            checking.due = core.now + FIRST.min(Duration::from_secs(1));
-            return false;
+        let open = !full && core.admission == Admission::Open && core.no_room.is_none();
+        let written = checking.step(core.now, open, &mut core.keyspace, &mut core.log);
+        if written {
+            core.stats.checks += 1;
+            core.append();
         }
-        let ended = checking.checker.step(&mut core.keyspace, &mut core.log);
-        core.stats.checks += 1;
-        if ended {
-            checking.began = core.now.max(checking.began + checking.interval);
-        }
-        checking.due = checking.due.max(checking.began + checking.share());
-        core.append();
-        true
+        written
     }
 
     /// Writes what a part holds, for a member that has something else.
@@ -135,7 +94,7 @@ impl Core {
         self.stats.checks += checked;
         self.stats.differences += differ.len() as u64;
         self.stats.repairs += replaced.len() as u64;
-        self.unkept += u32::from(!replaced.is_empty());
+        self.unkept.took(&findings);
         let differing = self.keyspace.differing().to_vec();
         let compared = Compared { last: self.last, findings, differing };
         self.outgoing.send(FromData::Compared(Box::new(compared)));

@@ -82,9 +82,7 @@ impl Server {
             ToData::Loading(loading) => self.core.loading = loading,
             ToData::Config(config) => self.set_config(config),
             ToData::Repair(part) => self.repair(&part),
-            ToData::KeptAside(count) => {
-                self.core.unkept = self.core.unkept.saturating_sub(count);
-            }
+            ToData::KeptAside(count) => self.core.unkept.kept(count),
             ToData::MayMend(may) => {
                 self.core.may_mend = may;
                 self.core.keyspace.may_mend(may);

@@ -5,7 +5,7 @@ use crate::data::outgoing::Outgoing;
 use crate::data::routes::Routes;
 use crate::data::routing::View;
 use bytes::Bytes;
-use cairn_keyspace::{At, Ctx, EffectLog, Keyspace};
+use cairn_keyspace::{At, Ctx, EffectLog, Keyspace, Unkept};
 use cairn_logic::batch::{BODY_BYTES_MAX, Batch, BatchHead};
 use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::replication::Admission;
@@ -60,7 +60,7 @@ pub struct Core {
     /// The clocks.
     pub clock: Clock,
     /// Findings whose replaced parts are not kept aside yet.
-    pub unkept: u32,
+    pub unkept: Unkept,
     /// Whether what differs may be replaced.
     pub may_mend: bool,
     /// `reads: confirm`.

@@ -1,6 +1,5 @@
 //! The thread's whole state, and its turn: read, parse, prefetch, execute, append, answer.
 
-use crate::data::checks::Checking;
 use crate::data::conn::{Conn, Pause, ReadEnd};
 use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
 use crate::data::dispatch::Flow;
@@ -11,6 +10,7 @@ use crate::data::link::{FromData, ToData};
 use crate::data::net::Net;
 use crate::data::replies::Gate;
 use crate::data::watchers::Watchers;
+use cairn_keyspace::Checking;
 use cairn_logic::ids::Offset;
 use cairn_logic::time::Instant;
 use cairn_resp::{Limits, ReplyBuf};

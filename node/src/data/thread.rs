@@ -118,7 +118,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
         limbo_until: now,
         shared: end.shared,
         clock: options.clock,
-        unkept: 0,
+        unkept: Default::default(),
         may_mend: true,
         confirm: Confirm::default(),
         stats: Stats::default(),

@@ -2,19 +2,17 @@
 //! is asked to write that part anew, and what was replaced is kept aside. docs/anti-entropy.md.
 
 mod aside;
-mod pace;
 
 use crate::clock;
 use crate::data::link::{Compared, DataLink, ToData};
 use crate::peer::{Identity, client};
 use aside::Aside;
 use cairn_files::{Folder, RealDisk, Result};
-use cairn_keyspace::Part;
+use cairn_keyspace::{Pace, Part};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::time::{Duration, Instant};
 use cairn_settings::NodeCondition;
 use cairn_wire::peer::pb::{self, wish_request::Body};
-use pace::Pace;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::Status;

@@ -1,7 +1,7 @@
 //! How often a part is asked for, and written anew: again after longer and longer waits, and never
 //! many at once.
 
-use cairn_keyspace::Part;
+use crate::part::Part;
 use cairn_logic::time::{Duration, Instant};
 use std::collections::{BTreeMap, VecDeque};
 
