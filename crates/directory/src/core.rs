@@ -24,6 +24,7 @@ mod snapshots;
 mod tick;
 
 pub use append::{ApplyError, Proposed};
+pub use snapshots::Compared;
 
 /// What a client may ask.
 #[derive(Clone, Debug)]

@@ -1,18 +1,8 @@
 //! A fetched snapshot counts only if its state is the one that this node had after the same entry.
 
 use super::role::Role;
+use cairn_directory::core::Compared;
 use cairn_logic::ids::EntryId;
-
-/// What this node knows of a fetched snapshot's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Compared {
-    Same,
-    /// This node has not come there yet.
-    Later,
-    /// It was there, and does not know its hash any more.
-    Forgotten,
-    Other,
-}
 
 impl Role {
     /// A snapshot that another node wrote is whole and durable here.
@@ -24,8 +14,14 @@ impl Role {
     /// Compares the hash of a fetched snapshot with the one that this node noted itself.
     pub(super) fn believe(&mut self) {
         let Some(at) = self.unbelieved else { return };
-        match self.compare(at) {
-            Compared::Later => {}
+        let world = &self.host.world;
+        if world.snapshots.is_loading() || self.host.applied() < at.offset {
+            // This node has not come there yet.
+            return;
+        }
+        let (said, holds) =
+            (world.snapshots.fetched(at).map(|newest| newest.hash), self.host.replica().holds(at));
+        match world.desk.core.compare(at.offset, said, holds) {
             Compared::Same => {
                 self.unbelieved = None;
                 self.differ = None;
@@ -49,21 +45,6 @@ impl Role {
                 self.differ = Some(text);
                 self.host.world.snapshots.refuse(at, true);
             }
-        }
-    }
-
-    fn compare(&self, at: EntryId) -> Compared {
-        let world = &self.host.world;
-        if world.snapshots.is_loading() || self.host.applied() < at.offset {
-            return Compared::Later;
-        }
-        let holds = self.host.replica().holds(at);
-        let said = world.snapshots.fetched(at).map(|newest| newest.hash);
-        match (said, world.desk.core.hash_at(at.offset)) {
-            (Some(said), Some(noted)) if said == noted && holds => Compared::Same,
-            (Some(_), Some(_)) => Compared::Other,
-            // Not the newest any more, or older than what is remembered.
-            (None, _) | (_, None) => Compared::Forgotten,
         }
     }
 }

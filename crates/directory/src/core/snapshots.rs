@@ -7,6 +7,7 @@
 use super::{Core, Role};
 use crate::directory::{Directory, Export, Portion};
 use cairn_logic::ids::{EntryId, Offset, Revision};
+use cairn_logic::mutant::{Mutant, broken};
 use std::collections::VecDeque;
 
 /// A hash is kept for long when a batch passes a multiple of so many entries.
@@ -64,7 +65,31 @@ pub(super) enum Exporting {
     Of(EntryId, Export),
 }
 
+/// What this copy knows of the state in a snapshot that another one wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// It was the same here.
+    Same,
+    /// This copy does not know its hash any more, or the snapshot is gone.
+    Forgotten,
+    /// It was another one here: one of the two is wrong.
+    Other,
+}
+
 impl<T> Core<T> {
+    /// Compares the hash that a snapshot `said` its state has with the one that this copy noted
+    /// itself at `at`; `holds`: whether the snapshot's entry is in this log.
+    #[must_use]
+    pub fn compare(&self, at: Offset, said: Option<u64>, holds: bool) -> Compared {
+        match (said, self.hash_at(at)) {
+            (Some(_), Some(_)) if broken(Mutant::BelievesAnyState) => Compared::Same,
+            (Some(said), Some(noted)) if said == noted && holds => Compared::Same,
+            (Some(_), Some(_)) => Compared::Other,
+            // Not the newest any more, or older than what is remembered.
+            (None, _) | (_, None) => Compared::Forgotten,
+        }
+    }
+
     /// The hash of this copy's state after the batch that ended with `offset`, if it is still
     /// known: one for each of the last batches, and one in about a thousand entries before.
     #[must_use]
