@@ -1,13 +1,15 @@
 //! The data thread of a simulated node: executes, appends, answers clients.
 //!
-//! It holds no keys, only the end of what it has applied; a read shows that end. Everything it
-//! knows of mastership it hears from the control loop, a little late.
+//! A read shows the end of what it has applied; what a group's copy holds is in [`Store`].
+//! Everything it knows of mastership it hears from the control loop, a little late.
 
 use crate::folder::{Applied, unique_body};
 use crate::shell::DataCommand;
+use crate::store::{Portions, Store};
 use bytes::Bytes;
+use cairn_keyspace::Part;
 use cairn_logic::batch::{Batch, BatchHead};
-use cairn_logic::ids::{Epoch, Offset};
+use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::invariants::{Copy, Held, Witness};
 use cairn_logic::mutant::{Mutant, broken};
 use cairn_logic::record::EpochRecord;
@@ -38,6 +40,8 @@ pub(crate) enum ToControl {
     SteppedDown,
     /// A batch to apply, or a mastership, does not follow the state.
     Gap,
+    /// The state cannot begin with its snapshot, or a batch does not fit to what it holds.
+    Unfit,
 }
 
 /// What became of replies.
@@ -48,9 +52,10 @@ pub(crate) struct Answered {
 }
 
 /// The data thread.
-#[derive(Debug)]
 pub(crate) struct Data {
     pub applied: Applied,
+    /// A group's data.
+    pub store: Option<Box<Store>>,
     reads: Reads,
     /// The epoch it appends in, while it is master.
     epoch: Option<Epoch>,
@@ -70,9 +75,10 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    pub(crate) fn new(reads: Reads) -> Self {
+    pub(crate) fn new(reads: Reads, store: Option<Box<Store>>) -> Self {
         Self {
             applied: Applied::default(),
+            store,
             reads,
             epoch: None,
             admission: None,
@@ -107,9 +113,17 @@ impl Data {
         folder: &cairn_logic::invariants::Folder,
     ) -> Result<Option<ToControl>, cairn_logic::invariants::Broken> {
         match command {
-            DataCommand::Rebuild { state, .. } => {
+            DataCommand::Rebuild { state, portions, .. } => {
                 (self.applied, self.gap) = (state, false);
                 (self.settled, self.unsettled) = (state.copy, VecDeque::new());
+                if let Some(store) = self.store.take() {
+                    let (store, taken) = store.rebuilt(&portions);
+                    self.store = Some(Box::new(store));
+                    if !taken {
+                        self.gap = true;
+                        return Ok(Some(ToControl::Unfit));
+                    }
+                }
             }
             DataCommand::Apply(_) if self.gap => {}
             DataCommand::Apply(batch) => {
@@ -120,6 +134,10 @@ impl Data {
                 let copy = self.applied.apply(&batch);
                 (self.settled, self.unsettled) = (Some(copy), VecDeque::new());
                 witness.applies(folder, &copy)?;
+                if !self.takes(&batch, copy.chain) {
+                    self.gap = true;
+                    return Ok(Some(ToControl::Unfit));
+                }
             }
             DataCommand::Committed(up_to) => self.settle(up_to),
             DataCommand::BecomeMaster { epoch, last } => {
@@ -128,6 +146,7 @@ impl Data {
                     return Ok(Some(ToControl::Gap));
                 }
                 self.epoch = Some(epoch);
+                self.store.iter_mut().for_each(|store| store.turns());
             }
             DataCommand::OpenEpoch(record) if self.epoch.is_some() => {
                 return Ok(Some(ToControl::Appended(self.open_epoch(&record, unix_ms))));
@@ -135,6 +154,7 @@ impl Data {
             DataCommand::OpenEpoch(_) => {}
             DataCommand::StepDown(_) => {
                 self.epoch = None;
+                self.store.iter_mut().for_each(|store| store.turns());
                 self.admission = None;
                 self.read_until = None;
                 self.waiting.clear();
@@ -145,6 +165,45 @@ impl Data {
             DataCommand::ReadsConfirmed(token) => self.confirmed = self.confirmed.max(token),
         }
         Ok(None)
+    }
+
+    /// Whether a batch fits to what is here.
+    fn takes(&mut self, batch: &Batch, chain: u64) -> bool {
+        let head = &batch.head;
+        let Some(store) = self.store.as_mut().filter(|_| !head.opens_epoch) else { return true };
+        store.apply(&batch.body, head.first, head.count, chain)
+    }
+
+    /// The check that is due, while it is master.
+    pub(crate) fn check(&mut self, now: Instant, unix_ms: u64) -> Option<Batch> {
+        let epoch = self.epoch.filter(|_| !self.gap)?;
+        let (open, next) = (self.admission == Some(Admission::Open), self.applied.offset().next());
+        let entries = self.store.as_mut()?.check(now, open, next)?;
+        Some(self.append(epoch, entries.count, false, false, entries.body.into(), unix_ms))
+    }
+
+    /// A part anew, while it is master.
+    pub(crate) fn repair(&mut self, part: &Part, unix_ms: u64) -> Option<Batch> {
+        let epoch = self.epoch.filter(|_| self.admission == Some(Admission::Open))?;
+        let entries = self.store.as_mut()?.repair(part, self.applied.offset().next())?;
+        Some(self.append(epoch, entries.count, false, false, entries.body.into(), unix_ms))
+    }
+
+    /// Begins a snapshot, if what is here is committed or a master's; the entry it begins at.
+    pub(crate) fn begin_export(&mut self, some: usize) -> Option<EntryId> {
+        let last = self.exports()?;
+        self.store.as_mut()?.begin_export(last, some).then_some(last)
+    }
+
+    /// Ends the snapshot that began at `from`: the entry it ends at, and what it holds.
+    pub(crate) fn end_export(&mut self, from: EntryId) -> Option<(EntryId, Portions)> {
+        let last = self.exports()?;
+        Some((last, self.store.as_mut()?.end_export(from, last)?))
+    }
+
+    fn exports(&self) -> Option<EntryId> {
+        let last = self.applied.copy.filter(|_| !self.gap)?.last;
+        (self.epoch.is_some() || last.offset <= self.committed).then_some(last)
     }
 
     fn settle(&mut self, up_to: Offset) {
@@ -195,7 +254,13 @@ impl Data {
         }
         let (count, authority) =
             (1 + u32::from(serial.is_multiple_of(3)), serial.is_multiple_of(11));
-        let body = unique_body(serial, revision);
+        let (count, body) = match &mut self.store {
+            None => (count, unique_body(serial, revision)),
+            Some(store) => {
+                let entries = store.write(self.applied.offset().next(), serial, revision);
+                (entries.count, entries.body.into())
+            }
+        };
         let batch = self.append(epoch, count, authority, false, body, unix_ms);
         if let Some(copy) = self.applied.copy {
             if broken(Mutant::AnswerAtAppend) {

@@ -12,7 +12,7 @@ use cairn_logic::invariants::Copy;
 use cairn_logic::mutant::{Mutant, broken};
 use cairn_logic::record::EpochRecord;
 use cairn_logic::replication::{Recovered, Vote};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Something the log's writer was asked to do, in order.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ pub(crate) struct Folder {
     pub snapshots: Vec<Snapshot>,
     /// What was fetched and is not in use yet, the newest last.
     pub received: Vec<Received>,
+    /// Repairs of which both versions are kept.
+    pub aside: BTreeSet<Offset>,
     /// What each batch of `log` is known by.
     pub copies: Vec<Copy>,
     /// How many batches of `log` are flushed.
@@ -84,6 +86,7 @@ impl Folder {
             gone: 0,
             snapshots: Vec::new(),
             received: Vec::new(),
+            aside: BTreeSet::new(),
             copies: Vec::new(),
             durable: 0,
             marked: Offset::ZERO,
@@ -327,7 +330,14 @@ pub(crate) fn unique_body(serial: u64, revision: u64) -> Bytes {
     Bytes::copy_from_slice(&[serial, revision].concat())
 }
 
+/// What the first entry of a group's write begins with: an effect on the key `~`.
+const NAMES: [u8; 5] = [20, 1, 1, b'~', 16];
+
 fn revision_of(body: &[u8]) -> u64 {
-    let bytes = body.get(8..16).and_then(|bytes| bytes.try_into().ok());
+    let unique = match body.strip_prefix(&NAMES) {
+        Some(rest) => rest.get(..16),
+        None => Some(body).filter(|body| body.len() == 16),
+    };
+    let bytes = unique.and_then(|bytes| bytes[8..].try_into().ok());
     bytes.map_or(0, u64::from_le_bytes)
 }

@@ -6,7 +6,8 @@
 //! [`cairn_global`] wherever the global master is, two groups whose records are keys of that
 //! directory, idle nodes to claim. Messages are lost,
 //! late, repeated and out of order, links break one way, processes and machines crash, disks fail,
-//! clocks run at different rates. After every event the invariants of
+//! clocks run at different rates. Members of groups hold a real keyspace, some of which goes wrong
+//! in silence, and their masters have them compared. After every event the invariants of
 //! [`cairn_logic::invariants`] hold; once faults stop, the world heals within a bound. The same
 //! seed gives the same world, byte for byte.
 
@@ -19,6 +20,7 @@ mod rng;
 mod scenario;
 mod session;
 mod shell;
+mod store;
 mod world;
 
 pub use scenario::{Options, WorldKind};
@@ -59,6 +61,12 @@ pub struct Stats {
     pub truncations: u64,
     /// Logs that began anew with a fetched snapshot.
     pub restarts: u64,
+    /// Checks that masters wrote into their logs.
+    pub checks: u64,
+    /// Parts of copies that were found to differ.
+    pub differences: u64,
+    /// Repairs that changed a copy.
+    pub repairs: u64,
     /// Events handled.
     pub events: u64,
     /// Attempts that became epochs of groups.
@@ -175,6 +183,9 @@ impl Summary {
         sum.fetches += one.fetches;
         sum.truncations += one.truncations;
         sum.restarts += one.restarts;
+        sum.checks += one.checks;
+        sum.differences += one.differences;
+        sum.repairs += one.repairs;
         sum.events += one.events;
         sum.takeovers += one.takeovers;
         sum.plane_takeovers += one.plane_takeovers;
@@ -203,7 +214,8 @@ impl fmt::Display for Summary {
             f,
             "sim: seeds={} violations={} lossy={} recoveries={} alone={} takeovers={} \
              plane_takeovers={} changes={} claims={} cut_tails={} \
-             snapshots={} truncations={} fetches={} restarts={} faults={} faults_min={} \
+             snapshots={} truncations={} fetches={} restarts={} checks={} differences={} \
+             repairs={} faults={} faults_min={} \
              operations={} operations_min={} writes={} reads={} stale_reads={} crashes={} \
              events={} healed_ms_max={}",
             self.seeds,
@@ -220,6 +232,9 @@ impl fmt::Display for Summary {
             s.truncations,
             s.fetches,
             s.restarts,
+            s.checks,
+            s.differences,
+            s.repairs,
             s.faults_all(),
             least.1,
             s.operations,

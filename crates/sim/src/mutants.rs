@@ -64,7 +64,7 @@ pub fn all() -> &'static [Mutant] {
 fn kind_of(mutant: Mutant) -> Option<WorldKind> {
     match mutant {
         Mutant::SpeaksUnflushed | Mutant::ReplacesAnyFolder => Some(WorldKind::Global),
-        Mutant::ForgetsReserved => Some(WorldKind::Cluster),
+        Mutant::ForgetsReserved | Mutant::BelievesAnyState => Some(WorldKind::Cluster),
         Mutant::CasIgnoresVersion | Mutant::ReleasedLie => Some(WorldKind::Group),
         _ => None,
     }
@@ -91,7 +91,7 @@ pub fn hunt(mutant: Mutant, first: u64, seeds_max: u64, end: Option<Instant>) ->
 
 /// Rules of judges, keepers and shells that no scenario file of the replica touches: first in every
 /// round, for only a seed can notice them.
-const SEEDS_ALONE: [Mutant; 12] = [
+const SEEDS_ALONE: [Mutant; 18] = [
     Mutant::ForgetsReserved,
     Mutant::SpeaksUnflushed,
     Mutant::ReleasedLie,
@@ -104,6 +104,12 @@ const SEEDS_ALONE: [Mutant; 12] = [
     Mutant::LossUnsaid,
     Mutant::FetchUnflushed,
     Mutant::RestartsAtEnd,
+    Mutant::ComparesNothing,
+    Mutant::ChecksOutOfPlace,
+    Mutant::MendsUnkept,
+    Mutant::SnapshotsUnkept,
+    Mutant::MendsWithOwn,
+    Mutant::BelievesAnyState,
 ];
 
 /// Seeds that every rule gets before any rule gets more.

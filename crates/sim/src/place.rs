@@ -10,6 +10,7 @@ use cairn_directory::core::{Refusal, Reply as Answered, Request as Asking};
 use cairn_directory::watch::Notice;
 use cairn_global::{Asked, Told, Why};
 use cairn_host::{Event, Host, ReadFor};
+use cairn_keyspace::{Pace, Part};
 use cairn_logic::arbiter::{Acceptor, AcceptorState, Proposer, Reply, Request, Seat, Token};
 use cairn_logic::ids::{EntryId, Epoch, GroupId, NodeId, Offset, Version};
 use cairn_logic::judge::{Judge, JudgeInput};
@@ -41,6 +42,10 @@ pub(crate) enum Local {
     Arrived { from: usize, received: Box<Received>, spare: bool },
     /// It is flushed, too.
     Received { from: EntryId, spare: bool },
+    /// A member whose copy differs wants a part written anew.
+    WantsPart { log: usize, part: Part },
+    /// What a repair replaced is durable.
+    KeptAside(Offset),
     /// It ends, cleanly if it can.
     Stop,
     /// For the data thread.
@@ -207,6 +212,13 @@ pub(crate) struct Process {
     pub writes_snapshot: bool,
     /// A snapshot is being fetched.
     pub fetches: bool,
+    /// The snapshot that its state began with.
+    pub used: Option<EntryId>,
+    /// What it writes into snapshots of its directory is something else, until it ends.
+    pub wrong: bool,
+    /// When it may ask its master for a part, and when, as master, it writes one anew.
+    pub asking: Pace,
+    pub granting: Pace,
 }
 
 /// The global plane's part of a process.

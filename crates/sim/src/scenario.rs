@@ -93,12 +93,13 @@ pub(crate) enum Kind {
     Hint,
     AcceptorLost,
     AcceptorRestored,
+    SilentDifference,
 }
 
 impl Kind {
     /// All of them, with how often each may happen at most, in events per hundred seconds of the
     /// world's time.
-    pub(crate) const ALL: [(Self, u64); 24] = [
+    pub(crate) const ALL: [(Self, u64); 25] = [
         (Self::ProcessCrash, 60),
         (Self::MachineCrash, 20),
         (Self::CleanStop, 20),
@@ -123,6 +124,7 @@ impl Kind {
         (Self::Hint, 60),
         (Self::AcceptorLost, 30),
         (Self::AcceptorRestored, 20),
+        (Self::SilentDifference, 30),
     ];
 }
 
@@ -302,7 +304,7 @@ impl Scenario {
             mode: Mode { rule, wanted, durability },
             reads: if rng.chance(150) { Reads::Confirm } else { Reads::Lease },
             timing: timing(rng),
-            tail_bytes: if rng.chance(300) { 64 } else { 1 << 16 },
+            tail_bytes: if rng.chance(300) { 256 } else { 1 << 16 },
             fronts: rng.between(1, 20),
             faults: Faults::of(rng),
             client_gap_us: rng.between(3000, 25_000),

@@ -1,6 +1,7 @@
 //! What a host asks of the simulated outside: collected, then performed by the world.
 
 use crate::folder::{Applied, Snapshot};
+use crate::store::Portions;
 use bytes::Bytes;
 use cairn_host::{ReadFor, World};
 use cairn_logic::batch::Batch;
@@ -35,6 +36,8 @@ pub(crate) enum DataCommand {
     Rebuild {
         from: Offset,
         state: Applied,
+        snapshot: Option<Snapshot>,
+        portions: Portions,
     },
     Apply(Batch),
     Committed(Offset),
@@ -128,7 +131,9 @@ impl World for Shell {
         let usable = |s: &&Snapshot| holds(s.from) && (holds(s.upto) || last < s.upto.offset);
         let newest = self.snapshots.iter().rev().find(usable);
         let from = newest.map_or(Offset::ZERO, |snapshot| snapshot.from.offset);
-        self.tell(DataCommand::Rebuild { from, state: Applied::default() });
+        let (state, snapshot, portions) =
+            (Applied::default(), newest.copied(), Portions::default());
+        self.tell(DataCommand::Rebuild { from, state, snapshot, portions });
         from
     }
 

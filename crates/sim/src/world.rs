@@ -2,6 +2,7 @@
 
 mod desk;
 mod disk;
+mod entropy;
 mod faults;
 mod judging;
 mod keeper;
@@ -18,6 +19,7 @@ use crate::folder::{Digest, Folder};
 use crate::place::{ClientOp, Clock, Local, Place, Process};
 use crate::rng::Rng;
 use crate::scenario::{Faults, Options, Scenario, WorldKind};
+use crate::store::Portions;
 use crate::{Outcome, Stats, Verdict};
 use cairn_logic::arbiter::{Ballot, Seat};
 use cairn_logic::counting::Plane;
@@ -93,6 +95,10 @@ pub(crate) struct Log {
     pub alone: Option<u64>,
     /// Whether a person is needed.
     pub needs: faults::Needs,
+    /// What masters held at checks and repairs, by the chains of these.
+    pub told: BTreeMap<u64, entropy::Told>,
+    /// When a copy went wrong last.
+    pub wrong_at: u64,
 }
 
 impl Log {
@@ -108,6 +114,8 @@ impl Log {
             calm_writes: 0,
             alone: None,
             needs: faults::Needs::default(),
+            told: BTreeMap::new(),
+            wrong_at: 0,
         }
     }
 }
@@ -137,6 +145,8 @@ pub(crate) struct World {
     /// What is committed in the directory of a cluster.
     truth: Truth,
     faults: Faults,
+    /// What snapshots hold; the first holds nothing.
+    contents: Vec<Portions>,
     /// Many messages to this place linger until this time.
     slow: Option<(usize, u64)>,
     /// Who ever accepted each of the last rounds of the register.
@@ -182,6 +192,7 @@ impl World {
             lines: Lines::default(),
             truth: Truth::default(),
             faults: scenario.faults,
+            contents: vec![Portions::default()],
             slow: None,
             accepted: BTreeMap::new(),
             lost_acceptor: None,

@@ -30,6 +30,12 @@ fn broken_rules_are_noticed_within_forty_seeds() {
         Mutant::TruncatesEarly,
         Mutant::FetchUnflushed,
         Mutant::RestartsAtEnd,
+        Mutant::ComparesNothing,
+        Mutant::ChecksOutOfPlace,
+        Mutant::MendsUnkept,
+        Mutant::SnapshotsUnkept,
+        Mutant::MendsWithOwn,
+        Mutant::BelievesAnyState,
     ];
     for mutant in quick {
         let found = hunt(mutant, 1, 40, None);

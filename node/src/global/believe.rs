@@ -19,8 +19,8 @@ impl Role {
             // This node has not come there yet.
             return;
         }
-        let (said, holds) =
-            (world.snapshots.fetched(at).map(|newest| newest.hash), self.host.replica().holds(at));
+        let said = world.snapshots.fetched(at).map(|newest| newest.hash);
+        let holds = self.host.replica().holds(at);
         match world.desk.core.compare(at.offset, said, holds) {
             Compared::Same => {
                 self.unbelieved = None;

@@ -1,7 +1,8 @@
 //! Snapshots of a folder, and the front of its log that was given up behind them.
 //!
-//! A snapshot's content is not kept: it is the log up to its `from`, which the folder of the
-//! simulation never forgets. What is given up is only out of reach.
+//! A directory's snapshot is the log up to its `from`, which the folder of the simulation never
+//! forgets; what is given up is only out of reach. A group's has what was in memory, as
+//! [`crate::store`] wrote it.
 
 use super::{Applied, Folder};
 use cairn_logic::batch::Batch;
@@ -20,6 +21,12 @@ pub(crate) struct Snapshot {
     pub durable: bool,
     /// It cannot be read any more.
     pub bad: bool,
+    /// Which of the world's contents it has, a group's.
+    pub content: usize,
+    /// The hash that it says its state has, a directory's.
+    pub hash: Option<u64>,
+    /// The directory in it is not what the log makes.
+    pub wrong: bool,
 }
 
 /// A snapshot that was fetched, with what it holds.

@@ -82,6 +82,7 @@ impl World {
             Kind::Hint => self.tell_judges(false),
             Kind::AcceptorLost => self.wipe_acceptor(false)?,
             Kind::AcceptorRestored => self.wipe_acceptor(true)?,
+            Kind::SilentDifference => self.differ_silently(node),
         };
         self.stats.faults[kind as usize] += u64::from(done);
         Ok(())

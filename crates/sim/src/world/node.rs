@@ -8,6 +8,7 @@ use cairn_host::Event;
 use cairn_logic::invariants::{Broken, Held};
 use cairn_logic::judge::JudgeInput;
 use cairn_logic::message::Position;
+use cairn_logic::mutant::{Mutant, broken};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl World {
@@ -39,6 +40,7 @@ impl World {
                 if let Some(word) = made {
                     self.tell_control(place, word);
                 }
+                self.look_at_copy(place)?;
                 self.release(place)
             }
             Local::Snapshot(from) => self.snapshot_done(place, from),
@@ -50,6 +52,17 @@ impl World {
             }
             Local::ToControl(ToControl::SteppedDown) => self.host(place, Event::SteppedDown),
             Local::ToControl(ToControl::Gap) => self.host(place, Event::Astray),
+            Local::ToControl(ToControl::Unfit) => self.distrust(place),
+            Local::WantsPart { log, part } => {
+                if self.places[place].log == Some(log) {
+                    self.part_is_wanted(place, &part);
+                }
+                Ok(())
+            }
+            Local::KeptAside(at) => {
+                self.kept_aside(place, at);
+                Ok(())
+            }
             Local::Client(op) => self.serve(place, op),
             Local::Judge(input) => self.judge(place, *input),
             Local::Ask { from, request } => {
@@ -115,6 +128,7 @@ impl World {
         self.tick_session(place)?;
         if self.places[place].process.is_some() {
             self.report(place);
+            self.tend_copies(place);
             self.release(place)?;
             self.tend_front(place)?;
         }
@@ -157,7 +171,7 @@ impl World {
     }
 
     /// The control loop hears from the data thread a little later, in order.
-    fn tell_control(&mut self, place: usize, word: ToControl) {
+    pub(super) fn tell_control(&mut self, place: usize, word: ToControl) {
         let wait = self.rng.between(5, 300) * US;
         let now = self.now;
         let Some(process) = &mut self.places[place].process else { return };
@@ -182,6 +196,9 @@ impl World {
             ClientOp::Write => {
                 let made = process.data.write(self.serial, reserved, unix_ms, witness)?;
                 if let Some(batch) = made {
+                    if broken(Mutant::ChecksOutOfPlace) {
+                        self.tells(place);
+                    }
                     self.tell_control(place, ToControl::Appended(batch));
                 }
             }

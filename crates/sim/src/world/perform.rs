@@ -113,8 +113,10 @@ impl World {
         let (Some(process), Some(folder)) = (&mut there.process, &there.folder) else {
             return Ok(());
         };
-        if let DataCommand::Rebuild { from, state } = &mut command {
+        if let DataCommand::Rebuild { from, state, snapshot, portions } = &mut command {
             *state = folder.state_at(*from);
+            *portions = self.contents[snapshot.map_or(0, |it| it.content)].clone();
+            process.used = snapshot.map(|it| it.from);
         }
         let life = process.host.replica().vote().life;
         match (&command, process.host.replica().position()) {

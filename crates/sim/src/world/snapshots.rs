@@ -3,9 +3,11 @@
 use super::{MS, US, World};
 use crate::folder::{DiskOp, Received, Snapshot};
 use crate::place::Local;
+use crate::store::WHOLE;
+use cairn_directory::core::Compared;
 use cairn_host::Event;
 use cairn_logic::ids::{EntryId, Offset};
-use cairn_logic::invariants::Held;
+use cairn_logic::invariants::{Broken, Held};
 use cairn_logic::message::Position;
 use cairn_logic::mutant::{Mutant, broken};
 
@@ -47,7 +49,7 @@ impl World {
 
     /// Who is not master writes a snapshot, or a master that is alone.
     fn begin_snapshot(&mut self, place: usize) {
-        let Some(from) = self.settled(place) else { return };
+        let Some(settled) = self.settled(place) else { return };
         let there = &mut self.places[place];
         let (Some(process), Some(folder)) = (&mut there.process, &there.folder) else { return };
         let replica = process.host.replica();
@@ -56,8 +58,16 @@ impl World {
             Position::Master(_) => replica.record().is_some_and(|r| r.members.len() == 1),
             Position::Elect(_) => false,
         };
-        let news = folder.newest().is_none_or(|newest| newest.from < from);
-        if may && news && !process.writes_snapshot && from.offset >= folder.before().offset {
+        let news = folder.newest().is_none_or(|newest| newest.from < settled);
+        if may && news && !process.writes_snapshot && settled.offset >= folder.before().offset {
+            let from = match process.data.store {
+                Some(_) => {
+                    let some = self.rng.between(1, WHOLE);
+                    process.data.begin_export(usize::try_from(some).expect("few"))
+                }
+                None => Some(settled),
+            };
+            let Some(from) = from else { return };
             process.writes_snapshot = true;
             let takes = self.rng.between(5, 500) * MS;
             self.push_own(place, takes, Local::Snapshot(from));
@@ -66,19 +76,30 @@ impl World {
 
     /// It is whole; it gets its name if the log below it is flushed.
     pub(super) fn snapshot_done(&mut self, place: usize, from: EntryId) -> Held {
-        let upto = self.settled(place);
+        let settled = self.settled(place);
         let there = &mut self.places[place];
         let (Some(process), Some(folder)) = (&mut there.process, &mut there.folder) else {
             return Ok(());
         };
         process.writes_snapshot = false;
-        let Some(upto) = upto.filter(|upto| *upto >= from) else { return Ok(()) };
-        let snapshot = Snapshot { from, upto, durable: true, bad: false };
+        let (upto, portions) = match process.data.store {
+            Some(_) => process.data.end_export(from).unzip(),
+            None => (settled, None),
+        };
+        let good = |upto: &EntryId| *upto >= from && settled.is_some_and(|it| it >= *upto);
+        let Some(upto) = upto.filter(good) else { return Ok(()) };
+        let content = if portions.is_some() { self.contents.len() } else { 0 };
+        let hash = process.desk.as_ref().and_then(|desk| desk.core.hash_at(from.offset));
+        let wrong = process.wrong;
+        let hash = if wrong { hash.map(|hash| !hash) } else { hash };
+        let snapshot = Snapshot { from, upto, durable: true, bad: false, content, hash, wrong };
         let flushed = folder.durable_last().offset >= upto.offset;
         if !flushed || !folder.is_usable(&snapshot) {
             return Ok(());
         }
         folder.keep(snapshot);
+        self.contents.extend(portions);
+        self.may_keep_snapshot(place)?;
         self.stats.snapshots += 1;
         let id = self.places[place].id.clone();
         self.note(|| format!("{id} writes a snapshot of {from} to {upto}"));
@@ -183,15 +204,57 @@ impl World {
         process.fetches = false;
         let Some(snapshot) = folder.received(from) else { return Ok(()) };
         match spare {
-            true if folder.is_usable(&snapshot) => self.host(place, Event::Snapshot(from)),
+            true if folder.is_usable(&snapshot) => self.has_fetched(place, &snapshot),
             true => Ok(()),
             false => self.fetched(place, &snapshot),
+        }
+    }
+
+    /// A snapshot that another place wrote counts, if it holds what this one held there.
+    fn has_fetched(&mut self, place: usize, snapshot: &Snapshot) -> Held {
+        let (id, from) = (self.places[place].id.clone(), snapshot.from);
+        let there = &mut self.places[place];
+        let (Some(process), Some(folder)) = (&there.process, &mut there.folder) else {
+            return Ok(());
+        };
+        let Some(desk) = &process.desk else { return self.host(place, Event::Snapshot(from)) };
+        let holds = process.host.replica().holds(from);
+        match desk.core.compare(from.offset, snapshot.hash, holds) {
+            Compared::Same if snapshot.wrong => {
+                let facts = format!("{id} counts the snapshot of {from}, which is wrong");
+                Err(Broken { rule: "I22 Compared", facts })
+            }
+            Compared::Same => self.host(place, Event::Snapshot(from)),
+            Compared::Forgotten => Ok(()),
+            Compared::Other if !snapshot.wrong && !self.logs[0].witness.is_lossy() => {
+                let facts = format!("{id} says that the snapshot of {from} differs: it does not");
+                Err(Broken { rule: "I22 Compared", facts })
+            }
+            Compared::Other => {
+                folder.snapshots.iter_mut().filter(|s| s.from == from).for_each(|s| s.bad = true);
+                self.stats.differences += 1;
+                self.note(|| format!("{id} says that the snapshot of {from} differs"));
+                Ok(())
+            }
         }
     }
 
     fn fetched(&mut self, place: usize, snapshot: &Snapshot) -> Held {
         let from = if broken(Mutant::RestartsAtEnd) { snapshot.upto } else { snapshot.from };
         self.host(place, Event::Fetched(from))
+    }
+
+    /// What is in the log does not fit to the state: the snapshot it began with is set aside, and
+    /// it is built anew.
+    pub(super) fn distrust(&mut self, place: usize) -> Held {
+        let there = &mut self.places[place];
+        let used = there.process.as_mut().and_then(|process| process.used.take());
+        if let (Some(used), Some(folder)) = (used, &mut there.folder) {
+            folder.snapshots.iter_mut().filter(|s| s.from == used).for_each(|s| s.bad = true);
+            let id = there.id.clone();
+            self.note(|| format!("{id} sets its snapshot of {used} aside"));
+        }
+        self.host(place, Event::Astray)
     }
 
     /// Now and then a start finds that the newest snapshot cannot be read, where the others bear

@@ -78,6 +78,7 @@ impl World {
                     r.vote().intact && (!master || serves)
                 })
         });
+        let well = well && self.are_same(log);
         complete && well && self.lost_acceptor.is_none() && !record.open && record.master.is_some()
     }
 

@@ -5,7 +5,9 @@ use crate::data::Data;
 use crate::place::{Local, Process};
 use crate::scenario::WorldKind;
 use crate::shell::Shell;
+use crate::store::Store;
 use cairn_host::{Event, Host};
+use cairn_keyspace::Pace;
 use cairn_logic::counting::Plane;
 use cairn_logic::invariants::Held;
 use cairn_logic::judge::Judge;
@@ -73,7 +75,8 @@ impl World {
             Err(panic) => return Err(self.panicked(place, panic.as_ref())),
         };
         let life = host.replica().vote().life;
-        let (data, at) = (Data::new(reads), self.now);
+        let store = (plane == Plane::Group).then(|| Box::new(Store::new(self.seed_of(log))));
+        let (data, at) = (Data::new(reads, store), self.now);
         let desk = self.new_desk(place, log);
         let process = Process {
             host,
@@ -84,6 +87,10 @@ impl World {
             report_at: 0,
             writes_snapshot: false,
             fetches: false,
+            used: None,
+            wrong: false,
+            asking: Pace::default(),
+            granting: Pace::default(),
         };
         self.places[place].process = Some(process);
         if plane == Plane::Global {
