@@ -35,26 +35,66 @@ const GRACE_SEC: i64 = 30;
 /// Adds the objects.
 pub fn build(desired: &Desired, worker: &WantedWorker, objects: &mut Vec<Object>) {
     let Some(keyspace) = desired.keyspace(&worker.keyspace) else { return };
-    match &worker.work {
-        Work::Backup(backup) => build_backup(desired, keyspace, worker, backup, objects),
-        Work::Restore(restore) => build_restore(desired, keyspace, worker, restore, objects),
+    let whole = Whole { desired, keyspace, worker };
+    let (common, kind, body) = match &worker.work {
+        Work::Backup(backup) => {
+            let own = backup.metadata.name.clone().unwrap_or_default();
+            let labels = (names::ARCHIVE, names::BACKUP);
+            let owner = Owner::of(Kind::Backup, &**backup);
+            let common = Common::new(desired, names::archive(&own), own, labels, owner);
+            let body = deployment(whole, &common, backup);
+            (common, Kind::Deployment, body)
+        }
+        Work::Restore(restore) => {
+            let own = restore.metadata.name.clone().unwrap_or_default();
+            let labels = (names::RESTORES, names::RESTORE);
+            let owner = Owner::of(Kind::Restore, &**restore);
+            let common = Common::new(desired, names::restore(&own), own, labels, owner);
+            let body = job(whole, &common, restore);
+            (common, Kind::Job, body)
+        }
+    };
+    objects.push(roster(desired, keyspace, &common.metadata, &common.owner));
+    let body = json!({ "metadata": common.metadata, "spec": body });
+    objects.push(Object::new(kind, &common.owner, &body));
+}
+
+/// What is to be built, of which keyspace, within what.
+#[derive(Clone, Copy)]
+struct Whole<'a> {
+    desired: &'a Desired,
+    keyspace: &'a WantedKeyspace,
+    worker: &'a WantedWorker,
+}
+
+/// What all objects of one resource have.
+struct Common {
+    /// The resource's own name.
+    own: String,
+    name: String,
+    labels: BTreeMap<String, String>,
+    metadata: Value,
+    owner: Owner,
+}
+
+impl Common {
+    /// With the labels of the kind of pod, and of the resource.
+    fn new(
+        desired: &Desired,
+        name: String,
+        own: String,
+        (part, of): (&str, &str),
+        owner: Owner,
+    ) -> Self {
+        let labels = names::with(names::labels(&desired.name, part), of, &own);
+        let metadata = json!({ "name": name, "namespace": desired.namespace, "labels": labels });
+        Self { own, name, labels, metadata, owner }
     }
 }
 
-fn build_backup(
-    desired: &Desired,
-    keyspace: &WantedKeyspace,
-    worker: &WantedWorker,
-    backup: &Backup,
-    objects: &mut Vec<Object>,
-) {
-    let own = backup.metadata.name.clone().unwrap_or_default();
-    let name = names::archive(&own);
-    let owner = Owner::of(Kind::Backup, backup);
-    let labels = names::with(names::labels(&desired.name, names::ARCHIVE), names::BACKUP, &own);
-    let metadata =
-        json!({ "name": name, "namespace": desired.namespace, "labels": labels.clone() });
-    objects.push(roster(desired, keyspace, &metadata, &owner));
+/// What a Deployment says whose pod sends a keyspace to its archive.
+fn deployment(whole: Whole<'_>, common: &Common, backup: &Backup) -> Value {
+    let Whole { desired, keyspace, worker } = whole;
     let spec = &backup.spec;
     let seconds = |span: &str| span_ms(span).unwrap_or(1000).div_ceil(1000).to_string();
     let mut arguments = words(&["backup", "create", "--follow", "--roster", ROSTER]);
@@ -71,43 +111,29 @@ fn build_backup(
             arguments.extend(words(&[flag, &count.to_string()]));
         }
     }
-    let mut pod = Pod::new(desired, keyspace, &name, arguments);
+    let mut pod = Pod::new(desired, keyspace, &common.name, arguments);
     pod.archive("--to", &spec.to, false);
-    let mut template = pod.template(worker, &labels, "Always");
+    let mut template = pod.template(worker, &common.labels, "Always");
     let container = &mut template["spec"]["containers"][0];
     container["ports"] = json!([{
         "name": Port::Metrics.key(), "containerPort": port, "protocol": "TCP",
     }]);
     container["livenessProbe"] = probe("/livez", 6);
     container["readinessProbe"] = probe("/readyz", 3);
-    let selector = json!({ names::CLUSTER: desired.name, names::BACKUP: own });
-    let body = json!({
-        "metadata": metadata,
-        "spec": {
-            "replicas": i32::from(!spec.suspend),
-            "strategy": { "type": "Recreate" },
-            "revisionHistoryLimit": 2,
-            "selector": { "matchLabels": selector },
-            "template": over(template, worker),
+    json!({
+        "replicas": i32::from(!spec.suspend),
+        "strategy": { "type": "Recreate" },
+        "revisionHistoryLimit": 2,
+        "selector": {
+            "matchLabels": { names::CLUSTER: desired.name, names::BACKUP: common.own },
         },
-    });
-    objects.push(Object::new(Kind::Deployment, &owner, &body));
+        "template": over(template, worker),
+    })
 }
 
-fn build_restore(
-    desired: &Desired,
-    keyspace: &WantedKeyspace,
-    worker: &WantedWorker,
-    restore: &Restore,
-    objects: &mut Vec<Object>,
-) {
-    let own = restore.metadata.name.clone().unwrap_or_default();
-    let name = names::restore(&own);
-    let owner = Owner::of(Kind::Restore, restore);
-    let labels = names::with(names::labels(&desired.name, names::RESTORES), names::RESTORE, &own);
-    let metadata =
-        json!({ "name": name, "namespace": desired.namespace, "labels": labels.clone() });
-    objects.push(roster(desired, keyspace, &metadata, &owner));
+/// What a Job says whose pod restores into a keyspace.
+fn job(whole: Whole<'_>, common: &Common, restore: &Restore) -> Value {
+    let Whole { desired, keyspace, worker } = whole;
     let spec = &restore.spec;
     let mut arguments = words(&["restore", "--roster", ROSTER, "--into", &keyspace.name]);
     arguments.extend(words(&["--keyspace", &spec.source.keyspace, "--result", RESULT]));
@@ -116,19 +142,15 @@ fn build_restore(
             arguments.extend(words(&[flag, text]));
         }
     }
-    let mut pod = Pod::new(desired, keyspace, &name, arguments);
+    let mut pod = Pod::new(desired, keyspace, &common.name, arguments);
     pod.archive("--from", &spec.source.from, true);
     pod.client_tls(keyspace);
     if let Some((user, password)) = keyspace.resource.spec.auth.as_ref().and_then(login) {
         pod.password(user, password);
     }
-    let template = pod.template(worker, &labels, "Never");
-    let body = json!({
-        "metadata": metadata,
-        // Once: a second pod would find what the first one wrote, and refuse.
-        "spec": { "backoffLimit": 0, "template": over(template, worker) },
-    });
-    objects.push(Object::new(Kind::Job, &owner, &body));
+    let template = pod.template(worker, &common.labels, "Never");
+    // Once: a second pod would find what the first one wrote, and refuse.
+    json!({ "backoffLimit": 0, "template": over(template, worker) })
 }
 
 /// Who may write into a keyspace, and the Secret with the password: the user `default` if it has
