@@ -93,6 +93,8 @@ pub(crate) struct Log {
     pub calm_writes: u64,
     /// Writes answered when it had to serve without the plane.
     pub alone: Option<u64>,
+    /// The last change that its master asked for, and what it was to replace.
+    pub change: Option<(Version, Record)>,
     /// Whether a person is needed.
     pub needs: faults::Needs,
     /// What masters held at checks and repairs, by the chains of these.
@@ -113,6 +115,7 @@ impl Log {
             writes: 0,
             calm_writes: 0,
             alone: None,
+            change: None,
             needs: faults::Needs::default(),
             told: BTreeMap::new(),
             wrong_at: 0,

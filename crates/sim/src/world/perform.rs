@@ -43,6 +43,7 @@ impl World {
             Command::AskRecord { expected, record } => {
                 let log = self.log_of(place);
                 self.logs[log].witness.rests_on(expected, &record)?;
+                self.logs[log].change = Some((expected, record.clone()));
                 self.ask_record(place, expected, record);
             }
             Command::ReadRecord => self.read_record(place),

@@ -52,7 +52,7 @@ impl World {
         let idle = self.places[place].log.is_none();
         let rule_bears = record.members.len() >= 2 && !record.open && record.master.is_some();
         let bears = rule_bears && !self.is_bereft(log) && self.others_are_well(place);
-        if !idle && (!bears || self.settling(place)) {
+        if !idle && (!bears || self.settling(place) || self.stays_alone(place)) {
             return Ok(false);
         }
         let id = self.places[place].id.clone();
@@ -60,6 +60,15 @@ impl World {
         self.crash(place, End::Process, 1000)?;
         self.replace_folder(place);
         Ok(true)
+    }
+
+    /// Whether a change that is under way may leave this folder alone in the record: a set that has
+    /// shrunk to one does not survive the loss of its disk.
+    fn stays_alone(&self, place: usize) -> bool {
+        let (log, id) = (&self.logs[self.log_of(place)], &self.places[place].id);
+        let version = log.witness.record().version;
+        let under_way = log.change.as_ref().filter(|(expected, _)| *expected == version);
+        under_way.is_some_and(|(_, next)| next.members.iter().all(|member| member.id == *id))
     }
 
     /// From now on there is an empty folder.
