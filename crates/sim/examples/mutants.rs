@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
     let jobs = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let (mut most, mut from, mut minutes, mut jobs, mut only) = (100, 1000, 15, jobs, None);
+    let (mut most, mut from, mut minutes, mut jobs, mut only) = (100, 1100, 15, jobs, None);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let value = args.next().unwrap_or_default();
