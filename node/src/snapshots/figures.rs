@@ -46,8 +46,9 @@ impl Figures {
     /// A log that is pressed is cut behind the newest.
     #[must_use]
     pub fn front(&self, allowed: Offset, pressed: bool) -> Offset {
-        let older = self.before_from.map_or(Offset::ZERO, |from| from.offset);
-        if pressed { allowed } else { allowed.min(older) }
+        let newest = self.newest.map(|newest| newest.from);
+        let from = if pressed { newest } else { self.before_from };
+        allowed.min(from.map_or(Offset::ZERO, |from| from.offset))
     }
 
     /// What keeps the front of the log, in words.
@@ -90,9 +91,11 @@ impl Shown {
         self.change(|figures| figures.took_ms = Some(took_ms));
     }
 
-    /// One was set aside.
+    /// One was set aside, so what was known before may not be so any more: nothing is given up
+    /// until another one is known to be good.
     pub fn set_aside(&self) {
         self.change(|figures| figures.set_aside += 1);
+        self.forget();
     }
 
     /// What was known before is not so any more: the log begins anew.
@@ -119,15 +122,27 @@ mod tests {
         };
         let front = |pressed| shown.now().front(Offset(25), pressed);
         good(10);
-        assert_eq!((front(false), front(true)), (Offset::ZERO, Offset(25)), "there is one");
+        assert_eq!((front(false), front(true)), (Offset::ZERO, Offset(10)), "there is one");
         good(20);
         good(20);
-        assert_eq!((front(false), front(true)), (Offset(10), Offset(25)));
+        assert_eq!((front(false), front(true)), (Offset(10), Offset(20)));
         good(30);
         assert_eq!(front(false), Offset(20));
         good(40);
-        assert_eq!(front(false), Offset(25), "only what the replica allows");
+        assert_eq!(
+            (front(false), front(true)),
+            (Offset(25), Offset(25)),
+            "what the replica allows"
+        );
+        shown.set_aside();
+        assert_eq!(
+            (front(false), front(true)),
+            (Offset::ZERO, Offset::ZERO),
+            "it may be the newest"
+        );
+        good(20);
+        assert_eq!((front(false), front(true)), (Offset::ZERO, Offset(20)), "an older one is used");
         shown.forget();
-        assert_eq!(front(false), Offset::ZERO);
+        assert_eq!(front(true), Offset::ZERO);
     }
 }
