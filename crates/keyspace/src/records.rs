@@ -112,14 +112,17 @@ pub(crate) struct Pieces<'a> {
     op: Op,
     key: &'a [u8],
     many: Many,
+    /// Items of the entry that is being made, and their bytes.
     count: usize,
     bytes: usize,
+    /// Items of the entries before it.
+    before: usize,
 }
 
 impl<'a> Pieces<'a> {
     pub fn begin(records: &'a mut Records, op: Op, key: &'a [u8]) -> Self {
         let many = records.log.begin_many(op, key);
-        Self { records, op, key, many, count: 0, bytes: 0 }
+        Self { records, op, key, many, count: 0, bytes: 0, before: 0 }
     }
 
     pub fn item(&mut self, texts: &[&[u8]], score: Option<f64>) {
@@ -127,6 +130,7 @@ impl<'a> Pieces<'a> {
             self.records.log.end_many(self.many, self.count);
             self.records.log.command_done();
             self.many = self.records.log.begin_many(self.op, self.key);
+            self.before += self.count;
             (self.count, self.bytes) = (0, 0);
         }
         if let Some(score) = score {
@@ -151,9 +155,9 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// The items so far are an entry; how many of them there were.
+    /// The items so far are written; how many there were in all.
     pub fn end(self) -> usize {
         self.records.log.end_many(self.many, self.count);
-        self.count
+        self.before + self.count
     }
 }

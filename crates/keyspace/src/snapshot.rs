@@ -326,12 +326,17 @@ mod tests {
         keyspace.update(at, place, |list: &mut List, touch| {
             (0..90_000_u32).for_each(|n| list.push(touch, Side::Back, &n.to_le_bytes().repeat(8)));
         });
+        // Items of which a step takes more than an entry holds.
+        let (at, place) = put::<List>(&mut keyspace, b"long");
+        keyspace.update(at, place, |list: &mut List, touch| {
+            (0..600_u32).for_each(|n| list.push(touch, Side::Back, &n.to_le_bytes().repeat(5000)));
+        });
         let mut export = Export::new(1 << 19);
         assert!(!export.advance(&keyspace, EntryId::ZERO, usize::MAX));
         let portions: Vec<_> = export.take().into_iter().map(|(_, portion)| portion).collect();
         assert!(portions.len() > 8, "{}", portions.len());
         assert!(portions.iter().all(|portion| portion.records.len() < 3 << 20));
-        assert_eq!(portions.iter().map(|portion| portion.keys).sum::<u32>(), 3);
+        assert_eq!(portions.iter().map(|portion| portion.keys).sum::<u32>(), 4);
         assert_eq!((portions[0].first, portions.last().map(|p| p.last)), (0, Some(SLOTS - 1)));
         let mut copy = Keyspace::new(2);
         for portion in &portions {

