@@ -345,4 +345,29 @@ mod tests {
         assert_eq!(copy.digest(), keyspace.digest());
         assert!(export.take().is_empty());
     }
+
+    #[test]
+    fn portions_stay_small_while_clients_are_faster_than_the_writer() {
+        let mut keyspace = Keyspace::new(1);
+        let (at, place) = put::<Hash>(&mut keyspace, b"hash");
+        let set = |keyspace: &mut Keyspace, from: u32| {
+            keyspace.update(at, place, |hash: &mut Hash, touch| {
+                (from..from + 100).for_each(|n| {
+                    hash.set(touch, &n.to_le_bytes(), &[7; 100]);
+                });
+            });
+        };
+        (0..200_u32).for_each(|n| set(&mut keyspace, n * 100));
+        let digest = keyspace.digest();
+        keyspace.begin_export(1 << 16);
+        while keyspace.watched == SLOTS || keyspace.take_exported().is_empty() {
+            assert!(keyspace.export_some(EntryId::ZERO, 1));
+        }
+        // Everything is changed before the writer comes again.
+        (0..200_u32).for_each(|n| set(&mut keyspace, 19_900 - n * 100));
+        let portions = keyspace.take_exported();
+        assert!(portions.len() > 10, "{}", portions.len());
+        assert!(portions.iter().all(|(_, portion)| portion.records.len() < 1 << 18));
+        assert_eq!(keyspace.digest(), digest);
+    }
 }

@@ -121,6 +121,7 @@ impl Large {
             if pieces.take(piece) {
                 let from = piece * PIECE_BYTES;
                 out.records.piece(&self.key, from as u64, piece_of(text, from, *len));
+                out.close_if_large();
             }
         }
     }
@@ -159,6 +160,7 @@ fn write_items(
     });
     pieces.end();
     out.records.piece_done();
+    out.close_if_large();
     cost.max(1)
 }
 
@@ -222,6 +224,7 @@ impl<'a> Touch<'a> {
                 pieces.item(&[item], None);
                 pieces.end();
                 out.records.piece_done();
+                out.close_if_large();
                 *count -= 1;
             }
             Side::Front => {}
