@@ -96,8 +96,10 @@ impl Out {
         }
     }
 
-    /// Ends a portion in the middle of a slot that is too large for one.
-    fn close_if_large(&mut self) {
+    /// What was written last is an entry. Ends a portion in the middle of a slot that is too large
+    /// for one: whoever writes ends with this.
+    fn piece_done(&mut self) {
+        self.records.piece_done();
         if self.records.bytes() / 2 >= self.portion_bytes {
             self.close(self.slot);
             self.first = self.slot;
@@ -154,7 +156,7 @@ impl Open {
                 None => out.records.entry(&entry),
             }
         });
-        out.close_if_large();
+        out.piece_done();
         sum
     }
 }

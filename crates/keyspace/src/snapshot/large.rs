@@ -77,11 +77,9 @@ impl Large {
         let kept = self.kept.take();
         let wrote = kept.as_deref().or(live).and_then(|value| self.write(value, out));
         self.kept = kept;
-        out.records.piece_done();
         if wrote.is_none() {
             out.records.end(&self.key, self.expiry);
         }
-        out.close_if_large();
         wrote
     }
 
@@ -93,7 +91,7 @@ impl Large {
             }
             (Rest::Text(len, pieces), Value::Text(text)) => {
                 let from = pieces.take_next()? * PIECE_BYTES;
-                out.records.piece(&self.key, from as u64, piece_of(text, from, *len));
+                write_piece(&self.key, from, text, *len, out);
                 Some(PIECE_BYTES / 512)
             }
             (Rest::List { start, count, back }, Value::List(list)) => {
@@ -119,16 +117,16 @@ impl Large {
         let end = changed.end.min(*len);
         for piece in changed.start / PIECE_BYTES..end.div_ceil(PIECE_BYTES) {
             if pieces.take(piece) {
-                let from = piece * PIECE_BYTES;
-                out.records.piece(&self.key, from as u64, piece_of(text, from, *len));
-                out.close_if_large();
+                write_piece(&self.key, piece * PIECE_BYTES, text, *len, out);
             }
         }
     }
 }
 
-fn piece_of(text: &[u8], from: usize, len: usize) -> &[u8] {
-    &text[from..len.min(from + PIECE_BYTES)]
+/// Writes the piece at `from` of a string that had `len` bytes.
+fn write_piece(key: &[u8], from: usize, text: &[u8], len: usize, out: &mut Out) {
+    out.records.piece(key, from as u64, &text[from..len.min(from + PIECE_BYTES)]);
+    out.piece_done();
 }
 
 /// Writes items of a list, about as many bytes as a piece of a string has; how many they were.
@@ -142,7 +140,9 @@ fn push_back<'a>(key: &[u8], items: impl Iterator<Item = &'a [u8]>, out: &mut Ou
             break;
         }
     }
-    pieces.end()
+    let wrote = pieces.end();
+    out.piece_done();
+    wrote
 }
 
 fn write_items(
@@ -159,8 +159,7 @@ fn write_items(
         pieces.entry(item.key(), item.bytes());
     });
     pieces.end();
-    out.records.piece_done();
-    out.close_if_large();
+    out.piece_done();
     cost.max(1)
 }
 
@@ -220,11 +219,7 @@ impl<'a> Touch<'a> {
         match side {
             Side::Front if *start > 0 => *start -= 1,
             Side::Front if *count > 0 => {
-                let mut pieces = Pieces::begin(&mut out.records, Op::PushBack, &large.key);
-                pieces.item(&[item], None);
-                pieces.end();
-                out.records.piece_done();
-                out.close_if_large();
+                push_back(&large.key, std::iter::once(item), out);
                 *count -= 1;
             }
             Side::Front => {}
