@@ -3,11 +3,15 @@
 //!
 //! `cargo run --release -p cairn-directory --example measure`
 
+#[path = "shared/process.rs"]
+mod process;
+
 use cairn_directory::op::{Op, Put, RangeQuery, Txn, TxnOp};
 use cairn_directory::watch::{Notice, Sink, StreamId, Watches, Wish};
 use cairn_directory::{Directory, KeyRange, LeaseId, lessor::Lessor};
 use cairn_logic::ids::Revision;
 use cairn_logic::time::{Duration, Instant};
+use process::{Clock, resident_bytes};
 
 /// Takes and counts everything.
 #[derive(Default)]
@@ -25,31 +29,6 @@ impl Sink for Count {
             self.events += watches.len() * events.len();
         }
         true
-    }
-}
-
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|field| field.parse::<u64>().ok());
-    pages.unwrap_or(0) * 4096
-}
-
-/// Time on a processor: other processes do not count.
-#[derive(Clone, Copy)]
-struct Clock(u64);
-
-impl Clock {
-    fn now() -> Self {
-        let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
-        Self(stat.split(' ').next().and_then(|field| field.parse().ok()).unwrap_or(0))
-    }
-
-    fn micros(self) -> u64 {
-        (Self::now().0 - self.0) / 1000
-    }
-
-    fn millis(self) -> u64 {
-        self.micros() / 1000
     }
 }
 
@@ -102,10 +81,10 @@ fn main() {
     let began = Clock::now();
     let count = RangeQuery { count_only: true, ..RangeQuery::all(KeyRange::prefix("/")) };
     let found = directory.range(&count, directory.revision()).expect("a plain range");
-    println!("count of {} keys: {} ms", found.count, began.millis());
+    println!("count of {} keys: {} ms", found.count, began.micros() / 1000);
     let began = Clock::now();
     let hash = directory.hash_keys(directory.revision(), directory.revision());
-    println!("hash of all keys ({:?}): {} ms", hash, began.millis());
+    println!("hash of all keys ({:?}): {} ms", hash, began.micros() / 1000);
     watch(&mut directory);
     leases();
 }
@@ -137,14 +116,14 @@ fn leases() {
     for id in 1..=100_000 {
         lessor.renew(at(2), LeaseId(id));
     }
-    println!("100k leases granted and renewed: {} ms", began.millis());
+    println!("100k leases granted and renewed: {} ms", began.micros() / 1000);
     let mut expired = 0;
     for secs in 2..14 {
         let began = Clock::now();
         let ended = lessor.expired(at(secs), 200_000).len();
         expired += ended;
         if ended > 0 {
-            println!("{expired} ended at once: {} ms", began.millis());
+            println!("{expired} ended at once: {} ms", began.micros() / 1000);
         }
     }
 }

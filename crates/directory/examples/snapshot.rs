@@ -5,9 +5,13 @@
 //! after the compaction, as while clients write. No disk and no compression; rates are
 //! those of the processor, of one thread; steps are measured by the clock.
 
+#[path = "shared/process.rs"]
+mod process;
+
 use cairn_directory::directory::{Checked, Portion};
 use cairn_directory::op::{Op, Put, Txn, TxnOp};
 use cairn_directory::{Directory, body};
+use process::{Clock, resident_bytes};
 use std::time::Instant;
 
 const PORTION_BYTES: usize = 32 << 10;
@@ -37,30 +41,9 @@ fn transaction(random: &mut Random, number: impl Fn(&mut Random, u64) -> u64) ->
     Op::Txn(Txn { success, ..Txn::default() })
 }
 
-/// Time on a processor: other processes do not count.
-#[derive(Clone, Copy)]
-struct Clock(u64);
-
-impl Clock {
-    fn now() -> Self {
-        let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
-        Self(stat.split(' ').next().and_then(|field| field.parse().ok()).unwrap_or(0))
-    }
-
-    fn micros(self) -> u64 {
-        (Self::now().0 - self.0) / 1000
-    }
-}
-
 fn say(what: &str, count: u64, began: Clock) {
     let micros = began.micros().max(1);
     println!("{what}: {} ms, {} per second", micros / 1000, count * 1_000_000 / micros);
-}
-
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|field| field.parse::<u64>().ok());
-    pages.unwrap_or(0) * 4096
 }
 
 fn fill(keys: u64, random: &mut Random) -> Directory {

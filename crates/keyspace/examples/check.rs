@@ -2,10 +2,12 @@
 //!
 //! `cargo run --profile fast -p cairn-keyspace --example check [KEYS]`
 
-use cairn_keyspace::command::lookup;
-use cairn_keyspace::{Checker, Ctx, EffectLog, Keyspace};
+#[path = "shared/commands.rs"]
+mod commands;
+
+use cairn_keyspace::{Checker, EffectLog, Keyspace};
 use cairn_logic::ids::Offset;
-use cairn_resp::{ArgsBuf, ReplyBuf, Version};
+use commands::run;
 use std::time::{Duration, Instant};
 
 #[global_allocator]
@@ -13,14 +15,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A large hash beside the keys has so many fields.
 const FIELDS: u64 = 1_000_000;
-
-fn run(keyspace: &mut Keyspace, log: &mut EffectLog, words: &[&[u8]]) {
-    let args: ArgsBuf = words.iter().copied().collect();
-    let command = lookup(words[0]).expect("a command");
-    let ctx = Ctx { now_ms: 1, may_write: true, value_bytes_max: 32 << 20 };
-    let mut reply = ReplyBuf::new(Version::Resp2);
-    keyspace.execute(&ctx, command, args.as_args(), None, &mut reply, log);
-}
 
 fn show(what: &str, mut spans: Vec<Duration>) {
     spans.sort();

@@ -3,10 +3,12 @@
 //!
 //! `cargo run --profile fast -p cairn-keyspace --example export [KEYS [FIELDS]]`
 
-use cairn_keyspace::command::lookup;
-use cairn_keyspace::{Builder, Ctx, EffectLog, Keyspace, Portion};
+#[path = "shared/commands.rs"]
+mod commands;
+
+use cairn_keyspace::{Builder, EffectLog, Keyspace, Portion};
 use cairn_logic::ids::{EntryId, Offset};
-use cairn_resp::{ArgsBuf, ReplyBuf, Version};
+use commands::run;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -16,14 +18,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Small keys of a step, as the node has it.
 const STEP: usize = 64;
-
-fn run(keyspace: &mut Keyspace, log: &mut EffectLog, words: &[&[u8]]) {
-    let args: ArgsBuf = words.iter().copied().collect();
-    let command = lookup(words[0]).expect("a command");
-    let ctx = Ctx { now_ms: 1, may_write: true, value_bytes_max: 32 << 20 };
-    let mut reply = ReplyBuf::new(Version::Resp2);
-    keyspace.execute(&ctx, command, args.as_args(), None, &mut reply, log);
-}
 
 /// Writes all of it; what each step took, and the portions.
 fn write(keyspace: &mut Keyspace) -> (Vec<Duration>, Vec<Portion>) {
