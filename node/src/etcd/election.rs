@@ -31,7 +31,7 @@ fn master(channel: Channel) -> ElectionClient<Channel> {
 fn place(leader: Option<pb::LeaderKey>) -> Result<Place, Status> {
     let missing = || Status::invalid_argument("\"leader\" field must be provided");
     let pb::LeaderKey { name, key, rev, lease } = leader.ok_or_else(missing)?;
-    let created = Revision(u64::try_from(rev).unwrap_or(0));
+    let created = convert::revision(rev).unwrap_or(Revision::ZERO);
     Ok(Place { prefix: prefix(&name), key, created, lease: LeaseId(lease) })
 }
 
@@ -90,7 +90,7 @@ impl pb::election_server::Election for Handle {
             return Err(not_leader());
         }
         let header = self.wait_turn(&place).await?;
-        let rev = i64::try_from(place.created.0).unwrap_or(i64::MAX);
+        let rev = convert::signed(place.created.0);
         let leader = pb::LeaderKey { name, key: place.key, rev, lease: place.lease.0 };
         Ok(Response::new(pb::CampaignResponse { header, leader: Some(leader) }))
     }
@@ -104,7 +104,7 @@ impl pb::election_server::Election for Handle {
         }
         let pb::ProclaimRequest { leader, value } = request.into_inner();
         let header = self.set_mine(&place(leader)?, value).await?.ok_or_else(not_leader)?;
-        Ok(Response::new(pb::ProclaimResponse { header }))
+        Ok(Response::new(pb::ProclaimResponse { header: Some(header) }))
     }
 
     async fn leader(
@@ -147,7 +147,7 @@ impl pb::election_server::Election for Handle {
             return master(channel).resign(forwarded(request.into_inner())).await;
         }
         // Who is no longer the leader has nothing to give up.
-        let header = self.leave(&place(request.into_inner().leader)?).await?.flatten();
+        let header = self.leave(&place(request.into_inner().leader)?).await?;
         Ok(Response::new(pb::ResignResponse { header }))
     }
 }

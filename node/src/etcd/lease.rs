@@ -5,6 +5,7 @@ use super::handle::{Handle, unexpected};
 use cairn_directory::core::{Request as Ask, Response as Told};
 use cairn_directory::op::Op;
 use cairn_directory::{Answer, LeaseId};
+use cairn_wire::etcd::convert::signed;
 use cairn_wire::etcd::etcdserverpb as pb;
 use futures::StreamExt;
 use futures::future::ready;
@@ -16,10 +17,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// Keep-alives of one stream that are under way at once: clients send all their leases' on one.
 const AT_ONCE: usize = 256;
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
 
 type KeptAlive = Result<pb::LeaseKeepAliveResponse, Status>;
 

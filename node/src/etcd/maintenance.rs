@@ -2,16 +2,13 @@
 
 use super::handle::{Handle, unexpected};
 use cairn_directory::core::{Request as Ask, Response as Told};
-use cairn_wire::etcd::{convert, etcdserverpb as pb};
+use cairn_wire::etcd::convert::{self, signed};
+use cairn_wire::etcd::etcdserverpb as pb;
 use tokio_stream::Empty;
 use tonic::{Request, Response, Status};
 
 /// The version of etcd whose API this is: clients choose features by it.
 const API_VERSION: &str = "3.5.21+cairn";
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
 
 impl Handle {
     async fn hash(&self, revision: i64) -> Result<pb::HashKvResponse, Status> {

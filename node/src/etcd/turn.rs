@@ -14,6 +14,7 @@ use cairn_directory::range::KeyRange;
 use cairn_directory::watch::{Notice, StreamId, Wish};
 use cairn_directory::{Answer, KeyValue, LeaseId};
 use cairn_logic::ids::Revision;
+use cairn_wire::etcd::convert::signed;
 use cairn_wire::etcd::etcdserverpb as pb;
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -41,10 +42,6 @@ fn lost() -> Status {
     Status::unknown("mutex: session is expired")
 }
 
-fn signed(revision: Revision) -> i64 {
-    i64::try_from(revision.0).unwrap_or(i64::MAX)
-}
-
 /// What begins all keys below `name`.
 pub(super) fn prefix(name: &[u8]) -> Bytes {
     [name, b"/"].concat().into()
@@ -56,7 +53,7 @@ impl Place {
         Compare {
             range: KeyRange::single(self.key.clone()),
             relation: Relation::Equal,
-            target: Target::Created(signed(self.created)),
+            target: Target::Created(signed(self.created.0)),
         }
     }
 
@@ -203,27 +200,23 @@ impl Handle {
         }
     }
 
-    /// Sets the value of a key that is still as it was made.
-    pub(super) async fn set_mine(
-        &self,
-        place: &Place,
-        value: Bytes,
-    ) -> Result<Option<Header>, Status> {
+    /// Sets the value of a key; nothing if it is no longer the one that was made.
+    pub(super) async fn set_mine(&self, place: &Place, value: Bytes) -> Result<Header, Status> {
         let (key, lease) = (place.key.clone(), place.lease);
         let put = TxnOp::Put(Put { key, value, lease, ..Put::default() });
         self.if_mine(place, put).await
     }
 
-    /// Deletes a key that is still as it was made.
-    pub(super) async fn leave(&self, place: &Place) -> Result<Option<Header>, Status> {
+    /// Deletes a key; nothing if it is no longer the one that was made.
+    pub(super) async fn leave(&self, place: &Place) -> Result<Header, Status> {
         let range = KeyRange::single(place.key.clone());
         self.if_mine(place, TxnOp::DeleteRange(DeleteRange { range, prev_kv: false })).await
     }
 
-    async fn if_mine(&self, place: &Place, op: TxnOp) -> Result<Option<Header>, Status> {
+    async fn if_mine(&self, place: &Place, op: TxnOp) -> Result<Header, Status> {
         let txn = Txn { compare: vec![place.is_mine()], success: vec![op], failure: Vec::new() };
         let (reply, succeeded, _) = self.transact(txn).await?;
-        Ok(succeeded.then(|| self.header(&reply)))
+        Ok(self.header(&reply).filter(|_| succeeded))
     }
 }
 

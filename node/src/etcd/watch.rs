@@ -183,7 +183,7 @@ impl Session {
     fn compacted(&self, revision: Revision, id: i64, oldest: Revision) -> pb::WatchResponse {
         pb::WatchResponse {
             canceled: true,
-            compact_revision: i64::try_from(oldest.0).unwrap_or(i64::MAX),
+            compact_revision: convert::signed(oldest.0),
             cancel_reason: Error::Compacted.to_string(),
             ..self.response(revision, id)
         }

@@ -57,6 +57,8 @@ impl<D: Disk> LogWriter<D> {
 
     /// Says that no entry before `offset` is needed any more; [`LogFlusher::give_up_front`] does
     /// the rest. No disk access. A cut or a new beginning takes it back.
+    ///
+    /// [`LogFlusher::give_up_front`]: crate::LogFlusher::give_up_front
     pub fn release_before(&mut self, offset: Offset) {
         lock(&self.shared.state).released = Some(offset);
     }
