@@ -21,6 +21,7 @@ mod format;
 mod raw;
 mod read;
 mod receive;
+mod rest;
 mod store;
 mod write;
 

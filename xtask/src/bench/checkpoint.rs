@@ -2,8 +2,8 @@
 //! written and loaded (S2, S3, G7), and how soon who was away is there again (F1, F2), against
 //! Valkey and etcd.
 //!
-//! Each part is kept below `target/bench` when it is done; the page is made of all parts of one
-//! commit, so that a long run may be made in pieces.
+//! Each part is kept below `target/bench` when it is done; the page is made of all parts of the
+//! same programs, so that a long run may be made in pieces.
 
 mod big;
 mod figure;
@@ -106,12 +106,12 @@ impl Pace {
 
     /// What the keyspace says of its log: few writes of a quick run must do to give up its front.
     fn log(self) -> &'static str {
-        if self.quick { "{bytesKept: 8Mi, bytesMax: 256Mi}" } else { "{bytesKept: 64Mi}" }
+        if self.quick { "{bytesKept: 8Mi, bytesMax: 1Gi}" } else { "{bytesKept: 64Mi}" }
     }
 }
 
-/// Measures all parts that are not kept from an earlier run of this commit, or `only` one; whether
-/// the bars hold.
+/// Measures all parts that are not kept from an earlier run of these programs, or `only` one;
+/// whether the bars hold.
 ///
 /// # Errors
 /// If something does not start, there is too little memory or disk, or there is no such part.

@@ -127,17 +127,19 @@ pub fn run(load: &Load, signals: &Signals) -> Result<Seen> {
             if !event.is_readable() {
                 continue;
             }
-            while connection.read(&mut buffer)? {
+            // Once each: a server that answers at once must not keep the others waiting here.
+            let waited = connection.waiting > 0;
+            while connection.waiting > 0 && connection.read(&mut buffer)? {
                 heard = Instant::now();
-                if connection.waiting > 0 {
-                    continue;
-                }
-                signals.answers.fetch_add(connection.commands, Ordering::Relaxed);
-                if measuring {
-                    seen.note(connection, signals.tracing.load(Ordering::Relaxed));
-                }
-                connection.begin(load, &mut next_key)?;
             }
+            if connection.waiting > 0 || !waited {
+                continue;
+            }
+            signals.answers.fetch_add(connection.commands, Ordering::Relaxed);
+            if measuring {
+                seen.note(connection, signals.tracing.load(Ordering::Relaxed));
+            }
+            connection.begin(load, &mut next_key)?;
         }
         if load.fill && connections.iter().all(|connection| connection.waiting == 0) {
             break;

@@ -75,10 +75,11 @@ pub fn folder(quick: bool) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The commit that is measured.
+/// The commit that is measured: the last one that changed the programs or this bench.
 pub fn commit() -> String {
-    let git = read(&mut command("git", ["rev-parse", "--short", "HEAD"])).unwrap_or_default();
-    git.trim().to_owned()
+    let mut git = command("git", ["log", "-1", "--format=%h", "--", ":/Cargo.lock"]);
+    git.args([":/crates", ":/node", ":/cli", ":/xtask/src/bench"]);
+    read(&mut git).unwrap_or_default().trim().to_owned()
 }
 
 /// A paragraph in lines of at most 100 columns.
