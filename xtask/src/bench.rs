@@ -8,6 +8,7 @@ mod failover;
 mod global_plane;
 mod load;
 mod report;
+mod scheduling;
 pub mod server;
 
 use std::path::PathBuf;
@@ -115,6 +116,7 @@ pub fn run(args: &Args) -> Result<bool> {
     }
     let pace = Pace::new(args.quick);
     let only = args.only.as_deref();
+    let _alike = scheduling::Alike::begin();
     match &args.what {
         What::Load(load) => one_load(load),
         What::DataPlane => {

@@ -85,6 +85,11 @@ impl Op {
     }
 }
 
+/// A body up to this size is copied out of a buffer that stays: it is allocated once, as large as
+/// it is. One that grows with its entries is moved from class to class of the allocator, each with
+/// memory of its own that the kernel has to clear while clients wait.
+const COPIED_MAX: usize = 1 << 16;
+
 /// The entries of one turn, on their way to become a batch.
 #[derive(Debug)]
 pub struct EffectLog {
@@ -174,8 +179,13 @@ impl EffectLog {
         }
         let count = std::mem::take(&mut self.entries);
         let first = Offset(self.next.0 - u64::from(count));
-        let room = self.body.len().min(1 << 16);
-        let body = std::mem::replace(&mut self.body, Vec::with_capacity(room));
+        let body = if self.body.len() <= COPIED_MAX {
+            let copy = self.body.to_vec();
+            self.body.clear();
+            copy
+        } else {
+            std::mem::take(&mut self.body)
+        };
         Some(Entries { first, count, body })
     }
 

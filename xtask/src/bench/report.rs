@@ -145,8 +145,9 @@ pub fn machine() -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let git = read(&mut command("git", ["rev-parse", "--short", "HEAD"])).unwrap_or_default();
     format!(
-        "Machine: {count} processors, {model}; Linux {}; Cairn at {}.",
+        "Machine: {count} processors, {model}; Linux {}, {}; Cairn at {}.",
         kernel.trim(),
+        super::scheduling::how(),
         git.trim()
     )
 }
