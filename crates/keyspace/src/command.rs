@@ -10,7 +10,8 @@ pub use table::COMMANDS;
 use crate::exec::Call;
 use crate::refusal::Refusal;
 use cairn_resp::Args;
-use std::ops::BitOr;
+use cairn_resp::number::parse_i64;
+use std::ops::{BitOr, Range};
 
 pub(crate) type Run = fn(&mut Call<'_>) -> Result<(), Refusal>;
 
@@ -104,17 +105,76 @@ pub struct Keys {
     pub last: i8,
     /// The distance between two.
     pub step: u8,
+    /// Keys beyond these, whose places depend on the arguments.
+    pub more: More,
+}
+
+/// Keys of a command whose places depend on its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    /// There are none.
+    None,
+    /// This argument says how many follow it.
+    Counted(u8),
+    /// The last one that follows the word STORE, from this argument on.
+    Stored(u8),
 }
 
 impl Keys {
     /// No keys.
-    pub const NONE: Self = Self { first: 0, last: 0, step: 0 };
+    pub const NONE: Self = Self::between(0, 0, 0);
     /// One key, argument 1.
-    pub const ONE: Self = Self { first: 1, last: 1, step: 1 };
+    pub const ONE: Self = Self::between(1, 1, 1);
+    /// One key, argument 2, behind a subcommand.
+    pub const SECOND: Self = Self::between(2, 2, 1);
+    /// Two keys, arguments 1 and 2.
+    pub const TWO: Self = Self::between(1, 2, 1);
     /// All arguments.
-    pub const ALL: Self = Self { first: 1, last: -1, step: 1 };
+    pub const ALL: Self = Self::between(1, -1, 1);
     /// Every other argument.
-    pub const PAIRS: Self = Self { first: 1, last: -1, step: 2 };
+    pub const PAIRS: Self = Self::between(1, -1, 2);
+
+    /// Every `step`th argument from `first` to `last`.
+    #[must_use]
+    pub const fn between(first: u8, last: i8, step: u8) -> Self {
+        Self { first, last, step, more: More::None }
+    }
+
+    /// These, and more.
+    #[must_use]
+    pub const fn and(self, more: More) -> Self {
+        Self { more, ..self }
+    }
+
+    /// Whether there is one at most.
+    #[must_use]
+    #[inline]
+    pub const fn at_most_one(self) -> bool {
+        self.first as i8 == self.last && matches!(self.more, More::None)
+    }
+}
+
+impl More {
+    /// Where in `args` they are; none if the arguments are too few.
+    fn range(self, args: Args<'_>) -> Range<usize> {
+        match self {
+            More::None => 0..0,
+            More::Counted(at) => {
+                let at = usize::from(at);
+                let count = (at < args.len()).then(|| parse_i64(args.get(at))).flatten();
+                let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+                match (at + 1).checked_add(count) {
+                    Some(end) if end <= args.len() => at + 1..end,
+                    _ => 0..0,
+                }
+            }
+            More::Stored(from) => {
+                let mut words = usize::from(from)..args.len().saturating_sub(1);
+                let word = words.rfind(|at| args.get(*at).eq_ignore_ascii_case(b"STORE"));
+                word.map_or(0..0, |at| at + 1..at + 2)
+            }
+        }
+    }
 }
 
 /// Commands that the session executes, not the keyspace.
@@ -191,7 +251,7 @@ impl Command {
 
     /// Its keys in `args`, in their order; none if the arguments are too few.
     pub fn keys_of<'a>(&self, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let Keys { first, last, step } = self.keys;
+        let Keys { first, last, step, more } = self.keys;
         let count = args.len();
         let last = if last < 0 {
             count.checked_sub(usize::from(last.unsigned_abs()))
@@ -202,7 +262,8 @@ impl Command {
             Some(last) if first > 0 => usize::from(first)..last + 1,
             _ => 0..0,
         };
-        range.step_by(usize::from(step).max(1)).map(move |index| args.get(index))
+        let fixed = range.step_by(usize::from(step).max(1));
+        fixed.chain(more.range(args)).map(move |index| args.get(index))
     }
 
     /// Its first key in `args`.
@@ -210,6 +271,9 @@ impl Command {
     #[inline]
     pub fn first_key<'a>(&self, args: Args<'a>) -> Option<&'a [u8]> {
         let first = usize::from(self.keys.first);
+        if first == 0 && self.keys.more != More::None {
+            return self.keys_of(args).next();
+        }
         (first > 0 && first < args.len()).then(|| args.get(first))
     }
 }
@@ -231,11 +295,11 @@ pub fn lookup(name: &[u8]) -> Option<&'static Command> {
     }
 }
 
-const INDEX_LEN: usize = 1024;
+const INDEX_LEN: usize = 2048;
 
 /// Open addressing over the commands' names: 0 is free, else one more than the position.
-static INDEX: [u8; INDEX_LEN] = {
-    assert!(COMMANDS.len() < 255, "positions are kept in a byte");
+static INDEX: [u16; INDEX_LEN] = {
+    assert!(COMMANDS.len() < INDEX_LEN / 4, "most places stay free");
     let mut index = [0; INDEX_LEN];
     let mut number = 0;
     while number < COMMANDS.len() {
@@ -243,7 +307,7 @@ static INDEX: [u8; INDEX_LEN] = {
         while index[at] != 0 {
             at = (at + 1) % INDEX_LEN;
         }
-        index[at] = number as u8 + 1;
+        index[at] = number as u16 + 1;
         number += 1;
     }
     index
@@ -252,8 +316,8 @@ static INDEX: [u8; INDEX_LEN] = {
 const fn fold_name(name: &[u8]) -> usize {
     let mut sum = name.len();
     let mut at = 0;
-    // The longest name has 16 letters; more cannot match anyway.
-    while at < name.len() && at < 16 {
+    // No name is longer than this; more cannot match anyway.
+    while at < name.len() && at < 24 {
         sum = sum.wrapping_mul(31).wrapping_add((name[at] | 0x20) as usize);
         at += 1;
     }

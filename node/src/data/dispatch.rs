@@ -71,7 +71,7 @@ impl Core {
         };
         let at = self.keyspace.locate(key);
         self.wanted.push(at);
-        if command.keys.first as i8 != command.keys.last {
+        if !command.keys.at_most_one() {
             for key in command.keys_of(args).skip(1) {
                 let at = self.keyspace.locate(key);
                 self.wanted.push(at);
@@ -102,8 +102,7 @@ impl Core {
         let ask = Ask { write: command.flags.has(Flags::WRITE), readonly };
         let verdict = match at {
             Some(at) => {
-                let single = command.keys.first as i8 == command.keys.last;
-                if !single && !same_slot(command, args, at.slot) {
+                if !command.keys.at_most_one() && !same_slot(command, args, at.slot) {
                     return Err(Refused::Error(CROSSSLOT.into()));
                 }
                 self.view.of_slot(at.slot, ask)

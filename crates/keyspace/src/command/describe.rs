@@ -1,7 +1,7 @@
 //! The COMMAND command: what commands there are, where their keys stand, what they are for.
 
 use super::docs::{Doc, doc};
-use super::{COMMANDS, Command, Flags, Group, Keys, lookup};
+use super::{COMMANDS, Command, Flags, Group, Keys, More, lookup};
 use cairn_resp::{Args, ReplyBuf};
 
 /// Executes COMMAND [COUNT | LIST | INFO | DOCS | GETKEYS] with all its arguments.
@@ -65,7 +65,7 @@ fn get_keys(args: Args<'_>, reply: &mut ReplyBuf) {
 
 /// The entry of a command: ten parts.
 fn entry(command: &Command, reply: &mut ReplyBuf) {
-    let Keys { first, last, step } = command.keys;
+    let Keys { first, last, step, more: _ } = command.keys;
     reply.array(10);
     reply.bulk(command.name.as_bytes());
     reply.integer(i64::from(command.arity));
@@ -144,35 +144,78 @@ pub fn categories(command: &Command) -> Vec<&'static str> {
 }
 
 fn key_specs(command: &Command, reply: &mut ReplyBuf) {
-    let Keys { first, last, step } = command.keys;
-    if first == 0 {
-        return reply.array(0);
+    let Keys { first, last, step, more } = command.keys;
+    reply.array(usize::from(first > 0) + usize::from(more != More::None));
+    if first > 0 {
+        key_spec(command, reply);
+        found_by(reply, b"index", &[(b"index", Word::Number(i64::from(first)))]);
+        // Counted from the first key; negative ones from the last argument.
+        let last = if last < 0 { i64::from(last) } else { i64::from(last) - i64::from(first) };
+        key_range(reply, last, i64::from(step));
     }
-    reply.array(1);
+    match more {
+        More::None => {}
+        More::Counted(at) => {
+            key_spec(command, reply);
+            found_by(reply, b"index", &[(b"index", Word::Number(i64::from(at)))]);
+            reply.bulk(b"find_keys");
+            let parts: [(&[u8], _); 3] = [
+                (b"keynumidx", Word::Number(0)),
+                (b"firstkey", Word::Number(1)),
+                (b"keystep", Word::Number(1)),
+            ];
+            spec(reply, b"keynum", &parts);
+        }
+        More::Stored(from) => {
+            key_spec(command, reply);
+            let from = Word::Number(i64::from(from));
+            let parts: [(&[u8], _); 2] = [(b"keyword", Word::Text(b"STORE")), (b"startfrom", from)];
+            found_by(reply, b"keyword", &parts);
+            key_range(reply, 0, 1);
+        }
+    }
+}
+
+/// A value in a specification of keys.
+enum Word {
+    Number(i64),
+    Text(&'static [u8]),
+}
+
+fn key_spec(command: &Command, reply: &mut ReplyBuf) {
     reply.map(3);
     reply.bulk(b"flags");
     words(key_flags(command), reply);
+}
+
+fn found_by(reply: &mut ReplyBuf, kind: &[u8], parts: &[(&[u8], Word)]) {
     reply.bulk(b"begin_search");
-    reply.map(2);
-    reply.bulk(b"type");
-    reply.bulk(b"index");
-    reply.bulk(b"spec");
-    reply.map(1);
-    reply.bulk(b"index");
-    reply.integer(i64::from(first));
+    spec(reply, kind, parts);
+}
+
+fn key_range(reply: &mut ReplyBuf, last: i64, step: i64) {
     reply.bulk(b"find_keys");
+    let parts: [(&[u8], _); 3] = [
+        (b"lastkey", Word::Number(last)),
+        (b"keystep", Word::Number(step)),
+        (b"limit", Word::Number(0)),
+    ];
+    spec(reply, b"range", &parts);
+}
+
+fn spec(reply: &mut ReplyBuf, kind: &[u8], parts: &[(&[u8], Word)]) {
     reply.map(2);
     reply.bulk(b"type");
-    reply.bulk(b"range");
+    reply.bulk(kind);
     reply.bulk(b"spec");
-    reply.map(3);
-    reply.bulk(b"lastkey");
-    // Counted from the first key; negative ones from the last argument.
-    reply.integer(if last < 0 { i64::from(last) } else { i64::from(last) - i64::from(first) });
-    reply.bulk(b"keystep");
-    reply.integer(i64::from(step));
-    reply.bulk(b"limit");
-    reply.integer(0);
+    reply.map(parts.len());
+    for (name, value) in parts {
+        reply.bulk(name);
+        match value {
+            Word::Number(number) => reply.integer(*number),
+            Word::Text(text) => reply.bulk(text),
+        }
+    }
 }
 
 /// What a command does to its keys: RO, RW, OW (overwrites) or RM (removes), then how.
