@@ -1,9 +1,9 @@
 //! All processes of a comparison are scheduled alike.
 //!
-//! Linux gives every session (`setsid`) a share of the processors of its own, if it may. A cluster's
-//! nodes are a session, the load and a peer that it starts are another, so the load would compete
-//! with nodes in another way than with a peer; waits of 170 ms of a thread that was ready to run
-//! were seen. For the time of a comparison there are no such shares.
+//! Linux may give every session (`setsid`) a share of the processors of its own. The nodes of a
+//! cluster are a session, the load and a peer that it starts are another, so the load would compete
+//! with nodes in another way than with a peer: a thread of it that was ready to run was seen to wait
+//! for 170 ms. For the time of a comparison there are no such shares.
 
 use std::fs;
 use std::path::Path;
