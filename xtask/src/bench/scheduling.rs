@@ -2,8 +2,8 @@
 //!
 //! Linux may give every session (`setsid`) a share of the processors of its own. The nodes of a
 //! cluster are a session, the load and a peer that it starts are another, so the load would compete
-//! with nodes in another way than with a peer: a thread of it that was ready to run was seen to wait
-//! for 170 ms. For the time of a comparison there are no such shares.
+//! with nodes in another way than with a peer: a thread of it that was ready to run was seen to
+//! wait for 170 ms. For the time of a comparison there are no such shares.
 
 use std::fs;
 use std::path::Path;
