@@ -117,15 +117,9 @@ impl State {
 
 fn portion(snapshot: &Snapshot<RealDisk>, section: &Section) -> Result<Portion> {
     let records = snapshot.read(section)?;
-    let slot = |at: usize| {
-        let bytes = section.label.get(at..at + 2)?;
-        Some(u16::from_le_bytes(bytes.try_into().ok()?))
-    };
-    match (slot(0), slot(2)) {
-        (Some(first), Some(last)) => Ok(Portion { first, last, keys: section.records, records }),
-        _ => Err(Error::Broken {
-            name: snapshot.path().display().to_string(),
-            found: "a section does not say which slots it has",
-        }),
-    }
+    let (first, last) = Portion::slots(&section.label).ok_or_else(|| Error::Broken {
+        name: snapshot.path().display().to_string(),
+        found: "a section does not say which slots it has",
+    })?;
+    Ok(Portion { first, last, keys: section.records, records })
 }

@@ -41,6 +41,23 @@ pub struct Portion {
     pub records: Vec<u8>,
 }
 
+impl Portion {
+    /// Which slots it has, as a section of a file says it: the first and the last.
+    #[must_use]
+    pub fn label(&self) -> [u8; 4] {
+        let ([a, b], [c, d]) = (self.first.to_le_bytes(), self.last.to_le_bytes());
+        [a, b, c, d]
+    }
+
+    /// The first and the last slot of a label; `None` if it is none.
+    #[must_use]
+    pub fn slots(label: &[u8]) -> Option<(u16, u16)> {
+        let &[a, b, c, d] = label else { return None };
+        let (first, last) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
+        (first <= last && last < SLOTS).then_some((first, last))
+    }
+}
+
 /// What is written of a keyspace.
 pub struct Export {
     out: Out,

@@ -104,8 +104,7 @@ impl Group {
         let mut export = Export::new(1 << 12);
         while export.advance(&self.keyspace, EntryId::ZERO, 50) {}
         for (_, portion) in export.take() {
-            let label = [portion.first.to_le_bytes(), portion.last.to_le_bytes()].concat();
-            let done = draft.section(&label, self.last(), portion.keys, &portion.records);
+            let done = draft.section(&portion.label(), self.last(), portion.keys, &portion.records);
             done.expect("a section");
         }
         let (file, _) = snapshots.finish(draft, self.last(), 0).expect("a snapshot");

@@ -125,9 +125,8 @@ fn write<'a>(
         return Ok(());
     }
     let mut draft = folder.begin(cairn_keyspace::CONTENT, clock::unix_ms(), PROGRAM)?;
-    for Portion { first, last, keys, records } in portions {
-        let label = [first.to_le_bytes(), last.to_le_bytes()].concat();
-        draft.section(&label, at, *keys, records)?;
+    for portion in portions {
+        draft.section(&portion.label(), at, portion.keys, &portion.records)?;
     }
     let (file, _) = folder.finish(draft, at, 0)?;
     tracing::info!(path = %file.path.display(), bytes = file.bytes, "kept aside");

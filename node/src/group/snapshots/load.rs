@@ -10,7 +10,6 @@ use cairn_files::snapshot::Section;
 use cairn_files::{Error, RealDisk, Result, Snapshot};
 use cairn_host::Event;
 use cairn_keyspace::{Builder, Portion};
-use cairn_logic::ids::SLOTS;
 use cairn_logic::time::{Duration, Instant};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -107,7 +106,7 @@ fn units(snapshot: &Snapshot<RealDisk>) -> Result<Vec<&[Section]>> {
             from = at;
         }
         let begun = &sections[from];
-        if first > last || first + 1 < behind || section.at != begun.at {
+        if first + 1 < behind || section.at != begun.at {
             return Err(broken(snapshot, "its slots are in disorder"));
         }
         behind = last + 1;
@@ -119,11 +118,7 @@ fn units(snapshot: &Snapshot<RealDisk>) -> Result<Vec<&[Section]>> {
 }
 
 fn slots(snapshot: &Snapshot<RealDisk>, section: &Section) -> Result<(u16, u16)> {
-    let number = |at: usize| {
-        let bytes = section.label.get(at..at + 2)?;
-        Some(u16::from_le_bytes(bytes.try_into().ok()?)).filter(|slot| *slot < SLOTS)
-    };
-    let found = number(0).zip(number(2));
+    let found = Portion::slots(&section.label);
     found.ok_or_else(|| broken(snapshot, "a section does not say which slots it has"))
 }
 
@@ -218,8 +213,7 @@ mod tests {
         while export.advance(&filled(), LAST, usize::MAX) {}
         for (number, (at, mut portion)) in export.take().into_iter().enumerate() {
             change(number, &mut portion);
-            let label = [portion.first.to_le_bytes(), portion.last.to_le_bytes()].concat();
-            draft.section(&label, at, portion.keys, &portion.records).unwrap();
+            draft.section(&portion.label(), at, portion.keys, &portion.records).unwrap();
         }
         let (file, _) = folder.finish(draft, LAST, 0).unwrap();
         folder.read(&file.path).unwrap()

@@ -96,8 +96,7 @@ impl Writer {
         loop {
             match self.pieces.recv() {
                 Ok(Piece::Portion(portion, at)) => {
-                    let label = [portion.first.to_le_bytes(), portion.last.to_le_bytes()].concat();
-                    draft.section(&label, at, portion.keys, &portion.records)?;
+                    draft.section(&portion.label(), at, portion.keys, &portion.records)?;
                     (last, keys) = (at, keys + u64::from(portion.keys));
                 }
                 Ok(Piece::End) => return Ok(Some((last, keys))),
