@@ -1,5 +1,7 @@
 //! Replays a batch: on replicas, on learners and at a restart.
 
+mod changed;
+
 use crate::effects::{Op, Reader};
 use crate::keyspace::{At, Keyspace};
 use crate::snapshot::{Portion, Touch};
@@ -156,6 +158,9 @@ impl Keyspace {
             }
             Op::Delete | Op::ExpireAt | Op::Persist => target.key(op, effects),
             Op::PopFront | Op::PopBack => target.pop(op, effects),
+            Op::ListSet | Op::ListInsert => target.list_item(op, effects),
+            Op::ListRemove => target.list_remove(effects),
+            Op::Rename | Op::Copy => target.elsewhere(op, effects),
             _ => target.items(op, effects),
         }?;
         self.mark_written(at.slot, offset);
@@ -206,7 +211,13 @@ fn pass_over(op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {
         | Op::SortedRemove => items(1, false),
         Op::Set | Op::SetKeeping | Op::Append => effects.text().map(drop),
         Op::SetExpiring => effects.text().and_then(|_| effects.varint()).map(drop),
-        Op::SetRange => effects.varint().and_then(|_| effects.text()).map(drop),
+        Op::SetRange | Op::ListSet | Op::ListInsert => {
+            effects.varint().and_then(|_| effects.text()).map(drop)
+        }
+        Op::ListRemove => effects
+            .count()
+            .and_then(|count| (0..count).try_for_each(|_| effects.varint().map(drop))),
+        Op::Rename | Op::Copy => effects.text().map(drop),
         Op::ExpireAt | Op::PopFront | Op::PopBack => effects.varint().map(drop),
         Op::Delete | Op::Persist | Op::Flush => Some(()),
         Op::Check | Op::Repair => None,

@@ -53,6 +53,16 @@ pub enum Op {
     Check = 20,
     /// part, seed, digest, content: what a part holds, for those that hold something else.
     Repair = 21,
+    /// key, index, item: another item in a place of a list.
+    ListSet = 22,
+    /// key, index, item: put before the one that is there.
+    ListInsert = 23,
+    /// key, count, then as many distances, each from behind the one before: gone from a list.
+    ListRemove = 24,
+    /// key, new key of the same slot: value and expiry are there now, in place of what was.
+    Rename = 25,
+    /// key, new key of the same slot: they are there, too, in place of what was.
+    Copy = 26,
 }
 
 impl Op {
@@ -80,6 +90,11 @@ impl Op {
             19 => Op::SortedRemove,
             20 => Op::Check,
             21 => Op::Repair,
+            22 => Op::ListSet,
+            23 => Op::ListInsert,
+            24 => Op::ListRemove,
+            25 => Op::Rename,
+            26 => Op::Copy,
             _ => return None,
         })
     }
@@ -291,6 +306,23 @@ impl EffectLog {
     pub(crate) fn text(&mut self, text: &[u8]) {
         self.varint(text.len() as u64);
         self.body.extend_from_slice(text);
+    }
+
+    /// An item of a list and its place.
+    pub(crate) fn list_item(&mut self, op: Op, key: &[u8], index: usize, item: &[u8]) {
+        self.number(op, key, index as u64);
+        self.text(item);
+    }
+
+    /// Places in a list, which ascend.
+    pub(crate) fn list_remove(&mut self, key: &[u8], indexes: &[usize]) {
+        let many = self.begin_many(Op::ListRemove, key);
+        let mut next = 0;
+        for index in indexes {
+            self.varint((index - next) as u64);
+            next = index + 1;
+        }
+        self.end_many(many, indexes.len());
     }
 
     /// One score.

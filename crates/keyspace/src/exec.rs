@@ -145,6 +145,15 @@ impl<'a> Call<'a> {
         Ok(place.and_then(|place| self.ks.collection::<C>(at, place)))
     }
 
+    /// A live collection under any key. Deletes nothing: whoever looks at several keys at once asks
+    /// [`Call::find_as`] for each of them before.
+    pub fn look<C: Collection>(&self, key: &[u8]) -> Option<&C> {
+        let at = self.ks.locate(key);
+        let place = self.ks.find(at, key)?;
+        let live = !self.ks.is_expired(at, place, self.ctx.now_ms);
+        live.then(|| self.ks.collection::<C>(at, place)).flatten()
+    }
+
     /// Finds a live collection or makes one, which must be filled at once.
     pub fn open<C: Collection>(&mut self, at: At, key: &[u8]) -> Result<Place, Refusal> {
         match self.find_as::<C>(at, key)? {
@@ -158,6 +167,30 @@ impl<'a> Call<'a> {
         self.ks.remove(at, place);
         self.log.texts(Op::Delete, &[key]);
         self.wrote(at.slot);
+    }
+
+    /// Puts a value without expiry in the place of what is under a key, nothing if it has no items,
+    /// and logs it; how many there are.
+    pub fn store<C: Collection>(
+        &mut self,
+        key: &[u8],
+        value: C,
+        op: Op,
+        items: impl FnOnce(&C, &mut EffectLog),
+    ) -> usize {
+        let at = self.ks.locate(key);
+        if let Some(place) = self.find(at, key) {
+            self.delete(at, key, place);
+        }
+        let count = value.len();
+        if count > 0 {
+            let many = self.log.begin_many(op, key);
+            items(&value, self.log);
+            self.log.end_many(many, count);
+            self.ks.put_object(at, key, None, value.into_value(), None);
+            self.wrote(at.slot);
+        }
+        count
     }
 
     /// Says that the effects just logged wrote to a slot.
@@ -178,6 +211,32 @@ impl<'a> Call<'a> {
         if any {
             self.wrote(slot);
         }
+    }
+
+    /// Argument `index` as a number of at least `least`; refused with this text if it is not.
+    pub fn at_least(
+        &self,
+        index: usize,
+        least: i64,
+        refusal: &'static str,
+    ) -> Result<usize, Refusal> {
+        let number = self.integer(index).ok().filter(|number| *number >= least);
+        number.and_then(|number| usize::try_from(number).ok()).ok_or(Refusal::text(refusal))
+    }
+
+    /// Argument `index` as an integer whose negative is one, too.
+    pub fn mirrored(&self, index: usize) -> Result<i64, Refusal> {
+        const REFUSAL: &str = "ERR value is out of range, value must between \
+                               -9223372036854775807 and 9223372036854775807";
+        match self.integer(index)? {
+            i64::MIN => Err(Refusal::text(REFUSAL)),
+            number => Ok(number),
+        }
+    }
+
+    /// Whether argument `index` is this word, in letters of any case.
+    pub fn is_word(&self, index: usize, word: &str) -> bool {
+        self.arg(index).eq_ignore_ascii_case(word.as_bytes())
     }
 
     /// Argument `index` as an integer.

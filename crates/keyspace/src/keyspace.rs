@@ -1,5 +1,7 @@
 //! The data of a group: 16384 tables, and what is known of each.
 
+mod moving;
+
 use crate::check::{BYTES_MAX, KEYS_MAX};
 use crate::differ::Found;
 use crate::hash::Hasher;
@@ -68,7 +70,7 @@ pub struct Keyspace {
     pub(crate) expiring: usize,
     /// Where the expiry cycle goes on: a slot, and a position in it.
     pub(crate) expiry_cursor: (u16, u64),
-    /// What RANDOMKEY draws from.
+    /// What random choices are drawn from.
     dice: u64,
     /// After which entry each slot was imported; empty once the log has passed all of them.
     floors: Vec<Offset>,
@@ -492,13 +494,7 @@ impl Keyspace {
 
     /// A random place to begin a walk, weighted by the slots' sizes; none if there are no keys.
     pub(crate) fn random_start(&mut self) -> Option<Walk> {
-        let mut draw = || {
-            self.dice ^= self.dice << 13;
-            self.dice ^= self.dice >> 7;
-            self.dice ^= self.dice << 17;
-            self.dice
-        };
-        let (which, position) = (draw(), draw() >> (64 - SCAN_BITS));
+        let (which, position) = (self.draw(), self.draw() >> (64 - SCAN_BITS));
         let mut left = which.checked_rem(self.keys as u64)? as usize;
         for (slot, state) in self.slots.iter().enumerate() {
             if left < state.table.len() {

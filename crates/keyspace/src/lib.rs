@@ -30,6 +30,7 @@ mod build;
 mod check;
 mod compare;
 mod decimal;
+mod dice;
 mod differ;
 mod digest;
 mod effects;

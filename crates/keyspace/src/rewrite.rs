@@ -60,7 +60,12 @@ fn one(effects: &mut Reader<'_>, visit: &mut impl FnMut(&[u8], &[&[u8]])) -> Opt
         | Op::SetRemove
         | Op::SortedRemove
         | Op::Check
-        | Op::Repair => return None,
+        | Op::Repair
+        | Op::ListSet
+        | Op::ListInsert
+        | Op::ListRemove
+        | Op::Rename
+        | Op::Copy => return None,
     }
     Some(())
 }

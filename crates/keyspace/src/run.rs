@@ -1,11 +1,19 @@
 //! The commands, one file per family.
 
+pub(crate) mod draws;
 pub(crate) mod expiry;
 pub(crate) mod hashes;
+pub(crate) mod inspect;
 pub(crate) mod keys;
+pub(crate) mod lcs;
+pub(crate) mod list_moves;
+pub(crate) mod list_places;
 pub(crate) mod lists;
+pub(crate) mod renames;
 pub(crate) mod scan;
+pub(crate) mod set_algebra;
 pub(crate) mod sets;
+pub(crate) mod sort;
 pub(crate) mod sorted_ranges;
 pub(crate) mod sorted_sets;
 pub(crate) mod strings;

@@ -139,7 +139,7 @@ impl Open {
         let kept = self.kept.take();
         let table = kept.as_ref().unwrap_or(live);
         let wrote = if let Some(large) = self.large.front_mut() {
-            let found = table.find(hasher.hash(&large.key), &large.key);
+            let found = table.find(hasher.hash(large.live_key()), large.live_key());
             let value = found.and_then(|place| match table.entry(place).value() {
                 View::Object(value) => Some(value),
                 View::Bytes(_) => None,
@@ -258,6 +258,13 @@ impl Export {
         let open = self.open.as_mut()?;
         let large = open.large.iter_mut().find(|large| large.address == address)?;
         Some((large, &mut self.out))
+    }
+
+    /// The value at this address has another key of the same slot from now on.
+    pub(crate) fn renamed(&mut self, address: usize, key: &[u8]) {
+        if let Some((large, _)) = self.large(address) {
+            large.renamed = Some(key.to_vec());
+        }
     }
 
     /// Takes a value that the keyspace gives up, if it is not written yet; else gives it back.

@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 mod entry;
+mod random;
 mod segment;
 mod sorted;
 #[cfg(test)]
@@ -82,6 +83,11 @@ impl<'a, T> Entry<'a, T> {
             View::Bytes(bytes) => bytes,
             View::Object(_) => &[],
         }
+    }
+
+    /// What it takes, in bytes, without an object's own.
+    pub fn memory_bytes(&self) -> usize {
+        self.raw.bytes()
     }
 
     /// When it expires, in milliseconds since 1970.

@@ -6,8 +6,10 @@ pub(crate) mod packed;
 pub(crate) mod set;
 pub(crate) mod sorted;
 
+use crate::hash::Hasher;
+use crate::snapshot::Touch;
 use hash::Hash;
-use list::List;
+use list::{List, Side};
 use set::Set;
 use sorted::Sorted;
 
@@ -69,6 +71,40 @@ impl Value {
             Value::List(_) => Type::List,
             Value::Set(_) => Type::Set,
             Value::Sorted(_) => Type::Sorted,
+        }
+    }
+
+    /// The same value once more. Takes time by its size.
+    pub fn duplicate(&self, hasher: &Hasher) -> Self {
+        let touch = &mut Touch::nobody(hasher);
+        match self {
+            Value::Text(text) => Value::Text(text.clone()),
+            Value::Hash(hash) => {
+                let mut copy = Hash::default();
+                hash.for_each(|field, value| {
+                    copy.set(touch, field, value);
+                });
+                Value::Hash(copy)
+            }
+            Value::List(list) => {
+                let mut copy = List::default();
+                list.iter_from(0).for_each(|item| copy.push(touch, Side::Back, item));
+                Value::List(copy)
+            }
+            Value::Set(set) => {
+                let mut copy = Set::default();
+                set.for_each(|member| {
+                    copy.add(touch, member);
+                });
+                Value::Set(copy)
+            }
+            Value::Sorted(sorted) => {
+                let mut copy = Sorted::default();
+                sorted.for_each(0, sorted.len(), |score, member| {
+                    copy.set(touch, member, score);
+                });
+                Value::Sorted(copy)
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! The table of commands, by family.
 
-use super::{Command, Flags, Group, Keys, Kind, Run, RunFn, Session};
-use crate::run::{expiry, hashes, keys, lists, scan, sets, strings};
+use super::{Command, Flags, Group, Keys, Kind, More, Run, RunFn, Session};
+use crate::run::{draws, expiry, hashes, inspect, keys, lcs, list_moves, list_places, lists};
+use crate::run::{renames, scan, set_algebra, sets, sort, strings};
 use crate::run::{sorted_ranges, sorted_sets};
 
 const WRITE: Flags = Flags::WRITE;
@@ -10,10 +11,16 @@ const FAST_WRITE: Flags = Flags::WRITE.and(Flags::FAST);
 const FAST_GROW: Flags = GROW.and(Flags::FAST);
 const READ: Flags = Flags::READONLY;
 const FAST_READ: Flags = Flags::READONLY.and(Flags::FAST);
+const MOVABLE: Flags = Flags::READONLY.and(Flags::MOVABLE_KEYS);
+const MOVABLE_WRITE: Flags = Flags::WRITE.and(Flags::MOVABLE_KEYS);
+const SORTS: Flags = GROW.and(Flags::MOVABLE_KEYS);
 const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::FAST);
 const ALWAYS_NO_AUTH: Flags = ALWAYS.and(Flags::NO_AUTH);
 const ADMIN: Flags = Flags::ADMIN.and(Flags::LOADING).and(Flags::STALE);
 const OPEN: Flags = Flags::LOADING.and(Flags::STALE);
+
+/// The first argument counts the keys that follow it.
+const COUNTED: Keys = Keys::NONE.and(More::Counted(1));
 
 const fn data(
     name: &'static str,
@@ -73,6 +80,7 @@ pub const COMMANDS: &[Command] = &[
     text("incr", 2, FAST_GROW, strings::incr),
     text("incrby", 3, FAST_GROW, strings::incrby),
     text("incrbyfloat", 3, FAST_GROW, strings::incrbyfloat),
+    data("lcs", -3, READ, Keys::TWO, Group::String, lcs::lcs),
     data("mget", -2, FAST_READ, Keys::ALL, Group::String, strings::mget),
     data("mset", -3, GROW, Keys::PAIRS, Group::String, strings::mset),
     data("msetnx", -3, GROW, Keys::PAIRS, Group::String, strings::msetnx),
@@ -83,16 +91,22 @@ pub const COMMANDS: &[Command] = &[
     text("setrange", 4, GROW, strings::setrange),
     text("strlen", 2, FAST_READ, strings::strlen),
     text("substr", 4, READ, strings::getrange),
+    generic("copy", -3, GROW, Keys::TWO, renames::copy),
     generic("del", -2, WRITE, Keys::ALL, keys::del),
     generic("exists", -2, FAST_READ, Keys::ALL, keys::exists),
     generic("expire", -3, FAST_WRITE, Keys::ONE, expiry::expire),
     generic("expireat", -3, FAST_WRITE, Keys::ONE, expiry::expireat),
     generic("expiretime", 2, FAST_READ, Keys::ONE, expiry::expiretime),
+    generic("object", -2, READ, Keys::SECOND, inspect::object),
     generic("persist", 2, FAST_WRITE, Keys::ONE, expiry::persist),
     generic("pexpire", -3, FAST_WRITE, Keys::ONE, expiry::pexpire),
     generic("pexpireat", -3, FAST_WRITE, Keys::ONE, expiry::pexpireat),
     generic("pexpiretime", 2, FAST_READ, Keys::ONE, expiry::pexpiretime),
     generic("pttl", 2, FAST_READ, Keys::ONE, expiry::pttl),
+    generic("rename", 3, WRITE, Keys::TWO, renames::rename),
+    generic("renamenx", 3, FAST_WRITE, Keys::TWO, renames::renamenx),
+    generic("sort", -2, SORTS, Keys::ONE.and(More::Stored(2)), sort::sort),
+    generic("sort_ro", -2, MOVABLE, Keys::ONE, sort::sort_ro),
     generic("touch", -2, FAST_READ, Keys::ALL, keys::exists),
     generic("ttl", 2, FAST_READ, Keys::ONE, expiry::ttl),
     generic("type", 2, FAST_READ, Keys::ONE, keys::type_of),
@@ -107,25 +121,46 @@ pub const COMMANDS: &[Command] = &[
     hash("hlen", 2, FAST_READ, hashes::hlen),
     hash("hmget", -3, FAST_READ, hashes::hmget),
     hash("hmset", -4, FAST_GROW, hashes::hmset),
+    hash("hrandfield", -2, READ, draws::hrandfield),
+    hash("hscan", -3, READ, scan::hscan),
     hash("hset", -4, FAST_GROW, hashes::hset),
     hash("hsetnx", 4, FAST_GROW, hashes::hsetnx),
     hash("hstrlen", 3, FAST_READ, hashes::hstrlen),
     hash("hvals", 2, READ, hashes::hvals),
     list("lindex", 3, READ, lists::lindex),
+    list("linsert", 5, GROW, list_places::linsert),
     list("llen", 2, FAST_READ, lists::llen),
+    data("lmove", 5, GROW, Keys::TWO, Group::List, list_moves::lmove),
+    data("lmpop", -4, MOVABLE_WRITE, COUNTED, Group::List, list_moves::lmpop),
     list("lpop", -2, FAST_WRITE, lists::lpop),
+    list("lpos", -3, READ, list_places::lpos),
     list("lpush", -3, FAST_GROW, lists::lpush),
     list("lpushx", -3, FAST_GROW, lists::lpushx),
     list("lrange", 4, READ, lists::lrange),
+    list("lrem", 4, WRITE, list_places::lrem),
+    list("lset", 4, GROW, list_places::lset),
+    list("ltrim", 4, WRITE, list_places::ltrim),
     list("rpop", -2, FAST_WRITE, lists::rpop),
+    data("rpoplpush", 3, GROW, Keys::TWO, Group::List, list_moves::rpoplpush),
     list("rpush", -3, FAST_GROW, lists::rpush),
     list("rpushx", -3, FAST_GROW, lists::rpushx),
     set("sadd", -3, FAST_GROW, sets::sadd),
     set("scard", 2, FAST_READ, sets::scard),
+    data("sdiff", -2, READ, Keys::ALL, Group::Set, set_algebra::sdiff),
+    data("sdiffstore", -3, GROW, Keys::ALL, Group::Set, set_algebra::sdiffstore),
+    data("sinter", -2, READ, Keys::ALL, Group::Set, set_algebra::sinter),
+    data("sintercard", -3, MOVABLE, COUNTED, Group::Set, set_algebra::sintercard),
+    data("sinterstore", -3, GROW, Keys::ALL, Group::Set, set_algebra::sinterstore),
     set("sismember", 3, FAST_READ, sets::sismember),
     set("smembers", 2, READ, sets::smembers),
     set("smismember", -3, FAST_READ, sets::smismember),
+    data("smove", 4, FAST_WRITE, Keys::TWO, Group::Set, set_algebra::smove),
+    set("spop", -2, FAST_WRITE, draws::spop),
+    set("srandmember", -2, READ, draws::srandmember),
     set("srem", -3, FAST_WRITE, sets::srem),
+    set("sscan", -3, READ, scan::sscan),
+    data("sunion", -2, READ, Keys::ALL, Group::Set, set_algebra::sunion),
+    data("sunionstore", -3, GROW, Keys::ALL, Group::Set, set_algebra::sunionstore),
     sorted("zadd", -4, FAST_GROW, sorted_sets::zadd),
     sorted("zcard", 2, FAST_READ, sorted_sets::zcard),
     sorted("zcount", 4, FAST_READ, sorted_ranges::zcount),
@@ -148,6 +183,7 @@ pub const COMMANDS: &[Command] = &[
     data("dbsize", 1, FAST_READ, Keys::NONE, Group::Server, keys::dbsize),
     data("flushall", -1, WRITE, Keys::NONE, Group::Server, keys::flush),
     data("flushdb", -1, WRITE, Keys::NONE, Group::Server, keys::flush),
+    data("memory", -2, READ, Keys::SECOND, Group::Server, inspect::memory),
     data("echo", 2, ALWAYS, Keys::NONE, Group::Connection, keys::echo),
     data("ping", -1, ALWAYS, Keys::NONE, Group::Connection, keys::ping),
     session("asking", 1, Flags::FAST, Group::Cluster, Session::Asking),

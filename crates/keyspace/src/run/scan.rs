@@ -1,9 +1,13 @@
-//! Commands that walk over all keys.
+//! Commands that walk over all keys, or over all items of a collection.
 
 use crate::exec::Call;
 use crate::glob::matches;
 use crate::keyspace::Walk;
 use crate::refusal::Refusal;
+use crate::table::SCAN_BITS;
+use crate::value::Collection;
+use crate::value::hash::Hash;
+use crate::value::set::Set;
 
 type Outcome = Result<(), Refusal>;
 
@@ -13,22 +17,21 @@ struct Options<'a> {
     kind: Option<&'a [u8]>,
 }
 
-fn options<'a>(call: &Call<'a>) -> Result<Options<'a>, Refusal> {
+/// The options from argument `from` on; whether there may be a TYPE.
+fn options<'a>(call: &Call<'a>, from: usize, typed: bool) -> Result<Options<'a>, Refusal> {
     let mut options = Options { pattern: None, count: 10, kind: None };
-    let mut at = 2;
+    let mut at = from;
     while at < call.argc() {
         if at + 1 >= call.argc() {
             return Err(Refusal::Syntax);
         }
         match call.arg(at).to_ascii_uppercase().as_slice() {
             b"MATCH" => options.pattern = Some(call.arg(at + 1)),
-            b"TYPE" => options.kind = Some(call.arg(at + 1)),
+            b"TYPE" if typed => options.kind = Some(call.arg(at + 1)),
             b"COUNT" => {
-                let count = usize::try_from(call.integer(at + 1)?).map_err(|_| Refusal::Syntax)?;
-                if count == 0 {
-                    return Err(Refusal::Syntax);
-                }
-                options.count = count;
+                let count = call.integer(at + 1)?;
+                let count = usize::try_from(count).ok().filter(|count| *count > 0);
+                options.count = count.ok_or(Refusal::Syntax)?;
             }
             _ => return Err(Refusal::Syntax),
         }
@@ -39,9 +42,9 @@ fn options<'a>(call: &Call<'a>) -> Result<Options<'a>, Refusal> {
 
 /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
 pub(crate) fn scan(call: &mut Call<'_>) -> Outcome {
-    let cursor = std::str::from_utf8(call.arg(1)).ok().and_then(|text| text.parse().ok());
-    let walk = cursor.and_then(Walk::from_cursor).ok_or(Refusal::text("ERR invalid cursor"))?;
-    let options = options(call)?;
+    let walk = Walk::from_cursor(cursor(call, 1)?);
+    let walk = walk.ok_or(Refusal::text("ERR invalid cursor"))?;
+    let options = options(call, 2, true)?;
     call.depend_on_all();
     let (now, mut found) = (call.ctx.now_ms, Vec::new());
     let mut shown = 0;
@@ -53,12 +56,61 @@ pub(crate) fn scan(call: &mut Call<'_>) -> Outcome {
             shown += 1;
         }
     });
+    answer(call, next.map_or(0, Walk::to_cursor), shown, &found);
+    Ok(())
+}
+
+fn cursor(call: &Call<'_>, index: usize) -> Result<u64, Refusal> {
+    let cursor = std::str::from_utf8(call.arg(index)).ok().and_then(|text| text.parse().ok());
+    cursor.ok_or(Refusal::text("ERR invalid cursor"))
+}
+
+/// Where to go on, and what was found, which is `shown` texts.
+fn answer(call: &mut Call<'_>, cursor: u64, shown: usize, found: &[u8]) {
     call.reply.array(2);
-    let cursor = next.map_or(0, Walk::to_cursor);
     call.reply.bulk(cursor.to_string().as_bytes());
     call.reply.array(shown);
-    call.reply.raw(&found);
+    call.reply.raw(found);
+}
+
+/// Scans the collection in argument 1 from the cursor in argument 2 on. `scan` visits items, each
+/// with its name first, from a position on, and says where to go on.
+pub(crate) fn scan_items<C: Collection>(
+    call: &mut Call<'_>,
+    scan: impl FnOnce(&C, u64, usize, &mut dyn FnMut(&[&[u8]])) -> Option<u64>,
+) -> Outcome {
+    let cursor = cursor(call, 2)?;
+    let at = call.at_first();
+    let place = call.find_as::<C>(at, call.arg(1))?;
+    let Some(place) = place else {
+        answer(call, 0, 0, &[]);
+        return Ok(());
+    };
+    let options = options(call, 3, false)?;
+    let (mut found, mut shown, mut next) = (Vec::new(), 0, None);
+    // No position is as large: nothing follows.
+    if let Some(items) = call.ks.collection::<C>(at, place).filter(|_| cursor >> SCAN_BITS == 0) {
+        next = scan(items, cursor, options.count, &mut |item| {
+            if options.pattern.is_none_or(|pattern| matches(pattern, item[0])) {
+                item.iter().for_each(|text| push_bulk(&mut found, text));
+                shown += item.len();
+            }
+        });
+    }
+    answer(call, next.unwrap_or(0), shown, &found);
     Ok(())
+}
+
+/// SSCAN key cursor [MATCH pattern] [COUNT count]
+pub(crate) fn sscan(call: &mut Call<'_>) -> Outcome {
+    scan_items(call, |set: &Set, from, count, visit| set.scan(from, count, |it| visit(&[it])))
+}
+
+/// HSCAN key cursor [MATCH pattern] [COUNT count]
+pub(crate) fn hscan(call: &mut Call<'_>) -> Outcome {
+    scan_items(call, |hash: &Hash, from, count, visit| {
+        hash.scan(from, count, |field, value| visit(&[field, value]))
+    })
 }
 
 fn push_bulk(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -13,7 +13,7 @@ use crate::hash::Hasher;
 use crate::records::Pieces;
 use crate::table::{Entry, Never, Table, View};
 use crate::value::Value;
-use crate::value::list::Side;
+use crate::value::list::{List, Side};
 use std::ops::Range;
 
 /// A piece of a string, in bytes.
@@ -28,6 +28,8 @@ pub(crate) struct Large {
     pub address: usize,
     /// The value, if the keyspace has it no more.
     pub kept: Option<Box<Value>>,
+    /// The key under which the keyspace has it, if it was renamed.
+    pub renamed: Option<Vec<u8>>,
     expiry: Option<u64>,
     rest: Rest,
 }
@@ -68,7 +70,12 @@ impl Large {
             (None, _) => return None,
         };
         let (key, address) = (entry.key().to_vec(), address_of(value));
-        Some(Self { key, address, kept: None, expiry: entry.expiry(), rest })
+        Some(Self { key, address, kept: None, renamed: None, expiry: entry.expiry(), rest })
+    }
+
+    /// The key under which the keyspace has it.
+    pub fn live_key(&self) -> &[u8] {
+        self.renamed.as_deref().unwrap_or(&self.key)
     }
 
     /// Writes some of it, as `live` has it unless it is kept here: the number of items, or none if
@@ -232,5 +239,28 @@ impl<'a> Touch<'a> {
             // It was written, or came after the moment.
             Side::Back => *start -= 1,
         }
+    }
+
+    /// In a list `old` items from `index` on, none or one, are about to become `new` ones.
+    ///
+    /// What stands before them is written first, so that what is left stays in one piece: no more
+    /// than whoever looked for that place has passed.
+    #[inline]
+    pub fn middle(&mut self, list: &List, index: usize, old: usize, new: usize) {
+        let Some((large, out)) = &mut self.writing else { return };
+        let Rest::List { start, count, .. } = &mut large.rest else { return };
+        if index + old <= *start {
+            *start = *start - old + new;
+            return;
+        }
+        if index >= *start + *count {
+            return;
+        }
+        let end = index + old;
+        while *start < end {
+            let wrote = push_back(&large.key, list.iter_from(*start).take(end - *start), out);
+            (*start, *count) = (*start + wrote, *count - wrote);
+        }
+        *start = index + new;
     }
 }

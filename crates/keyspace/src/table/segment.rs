@@ -121,6 +121,11 @@ impl Segment {
         }
     }
 
+    /// How many words there is room for.
+    pub fn cap(&self) -> u16 {
+        self.cap
+    }
+
     /// Whether it has grown as large as a segment should be.
     pub fn is_full_size(&self) -> bool {
         self.cap >= CAP_MAX

@@ -1,6 +1,7 @@
 //! A hash: fields and their values.
 
 use super::packed::{ITEM_BYTES_MAX, ITEMS_MAX, Packed};
+use crate::dice::{Dice, sample};
 use crate::hash::Hasher;
 use crate::snapshot::Touch;
 use crate::table::{Never, Payload, Table};
@@ -116,6 +117,47 @@ impl Hash {
                 table.remove(place);
                 true
             }
+        }
+    }
+
+    /// Fields and values.
+    pub fn pairs(&self) -> Box<dyn Iterator<Item = (&[u8], &[u8])> + '_> {
+        match self {
+            Hash::Small(packed) => {
+                let mut items = packed.iter();
+                Box::new(std::iter::from_fn(move || Some((items.next()?, items.next()?))))
+            }
+            Hash::Large(table) => Box::new(table.iter().map(|e| (e.key(), e.bytes()))),
+        }
+    }
+
+    /// A field drawn at random, and its value.
+    pub fn random(&self, dice: &mut Dice) -> Option<(&[u8], &[u8])> {
+        match self {
+            Hash::Small(_) => self.pairs().nth(dice.below(self.len().max(1))),
+            Hash::Large(table) => table.random(dice).map(|entry| (entry.key(), entry.bytes())),
+        }
+    }
+
+    /// `count` fields drawn at random with their values, or all if there are no more.
+    pub fn sample(&self, count: usize, dice: &mut Dice) -> Vec<(&[u8], &[u8])> {
+        sample((count, self.len()), dice, self.pairs(), |dice| self.random(dice))
+    }
+
+    /// Visits fields and values from a scan position on, about `count` of them, or all that are
+    /// packed; where to go on.
+    pub fn scan(
+        &self,
+        from: u64,
+        count: usize,
+        mut visit: impl FnMut(&[u8], &[u8]),
+    ) -> Option<u64> {
+        match self {
+            Hash::Small(_) => {
+                self.for_each(visit);
+                None
+            }
+            Hash::Large(table) => table.scan(from, count, |e| visit(e.key(), e.bytes())),
         }
     }
 

@@ -1,5 +1,7 @@
 //! A list: items in a row of chunks, cheap at both ends, never copied as a whole.
 
+mod middle;
+
 use crate::snapshot::Touch;
 use std::collections::VecDeque;
 
@@ -114,9 +116,8 @@ impl Chunk {
         (&self.bytes[from..from + len], from + len + (from - at))
     }
 
-    /// Where the last item begins.
-    fn last(&self) -> usize {
-        let end = self.end as usize;
+    /// Where the item begins that ends at `end`.
+    fn before(&self, end: usize) -> usize {
         match self.bytes[end - 1] {
             255 => {
                 let number = self.bytes[end - 5..end - 1].try_into().expect("four bytes");
@@ -124,6 +125,19 @@ impl Chunk {
             }
             len => end - usize::from(len) - 2,
         }
+    }
+
+    /// All items one behind the other.
+    fn row(&self) -> &[u8] {
+        &self.bytes[self.start as usize..self.end as usize]
+    }
+
+    fn iter_back(&self) -> impl Iterator<Item = &[u8]> {
+        let mut end = self.end as usize;
+        (0..self.items).map(move |_| {
+            end = self.before(end);
+            self.item(end).0
+        })
     }
 
     fn iter(&self) -> impl Iterator<Item = &[u8]> {
@@ -182,7 +196,11 @@ impl List {
             Side::Back => self.chunks.back_mut(),
         };
         let Some(chunk) = chunk else { return false };
-        let at = if side == Side::Front { chunk.start as usize } else { chunk.last() };
+        let at = if side == Side::Front {
+            chunk.start as usize
+        } else {
+            chunk.before(chunk.end as usize)
+        };
         let (item, next) = chunk.item(at);
         touch.pop(side, self.len, item);
         visit(item);
@@ -202,8 +220,8 @@ impl List {
         true
     }
 
-    /// The items from `start` on.
-    pub fn iter_from(&self, start: usize) -> impl Iterator<Item = &[u8]> {
+    /// In which chunk item `start` is, and its place there; behind the last one if it is in none.
+    fn chunk_of(&self, start: usize) -> (usize, usize) {
         let mut skip = start;
         let mut first = 0;
         while let Some(chunk) = self.chunks.get(first) {
@@ -213,7 +231,18 @@ impl List {
             skip -= chunk.items as usize;
             first += 1;
         }
+        (first, skip)
+    }
+
+    /// The items from `start` on.
+    pub fn iter_from(&self, start: usize) -> impl Iterator<Item = &[u8]> {
+        let (first, skip) = self.chunk_of(start);
         self.chunks.range(first..).flat_map(Chunk::iter).skip(skip)
+    }
+
+    /// The items from the last to the first.
+    pub fn iter_back(&self) -> impl Iterator<Item = &[u8]> {
+        self.chunks.iter().rev().flat_map(Chunk::iter_back)
     }
 }
 

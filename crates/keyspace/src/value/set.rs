@@ -1,6 +1,7 @@
 //! A set of members.
 
 use super::packed::{ITEM_BYTES_MAX, ITEMS_MAX, Packed};
+use crate::dice::{Dice, sample};
 use crate::hash::Hasher;
 use crate::snapshot::Touch;
 use crate::table::{Never, Payload, Table};
@@ -92,6 +93,41 @@ impl Set {
                 table.remove(place);
                 true
             }
+        }
+    }
+
+    /// The members.
+    pub fn members(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+        match self {
+            Set::Small(packed) => Box::new(packed.iter()),
+            Set::Large(table) => Box::new(table.iter().map(|entry| entry.key())),
+        }
+    }
+
+    /// A member drawn at random.
+    pub fn random(&self, dice: &mut Dice) -> Option<&[u8]> {
+        match self {
+            Set::Small(packed) => {
+                packed.place(dice.below(packed.len().max(1))).map(|place| packed.get(place))
+            }
+            Set::Large(table) => table.random(dice).map(|entry| entry.key()),
+        }
+    }
+
+    /// `count` members drawn at random, or all if there are no more.
+    pub fn sample(&self, count: usize, dice: &mut Dice) -> Vec<&[u8]> {
+        sample((count, self.len()), dice, self.members(), |dice| self.random(dice))
+    }
+
+    /// Visits members from a scan position on, about `count` of them, or all that are packed;
+    /// where to go on.
+    pub fn scan(&self, from: u64, count: usize, mut visit: impl FnMut(&[u8])) -> Option<u64> {
+        match self {
+            Set::Small(packed) => {
+                packed.iter().for_each(visit);
+                None
+            }
+            Set::Large(table) => table.scan(from, count, |entry| visit(entry.key())),
         }
     }
 

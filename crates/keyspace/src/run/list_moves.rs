@@ -1,0 +1,129 @@
+//! Commands that take items from one of several lists, or move them to another.
+
+use crate::effects::Op;
+use crate::exec::Call;
+use crate::keyspace::At;
+use crate::refusal::Refusal;
+use crate::table::Place;
+use crate::value::list::{List, Side};
+
+type Outcome = Result<(), Refusal>;
+
+/// The side that argument `index` names.
+fn side(call: &Call<'_>, index: usize) -> Result<Side, Refusal> {
+    if call.is_word(index, "LEFT") {
+        Ok(Side::Front)
+    } else if call.is_word(index, "RIGHT") {
+        Ok(Side::Back)
+    } else {
+        Err(Refusal::Syntax)
+    }
+}
+
+/// Takes items from a list that has as many, and logs it.
+fn take(
+    call: &mut Call<'_>,
+    (at, key, place): (At, &[u8], Place),
+    side: Side,
+    count: usize,
+) -> Vec<Vec<u8>> {
+    let mut taken = Vec::with_capacity(count);
+    call.ks.update(at, place, |list: &mut List, touch| {
+        for _ in 0..count {
+            list.pop(touch, side, |item| taken.push(item.to_vec()));
+        }
+    });
+    let op = if side == Side::Front { Op::PopFront } else { Op::PopBack };
+    call.log.number(op, key, count as u64);
+    call.wrote(at.slot);
+    taken
+}
+
+fn push(call: &mut Call<'_>, key: &[u8], side: Side, item: &[u8]) -> Outcome {
+    let at = call.ks.locate(key);
+    let place = call.open::<List>(at, key)?;
+    call.ks.update(at, place, |list: &mut List, touch| list.push(touch, side, item));
+    let op = if side == Side::Front { Op::PushFront } else { Op::PushBack };
+    let many = call.log.begin_many(op, key);
+    call.log.text(item);
+    call.log.end_many(many, 1);
+    call.wrote(at.slot);
+    Ok(())
+}
+
+fn move_item(call: &mut Call<'_>, from: Side, to: Side) -> Outcome {
+    let (source, target) = (call.arg(1), call.arg(2));
+    let at = call.ks.locate(source);
+    if call.find_as::<List>(at, source)?.is_none() {
+        call.reply.null();
+        return Ok(());
+    }
+    let to_at = call.ks.locate(target);
+    call.find_as::<List>(to_at, target)?;
+    // The target may have expired just now, and be of the same table.
+    let Some(place) = call.find_as::<List>(at, source)? else {
+        call.reply.null();
+        return Ok(());
+    };
+    let len = call.ks.collection::<List>(at, place).map_or(0, List::len);
+    // Its only item stays where it is, and its key must not lose its expiry.
+    let stays = source == target && (len == 1 || from == to);
+    let item = if stays {
+        let list = call.ks.collection::<List>(at, place);
+        let item = list.and_then(|list| match from {
+            Side::Front => list.iter_from(0).next(),
+            Side::Back => list.iter_back().next(),
+        });
+        item.map(<[u8]>::to_vec)
+    } else {
+        take(call, (at, source, place), from, 1).pop()
+    };
+    let item = item.unwrap_or_default();
+    if !stays {
+        push(call, target, to, &item)?;
+    }
+    call.reply.bulk(&item);
+    Ok(())
+}
+
+/// LMOVE source destination LEFT | RIGHT LEFT | RIGHT
+pub(crate) fn lmove(call: &mut Call<'_>) -> Outcome {
+    let (from, to) = (side(call, 3)?, side(call, 4)?);
+    move_item(call, from, to)
+}
+
+/// RPOPLPUSH source destination
+pub(crate) fn rpoplpush(call: &mut Call<'_>) -> Outcome {
+    move_item(call, Side::Back, Side::Front)
+}
+
+/// LMPOP numkeys key [key ...] LEFT | RIGHT [COUNT count]
+pub(crate) fn lmpop(call: &mut Call<'_>) -> Outcome {
+    let keys = call.at_least(1, 1, "ERR numkeys should be greater than 0")?;
+    let end = keys.checked_add(2).filter(|end| *end < call.argc()).ok_or(Refusal::Syntax)?;
+    let side = side(call, end)?;
+    let mut count = None;
+    let mut option = end + 1;
+    while option < call.argc() {
+        let known = count.is_none() && call.is_word(option, "COUNT") && option + 1 < call.argc();
+        if !known {
+            return Err(Refusal::Syntax);
+        }
+        count = Some(call.at_least(option + 1, 1, "ERR count should be greater than 0")?);
+        option += 2;
+    }
+    for index in 2..end {
+        let key = call.arg(index);
+        let at = call.ks.locate(key);
+        let Some(place) = call.find_as::<List>(at, key)? else { continue };
+        let len = call.ks.collection::<List>(at, place).map_or(0, List::len);
+        let taken = take(call, (at, key, place), side, count.unwrap_or(1).min(len));
+        call.reply.array(2);
+        call.reply.bulk(key);
+        call.reply.array(taken.len());
+        taken.iter().for_each(|item| call.reply.bulk(item));
+        return Ok(());
+    }
+    call.reply.null_array();
+    Ok(())
+}
