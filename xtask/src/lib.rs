@@ -7,6 +7,7 @@ pub mod api_tier;
 pub mod bench;
 pub mod chaos;
 pub mod codegen;
+pub mod compat;
 pub mod demo;
 pub mod e2e;
 pub mod faults;
@@ -56,6 +57,8 @@ enum Task {
     Chaos(chaos::Args),
     /// Measure ours against the best peer
     Bench(bench::Args),
+    /// The same commands to ours and to redis-server 7.0, every reply compared
+    Compat(compat::Args),
     /// Use a cluster with stock clients of Redis and etcd
     Interop,
     /// Tell stories on a real Kubernetes, with clients at work
@@ -99,6 +102,7 @@ fn perform(task: Task) -> Result<bool> {
         Task::Faults(args) => faults::run(&args),
         Task::Chaos(args) => chaos::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Compat(args) => compat::run(&args),
         Task::Interop => interop::run(),
         Task::E2e(args) => e2e::run(&args),
         Task::Kube(args) => kube::run(&args),

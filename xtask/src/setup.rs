@@ -58,8 +58,9 @@ const fn tool(program: &'static str, package: &'static str, backports: bool) -> 
     Tool { program, package, backports }
 }
 
-const FOR_TEST: [Tool; 3] = [
+const FOR_TEST: [Tool; 4] = [
     tool("redis-cli", "redis-tools", false),
+    tool("redis-server", "redis-server", false),
     tool("etcdctl", "etcd-client", false),
     tool("valkey-benchmark", "valkey-tools", true),
 ];
@@ -149,9 +150,11 @@ fn install(tools: &[&Tool]) -> Result<()> {
         arguments.extend(packages);
         apt(&arguments)?;
     }
-    // The package starts a server of its own, on the port a cluster's clients would use.
-    if names.contains(&"valkey-server") && Path::new("/run/systemd/system").exists() {
-        check(&mut command("systemctl", ["disable", "--now", "valkey-server"]))?;
+    // The packages start servers of their own, on the port a cluster's clients would use.
+    for server in ["redis-server", "valkey-server"] {
+        if names.contains(&server) && Path::new("/run/systemd/system").exists() {
+            check(&mut command("systemctl", ["disable", "--now", server]))?;
+        }
     }
     for tool in missing {
         ensure!(which(tool.program).is_some(), "{} has no {}", tool.package, tool.program);

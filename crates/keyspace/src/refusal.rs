@@ -56,21 +56,24 @@ pub fn wrong_arity(name: &str, reply: &mut ReplyBuf) {
     reply.error(&format!("ERR wrong number of arguments for '{name}' command"));
 }
 
+/// An argument as an error shows it: up to its first zero, and no more than `max` bytes.
+pub(crate) fn shown(arg: &[u8], max: usize) -> String {
+    let end = arg.iter().position(|byte| *byte == 0).unwrap_or(arg.len());
+    String::from_utf8_lossy(&arg[..end.min(max)]).into_owned()
+}
+
 /// The reply to an unknown command.
 pub fn unknown_command(args: Args<'_>, reply: &mut ReplyBuf) {
     const SHOWN_MAX: usize = 128;
-    let show = |bytes: &[u8], max: usize| {
-        String::from_utf8_lossy(&bytes[..bytes.len().min(max)]).into_owned()
-    };
     let mut rest = String::new();
     for arg in args.from(1).iter() {
         if rest.len() >= SHOWN_MAX {
             break;
         }
         rest.push('\'');
-        rest.push_str(&show(arg, SHOWN_MAX - rest.len()));
+        rest.push_str(&shown(arg, SHOWN_MAX - rest.len()));
         rest.push_str("' ");
     }
-    let name = show(args.name(), SHOWN_MAX);
+    let name = shown(args.name(), SHOWN_MAX);
     reply.error(&format!("ERR unknown command '{name}', with args beginning with: {rest}"));
 }

@@ -97,9 +97,10 @@ impl ReplyBuf {
         self.line(b'+', text);
     }
 
-    /// An error; `text` begins with its code (`ERR …`, `WRONGTYPE …`). Line ends become spaces.
+    /// An error; `text` begins with its code (`ERR …`, `WRONGTYPE …`). Line ends become spaces, but
+    /// for those at its end, which are left out.
     pub fn error(&mut self, text: &str) {
-        self.line(b'-', text);
+        self.line(b'-', text.trim_end_matches(['\r', '\n']));
     }
 
     fn line(&mut self, kind: u8, text: &str) {

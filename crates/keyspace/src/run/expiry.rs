@@ -3,7 +3,7 @@
 use crate::effects::Op;
 use crate::exec::Call;
 use crate::keyspace::At;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, shown};
 use crate::table::Place;
 use std::borrow::Cow;
 
@@ -68,7 +68,7 @@ fn conditions(call: &Call<'_>) -> Result<Conditions, Refusal> {
             b"GT" => found.later = true,
             b"LT" => found.earlier = true,
             _ => {
-                let option = String::from_utf8_lossy(option);
+                let option = shown(option, usize::MAX);
                 return Err(Refusal::Text(Cow::Owned(format!("ERR Unsupported option {option}"))));
             }
         }

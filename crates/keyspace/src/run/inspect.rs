@@ -1,7 +1,7 @@
 //! Commands that tell how a value is kept: OBJECT and MEMORY.
 
 use crate::exec::Call;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, shown};
 use crate::table::View;
 use crate::value::Value;
 use crate::value::hash::Hash;
@@ -50,8 +50,7 @@ fn wrong_arity(container: &str, subcommand: &str) -> Refusal {
 
 fn unknown(call: &Call<'_>, container: &str) -> Refusal {
     const SHOWN_MAX: usize = 128;
-    let given = call.arg(1);
-    let given = String::from_utf8_lossy(&given[..given.len().min(SHOWN_MAX)]);
+    let given = shown(call.arg(1), SHOWN_MAX);
     Refusal::Text(Cow::Owned(format!("ERR unknown subcommand '{given}'. Try {container} HELP.")))
 }
 

@@ -62,7 +62,7 @@ pub(crate) fn lset(call: &mut Call<'_>) -> Outcome {
 
 /// LREM key count element
 pub(crate) fn lrem(call: &mut Call<'_>) -> Outcome {
-    let count = call.mirrored(2)?;
+    let count = call.integer(2)?;
     let (at, key, item) = (call.at_first(), call.arg(1), call.arg(3));
     let Some(place) = call.find_as::<List>(at, key)? else {
         call.reply.integer(0);
@@ -149,7 +149,7 @@ impl Wanted {
                 return Err(Refusal::Syntax);
             }
             if call.is_word(at, "RANK") {
-                wanted.rank = call.mirrored(at + 1)?;
+                wanted.rank = call.integer(at + 1)?;
                 if wanted.rank == 0 {
                     return Err(Refusal::text(NO_RANK));
                 }

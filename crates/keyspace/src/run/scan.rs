@@ -60,9 +60,21 @@ pub(crate) fn scan(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
+/// A cursor as clients may write one: up to a zero byte, a sign goes around the end, nothing is 0.
 fn cursor(call: &Call<'_>, index: usize) -> Result<u64, Refusal> {
-    let cursor = std::str::from_utf8(call.arg(index)).ok().and_then(|text| text.parse().ok());
-    cursor.ok_or(Refusal::text("ERR invalid cursor"))
+    let text = call.arg(index).split(|byte| *byte == 0).next().unwrap_or_default();
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let plain = digits.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(digits).ok().filter(|_| plain).and_then(|it| it.parse().ok());
+    match number {
+        Some(number) => Ok(if negative { 0_u64.wrapping_sub(number) } else { number }),
+        None if text.is_empty() => Ok(0),
+        None => Err(Refusal::text("ERR invalid cursor")),
+    }
 }
 
 /// Where to go on, and what was found, which is `shown` texts.

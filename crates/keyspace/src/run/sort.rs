@@ -161,10 +161,11 @@ struct Sorting {
     score: f64,
 }
 
-/// A number as the C library reads one: no text at all is 0.
+/// A number as the C library reads one: up to a zero byte; no text at all is 0.
 fn score(text: &[u8]) -> Option<f64> {
-    let text = text.trim_ascii_start();
-    if text.is_empty() { Some(0.0) } else { parse_f64(text) }
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    let text = text[..end].trim_ascii_start();
+    if end == 0 { Some(0.0) } else { parse_f64(text) }
 }
 
 fn sorted(

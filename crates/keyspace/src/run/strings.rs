@@ -190,16 +190,24 @@ pub(crate) fn getdel(call: &mut Call<'_>) -> Outcome {
 /// GETEX key [EX | PX | EXAT | PXAT time | PERSIST]
 pub(crate) fn getex(call: &mut Call<'_>) -> Outcome {
     let (at, key) = (call.at_first(), call.arg(1));
-    let change = match call.argc() {
-        2 => None,
-        3 if call.arg(2).eq_ignore_ascii_case(b"PERSIST") => Some(None),
-        4 => Some(Some(deadline(call, 2, 3)?)),
+    let persists = match call.argc() {
+        2 => false,
+        3 if call.is_word(2, "PERSIST") => true,
+        4 if ["EX", "PX", "EXAT", "PXAT"].iter().any(|word| call.is_word(2, word)) => false,
         _ => return Err(Refusal::Syntax),
     };
     let place = call.find(at, key);
+    let Some(found) = place else {
+        call.reply.null();
+        return Ok(());
+    };
+    call.ks.text(at, found).ok_or(Refusal::WrongType)?;
+    // A time that makes no sense is only refused where there is something to expire.
+    let expiry = if call.argc() == 4 { Some(deadline(call, 2, 3)?) } else { None };
     reply_text(call, at, place)?;
-    let (Some(place), Some(expiry)) = (place, change) else { return Ok(()) };
-    super::expiry::change(call, at, key, place, expiry);
+    if persists || expiry.is_some() {
+        super::expiry::change(call, at, key, found, expiry);
+    }
     Ok(())
 }
 
