@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use cairn_e2e::kubectl::Kubectl;
 use cairn_e2e::stories::{self, Stage};
 use cairn_e2e::{directory, traffic};
@@ -26,8 +26,8 @@ enum Task {
         #[arg(long)]
         story: Vec<String>,
         /// The cluster
-        #[arg(long, env = "KUBECONFIG")]
-        kubeconfig: PathBuf,
+        #[arg(long, env = "KUBECONFIG", required_unless_present = "list")]
+        kubeconfig: Option<PathBuf>,
         /// How often each fault is repeated
         #[arg(long, default_value_t = 1)]
         rounds: u32,
@@ -83,6 +83,7 @@ fn perform(task: Task) -> Result<bool> {
             Ok(true)
         }
         Task::Stories { story, kubeconfig, rounds, keep, minutes, logs, .. } => {
+            let kubeconfig = kubeconfig.context("no --kubeconfig")?;
             let stage = Stage { kubectl: Kubectl::new(kubeconfig, "default"), rounds, keep, logs };
             let limit = Duration::from_secs(minutes * 60);
             Ok(stories::tell(&stage, &stories::chosen(&story)?, limit))

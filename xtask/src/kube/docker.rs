@@ -19,8 +19,20 @@ const DAEMON_LIMIT: Duration = Duration::from_secs(60);
 /// The bit of CAP_SYS_RESOURCE in a process's capabilities.
 const SYS_RESOURCE: u32 = 24;
 /// What a node image is built with, beside docker: Debian packages.
-const PACKAGES: [&str; 6] =
-    ["docker.io", "debootstrap", "busybox-static", "iptables", "iproute2", "jq"];
+const PACKAGES: [&str; 9] = [
+    "docker.io",
+    "debootstrap",
+    "busybox-static",
+    "iptables",
+    "nftables",
+    "conntrack",
+    "kmod",
+    "iproute2",
+    "jq",
+];
+
+/// A program of each of them that is not there anyway.
+const PROGRAMS: [&str; 7] = ["dockerd", "debootstrap", "busybox", "nft", "conntrack", "kmod", "jq"];
 
 /// A docker daemon that answers; stopped by [`Docker::stop`] if we started it.
 pub struct Docker {
@@ -136,8 +148,12 @@ fn may_raise_limits() -> bool {
     bounds.is_none_or(|bits| bits >> SYS_RESOURCE & 1 == 1)
 }
 
-fn install() -> Result<()> {
-    if which("dockerd").is_some() && which("debootstrap").is_some() && which("jq").is_some() {
+/// Installs what is missing of docker and of what makes a node image.
+///
+/// # Errors
+/// If that is not possible; root and Debian's packages are needed.
+pub fn install() -> Result<()> {
+    if PROGRAMS.iter().all(|program| which(program).is_some()) {
         return Ok(());
     }
     ensure!(which("apt-get").is_some(), "no docker daemon here, and no apt-get to install one");

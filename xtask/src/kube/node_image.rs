@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::programs;
+use super::{docker, programs};
 use crate::image::archive::{Image, save, save_layer};
 use crate::image::closure;
 use crate::image::tarball::Tree;
@@ -43,6 +43,7 @@ pub fn need() -> Result<PathBuf> {
     if place.is_file() {
         return Ok(place);
     }
+    docker::install()?;
     programs::need(&programs::FOR_NODE_IMAGE)?;
     setup::etcd()?;
     println!("kube: making {} (three minutes)", place.display());
