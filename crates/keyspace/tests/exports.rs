@@ -164,6 +164,7 @@ fn change() -> impl Strategy<Value = Vec<String>> {
         let small = key(&format!("small{}", n % 420));
         let (hash, list, set) = (key("hash"), key("list"), key("set"));
         let (sorted, text, at) = (key("sorted"), key("text"), (n * 130).to_string());
+        let index = n.to_string();
         prop_oneof![
             30 => prop::sample::select(vec![
                 one(&["HSET", &hash, &name, "other"]),
@@ -179,6 +180,15 @@ fn change() -> impl Strategy<Value = Vec<String>> {
                 one(&["RPUSH", &list, "d", "e"]),
                 one(&["LPOP", &list, &count]),
                 one(&["RPOP", &list, &count]),
+                one(&["LSET", &list, &index, "other"]),
+                one(&["LINSERT", &list, "BEFORE", &name, "before"]),
+                one(&["LINSERT", &list, "AFTER", "before", "after"]),
+                one(&["LREM", &list, "0", &name]),
+                one(&["LREM", &list, "-2", "before"]),
+                one(&["LTRIM", &list, "3", "-3"]),
+                one(&["LMOVE", &list, &list, "LEFT", "RIGHT"]),
+                one(&["SPOP", &set, "9"]),
+                one(&["SMOVE", &set, &key("set2"), &name]),
                 one(&["APPEND", &text, "more"]),
                 one(&["SETRANGE", &text, &at, "written over"]),
                 one(&["SET", &small, "x"]),
@@ -192,6 +202,13 @@ fn change() -> impl Strategy<Value = Vec<String>> {
                 one(&["PERSIST", &set]),
                 one(&["DEL", &hash]),
                 one(&["DEL", &list]),
+                one(&["RENAME", &list, &key("list2")]),
+                one(&["RENAME", &key("list2"), &list]),
+                one(&["RENAME", &hash, &key("hash2")]),
+                one(&["COPY", &key("hash2"), &hash, "REPLACE"]),
+                one(&["RENAME", &text, &small]),
+                one(&["COPY", &list, &small]),
+                one(&["SUNIONSTORE", &set, &set, &key("set2")]),
                 one(&["DEL", &sorted]),
                 one(&["SET", &set, "another type"]),
                 one(&["SET", &text, "short"]),

@@ -23,6 +23,7 @@ fn argument() -> impl Strategy<Value = String> {
         3 => (-3_i64..9).prop_map(|number| number.to_string()),
         1 => prop::sample::select(vec![
             "NX", "XX", "GT", "LT", "CH", "INCR", "EX", "PX", "PXAT", "KEEPTTL", "GET", "BYSCORE",
+            "STORE", "LEFT", "RIGHT", "BEFORE", "AFTER", "BY", "ALPHA", "DESC", "REPLACE", "DB",
             "BYLEX", "REV", "LIMIT", "WITHSCORES", "-", "+", "[a", "(1", "inf", "1.5", "PERSIST",
         ]).prop_map(str::to_owned),
         1 => (0_usize..200).prop_map(|len| "x".repeat(len)),
@@ -216,7 +217,7 @@ proptest! {
 
     #[test]
     fn any_portion_is_taken_or_refused(
-        records in prop::collection::vec(0_u8..30, 0..60),
+        records in prop::collection::vec(0_u8..60, 0..60),
         first in 0_u16..17000,
         last in 0_u16..17000,
     ) {
@@ -228,7 +229,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_applied_or_refused(
-        bodies in prop::collection::vec(prop::collection::vec(0_u8..30, 0..60), 0..20),
+        bodies in prop::collection::vec(prop::collection::vec(0_u8..60, 0..60), 0..20),
     ) {
         let mut keyspace = Keyspace::new(1);
         for body in &bodies {
@@ -268,6 +269,9 @@ fn sample_body() -> Vec<u8> {
         "HDEL h f",
         "RPUSH l 1 2 3",
         "LPOP l",
+        "LSET l 1 4",
+        "LINSERT l BEFORE 4 5",
+        "LREM l 1 5",
         "SADD s a b",
         "SREM s a",
         "ZADD z 1 a 2 b",
@@ -275,6 +279,8 @@ fn sample_body() -> Vec<u8> {
         "DEL a",
         "EXPIRE h 100",
         "PERSIST h",
+        "COPY h {h}2",
+        "RENAME h {h}3",
         "FLUSHALL",
     ] {
         let args: ArgsBuf = line.split(' ').collect();
