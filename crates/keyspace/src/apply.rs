@@ -161,6 +161,7 @@ impl Keyspace {
             Op::ListSet | Op::ListInsert => target.list_item(op, effects),
             Op::ListRemove => target.list_remove(effects),
             Op::Rename | Op::Copy => target.elsewhere(op, effects),
+            Op::SortedRemoveRanks => target.remove_ranks(effects),
             _ => target.items(op, effects),
         }?;
         self.mark_written(at.slot, offset);
@@ -219,6 +220,7 @@ fn pass_over(op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {
             .and_then(|count| (0..count).try_for_each(|_| effects.varint().map(drop))),
         Op::Rename | Op::Copy => effects.text().map(drop),
         Op::ExpireAt | Op::PopFront | Op::PopBack => effects.varint().map(drop),
+        Op::SortedRemoveRanks => effects.varint().and_then(|_| effects.varint()).map(drop),
         Op::Delete | Op::Persist | Op::Flush => Some(()),
         Op::Check | Op::Repair => None,
     };
@@ -317,6 +319,17 @@ impl Target<'_> {
             (0..count).for_each(|_| {
                 list.pop(touch, side, |_| {});
             });
+            Ok(())
+        })
+    }
+
+    fn remove_ranks(&mut self, effects: &mut Reader<'_>) -> Result<(), Fault> {
+        let ranks = effects.varint().zip(effects.varint()).ok_or(Fault::Malformed)?;
+        let place = self.collection::<Sorted>(false)?;
+        self.ks.update(self.at, place, |sorted: &mut Sorted, touch| {
+            let end = ranks.0.checked_add(ranks.1).filter(|end| *end <= sorted.len() as u64);
+            end.ok_or(Fault::Diverged)?;
+            sorted.remove_ranks(touch, ranks.0 as usize, ranks.1 as usize);
             Ok(())
         })
     }

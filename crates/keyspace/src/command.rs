@@ -78,6 +78,10 @@ pub enum Group {
     Generic,
     /// Strings.
     String,
+    /// Bits of strings.
+    Bitmap,
+    /// Strings that count what is distinct.
+    HyperLogLog,
     /// Hashes.
     Hash,
     /// Lists.
@@ -86,6 +90,8 @@ pub enum Group {
     Set,
     /// Sorted sets.
     SortedSet,
+    /// Sorted sets of places on the earth.
+    Geo,
     /// The client's connection.
     Connection,
     /// The node.
@@ -116,7 +122,7 @@ pub enum More {
     None,
     /// This argument says how many follow it.
     Counted(u8),
-    /// The last one that follows the word STORE, from this argument on.
+    /// The last one that follows the word STORE or STOREDIST, from this argument on.
     Stored(u8),
 }
 
@@ -170,7 +176,10 @@ impl More {
             }
             More::Stored(from) => {
                 let mut words = usize::from(from)..args.len().saturating_sub(1);
-                let word = words.rfind(|at| args.get(*at).eq_ignore_ascii_case(b"STORE"));
+                let stores = |word: &[u8]| {
+                    word.eq_ignore_ascii_case(b"STORE") || word.eq_ignore_ascii_case(b"STOREDIST")
+                };
+                let word = words.rfind(|at| stores(args.get(*at)));
                 word.map_or(0..0, |at| at + 1..at + 2)
             }
         }

@@ -63,6 +63,8 @@ pub enum Op {
     Rename = 25,
     /// key, new key of the same slot: they are there, too, in place of what was.
     Copy = 26,
+    /// key, rank, count: members of a sorted set, from this rank on.
+    SortedRemoveRanks = 40,
 }
 
 impl Op {
@@ -95,6 +97,7 @@ impl Op {
             24 => Op::ListRemove,
             25 => Op::Rename,
             26 => Op::Copy,
+            40 => Op::SortedRemoveRanks,
             _ => return None,
         })
     }
@@ -259,6 +262,12 @@ impl EffectLog {
         self.begin(op);
         self.text(key);
         self.varint(number);
+    }
+
+    /// Members of a sorted set by their ranks.
+    pub(crate) fn remove_ranks(&mut self, key: &[u8], first: usize, count: usize) {
+        self.number(Op::SortedRemoveRanks, key, first as u64);
+        self.varint(count as u64);
     }
 
     /// A string with an expiry.

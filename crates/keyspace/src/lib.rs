@@ -36,6 +36,7 @@ mod digest;
 mod effects;
 mod exec;
 mod expire;
+mod geohash;
 mod glob;
 mod hash;
 mod keyspace;

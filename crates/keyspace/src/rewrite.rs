@@ -59,6 +59,7 @@ fn one(effects: &mut Reader<'_>, visit: &mut impl FnMut(&[u8], &[&[u8]])) -> Opt
         | Op::PopBack
         | Op::SetRemove
         | Op::SortedRemove
+        | Op::SortedRemoveRanks
         | Op::Check
         | Op::Repair
         | Op::ListSet

@@ -1,8 +1,13 @@
 //! The commands, one file per family.
 
+pub(crate) mod bitfields;
+pub(crate) mod bits;
 pub(crate) mod draws;
 pub(crate) mod expiry;
+pub(crate) mod geo;
+pub(crate) mod geo_search;
 pub(crate) mod hashes;
+pub(crate) mod hyperloglog;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod lcs;
@@ -15,7 +20,10 @@ pub(crate) mod set_algebra;
 pub(crate) mod sets;
 pub(crate) mod sort;
 pub(crate) mod sorted_ranges;
+pub(crate) mod sorted_removals;
 pub(crate) mod sorted_sets;
+pub(crate) mod sorted_unions;
+pub(crate) mod sorted_walks;
 pub(crate) mod strings;
 
 /// The half-open range that inclusive positions mean in something of `len` parts; negative ones

@@ -1,6 +1,7 @@
 //! Values that do not stand with their key: large strings and collections.
 
 pub(crate) mod hash;
+pub(crate) mod hyperloglog;
 pub(crate) mod list;
 pub(crate) mod packed;
 pub(crate) mod set;

@@ -1,100 +1,12 @@
 //! What commands reply, logged and replayed: every line is executed on a master whose log a copy
 //! replays, and both must hold the same data after it.
 
-use cairn_keyspace::command::lookup;
-use cairn_keyspace::{Ctx, Done, EffectLog, Keyspace, unknown_command};
+#[path = "shared/node.rs"]
+mod node;
+
 use cairn_logic::ids::Offset;
-use cairn_resp::{ArgsBuf, Reply, ReplyBuf, Version};
-
-const NOW: u64 = 1_700_000_000_000;
-
-struct Node {
-    master: Keyspace,
-    copy: Keyspace,
-    log: EffectLog,
-    now_ms: u64,
-    version: Version,
-}
-
-impl Node {
-    fn new() -> Self {
-        Self {
-            master: Keyspace::new(1),
-            copy: Keyspace::new(2),
-            log: EffectLog::new(Offset(1)),
-            now_ms: NOW,
-            version: Version::Resp2,
-        }
-    }
-
-    fn run(&mut self, line: &str) -> (String, Done) {
-        let args: ArgsBuf = line.split(' ').map(|word| word.replace('_', " ")).collect();
-        let args = args.as_args();
-        let mut reply = ReplyBuf::new(self.version);
-        let ctx = Ctx { now_ms: self.now_ms, may_write: true, value_bytes_max: 1 << 20 };
-        let Some(command) = lookup(args.name()) else {
-            unknown_command(args, &mut reply);
-            return (show(&reply), Done { wrote: false, depends_on: Offset::ZERO });
-        };
-        let done = self.master.execute(&ctx, command, args, None, &mut reply, &mut self.log);
-        self.replay(done);
-        (show(&reply), done)
-    }
-
-    fn replay(&mut self, done: Done) {
-        let entries = self.log.take();
-        assert_eq!(done.wrote, entries.is_some());
-        if let Some(entries) = entries {
-            assert_eq!(self.copy.apply(&entries.body, entries.first), Ok(entries.count));
-            assert!(done.depends_on.0 >= entries.first.0);
-        }
-        // A digest reads everything: not after each of thousands of writes.
-        if self.log.next_offset().0 < 100 || self.log.next_offset().0.is_multiple_of(64) {
-            assert_eq!(self.master.digest(), self.copy.digest());
-        }
-        assert_eq!(self.master.len(), self.copy.len());
-    }
-}
-
-fn show(reply: &ReplyBuf) -> String {
-    let (parsed, len) = Reply::parse(reply.as_bytes()).expect("a reply").expect("a whole one");
-    assert_eq!(len, reply.len(), "exactly one reply");
-    text(&parsed)
-}
-
-fn text(reply: &Reply) -> String {
-    let many = |items: &[Reply]| items.iter().map(text).collect::<Vec<_>>().join(" ");
-    match reply {
-        Reply::Simple(text) => text.clone(),
-        Reply::Error(text) => format!("-{text}"),
-        Reply::Integer(value) => format!(":{value}"),
-        Reply::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Reply::Null => "nil".to_owned(),
-        Reply::Array(items) => format!("[{}]", many(items)),
-        Reply::Set(items) => format!("~[{}]", many(items)),
-        Reply::Push(items) => format!(">[{}]", many(items)),
-        Reply::Map(pairs) => {
-            let pair = |(key, value): &(Reply, Reply)| format!("{}={}", text(key), text(value));
-            format!("{{{}}}", pairs.iter().map(pair).collect::<Vec<_>>().join(" "))
-        }
-        Reply::Double(value) => format!(",{value}"),
-        Reply::Boolean(value) => format!("#{value}"),
-        Reply::BigNumber(text) => format!("({text}"),
-        Reply::Verbatim(_, bytes) => format!("={}", String::from_utf8_lossy(bytes)),
-    }
-}
-
-/// Runs `command => reply` lines; `_` in a command stands for a space within an argument.
-fn check(script: &str) {
-    check_on(&mut Node::new(), script);
-}
-
-fn check_on(node: &mut Node, script: &str) {
-    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (command, want) = line.split_once(" =>").expect("command => reply");
-        assert_eq!(node.run(command).0.trim(), want.trim(), "{command}");
-    }
-}
+use cairn_resp::Version;
+use node::{Node, check, check_on};
 
 const WRONGTYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
 
@@ -439,6 +351,18 @@ fn a_wrong_type_is_refused_by_every_family() {
         "ZRANK s a",
         "ZCOUNT s 0 1",
         "ZINCRBY s 1 a",
+        "ZPOPMIN s",
+        "ZPOPMAX s 0",
+        "ZMPOP 1 s MIN",
+        "ZREMRANGEBYRANK s 0 1",
+        "ZREMRANGEBYSCORE s 0 1",
+        "ZREMRANGEBYLEX s - +",
+        "ZRANGESTORE a s 0 1",
+        "ZUNION 1 s",
+        "ZINTERSTORE a 1 s",
+        "ZINTERCARD 1 s",
+        "ZRANDMEMBER s",
+        "ZSCAN s 0",
     ] {
         let (reply, done) = node.run(line);
         assert_eq!(reply, WRONGTYPE, "{line}");

@@ -74,6 +74,12 @@ impl World {
             world.run(&["ZADD", &key("sorted"), &number.to_string(), &name]);
         }
         world.run(&["SET", &key("text"), &"0123456789".repeat(20_000)]);
+        for number in 0..12 {
+            let hll = key("hll");
+            let names: Vec<_> = (0..100).map(|name| format!("{number}:{name}")).collect();
+            let names = names.iter().map(String::as_str);
+            world.run(&["PFADD", &hll].into_iter().chain(names).collect::<Vec<_>>());
+        }
         world.run(&["EXPIRE", &key("set"), "1000"]);
         world.send();
         world.batches.clear();
@@ -163,6 +169,7 @@ fn change() -> impl Strategy<Value = Vec<String>> {
         let (name, count) = (format!("{n:08}"), count.to_string());
         let small = key(&format!("small{}", n % 420));
         let (hash, list, set) = (key("hash"), key("list"), key("set"));
+        let hll = key("hll");
         let (sorted, text, at) = (key("sorted"), key("text"), (n * 130).to_string());
         let index = n.to_string();
         prop_oneof![
@@ -176,6 +183,8 @@ fn change() -> impl Strategy<Value = Vec<String>> {
                 one(&["ZADD", &sorted, "0.5", &name]),
                 one(&["ZADD", &sorted, "7", &format!("new{name}")]),
                 one(&["ZREM", &sorted, &name]),
+                one(&["ZPOPMIN", &sorted, &count]),
+                one(&["ZREMRANGEBYRANK", &sorted, &count, "-200"]),
                 one(&["LPUSH", &list, "a", "b", "c"]),
                 one(&["RPUSH", &list, "d", "e"]),
                 one(&["LPOP", &list, &count]),
@@ -191,6 +200,10 @@ fn change() -> impl Strategy<Value = Vec<String>> {
                 one(&["SMOVE", &set, &key("set2"), &name]),
                 one(&["APPEND", &text, "more"]),
                 one(&["SETRANGE", &text, &at, "written over"]),
+                one(&["SETBIT", &text, &at, "1"]),
+                one(&["BITFIELD", &text, "SET", "u60", &at, "77"]),
+                one(&["PFADD", &hll, &name]),
+                one(&["PFCOUNT", &hll]),
                 one(&["SET", &small, "x"]),
                 one(&["DEL", &small]),
                 one(&["APPEND", &small, "x"]),
@@ -210,8 +223,11 @@ fn change() -> impl Strategy<Value = Vec<String>> {
                 one(&["COPY", &list, &small]),
                 one(&["SUNIONSTORE", &set, &set, &key("set2")]),
                 one(&["DEL", &sorted]),
+                one(&["ZUNIONSTORE", &sorted, "2", &sorted, &set]),
+                one(&["ZRANGESTORE", &sorted, &sorted, "0", &count]),
                 one(&["SET", &set, "another type"]),
                 one(&["SET", &text, "short"]),
+                one(&["BITOP", "NOT", &text, &text]),
                 one(&["SET", &text, &"y".repeat(90_000)]),
             ]),
             1 => Just(one(&["FLUSHALL"])),

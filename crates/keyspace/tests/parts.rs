@@ -50,6 +50,11 @@ impl Member {
             member.run(&["ZADD", "large:sorted", &number.to_string(), &name]);
         }
         member.run(&["SET", "large:text", &"0123456789".repeat(20_000)]);
+        for number in 0..12 {
+            let names: Vec<_> = (0..100).map(|name| format!("{number}:{name}")).collect();
+            let names = names.iter().map(String::as_str);
+            member.run(&["PFADD", "large:counter"].into_iter().chain(names).collect::<Vec<_>>());
+        }
         member.run(&["EXPIRE", "large:set", "1000"]);
         assert!(member.log.take().is_some());
         member
@@ -132,6 +137,9 @@ fn change() -> impl Strategy<Value = Vec<String>> {
             vec!["SREM".to_owned(), "large:set".to_owned(), name.clone()],
             vec!["ZADD".to_owned(), "large:sorted".to_owned(), "0.5".to_owned(), name],
             words(&["SADD", "large:set", "new"]),
+            words(&["ZPOPMAX", "large:sorted", "200"]),
+            words(&["ZREMRANGEBYRANK", "large:sorted", "0", &n.to_string()]),
+            words(&["ZUNIONSTORE", "large:sorted", "2", "large:sorted", "large:set"]),
             words(&["LPOP", "large:list"]),
             words(&["RPOP", "large:list"]),
             words(&["LSET", "large:list", &n.to_string(), "other"]),
@@ -141,6 +149,9 @@ fn change() -> impl Strategy<Value = Vec<String>> {
             words(&["LPUSH", "large:list", "new"]),
             words(&["APPEND", "large:text", "x"]),
             words(&["SETRANGE", "large:text", &(n * 60).to_string(), "x"]),
+            words(&["SETBIT", "large:text", &(n * 500).to_string(), "1"]),
+            words(&["BITOP", "NOT", "large:text", "large:text"]),
+            words(&["PFADD", "large:counter", &format!("new {n}")]),
             words(&["SET", "large:text", "small"]),
             words(&["EXPIRE", "large:hash", "100"]),
             words(&["PERSIST", "large:set"]),

@@ -118,10 +118,13 @@ pub fn categories(command: &Command) -> Vec<&'static str> {
     match command.group {
         Group::Generic => found.push("@keyspace"),
         Group::String => found.push("@string"),
+        Group::Bitmap => found.push("@bitmap"),
+        Group::HyperLogLog => found.push("@hyperloglog"),
         Group::Hash => found.push("@hash"),
         Group::List => found.push("@list"),
         Group::Set => found.push("@set"),
         Group::SortedSet => found.push("@sortedset"),
+        Group::Geo => found.push("@geo"),
         Group::Connection => found.push("@connection"),
         Group::Transactions => found.push("@transaction"),
         Group::Server | Group::Cluster => {}
@@ -255,10 +258,13 @@ fn group_name(group: Group) -> &'static str {
     match group {
         Group::Generic => "generic",
         Group::String => "string",
+        Group::Bitmap => "bitmap",
+        Group::HyperLogLog => "hyperloglog",
         Group::Hash => "hash",
         Group::List => "list",
         Group::Set => "set",
         Group::SortedSet => "sorted-set",
+        Group::Geo => "geo",
         Group::Connection => "connection",
         Group::Server => "server",
         Group::Cluster => "cluster",

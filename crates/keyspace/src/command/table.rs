@@ -1,9 +1,10 @@
 //! The table of commands, by family.
 
 use super::{Command, Flags, Group, Keys, Kind, More, Run, RunFn, Session};
-use crate::run::{draws, expiry, hashes, inspect, keys, lcs, list_moves, list_places, lists};
-use crate::run::{renames, scan, set_algebra, sets, sort, strings};
-use crate::run::{sorted_ranges, sorted_sets};
+use crate::run::{bitfields, bits, draws, expiry, geo, geo_search, hashes, hyperloglog};
+use crate::run::{inspect, keys, lcs, list_moves, list_places, lists, renames, scan};
+use crate::run::{set_algebra, sets, sort, sorted_ranges, sorted_removals, sorted_sets};
+use crate::run::{sorted_unions, sorted_walks, strings};
 
 const WRITE: Flags = Flags::WRITE;
 const GROW: Flags = Flags::WRITE.and(Flags::DENY_OOM);
@@ -21,6 +22,10 @@ const OPEN: Flags = Flags::LOADING.and(Flags::STALE);
 
 /// The first argument counts the keys that follow it.
 const COUNTED: Keys = Keys::NONE.and(More::Counted(1));
+/// A key, and an argument that counts those that follow it.
+const ONE_AND_COUNTED: Keys = Keys::ONE.and(More::Counted(2));
+/// A key, and the one that STORE or STOREDIST among the options names.
+const GEO_STORED: Keys = Keys::ONE.and(More::Stored(5));
 
 const fn data(
     name: &'static str,
@@ -47,6 +52,10 @@ const fn text(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command 
     data(name, arity, flags, Keys::ONE, Group::String, run)
 }
 
+const fn bits_of(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command {
+    data(name, arity, flags, Keys::ONE, Group::Bitmap, run)
+}
+
 const fn hash(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command {
     data(name, arity, flags, Keys::ONE, Group::Hash, run)
 }
@@ -61,6 +70,19 @@ const fn set(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command {
 
 const fn sorted(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command {
     data(name, arity, flags, Keys::ONE, Group::SortedSet, run)
+}
+
+const fn geo_of(name: &'static str, arity: i8, flags: Flags, keys: Keys, run: Run) -> Command {
+    let command = sorted_of(name, arity, flags, keys, run);
+    Command { group: Group::Geo, ..command }
+}
+
+const fn sorted_of(name: &'static str, arity: i8, flags: Flags, keys: Keys, run: Run) -> Command {
+    let flags = match keys.more {
+        More::None => flags,
+        More::Counted(_) | More::Stored(_) => flags.and(Flags::MOVABLE_KEYS),
+    };
+    data(name, arity, flags, keys, Group::SortedSet, run)
 }
 
 const fn generic(name: &'static str, arity: i8, flags: Flags, keys: Keys, run: Run) -> Command {
@@ -92,6 +114,16 @@ pub const COMMANDS: &[Command] = &[
     text("strlen", 2, FAST_READ, strings::strlen),
     text("substr", 4, READ, strings::getrange),
     generic("copy", -3, GROW, Keys::TWO, renames::copy),
+    bits_of("bitcount", -2, READ, bits::bitcount),
+    bits_of("bitfield", -2, GROW, bitfields::bitfield),
+    bits_of("bitfield_ro", -2, FAST_READ, bitfields::bitfield_ro),
+    data("bitop", -4, GROW, Keys::between(2, -1, 1), Group::Bitmap, bits::bitop),
+    bits_of("bitpos", -3, READ, bits::bitpos),
+    bits_of("getbit", 3, FAST_READ, bits::getbit),
+    bits_of("setbit", 4, GROW, bits::setbit),
+    data("pfadd", -2, FAST_GROW, Keys::ONE, Group::HyperLogLog, hyperloglog::pfadd),
+    data("pfcount", -2, READ, Keys::ALL, Group::HyperLogLog, hyperloglog::pfcount),
+    data("pfmerge", -2, GROW, Keys::ALL, Group::HyperLogLog, hyperloglog::pfmerge),
     generic("del", -2, WRITE, Keys::ALL, keys::del),
     generic("exists", -2, FAST_READ, Keys::ALL, keys::exists),
     generic("expire", -3, FAST_WRITE, Keys::ONE, expiry::expire),
@@ -164,19 +196,45 @@ pub const COMMANDS: &[Command] = &[
     sorted("zadd", -4, FAST_GROW, sorted_sets::zadd),
     sorted("zcard", 2, FAST_READ, sorted_sets::zcard),
     sorted("zcount", 4, FAST_READ, sorted_ranges::zcount),
+    sorted_of("zdiff", -3, READ, COUNTED, sorted_unions::zdiff),
+    sorted_of("zdiffstore", -4, GROW, ONE_AND_COUNTED, sorted_unions::zdiffstore),
     sorted("zincrby", 4, FAST_GROW, sorted_sets::zincrby),
+    sorted_of("zinter", -3, READ, COUNTED, sorted_unions::zinter),
+    sorted_of("zintercard", -3, READ, COUNTED, sorted_unions::zintercard),
+    sorted_of("zinterstore", -4, GROW, ONE_AND_COUNTED, sorted_unions::zinterstore),
     sorted("zlexcount", 4, FAST_READ, sorted_ranges::zlexcount),
+    sorted_of("zmpop", -4, WRITE, COUNTED, sorted_removals::zmpop),
     sorted("zmscore", -3, FAST_READ, sorted_sets::zmscore),
+    sorted("zpopmax", -2, FAST_WRITE, sorted_removals::zpopmax),
+    sorted("zpopmin", -2, FAST_WRITE, sorted_removals::zpopmin),
+    sorted("zrandmember", -2, READ, sorted_walks::zrandmember),
     sorted("zrange", -4, READ, sorted_ranges::zrange),
     sorted("zrangebylex", -4, READ, sorted_ranges::zrangebylex),
     sorted("zrangebyscore", -4, READ, sorted_ranges::zrangebyscore),
+    sorted_of("zrangestore", -5, GROW, Keys::TWO, sorted_ranges::zrangestore),
     sorted("zrank", -3, FAST_READ, sorted_sets::zrank),
     sorted("zrem", -3, FAST_WRITE, sorted_sets::zrem),
+    sorted("zremrangebylex", 4, WRITE, sorted_removals::zremrangebylex),
+    sorted("zremrangebyrank", 4, WRITE, sorted_removals::zremrangebyrank),
+    sorted("zremrangebyscore", 4, WRITE, sorted_removals::zremrangebyscore),
     sorted("zrevrange", -4, READ, sorted_ranges::zrevrange),
     sorted("zrevrangebylex", -4, READ, sorted_ranges::zrevrangebylex),
     sorted("zrevrangebyscore", -4, READ, sorted_ranges::zrevrangebyscore),
     sorted("zrevrank", -3, FAST_READ, sorted_sets::zrevrank),
+    sorted("zscan", -3, READ, sorted_walks::zscan),
     sorted("zscore", 3, FAST_READ, sorted_sets::zscore),
+    sorted_of("zunion", -3, READ, COUNTED, sorted_unions::zunion),
+    sorted_of("zunionstore", -4, GROW, ONE_AND_COUNTED, sorted_unions::zunionstore),
+    geo_of("geoadd", -5, GROW, Keys::ONE, geo::geoadd),
+    geo_of("geodist", -4, READ, Keys::ONE, geo::geodist),
+    geo_of("geohash", -2, READ, Keys::ONE, geo::geohash),
+    geo_of("geopos", -2, READ, Keys::ONE, geo::geopos),
+    geo_of("georadius", -6, GROW, GEO_STORED, geo_search::georadius),
+    geo_of("georadius_ro", -6, READ, Keys::ONE, geo_search::georadius_ro),
+    geo_of("georadiusbymember", -5, GROW, GEO_STORED, geo_search::georadiusbymember),
+    geo_of("georadiusbymember_ro", -5, READ, Keys::ONE, geo_search::georadiusbymember_ro),
+    geo_of("geosearch", -7, READ, Keys::ONE, geo_search::geosearch),
+    geo_of("geosearchstore", -8, GROW, Keys::TWO, geo_search::geosearchstore),
     generic("keys", 2, READ, Keys::NONE, scan::keys),
     generic("randomkey", 1, READ, Keys::NONE, scan::randomkey),
     generic("scan", -2, READ, Keys::NONE, scan::scan),

@@ -8,13 +8,17 @@ use cairn_resp::number::parse_f64;
 
 type Outcome = Result<(), Refusal>;
 
+/// Which members are added, and what is replied.
 #[derive(Default)]
-struct AddOptions {
-    absent: bool,
-    present: bool,
+pub(super) struct AddOptions {
+    /// Only new ones.
+    pub absent: bool,
+    /// Only those that are there.
+    pub present: bool,
     greater: bool,
     less: bool,
-    changed: bool,
+    /// The reply counts changed ones, too.
+    pub changed: bool,
     increment: bool,
 }
 
@@ -77,7 +81,16 @@ pub(crate) fn zadd(call: &mut Call<'_>) -> Outcome {
     for index in (first..call.argc()).step_by(2) {
         parse_f64(call.arg(index)).ok_or(Refusal::NotFloat)?;
     }
-    add(call, &options, first)
+    add_scores(call, &options, pairs(call, first))
+}
+
+/// The pairs of score and member from argument `first` on, whose scores have been read before.
+fn pairs<'a>(call: &Call<'a>, first: usize) -> impl Iterator<Item = (f64, &'a [u8])> + use<'a> {
+    let args = call.args;
+    (first..args.len()).step_by(2).map(move |index| {
+        let score = parse_f64(args.get(index)).expect("it was read before");
+        (score, args.get(index + 1))
+    })
 }
 
 /// ZINCRBY key increment member
@@ -86,7 +99,7 @@ pub(crate) fn zincrby(call: &mut Call<'_>) -> Outcome {
     let options = AddOptions { increment: true, ..AddOptions::default() };
     let (options, first) = add_options(call, options)?;
     parse_f64(call.arg(first)).ok_or(Refusal::NotFloat)?;
-    add(call, &options, first)
+    add_scores(call, &options, pairs(call, first))
 }
 
 struct Added {
@@ -96,7 +109,12 @@ struct Added {
     score: Option<f64>,
 }
 
-fn add(call: &mut Call<'_>, options: &AddOptions, first: usize) -> Outcome {
+/// Adds members to the sorted set under the first key and replies as ZADD does.
+pub(super) fn add_scores<'a>(
+    call: &mut Call<'_>,
+    options: &AddOptions,
+    pairs: impl Iterator<Item = (f64, &'a [u8])>,
+) -> Outcome {
     let (at, key) = (call.at_first(), call.arg(1));
     let place = match call.find_as::<Sorted>(at, key)? {
         Some(place) => place,
@@ -110,29 +128,28 @@ fn add(call: &mut Call<'_>, options: &AddOptions, first: usize) -> Outcome {
         }
         None => call.ks.put_collection::<Sorted>(at, key),
     };
-    let (args, log) = (call.args, &mut *call.log);
+    let log = &mut *call.log;
     let many = log.begin_many(Op::SortedAdd, key);
-    let outcome = call.ks.update(at, place, |sorted: &mut Sorted, touch| {
-        let mut added = Added { new: 0, changed: 0, score: None };
-        for index in (first..args.len()).step_by(2) {
-            let given = parse_f64(args.get(index)).ok_or(Refusal::NotFloat)?;
-            let member = args.get(index + 1);
-            let old = match options.needs_old() {
-                true => sorted.score(touch.hasher(), member),
-                false => None,
-            };
-            let Some(score) = options.decide(old, given)? else { continue };
-            let old = sorted.set(touch, member, score);
-            added.score = Some(score);
-            if old != Some(score) {
-                added.new += usize::from(old.is_none());
-                added.changed += 1;
-                log.score(score);
-                log.text(member);
+    let outcome: Result<Added, Refusal> =
+        call.ks.update(at, place, |sorted: &mut Sorted, touch| {
+            let mut added = Added { new: 0, changed: 0, score: None };
+            for (given, member) in pairs {
+                let old = match options.needs_old() {
+                    true => sorted.score(touch.hasher(), member),
+                    false => None,
+                };
+                let Some(score) = options.decide(old, given)? else { continue };
+                let old = sorted.set(touch, member, score);
+                added.score = Some(score);
+                if old != Some(score) {
+                    added.new += usize::from(old.is_none());
+                    added.changed += 1;
+                    log.score(score);
+                    log.text(member);
+                }
             }
-        }
-        Ok(added)
-    });
+            Ok(added)
+        });
     // Only INCR can fail inside, with one pair and before it has changed anything.
     let changed = outcome.as_ref().map_or(0, |added| added.changed);
     let any = log.end_many(many, changed);

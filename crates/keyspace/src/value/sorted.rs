@@ -160,4 +160,26 @@ impl Sorted {
             Sorted::Large(table) => table.for_each_back(skip, count, visit),
         }
     }
+
+    /// Removes `count` members from rank `first` on.
+    pub fn remove_ranks(&mut self, touch: &mut Touch<'_>, first: usize, count: usize) {
+        let mut members = Vec::with_capacity(count.min(self.len()));
+        self.for_each(first, count, |_, member| members.push(member.to_vec()));
+        for member in &members {
+            self.remove(touch, member);
+        }
+    }
+
+    /// Visits members as [`crate::table::Table::scan`] does; few are visited all at once.
+    pub fn scan(&self, from: u64, count: usize, mut visit: impl FnMut(f64, &[u8])) -> Option<u64> {
+        match self {
+            Sorted::Small(_) => {
+                self.for_each(0, self.len(), visit);
+                None
+            }
+            Sorted::Large(table) => table
+                .entries()
+                .scan(from, count, |entry| visit(read_score(entry.bytes()), entry.key())),
+        }
+    }
 }
