@@ -1,7 +1,7 @@
 //! Commands that count what is distinct, about: HyperLogLogs are strings of at most 12 KiB.
 //!
-//! PFCOUNT of one key keeps its estimate in the string, as Redis does: on the master that is a write
-//! like any other, and whoever may not write only replies.
+//! PFCOUNT of one key keeps its estimate in the string, as Redis does: on the master that is a
+//! write like any other, and whoever may not write only replies.
 
 use super::bits::text;
 use crate::effects::Op;
