@@ -163,16 +163,33 @@ fn built(portions: &[(EntryId, Portion)]) -> Keyspace {
     keyspace
 }
 
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Changes in the middle of large strings.
+fn text_changes(n: usize) -> Vec<Vec<String>> {
+    let (text, at, hll, name) = (key("text"), (n * 130).to_string(), key("hll"), n.to_string());
+    vec![
+        words(&["APPEND", &text, "more"]),
+        words(&["SETRANGE", &text, &at, "written over"]),
+        words(&["SETBIT", &text, &at, "1"]),
+        words(&["BITFIELD", &text, "SET", "u60", &at, "77"]),
+        words(&["PFADD", &hll, &name]),
+        words(&["PFCOUNT", &hll]),
+    ]
+}
+
 fn change() -> impl Strategy<Value = Vec<String>> {
-    let one = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let one = words;
     (0_usize..ITEMS, 1_usize..400).prop_flat_map(move |(n, count)| {
         let (name, count) = (format!("{n:08}"), count.to_string());
         let small = key(&format!("small{}", n % 420));
         let (hash, list, set) = (key("hash"), key("list"), key("set"));
-        let hll = key("hll");
-        let (sorted, text, at) = (key("sorted"), key("text"), (n * 130).to_string());
+        let (sorted, text) = (key("sorted"), key("text"));
         let index = n.to_string();
         prop_oneof![
+            7 => prop::sample::select(text_changes(n)),
             30 => prop::sample::select(vec![
                 one(&["HSET", &hash, &name, "other"]),
                 one(&["HDEL", &hash, &name]),
@@ -198,12 +215,6 @@ fn change() -> impl Strategy<Value = Vec<String>> {
                 one(&["LMOVE", &list, &list, "LEFT", "RIGHT"]),
                 one(&["SPOP", &set, "9"]),
                 one(&["SMOVE", &set, &key("set2"), &name]),
-                one(&["APPEND", &text, "more"]),
-                one(&["SETRANGE", &text, &at, "written over"]),
-                one(&["SETBIT", &text, &at, "1"]),
-                one(&["BITFIELD", &text, "SET", "u60", &at, "77"]),
-                one(&["PFADD", &hll, &name]),
-                one(&["PFCOUNT", &hll]),
                 one(&["SET", &small, "x"]),
                 one(&["DEL", &small]),
                 one(&["APPEND", &small, "x"]),
