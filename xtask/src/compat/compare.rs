@@ -153,6 +153,7 @@ fn shape(reply: &Reply) -> String {
         Reply::Array(items) => format!("[{}]", many(items)),
         Reply::Set(items) => format!("~[{}]", many(items)),
         Reply::Bulk(_) => "text".to_owned(),
+        Reply::Double(_) => "number".to_owned(),
         other => shown(other),
     }
 }

@@ -1,5 +1,7 @@
 //! Makes the commands of a round.
 
+mod scored;
+
 use super::Line;
 use super::dice::Dice;
 use super::shapes::{Kind, Part};
@@ -8,7 +10,7 @@ use super::shapes::{Kind, Part};
 const COMMANDS: usize = 250;
 /// Keys of each type.
 const KEYS: usize = 3;
-const FAMILIES: [&str; 5] = ["text", "list", "set", "hash", "zset"];
+const FAMILIES: [&str; 7] = ["text", "list", "set", "hash", "zset", "hll", "geo"];
 
 /// What no command expects where it may stand. No small number, which might be a time to live.
 const HOSTILE: &[&str] = &[
@@ -144,6 +146,8 @@ impl Maker {
                 let family = self.dice.below(FAMILIES.len());
                 self.key(family)
             }
+            Kind::HyperLogLog => self.key(5),
+            Kind::Geo => self.key(6),
             Kind::Lists | Kind::Sets => return self.keys(kind, line),
             Kind::Many => return line.extend((0..200).map(|n| format!("m{n}").into_bytes())),
             Kind::ManyFields => return many(line, |n| [format!("f{n}"), format!("v{n}")]),
@@ -159,7 +163,14 @@ impl Maker {
             Kind::Item => self.item(),
             Kind::Field => self.field(),
             Kind::Float => self.float(),
-            other => self.number(other),
+            Kind::Index
+            | Kind::Count
+            | Kind::Draw
+            | Kind::Pattern
+            | Kind::Ttl
+            | Kind::Moment
+            | Kind::Integer => self.number(kind),
+            other => return self.scored(other, line),
         };
         line.push(word);
     }

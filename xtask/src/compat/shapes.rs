@@ -3,6 +3,8 @@
 //! A word in capitals stands for itself, `A|B` for one of both, a word in small letters for an
 //! argument of that kind, `kind+` for some of them, `[ … ]` for what may be left out.
 
+mod scored;
+
 use anyhow::{Result, bail, ensure};
 
 /// A part of a shape.
@@ -57,6 +59,27 @@ pub enum Kind {
     /// A count of keys and as many keys of one type.
     Lists,
     Sets,
+    /// The same with sorted sets, sets among them; or with weights behind, too.
+    SortedSets,
+    Weighted,
+    /// A key of a sorted set whose scores are all zero.
+    Level,
+    /// Some scores of zero with members.
+    Levels,
+    /// A key of a HyperLogLog, and of places.
+    HyperLogLog,
+    Geo,
+    /// An end of a range of scores, or of texts.
+    Bound,
+    Reach,
+    /// A place of a bit, and a type of integers.
+    Bit,
+    Width,
+    /// A longitude and a latitude; these with a name; a name alone; a distance.
+    Degrees,
+    Place,
+    Name,
+    Far,
 }
 
 const KINDS: &[(&str, Kind)] = &[
@@ -83,6 +106,20 @@ const KINDS: &[(&str, Kind)] = &[
     ("scored", Kind::Scored),
     ("lists", Kind::Lists),
     ("sets", Kind::Sets),
+    ("zsets", Kind::SortedSets),
+    ("weighted", Kind::Weighted),
+    ("level", Kind::Level),
+    ("levels", Kind::Levels),
+    ("hll", Kind::HyperLogLog),
+    ("geo", Kind::Geo),
+    ("bound", Kind::Bound),
+    ("reach", Kind::Reach),
+    ("bit", Kind::Bit),
+    ("width", Kind::Width),
+    ("degrees", Kind::Degrees),
+    ("place", Kind::Place),
+    ("name", Kind::Name),
+    ("far", Kind::Far),
 ];
 
 /// All shapes, or those that begin with a text.
@@ -92,10 +129,11 @@ const KINDS: &[(&str, Kind)] = &[
 pub fn all(only: Option<&str>) -> Result<Vec<Vec<Part>>> {
     let wanted = |line: &&&str| only.is_none_or(|only| line.starts_with(only));
     // Without data there would be little to see.
-    let filling = FILLING.iter().filter(|_| only.is_some());
-    let lines = SHAPES.iter().filter(wanted).chain(filling);
+    let filling = FILLING.iter().chain(scored::FILLING).filter(|_| only.is_some());
+    let every = || SHAPES.iter().chain(scored::SHAPES);
+    let lines = every().filter(wanted).chain(filling);
     let shapes = lines.map(|line| parse(line)).collect::<Result<Vec<_>>>()?;
-    ensure!(SHAPES.iter().any(|line| wanted(&line)), "no shape begins with {only:?}");
+    ensure!(every().any(|line| wanted(&line)), "no shape begins with {only:?}");
     Ok(shapes)
 }
 
@@ -279,7 +317,8 @@ mod tests {
 
     #[test]
     fn every_shape_is_read_and_names_a_command() {
-        for line in SHAPES.iter().chain(FILLING) {
+        let scored = scored::SHAPES.iter().chain(scored::FILLING);
+        for line in SHAPES.iter().chain(FILLING).chain(scored) {
             parse(line).unwrap();
             let name = line.split(' ').next().unwrap();
             assert!(lookup(name.as_bytes()).is_some(), "{name}");
