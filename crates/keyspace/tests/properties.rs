@@ -263,7 +263,11 @@ fn sample_body() -> Vec<u8> {
     let mut keyspace = Keyspace::new(1);
     let mut log = EffectLog::new(Offset(1));
     let ctx = Ctx { now_ms: 5, may_write: true, value_bytes_max: 1000 };
+    // More than are logged by name.
+    let many: String = (0..200).map(|number| format!(" {number} {number}")).collect();
     for line in [
+        &format!("ZADD many{many}"),
+        "ZREMRANGEBYRANK many 0 149",
         "SET a 1",
         "SET b 2 PX 100",
         "APPEND a xyz",

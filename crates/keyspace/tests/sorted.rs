@@ -34,6 +34,16 @@ fn sorted_sets_lose_ranges_and_ends() {
 }
 
 #[test]
+fn an_end_of_a_range_of_scores_is_read_as_redis_does() {
+    let mut node = Node::new();
+    check_on(&mut node, "ZADD z 0 a 1 b inf c => :3");
+    for (end, count) in [("", 3), ("\0x", 3), ("(", 2), ("(0", 2), ("1e999", 1)] {
+        assert_eq!(node.run(&format!("ZCOUNT z {end} inf")).0, format!(":{count}"), "{end:?}");
+    }
+    assert!(node.run("ZCOUNT z x 1").0.starts_with("-ERR min or max"));
+}
+
+#[test]
 fn ranges_of_large_sorted_sets_are_removed_by_rank() {
     let mut node = Node::new();
     for index in 0..1000 {

@@ -42,7 +42,9 @@ pub(super) fn score_end(text: &[u8]) -> Result<ScoreEnd, Refusal> {
         [b'(', rest @ ..] => (true, rest),
         _ => (false, text),
     };
-    // Unlike elsewhere nothing at all is zero here, and what is too large is infinite.
+    // Unlike elsewhere a zero byte ends the number, none at all is zero, and one that is too large
+    // is infinite.
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let number = match text.trim_ascii_start() {
         [] => text.is_empty().then_some(0.0),
         text => parse_f64(text).or_else(|| {
