@@ -59,8 +59,30 @@ fn how(line: &Line) -> How {
     }
 }
 
+/// A reply of a command on sorted sets with zeros of one kind: a score of ours that is zero is never
+/// a negative one.
+fn one_zero(reply: &Reply) -> Reply {
+    match reply {
+        Reply::Array(items) => Reply::Array(items.iter().map(one_zero).collect()),
+        Reply::Bulk(text) if text == b"-0" => Reply::Bulk(b"0".to_vec()),
+        Reply::Double(value) => Reply::Double(value + 0.0),
+        other => other.clone(),
+    }
+}
+
 /// Whether both replies say the same.
 pub fn same(line: &Line, ours: &Reply, theirs: &Reply) -> bool {
+    let on_sorted_sets = line
+        .first()
+        .and_then(|name| name.first())
+        .is_some_and(|first| first.eq_ignore_ascii_case(&b'z'));
+    match on_sorted_sets {
+        true => alike(line, &one_zero(ours), &one_zero(theirs)),
+        false => alike(line, ours, theirs),
+    }
+}
+
+fn alike(line: &Line, ours: &Reply, theirs: &Reply) -> bool {
     match how(line) {
         How::Exactly => shown_whole(ours) == shown_whole(theirs),
         How::Unordered => unordered(ours) == unordered(theirs),
@@ -204,6 +226,14 @@ mod tests {
         assert!(same(&line("SRANDMEMBER k 2"), &a, &Reply::Array(texts(&["3", "4"]))));
         assert!(!same(&line("SRANDMEMBER k 2"), &a, &Reply::Array(texts(&["3"]))));
         assert!(!same(&line("SRANDMEMBER k 2"), &a, &Reply::Set(texts(&["3", "4"]))));
+    }
+
+    #[test]
+    fn a_score_of_zero_has_one_sign() {
+        let (zero, other) = (Reply::Array(texts(&["a", "0"])), Reply::Array(texts(&["a", "-0"])));
+        assert!(same(&line("ZRANGE k 0 -1 WITHSCORES"), &zero, &other));
+        assert!(same(&line("ZSCORE k a"), &Reply::Double(0.0), &Reply::Double(-0.0)));
+        assert!(!same(&line("LRANGE k 0 -1"), &zero, &other));
     }
 
     #[test]
