@@ -2,6 +2,7 @@
 
 use cairn_keyspace::command::{Flags, lookup};
 use cairn_resp::Reply;
+use cairn_resp::number::parse_f64;
 
 use super::Line;
 use super::show::reply as shown;
@@ -59,12 +60,16 @@ fn how(line: &Line) -> How {
     }
 }
 
-/// A reply of a command on sorted sets with zeros of one kind: a score of ours that is zero is never
-/// a negative one.
-fn one_zero(reply: &Reply) -> Reply {
+/// A reply of a command on sorted sets whose scores are written in one way: ours are never a
+/// negative zero, and large ones are written as 7.2 does it.
+fn with_plain_scores(reply: &Reply) -> Reply {
     match reply {
-        Reply::Array(items) => Reply::Array(items.iter().map(one_zero).collect()),
+        Reply::Array(items) => Reply::Array(items.iter().map(with_plain_scores).collect()),
         Reply::Bulk(text) if text == b"-0" => Reply::Bulk(b"0".to_vec()),
+        Reply::Bulk(text) if text.len() >= 17 => match parse_f64(text) {
+            Some(value) => Reply::Double(value),
+            None => reply.clone(),
+        },
         Reply::Double(value) => Reply::Double(value + 0.0),
         other => other.clone(),
     }
@@ -72,12 +77,10 @@ fn one_zero(reply: &Reply) -> Reply {
 
 /// Whether both replies say the same.
 pub fn same(line: &Line, ours: &Reply, theirs: &Reply) -> bool {
-    let on_sorted_sets = line
-        .first()
-        .and_then(|name| name.first())
-        .is_some_and(|first| first.eq_ignore_ascii_case(&b'z'));
-    match on_sorted_sets {
-        true => alike(line, &one_zero(ours), &one_zero(theirs)),
+    let first = line.first().and_then(|name| name.first());
+    let on_sorted_sets = first.is_some_and(|first| first.eq_ignore_ascii_case(&b'z'));
+    match on_sorted_sets && !matches!(how(line), How::Shape) {
+        true => alike(line, &with_plain_scores(ours), &with_plain_scores(theirs)),
         false => alike(line, ours, theirs),
     }
 }
@@ -229,11 +232,17 @@ mod tests {
     }
 
     #[test]
-    fn a_score_of_zero_has_one_sign() {
+    fn a_score_is_the_same_number_however_it_is_written() {
         let (zero, other) = (Reply::Array(texts(&["a", "0"])), Reply::Array(texts(&["a", "-0"])));
         assert!(same(&line("ZRANGE k 0 -1 WITHSCORES"), &zero, &other));
         assert!(same(&line("ZSCORE k a"), &Reply::Double(0.0), &Reply::Double(-0.0)));
         assert!(!same(&line("LRANGE k 0 -1"), &zero, &other));
+        let large = [
+            Reply::Array(texts(&["36893488147419103000"])),
+            Reply::Array(texts(&["3.6893488147419103e+19"])),
+        ];
+        assert!(same(&line("ZSCORE k a"), &large[0], &large[1]));
+        assert!(!same(&line("ZSCORE k a"), &large[0], &zero));
     }
 
     #[test]
