@@ -3,8 +3,32 @@
 #[path = "shared/node.rs"]
 mod node;
 
-use cairn_resp::Version;
+use cairn_keyspace::command::lookup;
+use cairn_resp::{ArgsBuf, Version};
 use node::{Node, check, check_on};
+
+#[test]
+fn all_keys_of_a_command_are_known_before_it_is_executed() {
+    for (line, want) in [
+        ("LMPOP 2 a b LEFT", "a b"),
+        ("LMPOP 3 a b", ""),
+        ("LMPOP x a b", ""),
+        ("SINTERCARD 1 a LIMIT 1", "a"),
+        ("SORT a BY b GET c STORE d STORE e", "a e"),
+        ("SORT a STORE", "a"),
+        ("SORT_RO a BY b", "a"),
+        ("OBJECT ENCODING a", "a"),
+        ("OBJECT HELP", ""),
+        ("LMOVE a b LEFT LEFT", "a b"),
+    ] {
+        let args: ArgsBuf = line.split(' ').collect();
+        let command = lookup(args.as_args().name()).expect("a command");
+        let keys: Vec<_> = command.keys_of(args.as_args()).map(String::from_utf8_lossy).collect();
+        assert_eq!(keys.join(" "), want, "{line}");
+        let first = command.first_key(args.as_args()).map(String::from_utf8_lossy);
+        assert_eq!(first.as_ref(), keys.first(), "{line}");
+    }
+}
 
 #[test]
 fn a_value_gets_another_key_with_its_expiry() {

@@ -49,7 +49,7 @@ impl Known {
             let len = name.len().min(command.len());
             command[..len].make_ascii_uppercase();
         }
-        let (ours, theirs) = (show::reply(ours), show::reply(theirs));
+        let (ours, theirs) = (show::whole(ours), show::whole(theirs));
         self.0.iter().any(|rule| {
             fits(&rule.command, &command) && fits(&rule.ours, &ours) && fits(&rule.theirs, &theirs)
         })

@@ -4,15 +4,17 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use cairn_harness::clock::wait_until;
 use cairn_resp::{Reply, Version};
 
 use super::Line;
 use crate::run::{command, read, which};
 
 const START_MAX: Duration = Duration::from_secs(30);
+const START_STEP: Duration = Duration::from_millis(10);
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Commands that are sent before their replies are read: both sides' buffers hold them.
 const PIPELINE: usize = 32;
@@ -45,16 +47,14 @@ impl Redis {
         // Texts are compared byte by byte.
         server.env("LC_ALL", "C").current_dir(&folder).stdout(Stdio::null());
         let mut child = server.spawn().context("cannot run redis-server")?;
-        let started = Instant::now();
-        let socket = loop {
-            match UnixStream::connect(&path) {
-                Ok(socket) => break socket,
-                Err(error) if started.elapsed() > START_MAX => {
-                    child.kill().ok();
-                    bail!("redis-server does not answer: {error}");
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(10)),
-            }
+        let mut socket = None;
+        wait_until(START_MAX, START_STEP, || {
+            socket = UnixStream::connect(&path).ok();
+            socket.is_some()
+        });
+        let Some(socket) = socket else {
+            child.kill().ok();
+            bail!("redis-server does not answer");
         };
         socket.set_read_timeout(Some(ANSWER_MAX))?;
         Ok(Self { child, folder, socket, version: format!("redis {version}"), input: Vec::new() })

@@ -6,6 +6,8 @@ use super::Line;
 
 /// More of a text is not shown.
 const SHOWN_MAX: usize = 120;
+/// More items of a reply are not shown.
+const ITEMS_SHOWN_MAX: usize = 24;
 
 fn text(bytes: &[u8]) -> String {
     let mut shown = bytes[..bytes.len().min(SHOWN_MAX)].escape_ascii().to_string();
@@ -28,10 +30,19 @@ pub fn line(line: &Line) -> String {
     shown.join(" ")
 }
 
-/// A reply in one line.
+/// A reply in one line, as far as a person wants to read.
 pub fn reply(reply: &Reply) -> String {
+    render(reply, ITEMS_SHOWN_MAX)
+}
+
+/// All items of a reply in one line.
+pub fn whole(reply: &Reply) -> String {
+    render(reply, usize::MAX)
+}
+
+fn render(reply: &Reply, most: usize) -> String {
     let many = |items: &[Reply]| {
-        let mut shown: Vec<String> = items.iter().take(24).map(self::reply).collect();
+        let mut shown: Vec<String> = items.iter().take(most).map(|it| render(it, most)).collect();
         if items.len() > shown.len() {
             shown.push(format!("… ({} items)", items.len()));
         }
@@ -48,9 +59,9 @@ pub fn reply(reply: &Reply) -> String {
         Reply::Push(items) => format!(">[{}]", many(items)),
         Reply::Map(pairs) => {
             let pair = |(key, value): &(Reply, Reply)| {
-                format!("{}={}", self::reply(key), self::reply(value))
+                format!("{}={}", render(key, most), render(value, most))
             };
-            format!("{{{}}}", pairs.iter().take(24).map(pair).collect::<Vec<_>>().join(" "))
+            format!("{{{}}}", pairs.iter().take(most).map(pair).collect::<Vec<_>>().join(" "))
         }
         Reply::Double(value) => format!(",{value}"),
         Reply::Boolean(value) => format!("#{value}"),

@@ -60,6 +60,8 @@ pub(crate) fn renamenx(call: &mut Call<'_>) -> Outcome {
 ///
 /// Takes time by the size of the value.
 pub(crate) fn copy(call: &mut Call<'_>) -> Outcome {
+    const NO_DATABASE: &str =
+        "ERR value is out of range, value must between -2147483648 and 2147483647";
     let (mut replace, mut option) = (false, 3);
     while option < call.argc() {
         if call.is_word(option, "REPLACE") {
@@ -68,7 +70,7 @@ pub(crate) fn copy(call: &mut Call<'_>) -> Outcome {
             option += 1;
             let database = call.integer(option)?;
             if i32::try_from(database).is_err() {
-                return Err(Refusal::NotInteger);
+                return Err(Refusal::text(NO_DATABASE));
             }
             if database != 0 {
                 return Err(Refusal::text("ERR DB index is out of range"));
