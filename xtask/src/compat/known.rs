@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use cairn_resp::Reply;
+use cairn_resp::number::parse_f64;
 
 use super::{Line, show};
 
@@ -49,10 +50,30 @@ impl Known {
             let len = name.len().min(command.len());
             command[..len].make_ascii_uppercase();
         }
+        if is_rounding(line, ours, theirs) {
+            return true;
+        }
         let (ours, theirs) = (show::whole(ours), show::whole(theirs));
         self.0.iter().any(|rule| {
             fits(&rule.command, &command) && fits(&rule.ours, &ours) && fits(&rule.theirs, &theirs)
         })
+    }
+}
+
+/// Whether both are a sum of so many digits that only the last ones differ: ours are exact where 17
+/// places behind the point are enough, and doubles elsewhere; the peer's have 64 bits.
+fn is_rounding(line: &Line, ours: &Reply, theirs: &Reply) -> bool {
+    /// Doubles below it are exact to the fourth place behind the point, which is all there is.
+    const ROUNDED_MIN: f64 = 1e12;
+    let name = line.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+    let sums = matches!(name.as_slice(), b"incrbyfloat" | b"hincrbyfloat");
+    let number = |reply: &Reply| match reply {
+        Reply::Bulk(text) => parse_f64(text),
+        _ => None,
+    };
+    match (number(ours), number(theirs)) {
+        (Some(a), Some(b)) if sums => a.abs() > ROUNDED_MIN && (a - b).abs() <= a.abs() * 1e-15,
+        _ => false,
     }
 }
 
@@ -82,6 +103,17 @@ mod tests {
         assert!(!known.has(&line("lpos k a RANK 1"), &error, &one));
         assert!(!known.has(&line("lpos k a RANK 0"), &one, &error));
         assert!(Known::parse("LPOS | a | b\n").is_err());
+    }
+
+    #[test]
+    fn only_the_last_digits_of_a_long_sum_may_differ() {
+        let line: Line = vec![b"INCRBYFLOAT".to_vec(), b"k".to_vec(), b"1.5".to_vec()];
+        let bulk = |text: &str| Reply::Bulk(text.as_bytes().to_vec());
+        let rounds = |a, b| is_rounding(&line, &bulk(a), &bulk(b));
+        assert!(rounds("4611686018427387903.75", "4611686018427387904"));
+        assert!(!rounds("4611686018427387903.75", "4611686018427300000"));
+        assert!(!rounds("0.3", "0.30000000000000001"));
+        assert!(!is_rounding(&vec![b"GET".to_vec()], &bulk("1e30"), &bulk("1e30")));
     }
 
     #[test]
