@@ -94,6 +94,10 @@ fn bits_of_large_strings_change_in_place() {
         BITCOUNT t => :80001
         BITFIELD t SET u8 #19999 0 => [:120]
         BITPOS t 0 159980 -1 BIT => :159981
+        BITOP XOR zeros t t => :20000
+        SETBIT zeros 159000 1 => :0
+        BITPOS zeros 1 => :159000
+        BITPOS zeros 1 -100 => :-1
         STRLEN t => :20000
         TTL t => :100
         BITOP NOT t t => :20000

@@ -168,8 +168,11 @@ fn find_bit(text: &[u8], bits: Range<u64>, wanted: bool) -> Option<u64> {
     }
     let other = if wanted { 0 } else { 0xff };
     let whole = &text[(first / 8) as usize..(last / 8) as usize];
-    match whole.iter().position(|byte| *byte != other) {
-        Some(at) => (first + at as u64 * 8..last).find(is),
+    // Many bytes at a time as long as all are of the other kind.
+    let (rows, _) = whole.as_chunks::<32>();
+    let same = rows.iter().take_while(|row| **row == [other; 32]).count() * 32;
+    match whole[same..].iter().position(|byte| *byte != other) {
+        Some(at) => (first + (same + at) as u64 * 8..last).find(is),
         None => (last..bits.end).find(is),
     }
 }

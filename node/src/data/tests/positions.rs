@@ -28,6 +28,12 @@ fn keys_of_other_groups_are_sent_there() {
     assert_eq!(client.say(&format!("GET {ELSEWHERE}")), "-MOVED 12182 10.0.0.1:9");
     assert_eq!(client.say("MGET b foo"), "-CROSSSLOT Keys in request don't hash to the same slot");
     assert_eq!(client.say("MGET {b}1 {b}2"), "[(nil) (nil)]");
+    for line in ["ZUNION 2 b foo", "ZINTERSTORE b 1 foo", "GEORADIUS b 1 1 1 m STORE foo"] {
+        assert!(client.say(line).starts_with("-CROSSSLOT "), "{line}");
+    }
+    assert_eq!(client.say("ZMPOP 1 foo MIN"), "-MOVED 12182 10.0.0.1:9");
+    assert_eq!(client.say("ZUNION 2 {b}1 {b}2"), "[]");
+    assert_eq!(client.say("ZUNION 9 {b}1"), "-ERR syntax error");
     let slot = cairn_keyspace::slot_of(NOBODYS.as_bytes()).get();
     if slot >= 16_000 {
         assert_eq!(client.say(&format!("GET {NOBODYS}")), "-CLUSTERDOWN Hash slot not served");
