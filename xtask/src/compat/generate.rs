@@ -69,7 +69,9 @@ pub fn round(seed: u64, round: u64, shapes: &[Vec<Part>]) -> Vec<Line> {
         let shape = &shapes[maker.dice.below(shapes.len())];
         let mut line = Line::new();
         maker.parts(shape, &mut line);
-        if maker.dice.percent(6) {
+        // Ranges of texts mean something among equal scores only.
+        let level = line.len() > 1 && line[1].starts_with(b"{t}level");
+        if maker.dice.percent(6) && !(level && line[0] == b"ZADD") {
             maker.spoil(&mut line);
         }
         if maker.dice.percent(10)

@@ -63,16 +63,20 @@ impl Known {
 /// Whether both are a sum of so many digits that only the last ones differ: ours are exact where 17
 /// places behind the point are enough, and doubles elsewhere; the peer's have 64 bits.
 fn is_rounding(line: &Line, ours: &Reply, theirs: &Reply) -> bool {
-    /// Doubles below it are exact to the fourth place behind the point, which is all there is.
-    const ROUNDED_MIN: f64 = 1e12;
+    /// A double holds as many in any case.
+    const DIGITS_MIN: usize = 16;
     let name = line.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
     let sums = matches!(name.as_slice(), b"incrbyfloat" | b"hincrbyfloat");
     let number = |reply: &Reply| match reply {
-        Reply::Bulk(text) => parse_f64(text),
+        Reply::Bulk(text)
+            if text.iter().filter(|byte| byte.is_ascii_digit()).count() >= DIGITS_MIN =>
+        {
+            parse_f64(text)
+        }
         _ => None,
     };
     match (number(ours), number(theirs)) {
-        (Some(a), Some(b)) if sums => a.abs() > ROUNDED_MIN && (a - b).abs() <= a.abs() * 1e-15,
+        (Some(a), Some(b)) if sums => (a - b).abs() <= a.abs() * 1e-15,
         _ => false,
     }
 }
