@@ -108,6 +108,11 @@ impl Op {
 /// memory of its own that the kernel has to clear while clients wait.
 const COPIED_MAX: usize = 1 << 16;
 
+/// What the length of a text takes at most, for texts that a command may have.
+pub(crate) const LENGTH_BYTES: usize = 5;
+/// What a score takes.
+pub(crate) const SCORE_BYTES: usize = 8;
+
 /// The entries of one turn, on their way to become a batch.
 #[derive(Debug)]
 pub struct EffectLog {

@@ -170,14 +170,17 @@ impl<'a> Call<'a> {
     }
 
     /// Puts a value without expiry in the place of what is under a key, nothing if it has no items,
-    /// and logs it; how many there are.
+    /// and logs it as one entry; how many there are. `bytes` is what all items take.
     pub fn store<C: Collection>(
         &mut self,
         key: &[u8],
-        value: C,
+        (value, bytes): (C, usize),
         op: Op,
         items: impl FnOnce(&C, &mut EffectLog),
-    ) -> usize {
+    ) -> Result<usize, Refusal> {
+        if bytes > self.ctx.value_bytes_max {
+            return Err(Refusal::text("ERR the result is larger than one command may store"));
+        }
         let at = self.ks.locate(key);
         if let Some(place) = self.find(at, key) {
             self.delete(at, key, place);
@@ -190,7 +193,7 @@ impl<'a> Call<'a> {
             self.ks.put_object(at, key, None, value.into_value(), None);
             self.wrote(at.slot);
         }
-        count
+        Ok(count)
     }
 
     /// Says that the effects just logged wrote to a slot.

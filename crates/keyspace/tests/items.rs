@@ -280,3 +280,22 @@ fn a_collection_is_walked_over() {
         assert!((15..30).contains(&calls), "{calls}");
     }
 }
+
+#[test]
+fn a_result_larger_than_a_command_may_store_is_refused() {
+    let mut node = Node::new();
+    let large = "x".repeat(600 << 10);
+    for key in ["a", "b"] {
+        assert_eq!(node.run(&format!("SADD {key} {key}{large}")).0, ":1");
+        assert_eq!(node.run(&format!("ZADD z 1 {key}{large}")).0, ":1");
+    }
+    check_on(
+        &mut node,
+        "SADD kept one => :1
+        SUNIONSTORE kept a b => -ERR the result is larger than one command may store
+        SORT z ALPHA STORE kept => -ERR the result is larger than one command may store
+        ZRANGESTORE kept z 0 -1 => -ERR the result is larger than one command may store
+        SMEMBERS kept => [one]
+        SUNIONSTORE kept a a => :1",
+    );
+}

@@ -1,7 +1,7 @@
 //! Commands on several sets: what is in all of them, in any of them, in the first alone. They take
 //! time by the sizes of the sets they read.
 
-use crate::effects::{EffectLog, Op};
+use crate::effects::{EffectLog, LENGTH_BYTES, Op};
 use crate::exec::Call;
 use crate::refusal::Refusal;
 use crate::snapshot::Touch;
@@ -80,8 +80,10 @@ fn show(call: &mut Call<'_>, kind: Kind) -> Outcome {
 
 fn store(call: &mut Call<'_>, kind: Kind) -> Outcome {
     let result = combined(call, kind, 2..call.argc())?;
+    let mut bytes = 0;
+    result.for_each(|member| bytes += member.len() + LENGTH_BYTES);
     let log = |set: &Set, log: &mut EffectLog| set.for_each(|member| log.text(member));
-    let count = call.store(call.arg(1), result, Op::SetAdd, log);
+    let count = call.store(call.arg(1), (result, bytes), Op::SetAdd, log)?;
     call.reply.count(count);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! SORT and SORT_RO. They hold all that is sorted in memory and take time by how many items there
 //! are, more than in proportion.
 
-use crate::effects::{EffectLog, Op};
+use crate::effects::{EffectLog, LENGTH_BYTES, Op};
 use crate::exec::Call;
 use crate::refusal::Refusal;
 use crate::slot::{hash_tag, slot_of};
@@ -235,10 +235,13 @@ fn perform(call: &mut Call<'_>, may_store: bool) -> Outcome {
     };
     let mut list = List::default();
     let touch = &mut Touch::nobody(call.ks.hasher());
-    rows.iter().for_each(|row| list.push(touch, Side::Back, row.as_deref().unwrap_or_default()));
-    let count = call.store(target, list, Op::PushBack, |list: &List, log: &mut EffectLog| {
-        list.iter_from(0).for_each(|item| log.text(item));
-    });
+    let mut bytes = 0;
+    for row in rows.iter().map(|row| row.as_deref().unwrap_or_default()) {
+        list.push(touch, Side::Back, row);
+        bytes += row.len() + LENGTH_BYTES;
+    }
+    let log = |list: &List, log: &mut EffectLog| list.iter_from(0).for_each(|item| log.text(item));
+    let count = call.store(target, (list, bytes), Op::PushBack, log)?;
     call.reply.count(count);
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! All of them look at every member of what they combine (an intersection, of its smallest part):
 //! O(n) as in Redis, and O(log n) for each member of the result.
 
-use crate::effects::Op;
+use crate::effects::{LENGTH_BYTES, Op, SCORE_BYTES};
 use crate::exec::Call;
 use crate::hash::Hasher;
 use crate::refusal::Refusal;
@@ -246,16 +246,13 @@ fn combine_and_store(call: &mut Call<'_>, operation: Operation) -> Outcome {
 pub(super) fn store_sorted(call: &mut Call<'_>, key: &[u8], sorted: Sorted) -> Outcome {
     let len = sorted.len();
     let mut bytes = 0;
-    sorted.for_each(0, len, |_, member| bytes += member.len() + 16);
-    if bytes > call.ctx.value_bytes_max {
-        return Err(Refusal::text("ERR the result is larger than one command may store"));
-    }
-    let len = call.store(key, sorted, Op::SortedAdd, |sorted, log| {
+    sorted.for_each(0, len, |_, member| bytes += member.len() + SCORE_BYTES + LENGTH_BYTES);
+    let len = call.store(key, (sorted, bytes), Op::SortedAdd, |sorted, log| {
         sorted.for_each(0, len, |score, member| {
             log.score(score);
             log.text(member);
         });
-    });
+    })?;
     call.reply.count(len);
     Ok(())
 }
