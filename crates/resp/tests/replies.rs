@@ -57,7 +57,7 @@ fn expected(what: &Write) -> Reply {
     let clean = |text: &String| text.replace(['\r', '\n'], " ");
     match what {
         Write::Simple(text) => Reply::Simple(clean(text)),
-        Write::Error(text) => Reply::Error(clean(text)),
+        Write::Error(text) => Reply::Error(clean(&text.trim_end_matches(['\r', '\n']).to_owned())),
         Write::Integer(value) => Reply::Integer(*value),
         Write::Bulk(bytes) => Reply::Bulk(bytes.clone()),
         Write::Null | Write::NullArray => Reply::Null,
