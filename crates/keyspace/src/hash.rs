@@ -1,5 +1,7 @@
 //! The keyed hash of keys: fast, and not to be predicted without its seed.
 
+use crate::dice::Dice;
+
 /// Hashes keys with secrets drawn from a seed.
 #[derive(Clone, Copy, Debug)]
 pub struct Hasher {
@@ -26,15 +28,9 @@ impl Hasher {
     /// A hasher whose secrets follow from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let mut state = seed;
-        let mut next = || {
-            // One round of a counter and a finalizer; the secrets only have to differ and be odd.
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut mixed = state;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            (mixed ^ (mixed >> 31)) | 1
-        };
+        // The secrets only have to differ and be odd.
+        let mut dice = Dice::new(seed);
+        let mut next = || dice.next() | 1;
         Self { secret: [next(), next(), next(), next()] }
     }
 

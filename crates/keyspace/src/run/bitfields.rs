@@ -1,6 +1,7 @@
 //! BITFIELD and BITFIELD_RO: integers of any width at any bit of a string.
 
-use super::bits::{lengthen, offset, read, text, write};
+use super::bits::{lengthen, offset, read, write};
+use super::strings::text;
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::Refusal;

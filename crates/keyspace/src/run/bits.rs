@@ -3,7 +3,7 @@
 //! Bit 0 is the highest one of the first byte. BITCOUNT, BITPOS and BITOP read all they are asked
 //! about: O(n) as in Redis.
 
-use super::strings::store;
+use super::strings::{store, text};
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::Refusal;
@@ -14,18 +14,6 @@ use std::ops::Range;
 type Outcome = Result<(), Refusal>;
 
 const BAD_OFFSET: &str = "ERR bit offset is not an integer or out of range";
-
-/// The string under a key, which may be nothing; not a value of another type.
-pub(super) fn text<'a>(
-    call: &'a Call<'_>,
-    at: At,
-    place: Option<Place>,
-) -> Result<&'a [u8], Refusal> {
-    match place {
-        None => Ok(b""),
-        Some(place) => call.ks.text(at, place).ok_or(Refusal::WrongType),
-    }
-}
 
 /// Reads the place of the first of `bits` bits; `#` before a number counts in steps of so many, if
 /// `steps` allows it.

@@ -59,12 +59,13 @@ pub(crate) fn spop(call: &mut Call<'_>) -> Outcome {
 }
 
 /// How many are drawn: different ones, or, if it is negative, so many that may be the same.
-enum Draw {
+pub(super) enum Draw {
     Different(usize),
     Any(usize),
 }
 
-fn draw_of(count: i64) -> Result<Draw, Refusal> {
+/// What a count asks for.
+pub(super) fn draw_of(count: i64) -> Result<Draw, Refusal> {
     let number = count.unsigned_abs();
     if count < 0 && number > REPEATED_MAX {
         return Err(Refusal::text("ERR value is out of range"));

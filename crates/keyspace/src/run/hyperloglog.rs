@@ -3,8 +3,7 @@
 //! PFCOUNT of one key keeps its estimate in the string, as Redis does: on the master that is a
 //! write like any other, and whoever may not write only replies.
 
-use super::bits::text;
-use crate::effects::Op;
+use super::strings::{store_keeping, text};
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::Refusal;
@@ -55,19 +54,11 @@ fn write(
         let bytes: usize = pieces.iter().map(|piece| piece.len() + key.len() + 8).sum();
         (1..new.len()).contains(&bytes)
     });
-    match in_place {
-        Some(place) => {
-            for piece in pieces {
-                let text = call.ks.resize_text(at, key, place, new.len(), piece.clone());
-                text.copy_from_slice(&new[piece.clone()]);
-                call.log.set_range(key, piece.start as u64, &new[piece]);
-            }
-        }
-        None => {
-            let expiry = place.and_then(|place| call.ks.expiry(at, place));
-            call.ks.put_text(at, key, place, new, expiry);
-            call.log.texts(Op::SetKeeping, &[key, new]);
-        }
+    let Some(there) = in_place else { return store_keeping(call, at, key, place, new) };
+    for piece in pieces {
+        let text = call.ks.resize_text(at, key, there, new.len(), piece.clone());
+        text.copy_from_slice(&new[piece.clone()]);
+        call.log.set_range(key, piece.start as u64, &new[piece]);
     }
     call.wrote(at.slot);
 }

@@ -1,5 +1,6 @@
 //! Commands that show members of sorted sets in no order: some at random, or all in pieces.
 
+use super::draws::{Draw, draw_of};
 use super::scan::scan_items;
 use crate::dice::{Dice, sample};
 use crate::exec::Call;
@@ -10,17 +11,12 @@ use cairn_resp::number::push_f64;
 
 type Outcome = Result<(), Refusal>;
 
-/// A reply has at most so many members that were drawn again and again.
-const DRAWN_MAX: u64 = 1 << 20;
-
-/// The ranks that were drawn among `len`: `count` different ones, or as many as are asked for by a
-/// negative count, which may come again.
-fn draw(dice: &mut Dice, len: usize, count: i64) -> Vec<usize> {
-    if count < 0 {
-        return (0..count.unsigned_abs()).map(|_| dice.below(len)).collect();
+/// The ranks that were drawn among `len`.
+fn ranks(dice: &mut Dice, len: usize, draw: Draw) -> Vec<usize> {
+    match draw {
+        Draw::Any(count) => (0..count).map(|_| dice.below(len)).collect(),
+        Draw::Different(count) => sample((count, len), dice, 0..len, |dice| Some(dice.below(len))),
     }
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    sample((count, len), dice, 0..len, |dice| Some(dice.below(len)))
 }
 
 /// ZRANDMEMBER key [count [WITHSCORES]]; O(log n) for each member that is given.
@@ -31,12 +27,9 @@ pub(crate) fn zrandmember(call: &mut Call<'_>) -> Outcome {
         4 if call.arg(3).eq_ignore_ascii_case(b"WITHSCORES") => true,
         _ => return Err(Refusal::Syntax),
     };
-    let out_of_range = Refusal::text("ERR value is out of range");
-    if count.is_some_and(|count| count < 0 && count.unsigned_abs() > DRAWN_MAX) {
-        return Err(out_of_range);
-    }
+    let draw = draw_of(count.unwrap_or(1))?;
     if with_scores && count.is_some_and(|count| count > i64::MAX / 2) {
-        return Err(out_of_range);
+        return Err(Refusal::text("ERR value is out of range"));
     }
     let at = call.at_first();
     let place = call.find_as::<Sorted>(at, call.arg(1))?;
@@ -49,7 +42,7 @@ pub(crate) fn zrandmember(call: &mut Call<'_>) -> Outcome {
         return Ok(());
     };
     let mut dice = Dice::new(call.ks.draw());
-    let ranks = draw(&mut dice, len, count.unwrap_or(1));
+    let ranks = ranks(&mut dice, len, draw);
     let pairs = with_scores && call.reply.version() == Version::Resp3;
     if count.is_some() {
         call.reply.array(ranks.len() * if with_scores && !pairs { 2 } else { 1 });

@@ -22,10 +22,15 @@ fn reply_text(call: &mut Call<'_>, at: At, place: Option<Place>) -> Outcome {
     Ok(())
 }
 
-fn text_len(call: &Call<'_>, at: At, place: Option<Place>) -> Result<usize, Refusal> {
+/// The string under a key, which may be nothing; not a value of another type.
+pub(super) fn text<'a>(
+    call: &'a Call<'_>,
+    at: At,
+    place: Option<Place>,
+) -> Result<&'a [u8], Refusal> {
     match place {
-        None => Ok(0),
-        Some(place) => Ok(call.ks.text(at, place).ok_or(Refusal::WrongType)?.len()),
+        None => Ok(b""),
+        Some(place) => call.ks.text(at, place).ok_or(Refusal::WrongType),
     }
 }
 
@@ -130,7 +135,13 @@ pub(crate) fn store(
 }
 
 /// Writes a string that keeps the key's expiry, and logs it.
-fn store_keeping(call: &mut Call<'_>, at: At, key: &[u8], place: Option<Place>, value: &[u8]) {
+pub(super) fn store_keeping(
+    call: &mut Call<'_>,
+    at: At,
+    key: &[u8],
+    place: Option<Place>,
+    value: &[u8],
+) {
     let expiry = place.and_then(|place| call.ks.expiry(at, place));
     call.ks.put_text(at, key, place, value, expiry);
     call.log.texts(Op::SetKeeping, &[key, value]);
@@ -215,7 +226,7 @@ pub(crate) fn getex(call: &mut Call<'_>) -> Outcome {
 pub(crate) fn strlen(call: &mut Call<'_>) -> Outcome {
     let at = call.at_first();
     let place = call.find(at, call.arg(1));
-    let len = text_len(call, at, place)?;
+    let len = text(call, at, place)?.len();
     call.reply.count(len);
     Ok(())
 }
@@ -281,7 +292,7 @@ pub(crate) fn incrbyfloat(call: &mut Call<'_>) -> Outcome {
 pub(crate) fn append(call: &mut Call<'_>) -> Outcome {
     let (at, key, more) = (call.at_first(), call.arg(1), call.arg(2));
     let place = call.find(at, key);
-    let old = text_len(call, at, place)?;
+    let old = text(call, at, place)?.len();
     let len = old + more.len();
     if len > call.ctx.value_bytes_max {
         return Err(Refusal::TooLarge);
@@ -305,7 +316,7 @@ pub(crate) fn setrange(call: &mut Call<'_>) -> Outcome {
     let from = call.integer(2)?;
     let from = usize::try_from(from).map_err(|_| Refusal::OutOfRange)?;
     let place = call.find(at, key);
-    let old = text_len(call, at, place)?;
+    let old = text(call, at, place)?.len();
     if piece.is_empty() {
         call.reply.count(old);
         return Ok(());
