@@ -1,21 +1,17 @@
 //! Choices that follow from a seed.
 
-/// A row of numbers that look random.
-pub struct Dice(u64);
+/// The harness's dice, with what makes commands shorter to write.
+pub struct Dice(cairn_harness::dice::Dice);
 
 impl Dice {
     /// The row of a seed and a number beside it.
     pub fn new(seed: u64, beside: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ beside.wrapping_mul(0xd6e8_feb8_6659_fd93))
+        Self(cairn_harness::dice::Dice::new(seed.wrapping_mul(1_000_003).wrapping_add(beside)))
     }
 
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as usize % bound
+        self.0.below(bound as u64) as usize
     }
 
     /// True so many times in a hundred.
