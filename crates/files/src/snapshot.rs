@@ -29,5 +29,6 @@ pub use format::{Section, SnapshotEnd, SnapshotHead};
 pub use raw::{RAW_BYTES_MAX, RawSnapshot};
 pub use read::Snapshot;
 pub use receive::Incoming;
+pub use rest::{rest, rest_after};
 pub use store::{SnapshotFile, Snapshots};
 pub use write::{SECTION_BYTES_MAX, SnapshotDraft};

@@ -6,15 +6,20 @@ use crate::data::link::{Answers, Config, Digest, FromData, Query, Reads, ToData}
 use crate::data::replies::Kind;
 use crate::data::routes::Routes;
 use crate::data::server::Server;
+use cairn_files::snapshot::rest;
 use cairn_keyspace::Keyspace;
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, Offset, Slot};
 use cairn_logic::replication::Admission;
+use cairn_logic::time::Duration;
 use std::sync::Arc;
 use std::sync::mpsc::TryRecvError;
 
 /// Messages handled before the sockets are looked at again.
 const MESSAGES_MAX: usize = 256;
+/// A node that is loading takes the tail of a log for so long, and then rests: nobody waits for
+/// it yet.
+const SLICE_LOADING: Duration = Duration::from_micros(300);
 
 /// What a reply becomes when mastership ends before its write is committed.
 const NOACK_SEALED: &str = "NOACK the master changed before enough copies were acknowledged; \
@@ -43,7 +48,13 @@ impl Server {
             self.message(message);
             left = Inbox::Empty;
         }
+        let now = self.core.clock.now;
+        let began = now();
         for _ in 0..MESSAGES_MAX {
+            if self.core.loading && now().since(began) >= SLICE_LOADING {
+                rest();
+                break;
+            }
             match self.inbox.try_recv() {
                 Ok(message) => self.message(message),
                 Err(TryRecvError::Empty) => return left,

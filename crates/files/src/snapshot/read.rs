@@ -4,7 +4,7 @@ use super::format::{
     FOOT_BYTES, HEAD_BYTES_MAX, Section, SnapshotEnd, SnapshotHead, decode_foot, decode_head,
     decode_index,
 };
-use super::rest::rest;
+use super::rest::rest_after;
 use super::write::SECTION_BYTES_MAX;
 use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::{Error, Result};
@@ -99,7 +99,7 @@ impl<D: Disk> Snapshot<D> {
         if raw.len() != limit {
             return Err(broken("a section is shorter than it says"));
         }
-        rest(limit);
+        rest_after(limit);
         Ok(raw)
     }
 

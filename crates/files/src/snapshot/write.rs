@@ -3,7 +3,7 @@
 use super::format::{
     LABEL_BYTES_MAX, NAME_BYTES_MAX, Section, SnapshotEnd, SnapshotHead, encode_head, encode_index,
 };
-use super::rest::rest;
+use super::rest::rest_after;
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use cairn_logic::ids::EntryId;
@@ -105,7 +105,7 @@ impl<D: Disk> SnapshotDraft<D> {
         self.records += u64::from(records);
         let written = self.write(&stored[..bytes]);
         self.stored = stored;
-        rest(raw.len());
+        rest_after(raw.len());
         written
     }
 

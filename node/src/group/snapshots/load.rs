@@ -6,7 +6,7 @@ use crate::data::link::Feeder;
 use crate::snapshots::{Newest, Shown};
 use crate::status;
 use crate::storage::Notify;
-use cairn_files::snapshot::Section;
+use cairn_files::snapshot::{Section, rest_after};
 use cairn_files::{Error, RealDisk, Result, Snapshot};
 use cairn_host::Event;
 use cairn_keyspace::{Builder, Portion};
@@ -72,6 +72,7 @@ fn feed(
                     tracing::error!(%error, "records of a snapshot cannot be taken");
                     broken(snapshot, "records of a section cannot be taken")
                 })?;
+                rest_after(section.raw_bytes as usize);
                 let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
                 progress.done(section);
                 let share = status::percent(progress.bytes, progress.total_bytes);
