@@ -21,6 +21,8 @@ mod entropy;
 mod etcd;
 #[path = "processes/history.rs"]
 mod history;
+#[path = "processes/messages.rs"]
+mod messages;
 #[path = "processes/plane.rs"]
 mod plane;
 #[path = "processes/probes.rs"]

@@ -131,7 +131,8 @@ pub async fn run(boot: Boot) -> Result<()> {
                 Inbound::Frame { .. }
                 | Inbound::Line { .. }
                 | Inbound::Up { .. }
-                | Inbound::LineClosed { .. } => {}
+                | Inbound::LineClosed { .. }
+                | Inbound::Publications(_) => {}
             },
         }
     }

@@ -4,7 +4,9 @@
 //! to it through [`link`] alone. Read `link` and `routes` for the interface, then `thread`,
 //! `server` and `dispatch`.
 
+mod blocked;
 mod broken;
+mod channels;
 mod checks;
 mod chores;
 mod commands;
@@ -18,6 +20,7 @@ mod leisure;
 pub mod link;
 mod net;
 mod outgoing;
+pub mod post;
 mod replies;
 pub mod routes;
 mod routing;

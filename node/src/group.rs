@@ -6,6 +6,7 @@
 mod bounds;
 mod cache;
 mod claim;
+mod courier;
 mod entropy;
 mod facts;
 mod known;

@@ -9,6 +9,7 @@ pub mod incoming;
 pub mod links;
 pub mod service;
 
+use crate::data::link::Publications;
 use crate::metrics::Facts;
 use crate::tls::Doors;
 use bytes::Bytes;
@@ -112,6 +113,8 @@ pub enum Inbound {
     Facts(Reply<Facts>),
     /// A wish or a hint.
     Wish(pb::WishRequest, Reply<pb::WishReply>),
+    /// What clients of another node have published.
+    Publications(Box<Publications>),
     /// What do you know of the directory?
     Known(Reply<pb::KnownReply>),
     /// Begin the directory anew with this.

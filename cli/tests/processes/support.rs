@@ -57,6 +57,12 @@ impl World {
         Self::of(&text, None, |_| Vec::new())
     }
 
+    /// A cluster with the spans that everybody gets, and two groups.
+    pub fn two_groups() -> Self {
+        let text = RESOURCES.replace(", timing: {preset: noisy}", "");
+        Self::of(&text.replace("groups: 1", "groups: 2"), None, |_| Vec::new())
+    }
+
     /// The same, with two groups.
     pub fn with_two_groups(more: &str) -> Self {
         let text = RESOURCES.replace("globalReplicas: 1,", &format!("globalReplicas: 1, {more},"));

@@ -17,7 +17,7 @@ pub(crate) type Run = fn(&mut Call<'_>) -> Result<(), Refusal>;
 
 /// Properties of a command, as COMMAND tells them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(u16);
+pub struct Flags(u32);
 
 impl Flags {
     /// None.
@@ -48,6 +48,10 @@ impl Flags {
     pub const MOVABLE_KEYS: Self = Self(1 << 11);
     /// Its arguments must not be shown.
     pub const SKIP_MONITOR: Self = Self(1 << 12);
+    /// About channels and messages.
+    pub const PUBSUB: Self = Self(1 << 13);
+    /// Changes no data, and is still meant for other nodes: it waits while writes are paused.
+    pub const MAY_REPLICATE: Self = Self(1 << 14);
 
     /// Whether all of `other` are set.
     #[must_use]
@@ -100,6 +104,8 @@ pub enum Group {
     Cluster,
     /// MULTI and its like.
     Transactions,
+    /// Channels and messages.
+    PubSub,
 }
 
 /// Where a command's keys stand among its arguments (0 is the name).
@@ -201,11 +207,20 @@ pub enum Session {
     Hello,
     Info,
     Multi,
+    Psubscribe,
+    Publish,
+    Pubsub,
+    Punsubscribe,
     Quit,
     Readonly,
     Readwrite,
     Reset,
     Select,
+    Spublish,
+    Ssubscribe,
+    Subscribe,
+    Sunsubscribe,
+    Unsubscribe,
     Unwatch,
     Wait,
     Watch,
@@ -238,6 +253,12 @@ pub struct Command {
     pub group: Group,
     /// Who executes it.
     pub kind: Kind,
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 impl Command {

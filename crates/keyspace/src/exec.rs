@@ -1,13 +1,14 @@
 //! Runs one command on the keyspace: arguments in; reply, effects and a dependency out.
 
-use crate::command::{Command, Flags, Kind};
+use crate::command::{Command, Flags, Group, Kind};
 use crate::effects::{EffectLog, Op};
 use crate::keyspace::{At, Keyspace};
 use crate::refusal::Refusal;
 use crate::table::Place;
-use crate::value::Collection;
+use crate::value::{Collection, Type};
 use cairn_logic::ids::{Offset, Slot};
-use cairn_resp::{Args, ReplyBuf};
+use cairn_logic::time::Duration;
+use cairn_resp::{Args, ArgsBuf, ReplyBuf};
 
 /// What a command may know of the world.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,7 @@ pub struct Ctx {
 }
 
 /// What the caller must know of an executed command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done {
     /// Whether it logged effects (its own, or the deletion of an expired key).
     pub wrote: bool,
@@ -31,6 +32,18 @@ pub struct Done {
     /// For commands with keys it is the last write of their slots, this command's own included;
     /// for commands on all keys the last offset there is.
     pub depends_on: Offset,
+    /// Set if it found nothing and may wait for it. Its reply is then the one of a wait that was in
+    /// vain, for a caller that does not let it wait.
+    pub waits: Option<Box<Wait>>,
+}
+
+/// What a command waits for that found nothing (BLPOP and its like): a change of one of its keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// For how long; none: as long as it takes.
+    pub timeout: Option<Duration>,
+    /// What to give to [`Keyspace::execute_again`] then; none: the same command.
+    pub again: Option<ArgsBuf>,
 }
 
 /// A command being executed.
@@ -42,6 +55,9 @@ pub(crate) struct Call<'a> {
     pub log: &'a mut EffectLog,
     first: Option<At>,
     depends_on: Offset,
+    waits: Option<Box<Wait>>,
+    /// Whether it has waited for its keys.
+    again: bool,
 }
 
 impl Keyspace {
@@ -59,20 +75,78 @@ impl Keyspace {
         reply: &mut ReplyBuf,
         log: &mut EffectLog,
     ) -> Done {
-        let begin = reply.len();
-        let mut call =
-            Call { ks: self, ctx, args, reply, log, first: at, depends_on: Offset::ZERO };
-        let outcome = call.run(command);
-        let depends_on = call.depends_on;
-        if let Err(refusal) = outcome {
-            reply.truncate(begin);
-            refusal.write(command.name, reply);
+        let depends_on = Offset::ZERO;
+        let call = Call {
+            ks: self,
+            ctx,
+            args,
+            reply,
+            log,
+            first: at,
+            depends_on,
+            waits: None,
+            again: false,
+        };
+        call.done(command)
+    }
+
+    /// Executes a command again that has waited for one of its keys: as before, but that values of
+    /// other types than it waits for are passed over.
+    pub fn execute_again(
+        &mut self,
+        ctx: &Ctx,
+        command: &Command,
+        args: Args<'_>,
+        reply: &mut ReplyBuf,
+        log: &mut EffectLog,
+    ) -> Done {
+        let depends_on = Offset::ZERO;
+        let call = Call {
+            ks: self,
+            ctx,
+            args,
+            reply,
+            log,
+            first: None,
+            depends_on,
+            waits: None,
+            again: true,
+        };
+        call.done(command)
+    }
+
+    /// Whether commands of `family` that wait for `key` may find there what they wait for.
+    #[must_use]
+    pub fn may_serve(&self, family: Group, key: &[u8], now_ms: u64) -> bool {
+        let at = self.locate(key);
+        let found = self.find(at, key).filter(|place| !self.is_expired(at, *place, now_ms));
+        let found = found.map(|place| self.kind(at, place));
+        match family {
+            Group::List => found == Some(Type::List),
+            Group::SortedSet => found == Some(Type::Sorted),
+            _ => true,
         }
-        Done { wrote: log.command_done(), depends_on }
     }
 }
 
 impl<'a> Call<'a> {
+    #[inline]
+    fn done(mut self, command: &Command) -> Done {
+        let begin = self.reply.len();
+        let outcome = self.run(command);
+        let Call { reply, log, depends_on, waits, .. } = self;
+        if let Err(refusal) = outcome {
+            reply.truncate(begin);
+            refusal.write(command.name, reply);
+        }
+        Done { wrote: log.command_done(), depends_on, waits }
+    }
+
+    /// Says that the command found nothing and may wait for it; none: as long as it takes.
+    pub fn wait(&mut self, timeout: Option<Duration>) {
+        self.waits = Some(Box::new(Wait { timeout, again: None }));
+    }
+
     fn run(&mut self, command: &Command) -> Result<(), Refusal> {
         if !command.takes(self.args.len()) {
             return Err(Refusal::Arity);
@@ -135,6 +209,19 @@ impl<'a> Call<'a> {
         match self.find(at, key) {
             Some(place) if self.ks.collection::<C>(at, place).is_none() => Err(Refusal::WrongType),
             found => Ok(found),
+        }
+    }
+
+    /// Finds a live collection of a command that may have waited for it: then values of other types
+    /// are passed over.
+    pub fn find_waited<C: Collection>(
+        &mut self,
+        at: At,
+        key: &[u8],
+    ) -> Result<Option<Place>, Refusal> {
+        match self.find_as::<C>(at, key) {
+            Err(Refusal::WrongType) if self.again => Ok(None),
+            found => found,
         }
     }
 

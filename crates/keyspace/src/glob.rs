@@ -1,7 +1,7 @@
 //! Patterns of KEYS and SCAN: `*`, `?`, `[abc]`, `[^a-z]`, and `\` before a plain character.
 
 /// Whether all of `text` fits to `pattern`. Takes at most `pattern × text` steps.
-pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where to go on if the last star takes one byte more; earlier stars need not be tried again.
     let mut star: Option<(usize, usize)> = None;

@@ -2,6 +2,7 @@
 
 pub(crate) mod bitfields;
 pub(crate) mod bits;
+pub(crate) mod blocking;
 pub(crate) mod draws;
 pub(crate) mod expiry;
 pub(crate) mod geo;

@@ -47,9 +47,6 @@ impl Server {
                 self.grown = crate::memory::has_grown(self.core.keyspace.used_bytes());
             }
         }
-        for (key, watcher) in std::mem::take(&mut self.net.unwatched) {
-            self.watchers.remove(&key, watcher);
-        }
         self.expire();
         let clients = self.net.open();
         self.core.publish(clients);
@@ -154,7 +151,7 @@ impl Server {
     /// The master deletes expired keys and logs that.
     fn expire(&mut self) {
         let core = &mut self.core;
-        if core.mastership.is_none() || core.gap || core.loading {
+        if core.mastership.is_none() || core.gap || core.loading || self.paused.is_some() {
             return;
         }
         let expired = core.keyspace.expire_some(core.unix_ms, EXPIRY_BUDGET, &mut core.log);
@@ -171,6 +168,10 @@ impl Server {
         if let Some(stop) = self.stopping {
             until = until.min(stop);
         }
+        let far = Instant::from_nanos(u64::MAX);
+        until = until.min(self.blocked.first_deadline().unwrap_or(far));
+        until = until.min(self.blocked_recheck.unwrap_or(far));
+        until = until.min(self.paused.map_or(far, |paused| paused.until));
         until = until.min(self.leisure_due());
         until.since(now).max(Duration::from_millis(1))
     }

@@ -1,13 +1,17 @@
 //! Commands about the connection, the transaction, the cluster and the node; data commands are in
 //! `cairn-keyspace`.
 
+pub mod blocking;
 pub mod client;
 pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod connection;
 pub mod info;
+pub mod listen;
 pub mod nodes;
+pub mod pause;
+pub mod publish;
 pub mod subcommands;
 pub mod transaction;
 pub mod wait;

@@ -1,5 +1,6 @@
 //! One client connection: socket, half-received requests, replies, session.
 
+use crate::data::blocked::Waiting;
 use crate::data::dispatch::Item;
 use crate::data::replies::Replies;
 use crate::data::session::Session;
@@ -14,6 +15,8 @@ use std::net::SocketAddr;
 const FEED_BYTES: usize = 16 << 10;
 /// The room of a connection that keeps it full without large values, in bytes.
 const FEED_BYTES_BUSY: usize = 64 << 10;
+/// What a client may leave unread of messages that it did not ask for one by one, in bytes.
+pub const LISTENER_BYTES_MAX: usize = 32 << 20;
 
 /// A client.
 #[derive(Debug)]
@@ -38,10 +41,16 @@ pub struct Conn {
     pub session: Session,
     /// Why no further request of it is executed.
     pub pause: Pause,
+    /// The command that waits, while it does.
+    pub waiting: Option<Box<Waiting>>,
     /// Whether it is on the list of sockets to read.
     pub listed_ready: bool,
     /// Whether it is on the list of those with held replies.
     pub listed_held: bool,
+    /// Whether it is on the list of those to write to.
+    pub listed_flush: bool,
+    /// Whether it left more messages unread than it may: it is closed.
+    pub overrun: bool,
     /// Whether the client has closed its side, or the connection broke.
     pub hung_up: bool,
     /// Whether the socket took less than offered and has not said that it takes more.
@@ -63,6 +72,8 @@ pub enum Pause {
         /// When to answer at the latest; `None`: whenever.
         until: Option<Instant>,
     },
+    /// A command that waits for its keys: [`Conn::waiting`].
+    Blocked,
     /// A write while mastership is being handed over: until admitted, redirected, or too late.
     HandOver {
         /// When to try again at the latest.
@@ -217,11 +228,22 @@ impl Conn {
             replies: Replies::default(),
             session: Session::default(),
             pause: Pause::None,
+            waiting: None,
             listed_ready: false,
             listed_held: false,
+            listed_flush: false,
+            overrun: false,
             hung_up: false,
             choked: false,
         }
+    }
+
+    /// Adds a message that answers nothing, behind the replies that are there.
+    pub fn tell(&mut self, frame: &[u8]) {
+        let from = self.replies.buf.len();
+        self.replies.buf.raw(frame);
+        self.replies.free(from);
+        self.overrun |= self.replies.pending_bytes() > LISTENER_BYTES_MAX;
     }
 
     /// Writes what is released; returns false if the connection broke.

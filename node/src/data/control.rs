@@ -98,6 +98,7 @@ impl Server {
                 self.core.may_mend = may;
                 self.core.keyspace.may_mend(may);
             }
+            ToData::Publications(all) => self.arrived(&all.group, &all.publications),
             ToData::Query(query) => self.query(query),
             ToData::Stop { within } => {
                 self.stopping = Some(self.core.now + within);
@@ -169,6 +170,7 @@ impl Server {
         core.outgoing.forget();
         self.touch_all_watched();
         self.resume_stalled();
+        self.blocked.all_changed();
     }
 
     fn step_down(&mut self, epoch: Epoch) {
@@ -202,12 +204,14 @@ impl Server {
         self.touch_all_watched();
         self.redirect_limbo();
         self.look_at_waits();
+        self.redirect_blocked();
     }
 
     fn set_admission(&mut self, admission: Admission) {
         self.core.admission = admission;
         if admission != Admission::HandingOver {
             self.resume_stalled();
+            self.serve_blocked();
         }
     }
 
@@ -215,6 +219,8 @@ impl Server {
         self.core.set_routes(routes);
         self.redirect_limbo();
         self.resume_stalled();
+        self.forget_moved_channels();
+        self.redirect_blocked();
     }
 
     fn set_config(&mut self, config: Config) {

@@ -125,6 +125,8 @@ pub struct Stats {
     pub output_bytes: u64,
     /// Batches appended by this master.
     pub batches: u64,
+    /// Messages that had no room on their way to other nodes.
+    pub lost_messages: u64,
     /// Parts compared.
     pub checks: u64,
     /// Parts that differed.

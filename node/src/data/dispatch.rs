@@ -1,6 +1,7 @@
 //! One request: who may answer it, who executes it, and what its reply waits for.
 
 use crate::data::broken::{ACK_WAIT, READ_WAIT, without};
+use crate::data::channels::Scope;
 use crate::data::commands::subcommands::check;
 use crate::data::conn::Pause;
 use crate::data::core::Core;
@@ -189,7 +190,9 @@ impl Server {
         let conn = self.conn(index);
         let plain = conn.session.multi.is_none()
             && conn.session.reply == ReplyMode::On
-            && (!locked || conn.session.authenticated);
+            && conn.session.listens.is_none()
+            && (!locked || conn.session.authenticated)
+            && self.paused.is_none();
         match item.command {
             Some(command) if plain && command.session().is_none() => {
                 self.data(index, command, args, item.at)
@@ -220,6 +223,9 @@ impl Server {
         core.stats.commands += 1;
         let shows_data = at.is_some() || command.flags.has(Flags::READONLY) || done.wrote;
         let slot = at.map_or(NO_SLOT, |at| at.slot.get());
+        if let Some(wait) = done.waits {
+            return self.block(index, command, args, *wait, from);
+        }
         let mark = if shows_data { core.mark(done.wrote, done.depends_on, slot) } else { None };
         if done.wrote {
             conn.session.last_write = Offset(core.log.next_offset().0 - 1);
@@ -228,10 +234,17 @@ impl Server {
             Some(mark) => replies.held(from, mark),
             None => replies.free(from),
         }
-        if done.wrote && !self.watchers.is_empty() {
+        if done.wrote && self.is_attended() {
             self.touch(command, args);
+            self.serve_blocked();
         }
         Flow::Next
+    }
+
+    /// Whether anybody wants to know of writes.
+    #[inline]
+    pub(super) fn is_attended(&self) -> bool {
+        !self.watchers.is_empty() || !self.blocked.is_empty()
     }
 
     #[cold]
@@ -274,10 +287,15 @@ impl Server {
         let conn = self.conn(index);
         let (answered, next) = conn.session.reply.after_command();
         conn.session.reply = next;
-        if !answered {
+        let confirms = Flags::PUBSUB.and(Flags::NO_SCRIPT);
+        let confirms = item.command.is_some_and(|command| command.flags.has(confirms));
+        if !answered && !confirms {
             conn.replies.take_back(point);
         }
         conn.replies.free_rest();
+        if !self.published.is_empty() {
+            self.deliver();
+        }
         Flow::Next
     }
 
@@ -300,6 +318,13 @@ impl Server {
             self.refuse_transaction(index);
             return Flow::Next;
         }
+        if self.is_paused(index, command) {
+            return Flow::Again;
+        }
+        if self.answered_listener(index, command, args) {
+            return Flow::Next;
+        }
+        let session = self.session(index);
         if let Some(Err(text)) = command.session().map(|session| check(session, args)) {
             self.out(index).error(&text);
             self.refuse_transaction(index);
@@ -325,6 +350,15 @@ impl Server {
     pub(super) fn session_command(&mut self, index: usize, session: Session, args: Args<'_>) {
         match session {
             Session::Asking => self.asking(index),
+            Session::Subscribe => self.subscribe(index, Scope::Channel, args),
+            Session::Psubscribe => self.subscribe(index, Scope::Pattern, args),
+            Session::Ssubscribe => self.subscribe(index, Scope::Shard, args),
+            Session::Unsubscribe => self.unsubscribe(index, Scope::Channel, args),
+            Session::Punsubscribe => self.unsubscribe(index, Scope::Pattern, args),
+            Session::Sunsubscribe => self.unsubscribe(index, Scope::Shard, args),
+            Session::Publish => self.publish(index, false, args),
+            Session::Spublish => self.publish(index, true, args),
+            Session::Pubsub => self.pubsub(index, args),
             Session::Auth => self.auth(index, args),
             Session::Client => self.client(index, args),
             Session::Cluster => self.cluster(index, args),

@@ -6,11 +6,12 @@
 //! began), so that one of a later mastership can never release a reply of an earlier one.
 
 pub use crate::data::checks::Compared;
+use crate::data::post::Publication;
 use crate::data::routes::Routes;
 use bytes::Bytes;
 use cairn_keyspace::{Built, Part, Portion};
 use cairn_logic::batch::Batch;
-use cairn_logic::ids::{EntryId, Epoch, Offset};
+use cairn_logic::ids::{EntryId, Epoch, GroupId, Offset};
 use cairn_logic::replication::Admission;
 use cairn_logic::time::{Duration, Instant};
 use std::cell::Cell;
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc::{self, SyncSender};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 /// How linearizable reads are made safe (docs/replication.md §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +126,8 @@ pub enum ToData {
     KeptAside(u32),
     /// Whether what differs may be replaced: there is room to keep it aside.
     MayMend(bool),
+    /// What clients of another node have published.
+    Publications(Box<Publications>),
     /// A question for status and tests.
     Query(Query),
     /// Accept nobody new, admit nothing new, answer what waits (at most `within`), then end.
@@ -132,6 +135,17 @@ pub enum ToData {
         /// The longest wait for replies that are held.
         within: Duration,
     },
+}
+
+/// What clients of another node have published.
+#[derive(Debug)]
+pub struct Publications {
+    /// The group of that node.
+    pub group: GroupId,
+    /// The messages, in order.
+    pub publications: Vec<Publication>,
+    /// The room they take on their way, free again once they were handed out.
+    pub room: OwnedSemaphorePermit,
 }
 
 /// A part of a snapshot that is being written.

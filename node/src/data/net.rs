@@ -1,6 +1,9 @@
 //! The sockets: listeners, the table of connections, and who is ready.
 
+use crate::data::blocked::Waiting;
+use crate::data::channels::Listens;
 use crate::data::conn::{Conn, Feed};
+use crate::data::session::Watched;
 use crate::data::stream::Stream;
 use crate::data::watchers::Watcher;
 use crate::tls::Keys;
@@ -44,8 +47,21 @@ pub struct Net {
     pub held: Vec<usize>,
     #[expect(clippy::vec_box, reason = "they are lent to connections, which hold boxes")]
     feeds: Vec<Box<Feed>>,
-    /// Watched keys of connections that were closed, for the server to forget.
-    pub unwatched: Vec<(Vec<u8>, Watcher)>,
+    /// What connections that were closed have left, for the server to forget.
+    pub gone: Vec<Gone>,
+}
+
+/// What a connection that was closed has left.
+#[derive(Debug)]
+pub struct Gone {
+    /// Which.
+    pub who: Watcher,
+    /// What it watched.
+    pub watched: Option<Box<Watched>>,
+    /// What it listened to.
+    pub listens: Option<Box<Listens>>,
+    /// What it waited for.
+    pub waiting: Option<Box<Waiting>>,
 }
 
 /// What accepting came to.
@@ -84,7 +100,7 @@ impl Net {
             flush: Vec::new(),
             held: Vec::new(),
             feeds: Vec::new(),
-            unwatched: Vec::new(),
+            gone: Vec::new(),
         })
     }
 
@@ -123,6 +139,15 @@ impl Net {
         if !conn.listed_held {
             conn.listed_held = true;
             self.held.push(index);
+        }
+    }
+
+    /// Puts a connection on the list of those to write to.
+    pub fn list_flush(&mut self, index: usize) {
+        let Some(conn) = self.conns.get_mut(index).and_then(Option::as_mut) else { return };
+        if !conn.listed_flush {
+            conn.listed_flush = true;
+            self.flush.push(index);
         }
     }
 
@@ -213,10 +238,12 @@ impl Net {
         if let Some(feed) = conn.feed.take() {
             self.return_feed(feed);
         }
-        let watched = conn.session.watched.take().map(|watched| watched.keys);
-        let watcher = (index, conn.id);
-        let keys = watched.unwrap_or_default().into_iter();
-        self.unwatched.extend(keys.map(|known| (known.key, watcher)));
+        let session = &mut conn.session;
+        let (watched, listens) = (session.watched.take(), session.listens.take());
+        let waiting = conn.waiting.take();
+        if watched.is_some() || listens.is_some() || waiting.is_some() {
+            self.gone.push(Gone { who: (index, conn.id), watched, listens, waiting });
+        }
         self.vacant.push(index);
         self.open -= 1;
     }

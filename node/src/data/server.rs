@@ -1,5 +1,8 @@
 //! The thread's whole state, and its turn: read, parse, prefetch, execute, append, answer.
 
+use crate::data::blocked::Blocked;
+use crate::data::channels::Channels;
+use crate::data::commands::pause::Paused;
 use crate::data::conn::{Conn, Pause, ReadEnd};
 use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
 use crate::data::dispatch::Flow;
@@ -7,13 +10,15 @@ use crate::data::dropper::Dropper;
 use crate::data::export::Exporting;
 use crate::data::leisure::Leisure;
 use crate::data::link::{FromData, ToData};
-use crate::data::net::Net;
+use crate::data::net::{Gone, Net};
+use crate::data::post::{Post, Publication};
 use crate::data::replies::Gate;
 use crate::data::watchers::Watchers;
 use cairn_keyspace::Checking;
 use cairn_logic::ids::Offset;
 use cairn_logic::time::Instant;
 use cairn_resp::{Limits, ReplyBuf};
+use std::sync::Arc;
 use std::sync::mpsc;
 
 /// Connections looked at in one turn; the others come in the next.
@@ -40,6 +45,18 @@ pub struct Server {
     pub stalled: Vec<usize>,
     /// Who watches which key.
     pub watchers: Watchers,
+    /// Who waits for which key.
+    pub blocked: Blocked,
+    /// When those who wait are looked at next because their group has no master.
+    pub(super) blocked_recheck: Option<Instant>,
+    /// Whose commands wait because a client has asked for it, and for how long.
+    pub paused: Option<Paused>,
+    /// Who listens to which channel.
+    pub channels: Channels,
+    /// What was published and not handed out yet.
+    pub published: Vec<Arc<Publication>>,
+    /// The way of messages to other nodes.
+    pub post: Post,
     /// Whether a transaction is being executed: nothing in it waits.
     pub in_unit: bool,
     /// Set when the thread is to end: the moment at which it ends at the latest.
@@ -75,7 +92,7 @@ pub struct Server {
 impl Server {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(net: Net, core: Core, inbox: mpsc::Receiver<ToData>) -> Self {
+    pub fn new(net: Net, core: Core, inbox: mpsc::Receiver<ToData>, post: Post) -> Self {
         Self {
             net,
             core,
@@ -85,6 +102,12 @@ impl Server {
             waits: Vec::new(),
             stalled: Vec::new(),
             watchers: Watchers::default(),
+            blocked: Blocked::default(),
+            blocked_recheck: None,
+            paused: None,
+            channels: Channels::default(),
+            published: Vec::new(),
+            post,
             in_unit: false,
             stopping: None,
             seen: (Offset::ZERO, Instant::ZERO, 0),
@@ -137,6 +160,9 @@ impl Server {
 
     /// One turn over the sockets that are ready.
     pub fn turn(&mut self) {
+        self.forget_gone();
+        self.look_at_blocked();
+        self.look_at_pause();
         self.touched.clear();
         let before = self.core.stats.input_bytes;
         if !self.is_full() && self.stopping.is_none() {
@@ -164,6 +190,20 @@ impl Server {
         self.touched = touched;
     }
 
+    /// Forgets what connections that were closed have left.
+    pub(super) fn forget_gone(&mut self) {
+        for Gone { who, watched, listens, waiting } in std::mem::take(&mut self.net.gone) {
+            let watched = watched.map_or(Vec::new(), |watched| watched.keys);
+            watched.iter().for_each(|known| self.watchers.remove(&known.key, who));
+            if let Some(listens) = listens {
+                self.channels.remove_all(&listens, who);
+            }
+            if let Some(waiting) = waiting {
+                self.blocked.remove(&waiting);
+            }
+        }
+    }
+
     fn limits(&self, authenticated: bool) -> Limits {
         let config = &self.core.config;
         Limits {
@@ -178,7 +218,7 @@ impl Server {
     fn receive(&mut self, index: usize) {
         let Some(conn) = self.net.conn(index) else { return };
         conn.listed_ready = false;
-        if conn.hung_up && matches!(conn.pause, Pause::Copies { .. }) {
+        if conn.hung_up && matches!(conn.pause, Pause::Copies { .. } | Pause::Blocked) {
             conn.pause = Pause::Closing;
         }
         if conn.pause != Pause::None && !conn.hung_up {
@@ -292,12 +332,13 @@ impl Server {
     pub(super) fn send(&mut self, index: usize, gate: &Gate) {
         let output_max = self.core.config.output_buffer_max_bytes;
         let Some(conn) = self.net.conn(index) else { return };
+        conn.listed_flush = false;
         conn.replies.release(gate);
         let before = conn.replies.pending_bytes();
         let alive = conn.flush();
         let after = conn.replies.pending_bytes();
         let held = conn.replies.is_held();
-        let slow = after > output_max;
+        let slow = after > output_max || conn.overrun;
         if slow {
             let client = conn.peer;
             tracing::warn!(%client, bytes = after, "closing a client that does not read");

@@ -1,5 +1,6 @@
 //! What a connection has told about itself, and its open transaction.
 
+use crate::data::channels::Listens;
 use cairn_logic::ids::Offset;
 use cairn_resp::ArgsBuf;
 
@@ -24,6 +25,8 @@ pub struct Session {
     pub multi: Option<Box<Multi>>,
     /// What WATCH watches.
     pub watched: Option<Box<Watched>>,
+    /// What it listens to, if anything.
+    pub listens: Option<Box<Listens>>,
     /// The offset of its last write; what WAIT waits for.
     pub last_write: Offset,
     /// The last command's name, for CLIENT LIST.
@@ -42,6 +45,14 @@ pub enum ReplyMode {
     SkipThis,
     /// Not the next command's.
     SkipNext,
+}
+
+impl ReplyMode {
+    /// Whether the command being executed is answered.
+    #[must_use]
+    pub fn answers(self) -> bool {
+        self == Self::On
+    }
 }
 
 /// A transaction between MULTI and EXEC.

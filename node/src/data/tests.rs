@@ -1,6 +1,8 @@
 //! The data thread over real sockets, with a control that commits when the test says so.
 
 mod bad_input;
+mod blocking;
+mod channels;
 mod checks;
 mod commits;
 mod exports;
@@ -9,6 +11,7 @@ mod sessions;
 
 use crate::clock;
 use crate::data::link::{Answers, Clock, Config, DataLink, FromData, Reads, ToData};
+use crate::data::post::Posted;
 use crate::data::routes::{GroupRoute, NOBODY, NodeRoute, Routes};
 use crate::data::{Options, start};
 use cairn_logic::batch::Batch;
@@ -28,6 +31,8 @@ struct Rig {
     link: DataLink,
     from: mpsc::Receiver<FromData>,
     address: SocketAddr,
+    /// What its clients published for other nodes.
+    published: mpsc::Receiver<Posted>,
     /// What the thread has appended so far.
     appended: Vec<Batch>,
     handle: Option<std::thread::JoinHandle<()>>,
@@ -52,6 +57,7 @@ impl Rig {
             link: running.link,
             from: running.from,
             address: running.addresses[0],
+            published: running.published,
             appended: Vec::new(),
             handle: Some(running.handle),
         }
@@ -281,7 +287,7 @@ fn show(reply: &Reply) -> String {
         Reply::Error(text) => format!("-{text}"),
         Reply::Integer(value) => value.to_string(),
         Reply::Null => "(nil)".into(),
-        Reply::Array(parts) => {
+        Reply::Array(parts) | Reply::Push(parts) => {
             let parts: Vec<String> = parts.iter().map(show).collect();
             format!("[{}]", parts.join(" "))
         }

@@ -5,6 +5,7 @@ use crate::data::core::{Confirm, Core, Stats};
 use crate::data::link::{self, Clock, Config, DataLink, FromData};
 use crate::data::net::{Net, WAKER};
 use crate::data::outgoing::Outgoing;
+use crate::data::post::{Post, Posted};
 use crate::data::routes::Routes;
 use crate::data::routing::View;
 use crate::data::server::Server;
@@ -49,6 +50,8 @@ pub struct Running {
     pub link: DataLink,
     /// From it. Closed when the thread has ended, also by a panic: the node then ends, too.
     pub from: mpsc::Receiver<FromData>,
+    /// What clients publish, for other nodes.
+    pub published: mpsc::Receiver<Posted>,
     /// To join it.
     pub handle: JoinHandle<()>,
     /// Where it listens, in the order of [`Options::listen`].
@@ -124,13 +127,14 @@ pub fn start(options: Options) -> Result<Running, Error> {
         stats: Stats::default(),
         started: now,
     };
-    let mut server = Server::new(net, core, end.receiver);
+    let (post, published) = Post::new();
+    let mut server = Server::new(net, core, end.receiver, post);
     server.port = addresses.first().map_or(0, SocketAddr::port);
     let handle = std::thread::Builder::new()
         .name("data".into())
         .spawn(move || run(poll, server))
         .map_err(failed)?;
-    Ok(Running { link, from, handle, addresses })
+    Ok(Running { link, from, published, handle, addresses })
 }
 
 fn run(mut poll: Poll, mut server: Server) {

@@ -51,6 +51,8 @@ impl Role {
             Inbound::Status(reply) => drop(reply.send(Ok(self.status()))),
             Inbound::Facts(reply) => drop(reply.send(Ok(self.facts()))),
             Inbound::Wish(request, reply) => self.wished(request, reply),
+            // No client listens here.
+            Inbound::Publications(_) => {}
             Inbound::Known(reply) => {
                 let text = "this is no data node; it knows the directory itself";
                 reply.send(Err(tonic::Status::failed_precondition(text))).ok();

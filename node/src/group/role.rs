@@ -1,6 +1,7 @@
 //! The control loop's state and what it does with each thing that happens.
 
 use super::cache::Cache;
+use super::courier::Targets;
 use super::entropy::Entropy;
 use super::snapshots::{GroupSnapshots, Whose};
 use super::world::{GroupWorld, answers_of};
@@ -31,7 +32,7 @@ use cairn_wire::peer::control::{self, Instruction};
 use cairn_wire::peer::pb;
 use std::cell::RefCell;
 use std::rc::Rc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 
 /// Bodies of recent batches kept in memory, in bytes.
@@ -50,6 +51,8 @@ pub struct Role {
     pub(super) asks: mpsc::Sender<Ask>,
     pub(super) book: AddressBook,
     pub(super) routes: Option<Routes>,
+    /// Whom messages of this node's clients go to.
+    pub(super) listeners: watch::Sender<Targets>,
     pub(super) config: Config,
     pub(super) record: Version,
     pub(super) reported: Instant,
@@ -210,6 +213,9 @@ impl Role {
                 }
                 _ => drop(reply.send(self.wished(&request))),
             },
+            Inbound::Publications(all) => {
+                self.data.borrow_mut().send(ToData::Publications(all));
+            }
             Inbound::Known(reply) => drop(reply.send(Ok(self.known()))),
             Inbound::Rebuild(_, reply) => drop(reply.send(Err(not_global()))),
             Inbound::Line { .. } | Inbound::Up { .. } | Inbound::LineClosed { .. } => {}
@@ -350,6 +356,7 @@ impl Role {
         let new = routes::routes(&self.view, &self.boot.identity.me.id, group);
         let old = self.routes.as_ref();
         if old.is_none_or(|old| old.groups != new.groups || old.slots != new.slots) {
+            self.listeners.send_replace(Targets::of(&new));
             self.data.borrow_mut().send(ToData::Routes(new.clone().into()));
             self.routes = Some(new);
         }

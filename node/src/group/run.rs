@@ -1,6 +1,7 @@
 //! Starts the data thread, the ports and the line to the global plane; then the control loop.
 
 use super::cache::Cache;
+use super::courier::{self, Targets};
 use super::role::Role;
 use crate::boot::{self, Boot, StopSignals};
 use crate::clock;
@@ -18,7 +19,7 @@ use cairn_settings::directory_keys::{Claim, KeyspaceConfig, NodeInfo};
 use cairn_settings::{Limits, NodeRole, NodeSettings};
 use std::cell::RefCell;
 use std::rc::Rc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Things that may wait for the control loop, of each kind.
@@ -101,6 +102,9 @@ pub async fn run(boot: Boot) -> Result<()> {
     }
     metrics::spawn(boot::listen("metrics", settings.listen.metrics).await?, inbox.clone());
     let (cache, view) = Cache::open(&boot.folder)?;
+    let (listeners, targets) = watch::channel(Targets::default());
+    let book = AddressBook::default();
+    tokio::spawn(courier::run(boot.identity.clone(), book.clone(), targets, data.published));
     let mut role = Role {
         data: Rc::new(RefCell::new(data.link)),
         host: None,
@@ -110,8 +114,9 @@ pub async fn run(boot: Boot) -> Result<()> {
         events,
         inbox,
         asks,
-        book: AddressBook::default(),
+        book,
         routes: None,
+        listeners,
         config: plain_config(&settings, settings.limits),
         record: Version::ZERO,
         reported: Instant::ZERO,

@@ -2,15 +2,19 @@
 
 use super::incoming::incoming;
 use super::{Identity, Inbound, LINK_QUEUE, MESSAGE_BYTES_MAX, Reply};
+use crate::data::link::Publications;
+use crate::data::post::{POST_BYTES_MAX, Publication};
 use crate::snapshots::{Chunks, LogChunks, Shelf};
+use cairn_logic::ids::GroupId;
 use cairn_logic::time::Duration;
 use cairn_wire::hello::{Caller, HELLO_KEY};
 use cairn_wire::peer::frame::Frame;
 use cairn_wire::peer::pb;
 use cairn_wire::peer::pb::peer_server::{Peer, PeerServer};
 use std::pin::Pin;
+use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::service::{InterceptorLayer, RoutesBuilder};
@@ -22,6 +26,8 @@ pub struct PeerService {
     identity: Identity,
     inbox: mpsc::Sender<Inbound>,
     shelf: Shelf,
+    /// Bytes of messages that may wait for this node's listeners, from all callers.
+    room: Arc<Semaphore>,
 }
 
 /// Refuses callers that do not prove the cluster secret; the [`Caller`] of others is an extension.
@@ -60,7 +66,8 @@ pub fn peer_routes(
     shelf: &Shelf,
 ) -> RoutesBuilder {
     let (identity, shelf) = (identity.clone(), shelf.clone());
-    let server = PeerServer::new(PeerService { identity, inbox, shelf })
+    let room = Arc::new(Semaphore::new(POST_BYTES_MAX));
+    let server = PeerServer::new(PeerService { identity, inbox, shelf, room })
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let mut routes = RoutesBuilder::default();
@@ -97,6 +104,11 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 
 fn gone() -> Status {
     Status::unavailable("this process is stopping")
+}
+
+fn publication(one: pb::Publication) -> Publication {
+    let pb::Publication { channel, message, sharded } = one;
+    Publication { channel: channel.into(), message: message.into(), sharded }
 }
 
 type Frames = Pin<Box<dyn Stream<Item = Result<pb::Frame, Status>> + Send>>;
@@ -237,6 +249,25 @@ impl Peer for PeerService {
         _: Request<pb::KnownRequest>,
     ) -> Result<Response<pb::KnownReply>, Status> {
         self.ask(Inbound::Known).await.map(Response::new)
+    }
+
+    async fn publish(
+        &self,
+        request: Request<Streaming<pb::Publications>>,
+    ) -> Result<Response<pb::PublishReply>, Status> {
+        let mut all = request.into_inner();
+        while let Some(Ok(some)) = all.next().await {
+            let publications: Vec<_> = some.publications.into_iter().map(publication).collect();
+            let cost = publications.iter().map(|one| u64::from(one.cost())).sum::<u64>();
+            let cost = u32::try_from(cost.min(POST_BYTES_MAX as u64)).unwrap_or(u32::MAX);
+            let room = Arc::clone(&self.room).acquire_many_owned(cost);
+            let room = room.await.map_err(|_| gone())?;
+            let group = GroupId::new(&some.group);
+            let arrived = Publications { group, publications, room };
+            let inbound = Inbound::Publications(Box::new(arrived));
+            self.inbox.send(inbound).await.map_err(|_| gone())?;
+        }
+        Ok(Response::new(pb::PublishReply {}))
     }
 
     async fn rebuild(

@@ -52,6 +52,24 @@ impl Connection {
         frames.into_iter().next().ok_or_else(|| Trouble::Broken("no answer".into()))
     }
 
+    /// Sends one command whose answer is awaited by [`Connection::hear`].
+    ///
+    /// # Errors
+    /// [`Trouble::Broken`]; the connection is of no use any more then.
+    pub fn send(&mut self, command: &[&[u8]]) -> Result<(), Trouble> {
+        let mut out = Vec::new();
+        encode(command, &mut out);
+        self.stream.write_all(&out).map_err(|error| Trouble::Broken(error.to_string()))
+    }
+
+    /// Waits for an answer that is still to come, or for a message.
+    ///
+    /// # Errors
+    /// [`Trouble::Broken`]; the connection is of no use any more then.
+    pub fn hear(&mut self) -> Result<Frame, Trouble> {
+        Frame::read(&mut self.reader).map_err(|error| Trouble::Broken(error.to_string()))
+    }
+
     /// Sends several commands in one piece and waits for all their answers.
     ///
     /// # Errors

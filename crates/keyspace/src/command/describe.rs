@@ -98,6 +98,8 @@ fn flags(flags: Flags) -> Vec<&'static str> {
         (Flags::NO_MULTI, "no_multi"),
         (Flags::BLOCKING, "blocking"),
         (Flags::MOVABLE_KEYS, "movablekeys"),
+        (Flags::PUBSUB, "pubsub"),
+        (Flags::MAY_REPLICATE, "may_replicate"),
     ]
     .into_iter()
     .filter(|(flag, _)| flags.has(*flag))
@@ -127,6 +129,7 @@ pub fn categories(command: &Command) -> Vec<&'static str> {
         Group::Geo => found.push("@geo"),
         Group::Connection => found.push("@connection"),
         Group::Transactions => found.push("@transaction"),
+        Group::PubSub => found.push("@pubsub"),
         Group::Server | Group::Cluster => {}
     }
     if matches!(command.name, "flushall" | "flushdb" | "dbsize") {
@@ -229,6 +232,7 @@ fn key_flags(command: &Command) -> &'static [&'static str] {
         "del" | "unlink" => &["RM", "delete"],
         "exists" | "touch" | "type" | "strlen" | "hlen" | "llen" | "scard" | "zcard"
         | "hexists" | "sismember" | "smismember" | "watch" => &["RO"],
+        "spublish" | "ssubscribe" | "sunsubscribe" => &["not_key"],
         "getdel" | "lpop" | "rpop" => &["RW", "access", "delete"],
         "hdel" | "srem" | "zrem" => &["RW", "delete"],
         "lpush" | "rpush" | "lpushx" | "rpushx" | "sadd" | "append" | "hsetnx" => &["RW", "insert"],
@@ -269,5 +273,6 @@ fn group_name(group: Group) -> &'static str {
         Group::Server => "server",
         Group::Cluster => "cluster",
         Group::Transactions => "transactions",
+        Group::PubSub => "pubsub",
     }
 }

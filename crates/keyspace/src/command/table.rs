@@ -1,7 +1,7 @@
 //! The table of commands, by family.
 
 use super::{Command, Flags, Group, Keys, Kind, More, Run, RunFn, Session};
-use crate::run::{bitfields, bits, draws, expiry, geo, geo_search, hashes, hyperloglog};
+use crate::run::{bitfields, bits, blocking, draws, expiry, geo, geo_search, hashes, hyperloglog};
 use crate::run::{inspect, keys, lcs, list_moves, list_places, lists, renames, scan};
 use crate::run::{set_algebra, sets, sort, sorted_ranges, sorted_removals, sorted_sets};
 use crate::run::{sorted_unions, sorted_walks, strings};
@@ -15,13 +15,23 @@ const FAST_READ: Flags = Flags::READONLY.and(Flags::FAST);
 const MOVABLE: Flags = Flags::READONLY.and(Flags::MOVABLE_KEYS);
 const MOVABLE_WRITE: Flags = Flags::WRITE.and(Flags::MOVABLE_KEYS);
 const SORTS: Flags = GROW.and(Flags::MOVABLE_KEYS);
+const WAITS: Flags = WRITE.and(Flags::BLOCKING).and(Flags::NO_SCRIPT);
+const WAITS_GROW: Flags = WAITS.and(Flags::DENY_OOM);
+const WAITS_FAST: Flags = WAITS.and(Flags::FAST);
+const WAITS_MOVABLE: Flags = MOVABLE_WRITE.and(Flags::BLOCKING);
 const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::FAST);
 const ALWAYS_NO_AUTH: Flags = ALWAYS.and(Flags::NO_AUTH);
 const ADMIN: Flags = Flags::ADMIN.and(Flags::LOADING).and(Flags::STALE);
 const OPEN: Flags = Flags::LOADING.and(Flags::STALE);
+const LISTENS: Flags = OPEN.and(Flags::PUBSUB).and(Flags::NO_SCRIPT);
+const PUBLISHES: Flags = ALWAYS.and(Flags::PUBSUB).and(Flags::MAY_REPLICATE);
 
 /// The first argument counts the keys that follow it.
 const COUNTED: Keys = Keys::NONE.and(More::Counted(1));
+/// The same behind a timeout.
+const TIMED_COUNTED: Keys = Keys::NONE.and(More::Counted(2));
+/// All but the last argument, a timeout.
+const TIMED: Keys = Keys::between(1, -2, 1);
 /// A key, and an argument that counts those that follow it.
 const ONE_AND_COUNTED: Keys = Keys::ONE.and(More::Counted(2));
 /// A key, and the one that STORE or STOREDIST among the options names.
@@ -46,6 +56,17 @@ const fn session(
     session: Session,
 ) -> Command {
     Command { name, arity, flags, keys: Keys::NONE, group, kind: Kind::Session(session) }
+}
+
+/// A command on channels; those of `keys` belong to slots.
+const fn channels(
+    name: &'static str,
+    arity: i8,
+    flags: Flags,
+    keys: Keys,
+    session: Session,
+) -> Command {
+    Command { name, arity, flags, keys, group: Group::PubSub, kind: Kind::Session(session) }
 }
 
 const fn text(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command {
@@ -159,6 +180,11 @@ pub const COMMANDS: &[Command] = &[
     hash("hsetnx", 4, FAST_GROW, hashes::hsetnx),
     hash("hstrlen", 3, FAST_READ, hashes::hstrlen),
     hash("hvals", 2, READ, hashes::hvals),
+    data("blmove", 6, WAITS_GROW, Keys::TWO, Group::List, blocking::blmove),
+    data("blmpop", -5, WAITS_MOVABLE, TIMED_COUNTED, Group::List, blocking::blmpop),
+    data("blpop", -3, WAITS, TIMED, Group::List, blocking::blpop),
+    data("brpop", -3, WAITS, TIMED, Group::List, blocking::brpop),
+    data("brpoplpush", 4, WAITS_GROW, Keys::TWO, Group::List, blocking::brpoplpush),
     list("lindex", 3, READ, lists::lindex),
     list("linsert", 5, GROW, list_places::linsert),
     list("llen", 2, FAST_READ, lists::llen),
@@ -193,6 +219,9 @@ pub const COMMANDS: &[Command] = &[
     set("sscan", -3, READ, scan::sscan),
     data("sunion", -2, READ, Keys::ALL, Group::Set, set_algebra::sunion),
     data("sunionstore", -3, GROW, Keys::ALL, Group::Set, set_algebra::sunionstore),
+    sorted_of("bzmpop", -5, WAITS_MOVABLE, TIMED_COUNTED, blocking::bzmpop),
+    sorted_of("bzpopmax", -3, WAITS_FAST, TIMED, blocking::bzpopmax),
+    sorted_of("bzpopmin", -3, WAITS_FAST, TIMED, blocking::bzpopmin),
     sorted("zadd", -4, FAST_GROW, sorted_sets::zadd),
     sorted("zcard", 2, FAST_READ, sorted_sets::zcard),
     sorted("zcount", 4, FAST_READ, sorted_ranges::zcount),
@@ -255,6 +284,15 @@ pub const COMMANDS: &[Command] = &[
     session("hello", -1, ALWAYS_NO_AUTH, Group::Connection, Session::Hello),
     session("info", -1, OPEN, Group::Server, Session::Info),
     session("multi", 1, ALWAYS, Group::Transactions, Session::Multi),
+    channels("psubscribe", -2, LISTENS, Keys::NONE, Session::Psubscribe),
+    channels("publish", 3, PUBLISHES, Keys::NONE, Session::Publish),
+    channels("pubsub", -2, OPEN.and(Flags::PUBSUB), Keys::NONE, Session::Pubsub),
+    channels("punsubscribe", -1, LISTENS, Keys::NONE, Session::Punsubscribe),
+    channels("spublish", 3, PUBLISHES, Keys::ONE, Session::Spublish),
+    channels("ssubscribe", -2, LISTENS, Keys::ALL, Session::Ssubscribe),
+    channels("subscribe", -2, LISTENS, Keys::NONE, Session::Subscribe),
+    channels("sunsubscribe", -1, LISTENS, Keys::ALL, Session::Sunsubscribe),
+    channels("unsubscribe", -1, LISTENS, Keys::NONE, Session::Unsubscribe),
     session("quit", -1, ALWAYS_NO_AUTH, Group::Connection, Session::Quit),
     session("readonly", 1, ALWAYS, Group::Cluster, Session::Readonly),
     session("readwrite", 1, ALWAYS, Group::Cluster, Session::Readwrite),

@@ -6,11 +6,12 @@ use crate::keyspace::At;
 use crate::refusal::Refusal;
 use crate::table::Place;
 use crate::value::list::{List, Side};
+use std::ops::Range;
 
 type Outcome = Result<(), Refusal>;
 
 /// The side that argument `index` names.
-fn side(call: &Call<'_>, index: usize) -> Result<Side, Refusal> {
+pub(super) fn side(call: &Call<'_>, index: usize) -> Result<Side, Refusal> {
     if call.is_word(index, "LEFT") {
         Ok(Side::Front)
     } else if call.is_word(index, "RIGHT") {
@@ -21,7 +22,7 @@ fn side(call: &Call<'_>, index: usize) -> Result<Side, Refusal> {
 }
 
 /// Takes items from a list that has as many, and logs it.
-fn take(
+pub(super) fn take(
     call: &mut Call<'_>,
     (at, key, place): (At, &[u8], Place),
     side: Side,
@@ -51,19 +52,20 @@ fn push(call: &mut Call<'_>, key: &[u8], side: Side, item: &[u8]) -> Outcome {
     Ok(())
 }
 
-fn move_item(call: &mut Call<'_>, from: Side, to: Side) -> Outcome {
+/// Moves an item and replies with it, or with nothing; whether there was one.
+pub(super) fn move_item(call: &mut Call<'_>, from: Side, to: Side) -> Result<bool, Refusal> {
     let (source, target) = (call.arg(1), call.arg(2));
     let at = call.ks.locate(source);
-    if call.find_as::<List>(at, source)?.is_none() {
+    if call.find_waited::<List>(at, source)?.is_none() {
         call.reply.null();
-        return Ok(());
+        return Ok(false);
     }
     let to_at = call.ks.locate(target);
     call.find_as::<List>(to_at, target)?;
     // The target may have expired just now, and be of the same table.
     let Some(place) = call.find_as::<List>(at, source)? else {
         call.reply.null();
-        return Ok(());
+        return Ok(false);
     };
     let len = call.ks.collection::<List>(at, place).map_or(0, List::len);
     // Its only item stays where it is, and its key must not lose its expiry.
@@ -83,47 +85,68 @@ fn move_item(call: &mut Call<'_>, from: Side, to: Side) -> Outcome {
         push(call, target, to, &item)?;
     }
     call.reply.bulk(&item);
-    Ok(())
+    Ok(true)
 }
 
 /// LMOVE source destination LEFT | RIGHT LEFT | RIGHT
 pub(crate) fn lmove(call: &mut Call<'_>) -> Outcome {
     let (from, to) = (side(call, 3)?, side(call, 4)?);
-    move_item(call, from, to)
+    move_item(call, from, to).map(drop)
 }
 
 /// RPOPLPUSH source destination
 pub(crate) fn rpoplpush(call: &mut Call<'_>) -> Outcome {
-    move_item(call, Side::Back, Side::Front)
+    move_item(call, Side::Back, Side::Front).map(drop)
+}
+
+/// What LMPOP and BLMPOP ask for.
+pub(super) struct Many {
+    keys: Range<usize>,
+    side: Side,
+    count: usize,
+}
+
+impl Many {
+    /// Reads `numkeys key [key ...] LEFT | RIGHT [COUNT count]` from argument `first` on.
+    pub(super) fn read(call: &Call<'_>, first: usize) -> Result<Self, Refusal> {
+        let keys = call.at_least(first, 1, "ERR numkeys should be greater than 0")?;
+        let from = first + 1;
+        let end = keys.checked_add(from).filter(|end| *end < call.argc());
+        let end = end.ok_or(Refusal::Syntax)?;
+        let side = side(call, end)?;
+        let mut count = None;
+        let mut option = end + 1;
+        while option < call.argc() {
+            let named = count.is_none() && call.is_word(option, "COUNT");
+            if !named || option + 1 >= call.argc() {
+                return Err(Refusal::Syntax);
+            }
+            count = Some(call.at_least(option + 1, 1, "ERR count should be greater than 0")?);
+            option += 2;
+        }
+        Ok(Self { keys: from..end, side, count: count.unwrap_or(1) })
+    }
+
+    /// Takes items from the first list that has any, and replies; whether there was one.
+    pub(super) fn pop(self, call: &mut Call<'_>) -> Result<bool, Refusal> {
+        for index in self.keys {
+            let key = call.arg(index);
+            let at = call.ks.locate(key);
+            let Some(place) = call.find_waited::<List>(at, key)? else { continue };
+            let len = call.ks.collection::<List>(at, place).map_or(0, List::len);
+            let taken = take(call, (at, key, place), self.side, self.count.min(len));
+            call.reply.array(2);
+            call.reply.bulk(key);
+            call.reply.array(taken.len());
+            taken.iter().for_each(|item| call.reply.bulk(item));
+            return Ok(true);
+        }
+        call.reply.null_array();
+        Ok(false)
+    }
 }
 
 /// LMPOP numkeys key [key ...] LEFT | RIGHT [COUNT count]
 pub(crate) fn lmpop(call: &mut Call<'_>) -> Outcome {
-    let keys = call.at_least(1, 1, "ERR numkeys should be greater than 0")?;
-    let end = keys.checked_add(2).filter(|end| *end < call.argc()).ok_or(Refusal::Syntax)?;
-    let side = side(call, end)?;
-    let mut count = None;
-    let mut option = end + 1;
-    while option < call.argc() {
-        let known = count.is_none() && call.is_word(option, "COUNT") && option + 1 < call.argc();
-        if !known {
-            return Err(Refusal::Syntax);
-        }
-        count = Some(call.at_least(option + 1, 1, "ERR count should be greater than 0")?);
-        option += 2;
-    }
-    for index in 2..end {
-        let key = call.arg(index);
-        let at = call.ks.locate(key);
-        let Some(place) = call.find_as::<List>(at, key)? else { continue };
-        let len = call.ks.collection::<List>(at, place).map_or(0, List::len);
-        let taken = take(call, (at, key, place), side, count.unwrap_or(1).min(len));
-        call.reply.array(2);
-        call.reply.bulk(key);
-        call.reply.array(taken.len());
-        taken.iter().for_each(|item| call.reply.bulk(item));
-        return Ok(());
-    }
-    call.reply.null_array();
-    Ok(())
+    Many::read(call, 1)?.pop(call).map(drop)
 }

@@ -8,6 +8,7 @@ use crate::refusal::Refusal;
 use crate::table::Place;
 use crate::value::sorted::Sorted;
 use cairn_resp::Version;
+use std::ops::Range;
 
 type Outcome = Result<(), Refusal>;
 
@@ -74,7 +75,7 @@ pub(crate) fn zremrangebylex(call: &mut Call<'_>) -> Outcome {
 
 /// Which end members are taken from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum From {
+pub(super) enum From {
     Lowest,
     Highest,
 }
@@ -142,39 +143,93 @@ pub(crate) fn zpopmax(call: &mut Call<'_>) -> Outcome {
     pop_one_key(call, From::Highest)
 }
 
-/// ZMPOP numkeys key [key ...] MIN | MAX [COUNT count]
-pub(crate) fn zmpop(call: &mut Call<'_>) -> Outcome {
-    let keys = call.at_least(1, 1, "ERR numkeys should be greater than 0")?;
-    let side = keys.saturating_add(2);
-    if side >= call.argc() {
-        return Err(Refusal::Syntax);
-    }
-    let from = match call.arg(side).to_ascii_uppercase().as_slice() {
-        b"MIN" => From::Lowest,
-        b"MAX" => From::Highest,
-        _ => return Err(Refusal::Syntax),
-    };
-    let count = match call.argc() - side {
-        1 => 1,
-        3.. if call.arg(side + 1).eq_ignore_ascii_case(b"COUNT") => {
-            let count = call.at_least(side + 2, 1, "ERR count should be greater than 0")?;
-            if call.argc() > side + 3 {
-                return Err(Refusal::Syntax);
-            }
-            count
-        }
-        _ => return Err(Refusal::Syntax),
-    };
-    for index in 2..side {
+/// Takes a member from the first sorted set among the keys that has any, and replies with its key,
+/// itself and its score; whether there was one.
+pub(super) fn pop_one_of(
+    call: &mut Call<'_>,
+    keys: Range<usize>,
+    from: From,
+) -> Result<bool, Refusal> {
+    for index in keys {
         let key = call.arg(index);
         let at = call.ks.locate(key);
-        if let Some(place) = call.find_as::<Sorted>(at, key)? {
-            call.reply.array(2);
-            call.reply.bulk(key);
-            pop(call, (at, key, place), from, count, true);
-            return Ok(());
-        }
+        let Some(place) = call.find_waited::<Sorted>(at, key)? else { continue };
+        let Some(sorted) = call.ks.collection::<Sorted>(at, place) else { continue };
+        let (len, reply) = (sorted.len(), &mut *call.reply);
+        reply.array(3);
+        reply.bulk(key);
+        let visit = |score: f64, member: &[u8]| {
+            reply.bulk(member);
+            reply.double(score);
+        };
+        let ranks = match from {
+            From::Lowest => {
+                sorted.for_each(0, 1, visit);
+                (0, 1)
+            }
+            From::Highest => {
+                sorted.for_each_back(0, 1, visit);
+                (len - 1, len)
+            }
+        };
+        remove_ranks(call, (at, key, place), ranks);
+        return Ok(true);
     }
-    call.reply.null_array();
-    Ok(())
+    Ok(false)
+}
+
+/// What ZMPOP and BZMPOP ask for.
+pub(super) struct Many {
+    keys: Range<usize>,
+    from: From,
+    count: usize,
+}
+
+impl Many {
+    /// Reads `numkeys key [key ...] MIN | MAX [COUNT count]` from argument `first` on.
+    pub(super) fn read(call: &Call<'_>, first: usize) -> Result<Self, Refusal> {
+        let keys = call.at_least(first, 1, "ERR numkeys should be greater than 0")?;
+        let side = keys.saturating_add(first + 1);
+        if side >= call.argc() {
+            return Err(Refusal::Syntax);
+        }
+        let from = match call.arg(side).to_ascii_uppercase().as_slice() {
+            b"MIN" => From::Lowest,
+            b"MAX" => From::Highest,
+            _ => return Err(Refusal::Syntax),
+        };
+        let count = match call.argc() - side {
+            1 => 1,
+            3.. if call.arg(side + 1).eq_ignore_ascii_case(b"COUNT") => {
+                let count = call.at_least(side + 2, 1, "ERR count should be greater than 0")?;
+                if call.argc() > side + 3 {
+                    return Err(Refusal::Syntax);
+                }
+                count
+            }
+            _ => return Err(Refusal::Syntax),
+        };
+        Ok(Self { keys: first + 1..side, from, count })
+    }
+
+    /// Takes members from the first sorted set that has any, and replies; whether there was one.
+    pub(super) fn pop(self, call: &mut Call<'_>) -> Result<bool, Refusal> {
+        for index in self.keys {
+            let key = call.arg(index);
+            let at = call.ks.locate(key);
+            if let Some(place) = call.find_waited::<Sorted>(at, key)? {
+                call.reply.array(2);
+                call.reply.bulk(key);
+                pop(call, (at, key, place), self.from, self.count, true);
+                return Ok(true);
+            }
+        }
+        call.reply.null_array();
+        Ok(false)
+    }
+}
+
+/// ZMPOP numkeys key [key ...] MIN | MAX [COUNT count]
+pub(crate) fn zmpop(call: &mut Call<'_>) -> Outcome {
+    Many::read(call, 1)?.pop(call).map(drop)
 }

@@ -37,14 +37,14 @@ impl Node {
         let ctx = Ctx { now_ms: self.now_ms, may_write: true, value_bytes_max: 1 << 20 };
         let Some(command) = lookup(args.name()) else {
             unknown_command(args, &mut reply);
-            return (show(&reply), Done { wrote: false, depends_on: Offset::ZERO });
+            return (show(&reply), Done { wrote: false, depends_on: Offset::ZERO, waits: None });
         };
         let done = self.master.execute(&ctx, command, args, None, &mut reply, &mut self.log);
-        self.replay(done);
+        self.replay(&done);
         (show(&reply), done)
     }
 
-    fn replay(&mut self, done: Done) {
+    fn replay(&mut self, done: &Done) {
         let entries = self.log.take();
         assert_eq!(done.wrote, entries.is_some());
         if let Some(entries) = entries {

@@ -1,5 +1,6 @@
 //! CLIENT: who is connected, and what a connection says about itself.
 
+use crate::data::channels::Scope;
 use crate::data::commands::connection::{BAD_NAME, is_name};
 use crate::data::commands::{help, word};
 use crate::data::conn::{Conn, Pause};
@@ -25,12 +26,18 @@ const HELP: &[&str] = &[
     "    Accepted for compatibility.",
     "NO-TOUCH (ON|OFF)",
     "    Accepted for compatibility.",
+    "PAUSE <timeout> [WRITE|ALL]",
+    "    Suspend all, or just write, clients for <timeout> milliseconds.",
     "REPLY (ON|OFF|SKIP)",
     "    Control the replies sent to the current connection.",
     "SETINFO <lib-name|lib-ver> <value>",
     "    Set information about the client library.",
     "SETNAME <name>",
     "    Assign the name <name> to the current connection.",
+    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+    "    Unblock the specified blocked client.",
+    "UNPAUSE",
+    "    Stop the current client pause, resuming traffic.",
     "HELP",
     "    Print this help.",
 ];
@@ -63,6 +70,9 @@ impl Server {
                 "on" | "off" => self.out(index).ok(),
                 _ => self.out(index).error("ERR syntax error"),
             },
+            "pause" => self.client_pause(index, args),
+            "unpause" => self.client_unpause(index),
+            "unblock" => self.client_unblock(index, args),
             "reply" => self.client_reply(index, args.get(2)),
             // Unknown ones were refused before.
             _ => help(self, index, HELP),
@@ -97,7 +107,7 @@ impl Server {
 
     fn client_list(&mut self, index: usize, args: Args<'_>) {
         let mut ids: Option<Vec<u64>> = None;
-        let mut none = false;
+        let (mut none, mut listening) = (false, None);
         match (args.len(), args.len() > 2 && word(args.get(2)) == "id") {
             (2, _) => {}
             (4.., true) => {
@@ -112,8 +122,9 @@ impl Server {
                 ids = Some(wanted);
             }
             (4, false) if word(args.get(2)) == "type" => match word(args.get(3)).as_str() {
-                "normal" => {}
-                "master" | "replica" | "slave" | "pubsub" => none = true,
+                "normal" => listening = Some(false),
+                "pubsub" => listening = Some(true),
+                "master" | "replica" | "slave" => none = true,
                 other => {
                     let text = format!("ERR Unknown client type '{other}'");
                     return self.out(index).error(&text);
@@ -124,7 +135,9 @@ impl Server {
         let now = self.core.now;
         let mut text = String::new();
         for (_, conn) in self.net.conns() {
-            if !none && ids.as_ref().is_none_or(|ids| ids.contains(&conn.id)) {
+            let listens = conn.session.listens.is_some();
+            let of_type = !none && listening.is_none_or(|wanted| wanted == listens);
+            if of_type && ids.as_ref().is_none_or(|ids| ids.contains(&conn.id)) {
                 text.push_str(&describe(conn, now));
             }
         }
@@ -218,11 +231,12 @@ fn describe(conn: &Conn, now: Instant) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut flags = String::new();
     for (set, letter) in [
+        (session.listens.is_some(), 'P'),
         (session.multi.is_some(), 'x'),
         (session.watched.as_ref().is_some_and(|watched| watched.dirty), 'd'),
         (session.readonly, 'r'),
         (conn.pause == Pause::Closing, 'c'),
-        (matches!(conn.pause, Pause::Copies { .. }), 'b'),
+        (matches!(conn.pause, Pause::Copies { .. } | Pause::Blocked), 'b'),
     ] {
         if set {
             flags.push(letter);
@@ -233,13 +247,14 @@ fn describe(conn: &Conn, now: Instant) -> String {
     }
     let multi = session.multi.as_ref().map_or(-1, |multi| multi.queue.len() as i64);
     let multi_bytes = session.multi.as_ref().map_or(0, |multi| multi.bytes);
+    let listens = |scope| session.listens.as_ref().map_or(0, |it| it.of(scope).len());
     let local = conn.local.map(|local| local.to_string()).unwrap_or_default();
     let (qbuf, out) = (conn.input_bytes(), conn.replies.pending_bytes());
     let resp = if conn.replies.buf.version() == Version::Resp3 { 3 } else { 2 };
     let written = write!(
         line,
-        "id={} addr={} laddr={local} fd={} name={} age={} idle={} flags={flags} db=0 sub=0 \
-         psub=0 ssub=0 multi={multi} watch={} qbuf={qbuf} qbuf-free=0 argv-mem=0 \
+        "id={} addr={} laddr={local} fd={} name={} age={} idle={} flags={flags} db=0 \
+         sub={} psub={} ssub={} multi={multi} watch={} qbuf={qbuf} qbuf-free=0 argv-mem=0 \
          multi-mem={multi_bytes} rbs=0 rbp=0 obl={out} oll=0 omem={out} tot-mem={} events=r \
          cmd={} user=default redir=-1 resp={resp} lib-name={} lib-ver={}",
         conn.id,
@@ -248,6 +263,9 @@ fn describe(conn: &Conn, now: Instant) -> String {
         text(&session.name),
         now.since(conn.since).as_secs(),
         now.since(conn.active).as_secs(),
+        listens(Scope::Channel),
+        listens(Scope::Pattern),
+        listens(Scope::Shard),
         session.watched.as_ref().map_or(0, |watched| watched.keys.len()),
         qbuf + out + multi_bytes + size_of::<Conn>(),
         session.last_command,

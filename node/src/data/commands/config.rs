@@ -3,6 +3,7 @@
 
 use crate::boot::clients_room;
 use crate::data::commands::{help, word, wrong_arity};
+use crate::data::conn::LISTENER_BYTES_MAX;
 use crate::data::server::Server;
 use cairn_logic::time::Duration;
 use cairn_resp::{Args, number};
@@ -65,7 +66,10 @@ impl Server {
             ("client-query-buffer-limit", config.query_buffer_max_bytes.to_string()),
             (
                 "client-output-buffer-limit",
-                format!("normal {} 0 0", config.output_buffer_max_bytes),
+                format!(
+                    "normal {} 0 0 slave 0 0 0 pubsub {LISTENER_BYTES_MAX} 0 0",
+                    config.output_buffer_max_bytes
+                ),
             ),
         ]);
         all.sort_unstable();

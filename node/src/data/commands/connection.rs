@@ -156,6 +156,7 @@ impl Server {
     pub fn reset(&mut self, index: usize) {
         let authenticated = self.core.config.is_open();
         self.forget_watched(index);
+        self.stop_listening(index);
         self.session(index).reset(authenticated);
         let out = self.out(index);
         out.set_version(Version::Resp2);

@@ -1,5 +1,6 @@
 //! INFO: the fields that tools read.
 
+use crate::data::channels::Scope;
 use crate::data::commands::connection::REDIS_VERSION;
 use crate::data::commands::nodes::node_name;
 use crate::data::commands::word;
@@ -101,7 +102,7 @@ impl Server {
         put("maxclients", &self.core.config.clients_max);
         put("client_recent_max_input_buffer", &biggest_in);
         put("client_recent_max_output_buffer", &biggest_out);
-        put("blocked_clients", &self.waits.len());
+        put("blocked_clients", &(self.waits.len() + self.blocked.len()));
     }
 
     fn info_memory(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {
@@ -128,6 +129,11 @@ impl Server {
         put("rejected_connections", &stats.refused);
         put("expired_keys", &stats.expired);
         put("evicted_keys", &0);
+        let count = |scope| self.channels.names(scope).count();
+        put("pubsub_channels", &count(Scope::Channel));
+        put("pubsub_patterns", &count(Scope::Pattern));
+        put("pubsubshard_channels", &count(Scope::Shard));
+        put("lost_messages", &stats.lost_messages);
         put("unacknowledged_writes", &stats.noacks);
         put("appended_batches", &stats.batches);
     }

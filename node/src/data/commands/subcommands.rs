@@ -2,7 +2,7 @@
 //! before it is queued in a transaction, and by one text.
 
 use crate::data::commands::word;
-use cairn_keyspace::command::Session;
+use cairn_keyspace::command::{Command, Session};
 use cairn_resp::Args;
 
 /// A name in lower case, and its arity as COMMAND would tell it: negative ones are a minimum.
@@ -17,9 +17,12 @@ const CLIENT: &[Subcommand] = &[
     ("list", -2),
     ("no-evict", 3),
     ("no-touch", 3),
+    ("pause", -3),
     ("reply", 3),
     ("setinfo", 4),
     ("setname", 3),
+    ("unblock", -3),
+    ("unpause", 2),
 ];
 
 const CLUSTER: &[Subcommand] = &[
@@ -59,18 +62,38 @@ const COMMAND: &[Subcommand] =
 const CONFIG: &[Subcommand] =
     &[("get", -3), ("help", 2), ("resetstat", 2), ("rewrite", 2), ("set", -4)];
 
+const PUBSUB: &[Subcommand] = &[
+    ("channels", -2),
+    ("help", 2),
+    ("numpat", 2),
+    ("numsub", -2),
+    ("shardchannels", -2),
+    ("shardnumsub", -2),
+];
+
+fn known(session: Session) -> Option<(&'static str, &'static [Subcommand])> {
+    Some(match session {
+        Session::Client => ("client", CLIENT),
+        Session::Cluster => ("cluster", CLUSTER),
+        Session::Command => ("command", COMMAND),
+        Session::Config => ("config", CONFIG),
+        Session::Pubsub => ("pubsub", PUBSUB),
+        _ => return None,
+    })
+}
+
+/// Whether a command has subcommands.
+#[must_use]
+pub fn has_subcommands(command: &Command) -> bool {
+    command.session().and_then(known).is_some()
+}
+
 /// Whether a command that has subcommands names one, with enough arguments.
 ///
 /// # Errors
 /// The text of the error reply.
 pub fn check(session: Session, args: Args<'_>) -> Result<(), String> {
-    let (name, known) = match session {
-        Session::Client => ("client", CLIENT),
-        Session::Cluster => ("cluster", CLUSTER),
-        Session::Command => ("command", COMMAND),
-        Session::Config => ("config", CONFIG),
-        _ => return Ok(()),
-    };
+    let Some((name, known)) = known(session) else { return Ok(()) };
     if args.len() == 1 {
         return Ok(());
     }

@@ -118,6 +118,8 @@ impl Server {
         let readonly = self.session(index).readonly;
         let admitted = match command.session() {
             None => self.core.admit(command, args, at, readonly),
+            Some(Session::Ssubscribe) => self.core.admit_channels(args.from(1).iter()),
+            Some(Session::Spublish) => self.core.admit_channels(std::iter::once(args.get(1))),
             Some(_) => Ok(()),
         };
         if let Err(refused) = admitted {
@@ -241,6 +243,7 @@ impl Server {
             sum.depends_on = sum.depends_on.max(last);
         }
         self.finish(index, from, wrote, &sum, slot);
+        self.serve_blocked();
     }
 
     fn session_in_unit(&mut self, index: usize, session: Session, args: Args<'_>) {
@@ -270,7 +273,7 @@ impl Server {
         core.stats.commands += 1;
         sum.depends_on = sum.depends_on.max(done.depends_on);
         sum.shows_data |= at.is_some() || done.wrote || command.flags.has(Flags::READONLY);
-        if done.wrote && !self.watchers.is_empty() {
+        if done.wrote && self.is_attended() {
             self.touch(command, args);
         }
     }
@@ -302,9 +305,11 @@ impl Server {
         let mut told = Vec::new();
         if command.keys == Keys::NONE {
             told = self.watchers.all_touched();
+            self.blocked.all_changed();
         }
         for key in command.keys_of(args) {
             told.extend(self.watchers.touched(key));
+            self.blocked.changed(key);
         }
         self.tell_watchers(&told);
     }

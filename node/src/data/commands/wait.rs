@@ -65,6 +65,22 @@ impl Server {
         }
     }
 
+    /// Ends a WAIT early, as if its time were over or with an error.
+    pub(in crate::data) fn end_copies(&mut self, index: usize, error: Option<&str>) {
+        let now = self.core.now;
+        let Some(conn) = self.net.conn(index) else { return };
+        let Pause::Copies { until, .. } = &mut conn.pause else { return };
+        *until = Some(now);
+        let Some(error) = error else { return };
+        conn.pause = Pause::None;
+        let from = conn.replies.buf.len();
+        conn.replies.buf.error(error);
+        conn.replies.free(from);
+        self.waits.retain(|other| *other != index);
+        self.net.list_flush(index);
+        self.net.list_ready(index);
+    }
+
     /// Whether a WAIT has what it wanted.
     #[must_use]
     pub fn has_wait_done(&mut self) -> bool {

@@ -1,0 +1,78 @@
+//! CLIENT PAUSE and UNPAUSE: commands wait, all of them or those that are meant to change something.
+
+use crate::data::conn::Pause;
+use crate::data::server::Server;
+use cairn_keyspace::command::{Command, Flags, Session, lookup};
+use cairn_logic::time::{Duration, Instant};
+use cairn_resp::{Args, number};
+
+/// A pause that a client has asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Paused {
+    /// Its end.
+    pub until: Instant,
+    /// Whether reads wait, too.
+    pub all: bool,
+}
+
+fn changes(command: &Command) -> bool {
+    command.flags.has(Flags::WRITE) || command.flags.has(Flags::MAY_REPLICATE)
+}
+
+impl Server {
+    /// `CLIENT PAUSE timeout [WRITE | ALL]`; a pause is never made shorter or narrower.
+    pub fn client_pause(&mut self, index: usize, args: Args<'_>) {
+        let all = match (args.len(), args.len() > 3 && super::word(args.get(3)) == "write") {
+            (3, _) => true,
+            (4, true) => false,
+            (4, false) if super::word(args.get(3)) == "all" => true,
+            (4, false) => {
+                let text = "ERR CLIENT PAUSE mode must be WRITE or ALL";
+                return self.out(index).error(text);
+            }
+            _ => return self.out(index).error("ERR syntax error"),
+        };
+        let Some(ms) = number::parse_i64(args.get(2)) else {
+            return self.out(index).error("ERR timeout is not an integer or out of range");
+        };
+        let Ok(ms) = u64::try_from(ms) else {
+            return self.out(index).error("ERR timeout is negative");
+        };
+        let until = self.core.now + Duration::from_millis(ms);
+        let before = self.paused.unwrap_or(Paused { until, all });
+        self.paused = Some(Paused { until: until.max(before.until), all: all || before.all });
+        self.out(index).ok();
+    }
+
+    /// `CLIENT UNPAUSE`
+    pub fn client_unpause(&mut self, index: usize) {
+        self.paused = None;
+        self.resume_stalled();
+        self.out(index).ok();
+    }
+
+    /// Keeps a command for later, if it is paused; whether it is.
+    pub(in crate::data) fn is_paused(&mut self, index: usize, command: &Command) -> bool {
+        let Some(paused) = self.paused else { return false };
+        let executes = command.session() == Some(Session::Exec);
+        let queued = self.session(index).multi.as_ref().filter(|_| executes);
+        let queued = queued.is_some_and(|multi| {
+            let names = multi.queue.iter().map(|args| lookup(args.as_args().name()));
+            names.flatten().any(changes)
+        });
+        if !paused.all && !changes(command) && !queued {
+            return false;
+        }
+        self.conn(index).pause = Pause::HandOver { until: paused.until };
+        self.stalled.push(index);
+        true
+    }
+
+    /// Ends a pause in time.
+    pub(in crate::data) fn look_at_pause(&mut self) {
+        if self.paused.is_some_and(|paused| paused.until <= self.core.now) {
+            self.paused = None;
+            self.resume_stalled();
+        }
+    }
+}
