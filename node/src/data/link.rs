@@ -6,12 +6,12 @@
 //! began), so that one of a later mastership can never release a reply of an earlier one.
 
 pub use crate::data::checks::Compared;
-use crate::data::post::Publication;
+pub use crate::data::post::Publications;
 use crate::data::routes::Routes;
 use bytes::Bytes;
 use cairn_keyspace::{Built, Part, Portion};
 use cairn_logic::batch::Batch;
-use cairn_logic::ids::{EntryId, Epoch, GroupId, Offset};
+use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::replication::Admission;
 use cairn_logic::time::{Duration, Instant};
 use std::cell::Cell;
@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc::{self, SyncSender};
-use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 /// How linearizable reads are made safe (docs/replication.md §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,17 +135,6 @@ pub enum ToData {
         /// The longest wait for replies that are held.
         within: Duration,
     },
-}
-
-/// What clients of another node have published.
-#[derive(Debug)]
-pub struct Publications {
-    /// The group of that node.
-    pub group: GroupId,
-    /// The messages, in order.
-    pub publications: Vec<Publication>,
-    /// The room they take on their way, free again once they were handed out.
-    pub room: OwnedSemaphorePermit,
 }
 
 /// A part of a snapshot that is being written.

@@ -1,5 +1,6 @@
 //! Messages of clients on their way to other nodes: bounded, and dropped rather than waited for.
 
+use cairn_logic::ids::GroupId;
 use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -29,6 +30,17 @@ impl Publication {
         let bytes = self.channel.len() + self.message.len() + OVERHEAD_BYTES;
         u32::try_from(bytes.min(POST_BYTES_MAX)).unwrap_or(u32::MAX)
     }
+}
+
+/// What clients of another node have published.
+#[derive(Debug)]
+pub struct Publications {
+    /// The group of that node.
+    pub group: GroupId,
+    /// The messages, in order.
+    pub publications: Vec<Publication>,
+    /// The room they take on their way, free again once they were handed out.
+    pub room: OwnedSemaphorePermit,
 }
 
 /// A message with the room it takes, which is free again once this is dropped.
