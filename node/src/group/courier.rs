@@ -238,7 +238,7 @@ mod tests {
     async fn messages_reach_all_other_nodes_in_order_and_those_of_a_slot_its_group() {
         let book = AddressBook::default();
         let (mut near, mut far) = (node("b", &book).await, node("x", &book).await);
-        let ids = |names: &[&str]| names.iter().map(|name| NodeId::new(name)).collect();
+        let ids = |names: &[&str]| names.iter().map(NodeId::new).collect();
         let (_targets, targets) = watch::channel(Targets {
             group: Some(GroupId::new("k-0")),
             // Nobody knows where `gone` is: it holds up nobody.
