@@ -9,6 +9,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use serde_json::{Value, json};
@@ -16,7 +19,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio_rustls::TlsAcceptor;
 
 const SECRET: &str = "a secret that the server knows";
 /// Where it is restored.
@@ -28,16 +33,17 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).expect("soon enough")
 }
 
-/// A server that is not ours, with a bucket.
+/// A server that is not ours, with a bucket, behind a certificate of its own authority.
 struct Storage {
     address: SocketAddr,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Storage {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("bucket")).expect("writable");
+        let tls = acceptor(&certificates(folder.path()));
         let files = s3s_fs::FileSystem::new(folder.path()).expect("a folder");
         let mut service = S3ServiceBuilder::new(files);
         service.set_auth(SimpleAuth::from_single("cairn", SECRET));
@@ -50,25 +56,39 @@ impl Storage {
             runtime.expect("a runtime").block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).expect("bound");
                 while let Ok((socket, _)) = listener.accept().await {
-                    let service = service.clone();
+                    let (service, tls) = (service.clone(), tls.clone());
                     tokio::spawn(async move {
+                        let Ok(socket) = tls.accept(socket).await else { return };
                         let http = Builder::new(TokioExecutor::new());
                         http.serve_connection(TokioIo::new(socket), service).await.ok();
                     });
                 }
             });
         });
-        Self { address, _folder: folder }
+        Self { address, folder }
     }
 
     /// `cairn` with what it needs to get at the storage.
     fn cairn(&self, words: &[&str]) -> Command {
         let mut command = Command::new(program());
         command.args(words).args(["--archive", "s3://bucket/some/where"]);
-        command.arg("--endpoint").arg(format!("http://{}", self.address));
+        command.arg("--endpoint").arg(format!("https://{}", self.address));
         command.env("AWS_ACCESS_KEY_ID", "cairn").env("AWS_SECRET_ACCESS_KEY", SECRET);
+        command.env("SSL_CERT_FILE", self.folder.path().join("ca.crt"));
         command
     }
+}
+
+/// Speaks TLS with the files of [`certificates`].
+fn acceptor(files: &Value) -> TlsAcceptor {
+    let path = |name: &str| files[name].as_str().expect("a path").to_owned();
+    let chain = CertificateDer::pem_file_iter(path("certificate")).expect("a file");
+    let chain = chain.map(|one| one.expect("a certificate")).collect();
+    let key = PrivateKeyDer::from_pem_file(path("key")).expect("a key");
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(ring).with_safe_default_protocol_versions();
+    let config = config.expect("versions").with_no_client_auth().with_single_cert(chain, key);
+    TlsAcceptor::from(Arc::new(config.expect("they fit")))
 }
 
 /// A process that does not outlive the test.
@@ -160,6 +180,9 @@ fn what_a_watched_follower_keeps_in_s3_is_restored_although_masters_are_killed()
     drop(following);
     let listed = storage.cairn(&["backup", "list"]).output().expect("it runs");
     assert!(listed.status.success(), "{}", text(&listed));
+    let mut stranger = storage.cairn(&["backup", "list"]);
+    let untrusted = stranger.env_remove("SSL_CERT_FILE").output().expect("it runs");
+    assert!(!untrusted.status.success() && text(&untrusted).contains("ertificate"));
 
     let result = world.folder().join("result.json");
     let path = result.to_str().expect("plain");
