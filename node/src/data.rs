@@ -16,6 +16,7 @@ mod core;
 mod dispatch;
 mod dropper;
 mod export;
+mod figures;
 mod leisure;
 pub mod link;
 mod net;
@@ -26,8 +27,10 @@ pub mod routes;
 mod routing;
 mod server;
 mod session;
+mod slow;
 mod stream;
 mod thread;
+mod tracking;
 mod watchers;
 
 pub use thread::{Error, Options, Running, start};

@@ -252,6 +252,8 @@ fn of_data(data: &Shared, all: &mut Vec<Sample>) {
         (names::CHECKS, &gauges.checks),
         (names::DIFFERENCES, &gauges.differences),
         (names::REPAIRS, &gauges.repairs),
+        (names::LONG_TURNS, &gauges.long_turns),
+        (names::LOST_MESSAGES, &gauges.lost_messages),
     ];
     all.extend(figures.map(|(metric, value)| sample(metric, value.load(Ordering::Relaxed) as f64)));
 }

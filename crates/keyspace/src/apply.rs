@@ -1,6 +1,9 @@
 //! Replays a batch: on replicas, on learners and at a restart.
 
 mod changed;
+mod changes;
+
+pub use changes::{Change, changes_of};
 
 use crate::effects::{Op, Reader};
 use crate::keyspace::{At, Keyspace};

@@ -4,8 +4,9 @@ mod describe;
 mod docs;
 mod table;
 
+use table::LIST;
+
 pub use describe::{categories, describe};
-pub use table::COMMANDS;
 
 use crate::exec::Call;
 use crate::refusal::Refusal;
@@ -50,6 +51,8 @@ impl Flags {
     pub const SKIP_MONITOR: Self = Self(1 << 12);
     /// About channels and messages.
     pub const PUBSUB: Self = Self(1 << 13);
+    /// Not among the slow commands.
+    pub const SKIP_SLOWLOG: Self = Self(1 << 15);
     /// Changes no data, and is still meant for other nodes: it waits while writes are paused.
     pub const MAY_REPLICATE: Self = Self(1 << 14);
 
@@ -194,7 +197,7 @@ impl More {
 
 /// Commands that the session executes, not the keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is named as its command")]
+#[expect(missing_docs, reason = "each is named as its command; Nowhere stands for those refused")]
 pub enum Session {
     Asking,
     Auth,
@@ -206,7 +209,9 @@ pub enum Session {
     Exec,
     Hello,
     Info,
+    Latency,
     Multi,
+    Nowhere,
     Psubscribe,
     Publish,
     Pubsub,
@@ -216,6 +221,7 @@ pub enum Session {
     Readwrite,
     Reset,
     Select,
+    Slowlog,
     Spublish,
     Ssubscribe,
     Subscribe,
@@ -240,7 +246,10 @@ pub enum Kind {
 pub struct RunFn(pub(crate) Run);
 
 /// One command.
+#[derive(Clone, Copy)]
 pub struct Command {
+    /// Its place in [`COMMANDS`].
+    pub number: u16,
     /// Its name in small letters.
     pub name: &'static str,
     /// How many arguments it takes, its name included; negative: at least so many.
@@ -308,6 +317,18 @@ impl Command {
     }
 }
 
+/// Every command a node knows, each with its number.
+pub static COMMANDS: [Command; LIST.len()] = {
+    let mut all = [LIST[0]; LIST.len()];
+    let mut number = 0;
+    while number < LIST.len() {
+        all[number] = LIST[number];
+        all[number].number = number as u16;
+        number += 1;
+    }
+    all
+};
+
 /// The command called `name`, in letters of any case.
 #[must_use]
 #[inline]
@@ -329,11 +350,11 @@ const INDEX_LEN: usize = 2048;
 
 /// Open addressing over the commands' names: 0 is free, else one more than the position.
 static INDEX: [u16; INDEX_LEN] = {
-    assert!(COMMANDS.len() < INDEX_LEN / 4, "most places stay free");
+    assert!(LIST.len() < INDEX_LEN / 4, "most places stay free");
     let mut index = [0; INDEX_LEN];
     let mut number = 0;
-    while number < COMMANDS.len() {
-        let mut at = fold_name(COMMANDS[number].name.as_bytes()) % INDEX_LEN;
+    while number < LIST.len() {
+        let mut at = fold_name(LIST[number].name.as_bytes()) % INDEX_LEN;
         while index[at] != 0 {
             at = (at + 1) % INDEX_LEN;
         }

@@ -163,6 +163,12 @@ impl EffectLog {
         self.body.len()
     }
 
+    /// The bytes of the finished entries behind the first `bytes`, which end one.
+    #[must_use]
+    pub fn entries_since(&self, bytes: usize) -> &[u8] {
+        self.body.get(bytes..).unwrap_or_default()
+    }
+
     /// Whether there is no finished entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -55,7 +55,7 @@ mod table;
 mod trash;
 mod value;
 
-pub use apply::{Error, keys_of};
+pub use apply::{Change, Error, changes_of, keys_of};
 pub use build::{Builder, Built};
 pub use check::{Checker, Checking};
 pub use differ::{Findings, Replaced, Unkept};

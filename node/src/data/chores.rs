@@ -154,9 +154,17 @@ impl Server {
         if core.mastership.is_none() || core.gap || core.loading || self.paused.is_some() {
             return;
         }
+        let began = (core.clock.now)();
+        let logged = core.log.body_bytes();
         let expired = core.keyspace.expire_some(core.unix_ms, EXPIRY_BUDGET, &mut core.log);
         core.stats.expired += expired.deleted as u64;
         self.expiring = !expired.finished;
+        if expired.deleted > 0 && self.is_attended() {
+            self.touch_since(logged, None);
+        }
+        let core = &mut self.core;
+        let (now, at_s) = ((core.clock.now)(), core.unix_ms / 1000);
+        self.latency.note("expire-cycle", at_s, now.since(began));
         core.append();
     }
 

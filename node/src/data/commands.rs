@@ -8,11 +8,16 @@ pub mod command;
 pub mod config;
 pub mod connection;
 pub mod info;
+mod kill;
 pub mod listen;
+pub mod measure;
 pub mod nodes;
 pub mod pause;
 pub mod publish;
+pub mod refused;
+pub mod slowlog;
 pub mod subcommands;
+pub mod tracking;
 pub mod transaction;
 pub mod wait;
 

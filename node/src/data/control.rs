@@ -133,6 +133,10 @@ impl Server {
         core.committed = core.last.offset;
         core.dirty_tail = false;
         core.tell_compared();
+        if !batch.head.opens_epoch && self.is_attended() {
+            self.touched(&batch.body, None);
+            self.serve_blocked();
+        }
     }
 
     fn rebuild(&mut self, load: u64) {
@@ -216,6 +220,10 @@ impl Server {
     }
 
     fn set_routes(&mut self, routes: Arc<Routes>) {
+        if routes.slots != self.core.view.routes.slots {
+            // Who keeps keys of slots that have moved would hear of their changes no more.
+            self.tracking.all_changed();
+        }
         self.core.set_routes(routes);
         self.redirect_limbo();
         self.resume_stalled();

@@ -125,6 +125,10 @@ pub struct Stats {
     pub output_bytes: u64,
     /// Batches appended by this master.
     pub batches: u64,
+    /// Replies that were errors.
+    pub errors: u64,
+    /// Turns that took more than 20 ms.
+    pub long_turns: u64,
     /// Messages that had no room on their way to other nodes.
     pub lost_messages: u64,
     /// Parts compared.
@@ -259,6 +263,8 @@ impl Core {
         gauges.checks.store(self.stats.checks, Relaxed);
         gauges.differences.store(self.stats.differences, Relaxed);
         gauges.repairs.store(self.stats.repairs, Relaxed);
+        gauges.long_turns.store(self.stats.long_turns, Relaxed);
+        gauges.lost_messages.store(self.stats.lost_messages, Relaxed);
         gauges.turned_at.store(self.now.as_nanos(), Relaxed);
     }
 }

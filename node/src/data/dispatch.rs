@@ -191,6 +191,7 @@ impl Server {
         let plain = conn.session.multi.is_none()
             && conn.session.reply == ReplyMode::On
             && conn.session.listens.is_none()
+            && conn.session.tracks.is_none()
             && (!locked || conn.session.authenticated)
             && self.paused.is_none();
         match item.command {
@@ -219,6 +220,7 @@ impl Server {
         let ctx = self.core.ctx();
         let replies = &mut conn.replies;
         let core = &mut self.core;
+        let logged = core.log.body_bytes();
         let done = core.keyspace.execute(&ctx, command, args, at, &mut replies.buf, &mut core.log);
         core.stats.commands += 1;
         let shows_data = at.is_some() || command.flags.has(Flags::READONLY) || done.wrote;
@@ -234,8 +236,11 @@ impl Server {
             Some(mark) => replies.held(from, mark),
             None => replies.free(from),
         }
+        if replies.buf.as_bytes().get(from) == Some(&b'-') {
+            self.count_error(index, Some(command), from, true);
+        }
         if done.wrote && self.is_attended() {
-            self.touch(command, args);
+            self.touch_since(logged, Some(index));
             self.serve_blocked();
         }
         Flow::Next
@@ -244,7 +249,7 @@ impl Server {
     /// Whether anybody wants to know of writes.
     #[inline]
     pub(super) fn is_attended(&self) -> bool {
-        !self.watchers.is_empty() || !self.blocked.is_empty()
+        !self.watchers.is_empty() || !self.blocked.is_empty() || !self.tracking.is_empty()
     }
 
     #[cold]
@@ -266,6 +271,7 @@ impl Server {
             }
         }
         conn.replies.free(from);
+        self.count_error(index, Some(command), from, false);
         Flow::Next
     }
 
@@ -279,11 +285,20 @@ impl Server {
     /// Everything but a data command of an authenticated client outside of a transaction.
     #[cold]
     fn unusual(&mut self, index: usize, args: Args<'_>, item: Item) -> Flow {
-        let point = self.conn(index).replies.point();
+        let conn = self.conn(index);
+        let (point, from) = (conn.replies.point(), conn.replies.buf.len());
+        let errors = self.core.stats.errors;
         let flow = self.judge(index, args, item);
         if flow == Flow::Again {
             return flow;
         }
+        let conn = self.conn(index);
+        let failed = conn.replies.buf.as_bytes().get(from) == Some(&b'-');
+        if failed && self.core.stats.errors == errors {
+            let executed = item.command.is_some_and(|command| command.session().is_some());
+            self.count_error(index, item.command, from, executed);
+        }
+        self.forget_caching(index, item.command);
         let conn = self.conn(index);
         let (answered, next) = conn.session.reply.after_command();
         conn.session.reply = next;
@@ -340,7 +355,15 @@ impl Server {
             Some(Session::Quit) => self.quit(index),
             _ if in_multi => return self.queue(index, command, args, item.at),
             Some(session) => self.session_command(index, session, args),
-            None => return self.data(index, command, args, item.at),
+            None => {
+                let from = self.out(index).len();
+                let flow = self.data(index, command, args, item.at);
+                let failed = self.out(index).as_bytes().get(from) == Some(&b'-');
+                if flow == Flow::Next && !failed {
+                    self.remember_read(index, command, args);
+                }
+                return flow;
+            }
         }
         self.core.stats.commands += 1;
         Flow::Next
@@ -350,6 +373,9 @@ impl Server {
     pub(super) fn session_command(&mut self, index: usize, session: Session, args: Args<'_>) {
         match session {
             Session::Asking => self.asking(index),
+            Session::Latency => self.latency(index, args),
+            Session::Nowhere => self.refuse_command(index, args),
+            Session::Slowlog => self.slowlog(index, args),
             Session::Subscribe => self.subscribe(index, Scope::Channel, args),
             Session::Psubscribe => self.subscribe(index, Scope::Pattern, args),
             Session::Ssubscribe => self.subscribe(index, Scope::Shard, args),

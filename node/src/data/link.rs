@@ -290,6 +290,10 @@ pub struct Gauges {
     pub differences: AtomicU64,
     /// Slots of which something was replaced by what the master has.
     pub repairs: AtomicU64,
+    /// Turns that took more than 20 ms since the start.
+    pub long_turns: AtomicU64,
+    /// Messages that had no room on their way to other nodes since the start.
+    pub lost_messages: AtomicU64,
     /// When the thread last looked around, on the monotonic clock, in nanoseconds.
     pub turned_at: AtomicU64,
 }

@@ -5,6 +5,7 @@ use crate::data::channels::Listens;
 use crate::data::conn::{Conn, Feed};
 use crate::data::session::Watched;
 use crate::data::stream::Stream;
+use crate::data::tracking::Tracks;
 use crate::data::watchers::Watcher;
 use crate::tls::Keys;
 use cairn_logic::time::Instant;
@@ -62,6 +63,8 @@ pub struct Gone {
     pub listens: Option<Box<Listens>>,
     /// What it waited for.
     pub waiting: Option<Box<Waiting>>,
+    /// How it was told of changes.
+    pub tracks: Option<Box<Tracks>>,
 }
 
 /// What accepting came to.
@@ -241,8 +244,9 @@ impl Net {
         let session = &mut conn.session;
         let (watched, listens) = (session.watched.take(), session.listens.take());
         let waiting = conn.waiting.take();
-        if watched.is_some() || listens.is_some() || waiting.is_some() {
-            self.gone.push(Gone { who: (index, conn.id), watched, listens, waiting });
+        let tracks = session.tracks.take();
+        if watched.is_some() || listens.is_some() || waiting.is_some() || tracks.is_some() {
+            self.gone.push(Gone { who: (index, conn.id), watched, listens, waiting, tracks });
         }
         self.vacant.push(index);
         self.open -= 1;
@@ -260,6 +264,12 @@ impl Net {
     #[inline]
     pub fn conn(&mut self, index: usize) -> Option<&mut Conn> {
         self.conns.get_mut(index)?.as_deref_mut()
+    }
+
+    /// The same, to look at.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&Conn> {
+        self.conns.get(index)?.as_deref()
     }
 
     /// All open connections with their indexes.

@@ -8,15 +8,18 @@ use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
 use crate::data::dispatch::Flow;
 use crate::data::dropper::Dropper;
 use crate::data::export::Exporting;
+use crate::data::figures::Figures;
 use crate::data::leisure::Leisure;
 use crate::data::link::{FromData, ToData};
 use crate::data::net::{Gone, Net};
 use crate::data::post::{Post, Publication};
 use crate::data::replies::Gate;
+use crate::data::slow::{Latency, SlowLog};
+use crate::data::tracking::Tracking;
 use crate::data::watchers::Watchers;
 use cairn_keyspace::Checking;
 use cairn_logic::ids::Offset;
-use cairn_logic::time::Instant;
+use cairn_logic::time::{Duration, Instant};
 use cairn_resp::{Limits, ReplyBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -45,6 +48,22 @@ pub struct Server {
     pub stalled: Vec<usize>,
     /// Who watches which key.
     pub watchers: Watchers,
+    /// Who is told when which key changes.
+    pub tracking: Tracking,
+    /// What commands have cost.
+    pub figures: Figures,
+    /// Commands that took long.
+    pub slow: SlowLog,
+    /// Events that took long.
+    pub latency: Latency,
+    /// When the command, or the run of commands, that is executed now began.
+    pub(super) began: Instant,
+    /// Whether the last request was queued or refused, not executed.
+    pub(super) not_executed: bool,
+    /// The longest command of this turn, of those measured one by one.
+    pub(super) longest: (Duration, &'static str),
+    /// When a long turn was last said.
+    pub(super) long_turn_said: Instant,
     /// Who waits for which key.
     pub blocked: Blocked,
     /// When those who wait are looked at next because their group has no master.
@@ -102,6 +121,14 @@ impl Server {
             waits: Vec::new(),
             stalled: Vec::new(),
             watchers: Watchers::default(),
+            tracking: Tracking::default(),
+            figures: Figures::default(),
+            slow: SlowLog::default(),
+            latency: Latency::default(),
+            began: Instant::ZERO,
+            not_executed: false,
+            longest: (Duration::ZERO, ""),
+            long_turn_said: Instant::ZERO,
             blocked: Blocked::default(),
             blocked_recheck: None,
             paused: None,
@@ -177,10 +204,16 @@ impl Server {
         }
         let touched = std::mem::take(&mut self.touched);
         self.core.prefetch();
+        if !touched.is_empty() {
+            self.began = (self.core.clock.now)();
+        }
         for &index in &touched {
             self.serve(index);
         }
         self.core.append();
+        if self.tracking.has_pending() {
+            self.tell_trackers();
+        }
         self.dropper.take(self.core.keyspace.take_trash());
         self.ask_confirmation();
         let mut touched = touched;
@@ -192,7 +225,7 @@ impl Server {
 
     /// Forgets what connections that were closed have left.
     pub(super) fn forget_gone(&mut self) {
-        for Gone { who, watched, listens, waiting } in std::mem::take(&mut self.net.gone) {
+        for Gone { who, watched, listens, waiting, tracks } in std::mem::take(&mut self.net.gone) {
             let watched = watched.map_or(Vec::new(), |watched| watched.keys);
             watched.iter().for_each(|known| self.watchers.remove(&known.key, who));
             if let Some(listens) = listens {
@@ -200,6 +233,9 @@ impl Server {
             }
             if let Some(waiting) = waiting {
                 self.blocked.remove(&waiting);
+            }
+            if let Some(tracks) = tracks {
+                self.tracking.end(who, &tracks);
             }
         }
     }
@@ -262,15 +298,35 @@ impl Server {
     fn serve(&mut self, index: usize) {
         let Some(conn) = self.net.conn(index) else { return };
         let Some(mut feed) = conn.feed.take() else { return };
+        let mut run = feed.next;
         while feed.next < feed.items.len() && self.conn(index).pause == Pause::None {
             let args = feed.parser.args(feed.next, feed.bytes());
-            if self.request(index, args, feed.items[feed.next]) == Flow::Again {
+            let item = feed.items[feed.next];
+            let apart = self.is_measured_apart(item, args);
+            if apart {
+                self.charge(&feed.items[run..feed.next]);
+                run = feed.next;
+            }
+            if self.request(index, args, item) == Flow::Again {
                 break;
             }
+            let executed = !std::mem::take(&mut self.not_executed);
+            let alone = apart || feed.items.len() == 1;
+            match (executed, alone) {
+                (true, true) => self.charge_one(index, item, args),
+                (true, false) => {}
+                (false, _) => self.charge(&feed.items[run..feed.next]),
+            }
             feed.next += 1;
+            if alone || !executed {
+                run = feed.next;
+            }
             if self.core.log.body_bytes() > BATCH_BYTES {
                 self.core.append();
             }
+        }
+        if run < feed.next {
+            self.charge(&feed.items[run..feed.next]);
         }
         let conn = self.conn(index);
         let at_error = feed.next >= feed.items.len() && conn.pause == Pause::None;

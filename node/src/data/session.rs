@@ -1,6 +1,7 @@
 //! What a connection has told about itself, and its open transaction.
 
 use crate::data::channels::Listens;
+use crate::data::tracking::Tracks;
 use cairn_logic::ids::Offset;
 use cairn_resp::ArgsBuf;
 
@@ -9,6 +10,8 @@ use cairn_resp::ArgsBuf;
 pub struct Session {
     /// Whether it gave the password, or none was needed when it came.
     pub authenticated: bool,
+    /// The user it came in as; none: the default one.
+    pub user: Option<String>,
     /// CLIENT SETNAME.
     pub name: Vec<u8>,
     /// CLIENT SETINFO LIB-NAME.
@@ -27,6 +30,8 @@ pub struct Session {
     pub watched: Option<Box<Watched>>,
     /// What it listens to, if anything.
     pub listens: Option<Box<Listens>>,
+    /// How it is told of changes to what it keeps, if it is.
+    pub tracks: Option<Box<Tracks>>,
     /// The offset of its last write; what WAIT waits for.
     pub last_write: Offset,
     /// The last command's name, for CLIENT LIST.
@@ -86,6 +91,12 @@ pub struct WatchedKey {
 }
 
 impl Session {
+    /// The name of its user.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.user.as_deref().unwrap_or("default")
+    }
+
     /// Back to the beginning, as RESET asks; the authentication is asked for anew.
     pub fn reset(&mut self, authenticated: bool) {
         *self = Self { authenticated, last_command: "reset", ..Self::default() };

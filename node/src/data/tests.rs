@@ -6,8 +6,10 @@ mod channels;
 mod checks;
 mod commits;
 mod exports;
+mod figures;
 mod positions;
 mod sessions;
+mod tracking;
 
 use crate::clock;
 use crate::data::link::{Answers, Clock, Config, DataLink, FromData, Reads, ToData};

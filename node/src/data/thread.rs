@@ -177,6 +177,7 @@ fn run(mut poll: Poll, mut server: Server) {
         server.chores();
         server.look_at_checks();
         server.turn();
+        server.end_turn();
         server.leisure(events.is_empty() && inbox == Inbox::Quiet);
     }
 }

@@ -208,6 +208,18 @@ metrics! {
         DATA,
         "Slots in which this node has replaced something by what the master has.",
     );
+    /// Long turns.
+    LONG_TURNS = counter(
+        "cairn_node_long_turns_total",
+        DATA,
+        "Turns of the data thread that took more than 20 ms: nobody is served meanwhile.",
+    );
+    /// Lost messages.
+    LOST_MESSAGES = counter(
+        "cairn_node_lost_messages_total",
+        DATA,
+        "Messages of clients (PUBLISH) that had no room on their way to other nodes.",
+    );
     /// Revision.
     REVISION = gauge("cairn_node_directory_revision", GLOBAL, "The directory's revision.");
     /// Keys.

@@ -2,6 +2,7 @@
 
 use super::docs::{Doc, doc};
 use super::{COMMANDS, Command, Flags, Group, Keys, More, lookup};
+use crate::glob::matches;
 use cairn_resp::{Args, ReplyBuf};
 
 /// Executes COMMAND [COUNT | LIST | INFO | DOCS | GETKEYS] with all its arguments.
@@ -14,10 +15,7 @@ pub fn describe(args: Args<'_>, reply: &mut ReplyBuf) {
     let subcommand = args.get(1).to_ascii_lowercase();
     match (subcommand.as_slice(), args.len()) {
         (b"count", 2) => reply.count(COMMANDS.len()),
-        (b"list", 2) => {
-            reply.array(COMMANDS.len());
-            COMMANDS.iter().for_each(|command| reply.bulk(command.name.as_bytes()));
-        }
+        (b"list", _) => list(args.from(2), reply),
         (b"info", 2) => {
             reply.array(COMMANDS.len());
             COMMANDS.iter().for_each(|command| entry(command, reply));
@@ -36,8 +34,9 @@ pub fn describe(args: Args<'_>, reply: &mut ReplyBuf) {
             let found: Vec<_> = args.from(2).iter().filter_map(lookup).collect();
             docs(found.iter().copied(), found.len(), reply);
         }
-        (b"getkeys", 3..) => get_keys(args.from(2), reply),
-        (b"count" | b"list" | b"getkeys", _) => {
+        (b"getkeys", 3..) => get_keys(args.from(2), false, reply),
+        (b"getkeysandflags", 3..) => get_keys(args.from(2), true, reply),
+        (b"count" | b"getkeys" | b"getkeysandflags", _) => {
             let name = String::from_utf8_lossy(&subcommand).into_owned();
             crate::wrong_arity(&format!("command|{name}"), reply);
         }
@@ -48,7 +47,31 @@ pub fn describe(args: Args<'_>, reply: &mut ReplyBuf) {
     }
 }
 
-fn get_keys(args: Args<'_>, reply: &mut ReplyBuf) {
+/// The names of all commands, or of those that fit to `FILTERBY MODULE | ACLCAT | PATTERN` and a
+/// word.
+fn list(filter: Args<'_>, reply: &mut ReplyBuf) {
+    let by = |word: &str| filter.get(1).eq_ignore_ascii_case(word.as_bytes());
+    let fits: &dyn Fn(&Command) -> bool = match filter.len() {
+        0 => &|_| true,
+        3 if !filter.get(0).eq_ignore_ascii_case(b"FILTERBY") => {
+            return reply.error("ERR syntax error");
+        }
+        3 if by("MODULE") => &|_| false,
+        3 if by("ACLCAT") => &|command| {
+            let is = |name: &&str| name.as_bytes()[1..].eq_ignore_ascii_case(filter.get(2));
+            categories(command).iter().any(is)
+        },
+        3 if by("PATTERN") => {
+            &|command| matches(&filter.get(2).to_ascii_lowercase(), command.name.as_bytes())
+        }
+        _ => return reply.error("ERR syntax error"),
+    };
+    let names: Vec<_> = COMMANDS.iter().filter(|command| fits(command)).collect();
+    reply.array(names.len());
+    names.iter().for_each(|command| reply.bulk(command.name.as_bytes()));
+}
+
+fn get_keys(args: Args<'_>, flags: bool, reply: &mut ReplyBuf) {
     let Some(command) = lookup(args.name()) else {
         return reply.error("ERR Invalid command specified");
     };
@@ -60,7 +83,15 @@ fn get_keys(args: Args<'_>, reply: &mut ReplyBuf) {
     }
     let keys: Vec<_> = command.keys_of(args).collect();
     reply.array(keys.len());
-    keys.iter().for_each(|key| reply.bulk(key));
+    for key in keys {
+        if flags {
+            reply.array(2);
+        }
+        reply.bulk(key);
+        if flags {
+            words(key_flags(command), reply);
+        }
+    }
 }
 
 /// The entry of a command: ten parts.

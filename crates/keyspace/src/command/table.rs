@@ -45,7 +45,7 @@ const fn data(
     group: Group,
     run: Run,
 ) -> Command {
-    Command { name, arity, flags, keys, group, kind: Kind::Data(RunFn(run)) }
+    Command { number: 0, name, arity, flags, keys, group, kind: Kind::Data(RunFn(run)) }
 }
 
 const fn session(
@@ -55,7 +55,12 @@ const fn session(
     group: Group,
     session: Session,
 ) -> Command {
-    Command { name, arity, flags, keys: Keys::NONE, group, kind: Kind::Session(session) }
+    Command { number: 0, name, arity, flags, keys: Keys::NONE, group, kind: Kind::Session(session) }
+}
+
+/// A command that is refused: what it asks for is done in another way.
+const fn nowhere(name: &'static str, arity: i8) -> Command {
+    session(name, arity, ADMIN.and(Flags::NO_SCRIPT), Group::Server, Session::Nowhere)
 }
 
 /// A command on channels; those of `keys` belong to slots.
@@ -66,7 +71,15 @@ const fn channels(
     keys: Keys,
     session: Session,
 ) -> Command {
-    Command { name, arity, flags, keys, group: Group::PubSub, kind: Kind::Session(session) }
+    Command {
+        number: 0,
+        name,
+        arity,
+        flags,
+        keys,
+        group: Group::PubSub,
+        kind: Kind::Session(session),
+    }
 }
 
 const fn text(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command {
@@ -111,7 +124,7 @@ const fn generic(name: &'static str, arity: i8, flags: Flags, keys: Keys, run: R
 }
 
 /// Every command a node knows.
-pub const COMMANDS: &[Command] = &[
+pub(super) const LIST: &[Command] = &[
     text("append", 3, FAST_GROW, strings::append),
     text("decr", 2, FAST_GROW, strings::decr),
     text("decrby", 3, FAST_GROW, strings::decrby),
@@ -273,6 +286,24 @@ pub const COMMANDS: &[Command] = &[
     data("memory", -2, READ, Keys::SECOND, Group::Server, inspect::memory),
     data("echo", 2, ALWAYS, Keys::NONE, Group::Connection, keys::echo),
     data("ping", -1, ALWAYS, Keys::NONE, Group::Connection, keys::ping),
+    nowhere("bgrewriteaof", 1),
+    nowhere("bgsave", -1),
+    nowhere("debug", -2),
+    nowhere("failover", -1),
+    nowhere("lastsave", 1),
+    nowhere("module", -2),
+    nowhere("monitor", 1),
+    nowhere("move", 3),
+    nowhere("psync", -3),
+    nowhere("replconf", -1),
+    nowhere("replicaof", 3),
+    nowhere("save", 1),
+    nowhere("shutdown", -1),
+    nowhere("slaveof", 3),
+    nowhere("swapdb", 3),
+    nowhere("sync", 1),
+    session("latency", -2, ADMIN.and(Flags::NO_SCRIPT), Group::Server, Session::Latency),
+    session("slowlog", -2, ADMIN, Group::Server, Session::Slowlog),
     session("asking", 1, Flags::FAST, Group::Cluster, Session::Asking),
     session("auth", -2, ALWAYS_NO_AUTH, Group::Connection, Session::Auth),
     session("client", -2, OPEN, Group::Connection, Session::Client),
@@ -280,7 +311,7 @@ pub const COMMANDS: &[Command] = &[
     session("command", -1, OPEN, Group::Server, Session::Command),
     session("config", -2, ADMIN, Group::Server, Session::Config),
     session("discard", 1, ALWAYS, Group::Transactions, Session::Discard),
-    session("exec", 1, OPEN, Group::Transactions, Session::Exec),
+    session("exec", 1, OPEN.and(Flags::SKIP_SLOWLOG), Group::Transactions, Session::Exec),
     session("hello", -1, ALWAYS_NO_AUTH, Group::Connection, Session::Hello),
     session("info", -1, OPEN, Group::Server, Session::Info),
     session("multi", 1, ALWAYS, Group::Transactions, Session::Multi),
@@ -301,6 +332,7 @@ pub const COMMANDS: &[Command] = &[
     session("unwatch", 1, ALWAYS, Group::Transactions, Session::Unwatch),
     session("wait", 3, Flags::BLOCKING, Group::Generic, Session::Wait),
     Command {
+        number: 0,
         name: "watch",
         arity: -2,
         flags: ALWAYS,

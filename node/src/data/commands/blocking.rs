@@ -101,8 +101,14 @@ impl Server {
         let Some(conn) = blocked_conn(self.net.conn(index), id) else { return };
         let Some(waiting) = conn.waiting.take() else { return };
         let (command, args) = (waiting.command, waiting.args.as_args());
+        if command.flags.has(Flags::WRITE) && self.core.mastership.is_none() {
+            // It is sent to the next master once that is known.
+            conn.waiting = Some(waiting);
+            return;
+        }
         let (ctx, from) = (self.core.ctx(), conn.replies.buf.len());
         let core = &mut self.core;
+        let logged = core.log.body_bytes();
         let out = &mut conn.replies.buf;
         let done = core.keyspace.execute_again(&ctx, command, args, out, &mut core.log);
         if done.waits.is_some() {
@@ -116,7 +122,7 @@ impl Server {
         self.blocked.remove(&waiting);
         self.go_on(index, &waiting, from, done.wrote, done.depends_on);
         if done.wrote {
-            self.touch(command, args);
+            self.touch_since(logged, Some(index));
         }
     }
 

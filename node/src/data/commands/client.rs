@@ -2,6 +2,8 @@
 
 use crate::data::channels::Scope;
 use crate::data::commands::connection::{BAD_NAME, is_name};
+use crate::data::commands::kill::Type;
+use crate::data::commands::tracking::redirect_of;
 use crate::data::commands::{help, word};
 use crate::data::conn::{Conn, Pause};
 use crate::data::server::Server;
@@ -12,13 +14,18 @@ use std::fmt::Write;
 
 const HELP: &[&str] = &[
     "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CACHING (YES|NO)",
+    "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
+    "GETREDIR",
+    "    Return the client ID we are redirecting to when tracking is enabled.",
     "GETNAME",
     "    Return the name of the current connection.",
     "ID",
     "    Return the ID of the current connection.",
     "INFO",
     "    Return information about the current client connection.",
-    "KILL <ip:port> | ID <id> | ADDR <ip:port> | LADDR <ip:port> | SKIPME (yes|no)",
+    "KILL <ip:port> | ID <id> | ADDR <ip:port> | LADDR <ip:port> | TYPE <type> | USER <user> | \
+     SKIPME (yes|no)",
     "    Kill connections.",
     "LIST [ID <id> ...] [TYPE (normal|master|replica|pubsub)]",
     "    Return information about client connections.",
@@ -34,6 +41,11 @@ const HELP: &[&str] = &[
     "    Set information about the client library.",
     "SETNAME <name>",
     "    Assign the name <name> to the current connection.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    "         [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Control server assisted client side caching.",
+    "TRACKINGINFO",
+    "    Report tracking status for the current connection.",
     "UNBLOCK <clientid> [TIMEOUT|ERROR]",
     "    Unblock the specified blocked client.",
     "UNPAUSE",
@@ -70,6 +82,10 @@ impl Server {
                 "on" | "off" => self.out(index).ok(),
                 _ => self.out(index).error("ERR syntax error"),
             },
+            "caching" => self.client_caching(index, args),
+            "getredir" => self.client_getredir(index),
+            "tracking" => self.client_tracking(index, args),
+            "trackinginfo" => self.client_trackinginfo(index),
             "pause" => self.client_pause(index, args),
             "unpause" => self.client_unpause(index),
             "unblock" => self.client_unblock(index, args),
@@ -107,7 +123,7 @@ impl Server {
 
     fn client_list(&mut self, index: usize, args: Args<'_>) {
         let mut ids: Option<Vec<u64>> = None;
-        let (mut none, mut listening) = (false, None);
+        let mut kind = None;
         match (args.len(), args.len() > 2 && word(args.get(2)) == "id") {
             (2, _) => {}
             (4.., true) => {
@@ -121,22 +137,16 @@ impl Server {
                 }
                 ids = Some(wanted);
             }
-            (4, false) if word(args.get(2)) == "type" => match word(args.get(3)).as_str() {
-                "normal" => listening = Some(false),
-                "pubsub" => listening = Some(true),
-                "master" | "replica" | "slave" => none = true,
-                other => {
-                    let text = format!("ERR Unknown client type '{other}'");
-                    return self.out(index).error(&text);
-                }
+            (4, false) if word(args.get(2)) == "type" => match Type::named(args.get(3)) {
+                Ok(named) => kind = Some(named),
+                Err(text) => return self.out(index).error(&text),
             },
             _ => return self.out(index).error("ERR syntax error"),
         }
         let now = self.core.now;
         let mut text = String::new();
         for (_, conn) in self.net.conns() {
-            let listens = conn.session.listens.is_some();
-            let of_type = !none && listening.is_none_or(|wanted| wanted == listens);
+            let of_type = kind.is_none_or(|kind| kind == Type::of(conn));
             if of_type && ids.as_ref().is_none_or(|ids| ids.contains(&conn.id)) {
                 text.push_str(&describe(conn, now));
             }
@@ -160,68 +170,6 @@ impl Server {
             _ => self.out(index).error("ERR syntax error"),
         }
     }
-
-    fn client_kill(&mut self, index: usize, args: Args<'_>) {
-        let old_form = args.len() == 3;
-        let (mut id, mut addr, mut laddr, mut skip_me) = (None, None, None, !old_form);
-        if old_form {
-            addr = Some(args.get(2).to_vec());
-        } else if args.len() % 2 == 1 {
-            return self.out(index).error("ERR syntax error");
-        }
-        for at in (2..args.len()).step_by(2).filter(|_| !old_form) {
-            let value = args.get(at + 1);
-            match word(args.get(at)).as_str() {
-                "id" => match number::parse_i64(value).and_then(|id| u64::try_from(id).ok()) {
-                    Some(wanted) if wanted > 0 => id = Some(wanted),
-                    _ => {
-                        let text = "ERR client-id should be greater than 0";
-                        return self.out(index).error(text);
-                    }
-                },
-                "addr" => addr = Some(value.to_vec()),
-                "laddr" => laddr = Some(value.to_vec()),
-                "skipme" => match word(value).as_str() {
-                    "yes" => skip_me = true,
-                    "no" => skip_me = false,
-                    _ => return self.out(index).error("ERR syntax error"),
-                },
-                _ => return self.out(index).error("ERR syntax error"),
-            }
-        }
-        let is = |text: &Option<Vec<u8>>, socket: Option<std::net::SocketAddr>| {
-            text.as_ref().is_none_or(|text| {
-                socket.is_some_and(|socket| socket.to_string().as_bytes() == text.as_slice())
-            })
-        };
-        let mut hit = Vec::new();
-        for (other, conn) in self.net.conns() {
-            if id.is_none_or(|id| id == conn.id)
-                && is(&addr, Some(conn.peer))
-                && is(&laddr, conn.local)
-                && !(skip_me && other == index)
-            {
-                hit.push(other);
-            }
-        }
-        for other in &hit {
-            self.kill(*other, index);
-        }
-        match (old_form, hit.is_empty()) {
-            (true, true) => self.out(index).error("ERR No such client"),
-            (true, false) => self.out(index).ok(),
-            (false, _) => self.out(index).count(hit.len()),
-        }
-    }
-
-    /// Closes `other`; the one that asks is closed after its reply.
-    fn kill(&mut self, other: usize, asking: usize) {
-        if other == asking {
-            self.conn(other).pause = Pause::Closing;
-        } else {
-            self.net.close(other);
-        }
-    }
 }
 
 /// The line of CLIENT LIST for a connection.
@@ -232,6 +180,9 @@ fn describe(conn: &Conn, now: Instant) -> String {
     let mut flags = String::new();
     for (set, letter) in [
         (session.listens.is_some(), 'P'),
+        (session.tracks.is_some(), 't'),
+        (session.tracks.as_ref().is_some_and(|tracks| tracks.broken), 'R'),
+        (session.tracks.as_ref().is_some_and(|tracks| tracks.broadcast), 'B'),
         (session.multi.is_some(), 'x'),
         (session.watched.as_ref().is_some_and(|watched| watched.dirty), 'd'),
         (session.readonly, 'r'),
@@ -256,7 +207,7 @@ fn describe(conn: &Conn, now: Instant) -> String {
         "id={} addr={} laddr={local} fd={} name={} age={} idle={} flags={flags} db=0 \
          sub={} psub={} ssub={} multi={multi} watch={} qbuf={qbuf} qbuf-free=0 argv-mem=0 \
          multi-mem={multi_bytes} rbs=0 rbp=0 obl={out} oll=0 omem={out} tot-mem={} events=r \
-         cmd={} user=default redir=-1 resp={resp} lib-name={} lib-ver={}",
+         cmd={} user={} redir={} resp={resp} lib-name={} lib-ver={}",
         conn.id,
         conn.peer,
         std::os::fd::AsRawFd::as_raw_fd(&conn.stream),
@@ -269,6 +220,8 @@ fn describe(conn: &Conn, now: Instant) -> String {
         session.watched.as_ref().map_or(0, |watched| watched.keys.len()),
         qbuf + out + multi_bytes + size_of::<Conn>(),
         session.last_command,
+        session.user(),
+        redirect_of(session.tracks.as_deref()),
         text(&session.library),
         text(&session.library_version),
     );

@@ -4,7 +4,10 @@
 use crate::boot::clients_room;
 use crate::data::commands::{help, word, wrong_arity};
 use crate::data::conn::LISTENER_BYTES_MAX;
+use crate::data::figures::Figures;
 use crate::data::server::Server;
+use crate::data::slow::LEN_MAX;
+use cairn_keyspace::fits;
 use cairn_logic::time::Duration;
 use cairn_resp::{Args, number};
 
@@ -30,11 +33,14 @@ const FIXED: &[(&str, &str)] = &[
     ("maxmemory-policy", "noeviction"),
     ("save", ""),
     ("lua-time-limit", "5000"),
-    ("slowlog-log-slower-than", "-1"),
-    ("slowlog-max-len", "0"),
+    ("latency-tracking", "yes"),
+    ("latency-tracking-info-percentiles", "50 99 99.9"),
+    ("tracking-table-max-keys", "1000000"),
     ("notify-keyspace-events", ""),
     ("tcp-keepalive", "0"),
 ];
+
+const NOT_INTEGER: &str = "argument couldn't be parsed into an integer";
 
 impl Server {
     /// `CONFIG subcommand …`
@@ -45,6 +51,7 @@ impl Server {
             "set" => wrong_arity(self, index, "config|set"),
             "resetstat" => {
                 self.core.stats = crate::data::core::Stats::default();
+                self.figures = Figures::default();
                 self.out(index).ok();
             }
             "rewrite" => self.out(index).error("ERR The server is running without a config file"),
@@ -56,11 +63,15 @@ impl Server {
     fn parameters(&self) -> Vec<(&'static str, String)> {
         let config = &self.core.config;
         let pass = if config.password_sha256.is_some() { "(set)" } else { "" };
+        let threshold = self.latency.threshold.unwrap_or_default();
         let mut all: Vec<_> = FIXED.iter().map(|(name, value)| (*name, (*value).into())).collect();
         all.extend([
             ("maxmemory", config.memory_max_bytes.to_string()),
             ("maxclients", config.clients_max.to_string()),
             ("requirepass", pass.to_owned()),
+            ("slowlog-log-slower-than", micros(self.slow.slower_than)),
+            ("slowlog-max-len", self.slow.len_max.to_string()),
+            ("latency-monitor-threshold", threshold.as_millis().to_string()),
             ("timeout", config.idle_max.as_secs().to_string()),
             ("proto-max-bulk-len", config.value_max_bytes.to_string()),
             ("client-query-buffer-limit", config.query_buffer_max_bytes.to_string()),
@@ -92,9 +103,11 @@ impl Server {
 
     fn config_set(&mut self, index: usize, args: Args<'_>) {
         let before = self.core.config.clone();
+        let watched = (self.slow.slower_than, self.slow.len_max, self.latency.threshold);
         for at in (2..args.len()).step_by(2) {
             if let Err(text) = self.set_parameter(&word(args.get(at)), args.get(at + 1)) {
                 self.core.config = before;
+                (self.slow.slower_than, self.slow.len_max, self.latency.threshold) = watched;
                 return self.out(index).error(&text);
             }
         }
@@ -130,6 +143,22 @@ impl Server {
                 }
                 _ => return failed("argument must be between 0 and 2147483647 inclusive"),
             },
+            "slowlog-log-slower-than" => match number::parse_i64(value) {
+                Some(-1) => self.slow.slower_than = None,
+                Some(micros @ 0..) => {
+                    self.slow.slower_than = Some(Duration::from_micros(micros as u64));
+                }
+                _ => return failed(NOT_INTEGER),
+            },
+            "slowlog-max-len" => match number::parse_i64(value).map(usize::try_from) {
+                Some(Ok(len)) if len <= LEN_MAX => self.slow.len_max = len,
+                _ => return failed(&format!("argument must be between 0 and {LEN_MAX} inclusive")),
+            },
+            "latency-monitor-threshold" => match number::parse_i64(value).map(u64::try_from) {
+                Some(Ok(0)) => self.latency.threshold = None,
+                Some(Ok(ms)) => self.latency.threshold = Some(Duration::from_millis(ms)),
+                _ => return failed(NOT_INTEGER),
+            },
             "requirepass" => {
                 return failed("the password is the Keyspace resource's, for all nodes alike");
             }
@@ -150,6 +179,11 @@ impl Server {
     }
 }
 
+/// A span as CONFIG shows it: -1 for none.
+fn micros(span: Option<Duration>) -> String {
+    span.map_or("-1".to_owned(), |span| span.as_micros().to_string())
+}
+
 /// A number of bytes, perhaps with a unit: `100`, `64mb`, `1g`.
 fn bytes(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -168,47 +202,9 @@ fn bytes(text: &[u8]) -> Option<u64> {
     amount.checked_mul(factor)
 }
 
-/// Whether a name fits a pattern of letters, `*` and `?`.
-fn fits(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(&byte) if byte == b'?' || byte == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            _ => {
-                let Some((at, from)) = star else { return false };
-                star = Some((at, from + 1));
-                (p, n) = (at + 1, from + 1);
-            }
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_fit_as_globs_do() {
-        for (pattern, name, want) in [
-            ("*", "save", true),
-            ("maxm*", "maxmemory", true),
-            ("*-*-len", "proto-max-bulk-len", true),
-            ("sav?", "save", true),
-            ("sav", "save", false),
-            ("*x", "save", false),
-        ] {
-            assert_eq!(fits(pattern.as_bytes(), name.as_bytes()), want, "{pattern} {name}");
-        }
-    }
 
     #[test]
     fn sizes_have_units() {

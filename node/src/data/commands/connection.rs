@@ -31,6 +31,11 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     std::hint::black_box(differing) == 0 && a.len() == b.len()
 }
 
+/// The user of that name, as a session keeps it.
+fn user_named(name: &[u8]) -> Option<String> {
+    (name != b"default").then(|| String::from_utf8_lossy(name).into_owned())
+}
+
 impl Server {
     fn password_fits(&self, user: &[u8], password: &[u8]) -> bool {
         let config = &self.core.config;
@@ -61,6 +66,7 @@ impl Server {
             };
         }
         let (mut authenticated, mut name) = (self.session(index).authenticated, None);
+        let mut user = None;
         let mut at = 2;
         while at < args.len() {
             let left = args.len() - at - 1;
@@ -70,6 +76,7 @@ impl Server {
                         return self.out(index).error(WRONGPASS);
                     }
                     authenticated = true;
+                    user = Some(user_named(args.get(at + 1)));
                     at += 3;
                 }
                 "setname" if left >= 1 => {
@@ -91,6 +98,9 @@ impl Server {
         }
         let session = self.session(index);
         session.authenticated = true;
+        if let Some(user) = user {
+            session.user = user;
+        }
         if let Some(name) = name {
             session.name = name;
         }
@@ -133,7 +143,8 @@ impl Server {
         if !self.password_fits(user, password) {
             return self.out(index).error(WRONGPASS);
         }
-        self.session(index).authenticated = true;
+        let session = self.session(index);
+        (session.authenticated, session.user) = (true, user_named(user));
         self.out(index).ok();
     }
 
@@ -157,6 +168,7 @@ impl Server {
         let authenticated = self.core.config.is_open();
         self.forget_watched(index);
         self.stop_listening(index);
+        self.stop_tracking(index);
         self.session(index).reset(authenticated);
         let out = self.out(index);
         out.set_version(Version::Resp2);

@@ -9,7 +9,7 @@ use cairn_logic::record::Role;
 use cairn_resp::Args;
 use std::fmt::Write;
 
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 12] = [
     "server",
     "clients",
     "memory",
@@ -17,6 +17,9 @@ const SECTIONS: [&str; 9] = [
     "stats",
     "replication",
     "cpu",
+    "commandstats",
+    "errorstats",
+    "latencystats",
     "cluster",
     "keyspace",
 ];
@@ -25,11 +28,13 @@ impl Server {
     /// `INFO [section …]`
     pub fn info(&mut self, index: usize, args: Args<'_>) {
         let asked: Vec<String> = args.from(1).iter().map(word).collect();
-        let all = asked.is_empty()
-            || asked.iter().any(|name| matches!(name.as_str(), "all" | "default" | "everything"));
+        let is = |word: &str| asked.iter().any(|name| name == word);
+        let everything = is("all") || is("everything");
+        let usual = asked.is_empty() || is("default");
         let mut text = String::new();
         for section in SECTIONS {
-            if all || asked.iter().any(|name| name == section) {
+            let shown = usual && !matches!(section, "commandstats" | "latencystats");
+            if everything || shown || is(section) {
                 if !text.is_empty() {
                     text.push_str("\r\n");
                 }
@@ -62,6 +67,13 @@ impl Server {
             "stats" => self.info_stats(&mut put),
             "replication" => self.info_replication(&mut put),
             "cpu" => info_cpu(&mut put),
+            "commandstats" => self.info_commands(&mut put),
+            "errorstats" => {
+                for (word, count) in self.figures.errors() {
+                    put(&format!("errorstat_{word}"), &format!("count={count}"));
+                }
+            }
+            "latencystats" => self.info_spans(&mut put),
             "cluster" => put("cluster_enabled", &1),
             "keyspace" if !self.core.keyspace.is_empty() => {
                 let keys = self.core.keyspace.len();
@@ -102,6 +114,7 @@ impl Server {
         put("maxclients", &self.core.config.clients_max);
         put("client_recent_max_input_buffer", &biggest_in);
         put("client_recent_max_output_buffer", &biggest_out);
+        put("tracking_clients", &self.tracking.counts()[0]);
         put("blocked_clients", &(self.waits.len() + self.blocked.len()));
     }
 
@@ -134,8 +147,35 @@ impl Server {
         put("pubsub_patterns", &count(Scope::Pattern));
         put("pubsubshard_channels", &count(Scope::Shard));
         put("lost_messages", &stats.lost_messages);
+        let [_, keys, items, prefixes] = self.tracking.counts();
+        put("tracking_total_keys", &keys);
+        put("tracking_total_items", &items);
+        put("tracking_total_prefixes", &prefixes);
+        put("total_error_replies", &stats.errors);
+        put("long_turns", &stats.long_turns);
         put("unacknowledged_writes", &stats.noacks);
         put("appended_batches", &stats.batches);
+    }
+
+    fn info_commands(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {
+        for (name, figure) in self.figures.known() {
+            let micros = figure.time.as_micros();
+            let each = figure.time.as_nanos() as f64 / 1000.0 / figure.calls.max(1) as f64;
+            let line = format!(
+                "calls={},usec={micros},usec_per_call={each:.2},rejected_calls={},failed_calls={}",
+                figure.calls, figure.rejected, figure.failed
+            );
+            put(&format!("cmdstat_{name}"), &line);
+        }
+    }
+
+    fn info_spans(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {
+        for (name, figure) in self.figures.known() {
+            let Some(spans) = &figure.spans else { continue };
+            let [p50, p99, most] = [50.0, 99.0, 99.9].map(|percent| spans.percentile(percent));
+            let line = format!("p50={p50:.3},p99={p99:.3},p99.9={most:.3}");
+            put(&format!("latency_percentiles_usec_{name}"), &line);
+        }
     }
 
     fn info_replication(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {

@@ -1,4 +1,4 @@
-//! CLIENT PAUSE and UNPAUSE: commands wait, all of them or those that are meant to change something.
+//! CLIENT PAUSE and UNPAUSE: commands wait, all of them or those meant to change something.
 
 use crate::data::conn::Pause;
 use crate::data::server::Server;

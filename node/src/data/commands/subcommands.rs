@@ -9,7 +9,9 @@ use cairn_resp::Args;
 type Subcommand = (&'static str, i8);
 
 const CLIENT: &[Subcommand] = &[
+    ("caching", 3),
     ("getname", 2),
+    ("getredir", 2),
     ("help", 2),
     ("id", 2),
     ("info", 2),
@@ -21,6 +23,8 @@ const CLIENT: &[Subcommand] = &[
     ("reply", 3),
     ("setinfo", 4),
     ("setname", 3),
+    ("tracking", -3),
+    ("trackinginfo", 2),
     ("unblock", -3),
     ("unpause", 2),
 ];
@@ -56,8 +60,15 @@ const CLUSTER: &[Subcommand] = &[
     ("slots", 2),
 ];
 
-const COMMAND: &[Subcommand] =
-    &[("count", 2), ("docs", -2), ("getkeys", -3), ("help", 2), ("info", -2), ("list", 2)];
+const COMMAND: &[Subcommand] = &[
+    ("count", 2),
+    ("docs", -2),
+    ("getkeys", -3),
+    ("getkeysandflags", -3),
+    ("help", 2),
+    ("info", -2),
+    ("list", -2),
+];
 
 const CONFIG: &[Subcommand] =
     &[("get", -3), ("help", 2), ("resetstat", 2), ("rewrite", 2), ("set", -4)];
@@ -71,13 +82,27 @@ const PUBSUB: &[Subcommand] = &[
     ("shardnumsub", -2),
 ];
 
+const SLOWLOG: &[Subcommand] = &[("get", -2), ("help", 2), ("len", 2), ("reset", 2)];
+
+const LATENCY: &[Subcommand] = &[
+    ("doctor", 2),
+    ("graph", 3),
+    ("help", 2),
+    ("histogram", -2),
+    ("history", 3),
+    ("latest", 2),
+    ("reset", -2),
+];
+
 fn known(session: Session) -> Option<(&'static str, &'static [Subcommand])> {
     Some(match session {
         Session::Client => ("client", CLIENT),
         Session::Cluster => ("cluster", CLUSTER),
         Session::Command => ("command", COMMAND),
         Session::Config => ("config", CONFIG),
+        Session::Latency => ("latency", LATENCY),
         Session::Pubsub => ("pubsub", PUBSUB),
+        Session::Slowlog => ("slowlog", SLOWLOG),
         _ => return None,
     })
 }

@@ -2,11 +2,11 @@
 
 use crate::data::conn::Pause;
 use crate::data::core::REQUEST_BYTES_MAX;
-use crate::data::dispatch::{Flow, NO_SLOT, Refused};
+use crate::data::dispatch::{Flow, Item, NO_SLOT, Refused};
 use crate::data::server::Server;
 use crate::data::session::{Multi, Watched, WatchedKey};
 use crate::data::watchers::Watcher;
-use cairn_keyspace::command::{Command, Flags, Keys, Session, lookup};
+use cairn_keyspace::command::{Command, Flags, Session, lookup};
 use cairn_keyspace::{At, Ctx, slot_of};
 use cairn_logic::ids::{Offset, Slot};
 use cairn_resp::{Args, ArgsBuf};
@@ -143,6 +143,7 @@ impl Server {
             return Flow::Next;
         }
         multi.queue.push(owned);
+        self.not_executed = true;
         self.out(index).simple("QUEUED");
         Flow::Next
     }
@@ -224,6 +225,7 @@ impl Server {
         let mut sum = Sum::default();
         let mut slot = NO_SLOT;
         self.out(index).array(multi.queue.len());
+        let logged = self.core.log.body_bytes();
         self.core.log.begin_unit();
         self.in_unit = true;
         for queued in &multi.queue {
@@ -233,9 +235,13 @@ impl Server {
                 Some(session) => self.session_in_unit(index, session, args),
                 None => self.run_one(index, &ctx, command, args, &mut sum, &mut slot),
             }
+            self.charge_one(index, Item { command: Some(command), at: None }, args);
         }
         self.in_unit = false;
         let wrote = self.core.log.end_unit();
+        if wrote && self.is_attended() {
+            self.touch_since(logged, Some(index));
+        }
         self.core.stats.commands += 1;
         if wrote {
             let last = Offset(self.core.log.next_offset().0 - 1);
@@ -269,12 +275,16 @@ impl Server {
         let conn = self.net.conn(index).expect("a connection is open while it is served");
         let core = &mut self.core;
         let out = &mut conn.replies.buf;
+        let from = out.len();
         let done = core.keyspace.execute(ctx, command, args, at, out, &mut core.log);
+        let out_is_error = out.as_bytes().get(from) == Some(&b'-');
         core.stats.commands += 1;
         sum.depends_on = sum.depends_on.max(done.depends_on);
         sum.shows_data |= at.is_some() || done.wrote || command.flags.has(Flags::READONLY);
-        if done.wrote && self.is_attended() {
-            self.touch(command, args);
+        if out_is_error {
+            self.count_error(index, Some(command), from, true);
+        } else {
+            self.remember_read(index, command, args);
         }
     }
 
@@ -299,28 +309,21 @@ impl Server {
         Some(watched)
     }
 
-    /// A command wrote: tells those who watch its keys.
+    /// A client has written what the log holds behind its first `logged` bytes.
     #[cold]
-    pub(in crate::data) fn touch(&mut self, command: &Command, args: Args<'_>) {
-        let mut told = Vec::new();
-        if command.keys == Keys::NONE {
-            told = self.watchers.all_touched();
-            self.blocked.all_changed();
-        }
-        for key in command.keys_of(args) {
-            told.extend(self.watchers.touched(key));
-            self.blocked.changed(key);
-        }
-        self.tell_watchers(&told);
+    pub(in crate::data) fn touch_since(&mut self, logged: usize, writer: Option<usize>) {
+        let entries = self.core.log.entries_since(logged).to_vec();
+        self.touched(&entries, writer);
     }
 
     /// The state was changed in another way: what was watched may have been written.
     pub(in crate::data) fn touch_all_watched(&mut self) {
         let told = self.watchers.all_touched();
         self.tell_watchers(&told);
+        self.tracking.all_changed();
     }
 
-    fn tell_watchers(&mut self, told: &[Watcher]) {
+    pub(in crate::data) fn tell_watchers(&mut self, told: &[Watcher]) {
         for &(index, id) in told {
             let Some(conn) = self.net.conn(index).filter(|conn| conn.id == id) else { continue };
             if let Some(watched) = &mut conn.session.watched {

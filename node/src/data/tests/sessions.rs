@@ -70,6 +70,14 @@ fn users_come_in_with_any_of_their_passwords_and_the_default_user_only_with_its_
     assert!(matches!(rig.client().ask("HELLO 3 AUTH app new"), Reply::Map(_)));
     assert_eq!(client.say("AUTH other else"), "OK");
     assert_eq!(client.say("GET b"), "(nil)");
+    assert!(client.say("CLIENT LIST").contains(" user=other "));
+    let mut app = rig.client();
+    assert_eq!(app.say("AUTH app new"), "OK");
+    assert_eq!(client.say("CLIENT KILL USER nobody"), "-ERR No such user 'nobody'");
+    assert_eq!(client.say("CLIENT KILL USER app TYPE pubsub"), "0");
+    assert_eq!(client.say("CLIENT KILL USER app TYPE normal"), "1");
+    assert!(app.is_closed());
+    assert_eq!(client.say("CLIENT KILL TYPE odd ID 1"), "-ERR Unknown client type 'odd'");
 }
 
 #[test]

@@ -1,0 +1,226 @@
+//! Which client has to be told when which key changes (CLIENT TRACKING). Pure.
+
+use crate::data::watchers::Watcher;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Keys remembered at most; above, the first is given up, and those who have it are told.
+pub const KEYS_MAX: usize = 1_000_000;
+
+/// How one client is told of changes.
+#[derive(Clone, Debug, Default)]
+pub struct Tracks {
+    /// By prefixes, of every key; otherwise of the keys it has read.
+    pub broadcast: bool,
+    /// The prefixes; one that is empty fits to every key.
+    pub prefixes: BTreeSet<Vec<u8>>,
+    /// Only of keys read by a command behind CLIENT CACHING YES.
+    pub opt_in: bool,
+    /// Of all but those read by a command behind CLIENT CACHING NO.
+    pub opt_out: bool,
+    /// Not of its own changes.
+    pub no_loop: bool,
+    /// Who is told instead.
+    pub redirect: Option<Watcher>,
+    /// Whether it was told that nobody is there to be told instead.
+    pub broken: bool,
+    /// What CLIENT CACHING says of the next command.
+    pub caching: Option<bool>,
+}
+
+impl Tracks {
+    /// Whether the keys that the next command reads are remembered.
+    #[must_use]
+    pub fn remembers(&self) -> bool {
+        let wanted = match (self.opt_in, self.opt_out) {
+            (true, _) => self.caching == Some(true),
+            (_, true) => self.caching != Some(false),
+            _ => true,
+        };
+        wanted && !self.broadcast
+    }
+}
+
+/// What a client is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// These keys have changed.
+    Keys(Vec<Vec<u8>>),
+    /// All keys may have.
+    All,
+}
+
+/// All that is tracked at this node.
+#[derive(Debug, Default)]
+pub struct Tracking {
+    keys: BTreeMap<Vec<u8>, BTreeSet<Watcher>>,
+    prefixes: BTreeMap<Vec<u8>, BTreeSet<Watcher>>,
+    /// Everybody who tracks.
+    clients: BTreeSet<Watcher>,
+    /// What is to be told.
+    pending: BTreeMap<Watcher, Told>,
+}
+
+impl Tracking {
+    /// Whether nobody tracks anything.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// How many clients track, keys are remembered, clients for these keys, and prefixes.
+    #[must_use]
+    pub fn counts(&self) -> [usize; 4] {
+        let items = self.keys.values().map(BTreeSet::len).sum();
+        [self.clients.len(), self.keys.len(), items, self.prefixes.len()]
+    }
+
+    /// `who` tracks from now on, by these prefixes as well.
+    pub fn begin(&mut self, who: Watcher, prefixes: &BTreeSet<Vec<u8>>) {
+        self.clients.insert(who);
+        for prefix in prefixes {
+            self.prefixes.entry(prefix.clone()).or_default().insert(who);
+        }
+    }
+
+    /// It does no longer. The keys it has read are forgotten when they change.
+    pub fn end(&mut self, who: Watcher, tracks: &Tracks) {
+        self.clients.remove(&who);
+        self.pending.remove(&who);
+        for prefix in &tracks.prefixes {
+            if let Some(clients) = self.prefixes.get_mut(prefix) {
+                clients.remove(&who);
+                if clients.is_empty() {
+                    self.prefixes.remove(prefix);
+                }
+            }
+        }
+        if self.clients.is_empty() {
+            self.keys.clear();
+        }
+    }
+
+    /// `who` has read `key`.
+    pub fn read(&mut self, who: Watcher, key: &[u8]) {
+        match self.keys.get_mut(key) {
+            Some(clients) => {
+                clients.insert(who);
+            }
+            None => {
+                self.keys.insert(key.to_vec(), BTreeSet::from([who]));
+            }
+        }
+        if self.keys.len() > KEYS_MAX
+            && let Some((key, clients)) = self.keys.pop_first()
+        {
+            clients.into_iter().for_each(|client| self.tell(client, &key));
+        }
+    }
+
+    fn tell(&mut self, who: Watcher, key: &[u8]) {
+        if !self.clients.contains(&who) {
+            return;
+        }
+        match self.pending.entry(who).or_insert_with(|| Told::Keys(Vec::new())) {
+            Told::Keys(keys) if keys.last().is_some_and(|last| last == key) => {}
+            Told::Keys(keys) => keys.push(key.to_vec()),
+            Told::All => {}
+        }
+    }
+
+    /// `key` has changed, by the hand of a client that does not want to hear of it, if by any.
+    pub fn changed(&mut self, key: &[u8], silent: Option<Watcher>) {
+        if let Some(clients) = self.keys.remove(key) {
+            let others = clients.into_iter().filter(|client| Some(*client) != silent);
+            others.for_each(|client| self.tell(client, key));
+        }
+        if self.prefixes.is_empty() {
+            return;
+        }
+        // Prefixes of one client do not overlap, but those of several may.
+        let mut told: BTreeSet<Watcher> = BTreeSet::new();
+        for len in 0..=key.len() {
+            if let Some(clients) = self.prefixes.get(&key[..len]) {
+                told.extend(clients.iter().filter(|client| Some(**client) != silent));
+            }
+        }
+        told.into_iter().for_each(|client| self.tell(client, key));
+    }
+
+    /// Every key may have changed.
+    pub fn all_changed(&mut self) {
+        self.keys.clear();
+        self.pending = self.clients.iter().map(|client| (*client, Told::All)).collect();
+    }
+
+    /// Takes what is to be told.
+    #[must_use]
+    pub fn take_pending(&mut self) -> BTreeMap<Watcher, Told> {
+        std::mem::take(&mut self.pending)
+    }
+
+    /// Whether there is something to be told.
+    #[must_use]
+    #[inline]
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Watcher = (1, 10);
+    const B: Watcher = (2, 20);
+
+    fn keys(names: &[&str]) -> Told {
+        Told::Keys(names.iter().map(|name| name.as_bytes().to_vec()).collect())
+    }
+
+    #[test]
+    fn a_reader_is_told_once_of_each_key_and_not_of_its_own_change_if_it_says_so() {
+        let mut tracking = Tracking::default();
+        tracking.begin(A, &BTreeSet::new());
+        tracking.begin(B, &BTreeSet::new());
+        for who in [A, B] {
+            tracking.read(who, b"x");
+        }
+        tracking.read(A, b"y");
+        tracking.changed(b"x", Some(B));
+        tracking.changed(b"x", None);
+        tracking.changed(b"z", None);
+        assert_eq!(tracking.take_pending(), BTreeMap::from([(A, keys(&["x"]))]));
+        tracking.end(A, &Tracks::default());
+        tracking.changed(b"y", None);
+        assert!(!tracking.has_pending());
+    }
+
+    #[test]
+    fn who_tracks_by_prefix_is_told_of_every_change() {
+        let mut tracking = Tracking::default();
+        let prefixes = BTreeSet::from([b"user:".to_vec()]);
+        let tracks = Tracks { broadcast: true, prefixes: prefixes.clone(), ..Tracks::default() };
+        tracking.begin(A, &prefixes);
+        tracking.begin(B, &BTreeSet::from([Vec::new()]));
+        tracking.changed(b"user:1", None);
+        tracking.changed(b"other", None);
+        let told = BTreeMap::from([(A, keys(&["user:1"])), (B, keys(&["user:1", "other"]))]);
+        assert_eq!(tracking.take_pending(), told);
+        tracking.all_changed();
+        assert_eq!(tracking.take_pending(), BTreeMap::from([(A, Told::All), (B, Told::All)]));
+        tracking.end(A, &tracks);
+        assert_eq!(tracking.counts(), [1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn what_is_chosen_decides_what_is_remembered() {
+        let remembers = |opt_in, opt_out, caching| {
+            Tracks { opt_in, opt_out, caching, ..Tracks::default() }.remembers()
+        };
+        assert!(remembers(false, false, None));
+        assert!(!remembers(true, false, None) && remembers(true, false, Some(true)));
+        assert!(remembers(false, true, None) && !remembers(false, true, Some(false)));
+        assert!(!Tracks { broadcast: true, ..Tracks::default() }.remembers());
+    }
+}
