@@ -216,6 +216,8 @@ impl Server {
         if admission != Admission::HandingOver {
             self.resume_stalled();
             self.serve_blocked();
+            // The next message may end mastership.
+            self.core.append();
         }
     }
 

@@ -16,12 +16,14 @@ use crate::data::link::{Answers, Clock, Config, DataLink, FromData, Reads, ToDat
 use crate::data::post::Posted;
 use crate::data::routes::{GroupRoute, NOBODY, NodeRoute, Routes};
 use crate::data::{Options, start};
-use cairn_logic::batch::Batch;
+use cairn_keyspace::command::lookup;
+use cairn_keyspace::{Ctx, EffectLog, Keyspace};
+use cairn_logic::batch::{Batch, BatchHead};
 use cairn_logic::ids::{Epoch, GroupId, NodeId, Offset, SLOTS};
 use cairn_logic::record::Role;
 use cairn_logic::replication::Admission;
 use cairn_logic::time::Instant;
-use cairn_resp::Reply;
+use cairn_resp::{ArgsBuf, Reply, ReplyBuf};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -202,6 +204,26 @@ fn routes(master: &str, others: Role) -> Arc<Routes> {
     slots[..10_000].fill(0);
     slots[10_000..16_000].fill(1);
     Arc::new(Routes { me: NodeId::new("a"), revision: 7, groups, slots })
+}
+
+/// A batch with one command's effects, as a master would log them.
+fn batch(words: &[&str]) -> Batch {
+    let (mut master, mut log) = (Keyspace::new(1), EffectLog::new(Offset(1)));
+    let args: ArgsBuf = words.iter().collect();
+    let (ctx, mut reply) =
+        (Ctx { now_ms: 1, may_write: true, value_bytes_max: 1 << 20 }, ReplyBuf::default());
+    let command = lookup(words[0].as_bytes()).unwrap();
+    master.execute(&ctx, command, args.as_args(), None, &mut reply, &mut log);
+    let entries = log.take().unwrap();
+    let head = BatchHead {
+        epoch: Epoch(1),
+        first: entries.first,
+        count: entries.count,
+        time_ms: 1,
+        authority: false,
+        opens_epoch: false,
+    };
+    Batch { head, body: entries.body.into() }
 }
 
 /// Lets the thread under test run; a test never decides by the length of it.

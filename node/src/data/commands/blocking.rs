@@ -143,7 +143,11 @@ impl Server {
             conn.replies.buf.truncate(from);
         }
         match mark {
-            Some(mark) => conn.replies.held(from, mark),
+            Some(mark) => {
+                conn.replies.held(from, mark);
+                // Mastership may end before this turn writes anything.
+                self.net.list_held(index);
+            }
             None => conn.replies.free(from),
         }
         self.net.list_flush(index);

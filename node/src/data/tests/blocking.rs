@@ -1,6 +1,6 @@
 //! Commands that wait: who is served, in which order, what is logged, and how a wait ends.
 
-use super::{Client, Committing, FOREVER, Rig, pause, show};
+use super::{Client, Committing, FOREVER, Rig, batch, pause, show};
 use crate::data::link::{Answers, Reads, ToData};
 use cairn_keyspace::Keyspace;
 use cairn_logic::ids::{Epoch, Offset};
@@ -227,6 +227,20 @@ fn who_waits_through_a_short_loss_of_mastership_is_served_by_what_came_meanwhile
     rig.link.commit(head.last_offset());
     assert_eq!(show(&other.reply()), "1");
     assert_eq!(show(&one.reply()), "[b x]");
+}
+
+#[test]
+fn what_a_short_mastership_took_for_a_client_is_not_acknowledged_by_the_next_one() {
+    let mut rig = Rig::master();
+    let (mut one, mut other) = (rig.client(), rig.client());
+    one.send("BLPOP b 0");
+    blocked(&mut other, 1);
+    rig.link.send(ToData::StepDown { epoch: Epoch(1) });
+    rig.link.send(ToData::Apply(batch(&["RPUSH", "b", "x"])));
+    // The item came while another was master: it is taken, and mastership ends at once.
+    rig.become_master(3, 2, Reads::Lease, Answers::AtCommit);
+    rig.link.send(ToData::StepDown { epoch: Epoch(3) });
+    assert!(show(&one.reply()).starts_with("-NOACK the master changed"));
 }
 
 #[test]

@@ -1,13 +1,9 @@
 //! CLIENT TRACKING: who is told of which change, in which form, and when it may be forgotten.
 
-use super::{Client, Committing, Rig, pause, show};
+use super::{Client, Committing, Rig, batch, pause, show};
 use crate::data::link::ToData;
-use cairn_keyspace::command::lookup;
-use cairn_keyspace::{Ctx, EffectLog, Keyspace};
-use cairn_logic::batch::{Batch, BatchHead};
-use cairn_logic::ids::{Epoch, Offset};
 use cairn_logic::record::Role;
-use cairn_resp::{ArgsBuf, Reply, ReplyBuf};
+use cairn_resp::Reply;
 
 fn resp3(rig: &Committing) -> Client {
     let mut client = rig.client();
@@ -138,26 +134,6 @@ fn wrong_modes_are_refused_in_the_usual_words() {
     let text = client.say("CLIENT TRACKING ON BCAST PREFIX fo");
     assert!(text.starts_with("-ERR Prefix 'fo' overlaps with an existing prefix 'foo'."), "{text}");
     assert!(client.say("CLIENT TRACKING ON").starts_with("-ERR You can't switch BCAST mode"));
-}
-
-/// A batch with one command's effects, as a master would log them.
-fn batch(words: &[&str]) -> Batch {
-    let (mut master, mut log) = (Keyspace::new(1), EffectLog::new(Offset(1)));
-    let args: ArgsBuf = words.iter().collect();
-    let (ctx, mut reply) =
-        (Ctx { now_ms: 1, may_write: true, value_bytes_max: 1 << 20 }, ReplyBuf::default());
-    let command = lookup(words[0].as_bytes()).unwrap();
-    master.execute(&ctx, command, args.as_args(), None, &mut reply, &mut log);
-    let entries = log.take().unwrap();
-    let head = BatchHead {
-        epoch: Epoch(1),
-        first: entries.first,
-        count: entries.count,
-        time_ms: 1,
-        authority: false,
-        opens_epoch: false,
-    };
-    Batch { head, body: entries.body.into() }
 }
 
 #[test]
