@@ -19,8 +19,6 @@ pub struct Waiting {
     pub keys: Vec<Vec<u8>>,
     /// When it has waited long enough; none: never.
     pub until: Option<Instant>,
-    /// The reply if it waits in vain.
-    pub in_vain: Vec<u8>,
     /// Whether the client wants no reply.
     pub mute: bool,
 }
@@ -191,7 +189,6 @@ mod tests {
             args: ArgsBuf::new(),
             keys: keys.iter().map(|key| key.as_bytes().to_vec()).collect(),
             until: until.map(Instant::from_nanos),
-            in_vain: Vec::new(),
             mute: false,
         };
         blocked.add(&waiting, (waiting.number as usize, waiting.number));

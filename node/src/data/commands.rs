@@ -22,11 +22,21 @@ pub mod transaction;
 pub mod wait;
 
 use crate::data::server::Server;
+use cairn_resp::Args;
 
 /// Writes the usual error for a wrong number of arguments; `name` is in lower case, with a bar
 /// before a subcommand.
 pub fn wrong_arity(server: &mut Server, index: usize, name: &str) {
     let text = format!("ERR wrong number of arguments for '{name}' command");
+    server.out(index).error(&text);
+}
+
+/// Writes the error of a subcommand with more arguments than it takes; `name` is in upper case.
+pub fn too_many(server: &mut Server, index: usize, args: Args<'_>, name: &str) {
+    let given: String = String::from_utf8_lossy(args.get(1)).chars().take(128).collect();
+    let text = format!(
+        "ERR unknown subcommand or wrong number of arguments for '{given}'. Try {name} HELP."
+    );
     server.out(index).error(&text);
 }
 

@@ -43,10 +43,19 @@ impl Tracks {
 /// What a client is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
-    /// These keys have changed.
-    Keys(Vec<Vec<u8>>),
+    /// Keys have changed: one message for each.
+    Keys(Vec<Changed>),
     /// All keys may have.
     All,
+}
+
+/// Keys that are told in one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The prefix they all begin with; none: it is one key that was read.
+    prefix: Option<Vec<u8>>,
+    /// The keys.
+    pub keys: Vec<Vec<u8>>,
 }
 
 /// All that is tracked at this node.
@@ -113,18 +122,24 @@ impl Tracking {
         if self.keys.len() > KEYS_MAX
             && let Some((key, clients)) = self.keys.pop_first()
         {
-            clients.into_iter().for_each(|client| self.tell(client, &key));
+            clients.into_iter().for_each(|client| self.tell(client, None, &key));
         }
     }
 
-    fn tell(&mut self, who: Watcher, key: &[u8]) {
+    fn tell(&mut self, who: Watcher, prefix: Option<&[u8]>, key: &[u8]) {
         if !self.clients.contains(&who) {
             return;
         }
-        match self.pending.entry(who).or_insert_with(|| Told::Keys(Vec::new())) {
-            Told::Keys(keys) if keys.last().is_some_and(|last| last == key) => {}
-            Told::Keys(keys) => keys.push(key.to_vec()),
-            Told::All => {}
+        let told = self.pending.entry(who).or_insert_with(|| Told::Keys(Vec::new()));
+        let Told::Keys(all) = told else { return };
+        let known = all.iter_mut().find(|it| it.prefix.as_deref() == prefix && prefix.is_some());
+        match known {
+            Some(changed) if changed.keys.last().is_some_and(|last| last == key) => {}
+            Some(changed) => changed.keys.push(key.to_vec()),
+            None => {
+                let prefix = prefix.map(<[u8]>::to_vec);
+                all.push(Changed { prefix, keys: vec![key.to_vec()] });
+            }
         }
     }
 
@@ -132,19 +147,18 @@ impl Tracking {
     pub fn changed(&mut self, key: &[u8], silent: Option<Watcher>) {
         if let Some(clients) = self.keys.remove(key) {
             let others = clients.into_iter().filter(|client| Some(*client) != silent);
-            others.for_each(|client| self.tell(client, key));
+            others.for_each(|client| self.tell(client, None, key));
         }
         if self.prefixes.is_empty() {
             return;
         }
-        // Prefixes of one client do not overlap, but those of several may.
-        let mut told: BTreeSet<Watcher> = BTreeSet::new();
-        for len in 0..=key.len() {
-            if let Some(clients) = self.prefixes.get(&key[..len]) {
-                told.extend(clients.iter().filter(|client| Some(**client) != silent));
+        for prefix in (0..=key.len()).map(|len| &key[..len]) {
+            let Some(clients) = self.prefixes.get(prefix) else { continue };
+            let others = clients.iter().copied().filter(|client| Some(*client) != silent);
+            for client in others.collect::<Vec<_>>() {
+                self.tell(client, Some(prefix), key);
             }
         }
-        told.into_iter().for_each(|client| self.tell(client, key));
     }
 
     /// Every key may have changed.
@@ -174,8 +188,10 @@ mod tests {
     const A: Watcher = (1, 10);
     const B: Watcher = (2, 20);
 
-    fn keys(names: &[&str]) -> Told {
-        Told::Keys(names.iter().map(|name| name.as_bytes().to_vec()).collect())
+    fn keys(prefix: Option<&str>, names: &[&str]) -> Told {
+        let prefix = prefix.map(|prefix| prefix.as_bytes().to_vec());
+        let keys = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Told::Keys(vec![Changed { prefix, keys }])
     }
 
     #[test]
@@ -190,7 +206,7 @@ mod tests {
         tracking.changed(b"x", Some(B));
         tracking.changed(b"x", None);
         tracking.changed(b"z", None);
-        assert_eq!(tracking.take_pending(), BTreeMap::from([(A, keys(&["x"]))]));
+        assert_eq!(tracking.take_pending(), BTreeMap::from([(A, keys(None, &["x"]))]));
         tracking.end(A, &Tracks::default());
         tracking.changed(b"y", None);
         assert!(!tracking.has_pending());
@@ -205,7 +221,9 @@ mod tests {
         tracking.begin(B, &BTreeSet::from([Vec::new()]));
         tracking.changed(b"user:1", None);
         tracking.changed(b"other", None);
-        let told = BTreeMap::from([(A, keys(&["user:1"])), (B, keys(&["user:1", "other"]))]);
+        let told =
+            [(A, keys(Some("user:"), &["user:1"])), (B, keys(Some(""), &["user:1", "other"]))];
+        let told = BTreeMap::from(told);
         assert_eq!(tracking.take_pending(), told);
         tracking.all_changed();
         assert_eq!(tracking.take_pending(), BTreeMap::from([(A, Told::All), (B, Told::All)]));

@@ -121,16 +121,16 @@ fn flags(flags: Flags) -> Vec<&'static str> {
         (Flags::READONLY, "readonly"),
         (Flags::DENY_OOM, "denyoom"),
         (Flags::ADMIN, "admin"),
+        (Flags::PUBSUB, "pubsub"),
         (Flags::NO_SCRIPT, "noscript"),
+        (Flags::BLOCKING, "blocking"),
         (Flags::LOADING, "loading"),
         (Flags::STALE, "stale"),
+        (Flags::SKIP_SLOWLOG, "skip_slowlog"),
         (Flags::FAST, "fast"),
         (Flags::NO_AUTH, "no_auth"),
         (Flags::NO_MULTI, "no_multi"),
-        (Flags::BLOCKING, "blocking"),
         (Flags::MOVABLE_KEYS, "movablekeys"),
-        (Flags::PUBSUB, "pubsub"),
-        (Flags::MAY_REPLICATE, "may_replicate"),
     ]
     .into_iter()
     .filter(|(flag, _)| flags.has(*flag))
@@ -173,10 +173,10 @@ pub fn categories(command: &Command) -> Vec<&'static str> {
     if dangerous || command.flags.has(Flags::ADMIN) {
         found.push("@dangerous");
     }
+    found.push(if command.flags.has(Flags::FAST) { "@fast" } else { "@slow" });
     if command.flags.has(Flags::BLOCKING) {
         found.push("@blocking");
     }
-    found.push(if command.flags.has(Flags::FAST) { "@fast" } else { "@slow" });
     found
 }
 
@@ -264,7 +264,10 @@ fn key_flags(command: &Command) -> &'static [&'static str] {
         "exists" | "touch" | "type" | "strlen" | "hlen" | "llen" | "scard" | "zcard"
         | "hexists" | "sismember" | "smismember" | "watch" => &["RO"],
         "spublish" | "ssubscribe" | "sunsubscribe" => &["not_key"],
-        "getdel" | "lpop" | "rpop" => &["RW", "access", "delete"],
+        "getdel" | "lpop" | "rpop" | "lmpop" | "blpop" | "brpop" | "blmpop" | "zpopmin"
+        | "zpopmax" | "zmpop" | "bzpopmin" | "bzpopmax" | "bzmpop" | "spop" => {
+            &["RW", "access", "delete"]
+        }
         "hdel" | "srem" | "zrem" => &["RW", "delete"],
         "lpush" | "rpush" | "lpushx" | "rpushx" | "sadd" | "append" | "hsetnx" => &["RW", "insert"],
         "hset" | "hmset" | "zadd" | "setrange" | "expire" | "pexpire" | "expireat"

@@ -11,9 +11,6 @@ use cairn_resp::number::parse_f64;
 
 type Outcome = Result<(), Refusal>;
 
-/// The longest wait in milliseconds; a longer one is refused.
-const WAIT_MS_MAX: f64 = i64::MAX as f64;
-
 /// Argument `index` as a span in seconds; none: as long as it takes.
 fn timeout(call: &Call<'_>, index: usize) -> Result<Option<Duration>, Refusal> {
     let text = |text| Err(Refusal::text(text));
@@ -21,13 +18,15 @@ fn timeout(call: &Call<'_>, index: usize) -> Result<Option<Duration>, Refusal> {
         return text("ERR timeout is not a float or out of range");
     };
     let ms = (seconds * 1000.0).ceil();
-    if ms < 0.0 {
+    // What no signed integer holds is negative in Redis's reckoning.
+    if ms < 0.0 || ms >= i64::MAX as f64 {
         return text("ERR timeout is negative");
     }
-    if ms >= WAIT_MS_MAX {
+    let ms = ms as u64;
+    if ms > (i64::MAX as u64).saturating_sub(call.ctx.now_ms) {
         return text("ERR timeout is out of range");
     }
-    Ok((ms > 0.0).then(|| Duration::from_millis(ms as u64)))
+    Ok((ms > 0).then(|| Duration::from_millis(ms)))
 }
 
 fn pop_any(call: &mut Call<'_>, side: Side) -> Outcome {

@@ -29,7 +29,7 @@ enum End {
 }
 
 impl Server {
-    /// A command found nothing and waits; its reply since `from` is the one of waiting in vain.
+    /// A command found nothing and waits; its reply since `from` is for those that may not wait.
     #[cold]
     pub(in crate::data) fn block(
         &mut self,
@@ -51,7 +51,6 @@ impl Server {
             args: wait.again.unwrap_or_else(|| ArgsBuf::from(args)),
             keys,
             until: wait.timeout.map(|timeout| now + timeout),
-            in_vain: conn.replies.buf.as_bytes()[from..].to_vec(),
             mute: !conn.session.reply.answers(),
         };
         conn.replies.buf.truncate(from);
@@ -159,7 +158,7 @@ impl Server {
         let Some(waiting) = conn.waiting.take() else { return false };
         let from = conn.replies.buf.len();
         match end {
-            End::InVain => conn.replies.buf.raw(&waiting.in_vain),
+            End::InVain => conn.replies.buf.null_array(),
             End::Error(text) => conn.replies.buf.error(&text),
         }
         self.blocked.remove(&waiting);

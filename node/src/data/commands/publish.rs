@@ -4,7 +4,7 @@
 //! promised.
 
 use crate::data::channels::Scope;
-use crate::data::commands::{help, word};
+use crate::data::commands::{help, too_many, word};
 use crate::data::dispatch::Refused;
 use crate::data::net::Net;
 use crate::data::post::Publication;
@@ -137,13 +137,7 @@ impl Server {
                 let count = self.channels.names(Scope::Pattern).count();
                 self.out(index).count(count);
             }
-            sub @ ("channels" | "shardchannels") => {
-                let text = format!(
-                    "ERR unknown subcommand or wrong number of arguments for '{sub}'. Try PUBSUB \
-                     HELP."
-                );
-                self.out(index).error(&text);
-            }
+            "channels" | "shardchannels" => too_many(self, index, args, "PUBSUB"),
             // Unknown ones were refused before.
             _ => help(self, index, HELP),
         }

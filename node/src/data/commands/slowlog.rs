@@ -54,7 +54,7 @@ impl Server {
     pub fn slowlog(&mut self, index: usize, args: Args<'_>) {
         match word(args.get(1)).as_str() {
             "get" if args.len() <= 3 => self.slowlog_get(index, args),
-            "get" => super::wrong_arity(self, index, "slowlog|get"),
+            "get" => super::too_many(self, index, args, "SLOWLOG"),
             "len" => {
                 let len = self.slow.len();
                 self.out(index).count(len);

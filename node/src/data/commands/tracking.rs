@@ -34,8 +34,7 @@ const SYNTAX: &str = "ERR syntax error";
 fn apart(prefixes: &[Vec<u8>], known: Option<&Tracks>) -> Result<(), String> {
     let overlap = |a: &[u8], b: &[u8]| a.starts_with(b) || b.starts_with(a);
     for (n, prefix) in prefixes.iter().enumerate() {
-        let existing = known.into_iter().flat_map(|tracks| &tracks.prefixes);
-        let mut existing = existing.filter(|other| *other != prefix);
+        let mut existing = known.into_iter().flat_map(|tracks| &tracks.prefixes);
         let provided = prefixes[n + 1..].iter().find(|other| overlap(prefix, other));
         let (other, which) = match (existing.find(|other| overlap(prefix, other)), provided) {
             (Some(other), _) => (other, "an existing"),
@@ -53,8 +52,15 @@ fn apart(prefixes: &[Vec<u8>], known: Option<&Tracks>) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes what a client is told, in the form that this connection understands.
+/// Writes what a client is told, in the form that this connection understands; whether it does.
 fn write_told(out: &mut ReplyBuf, listens: bool, told: &Told) -> bool {
+    match told {
+        Told::All => write_keys(out, listens, None),
+        Told::Keys(all) => all.iter().all(|it| write_keys(out, listens, Some(&it.keys))),
+    }
+}
+
+fn write_keys(out: &mut ReplyBuf, listens: bool, keys: Option<&[Vec<u8>]>) -> bool {
     match (out.version(), listens) {
         (Version::Resp3, _) => {
             out.push(2);
@@ -67,9 +73,9 @@ fn write_told(out: &mut ReplyBuf, listens: bool, told: &Told) -> bool {
         }
         (Version::Resp2, false) => return false,
     }
-    match told {
-        Told::All => out.null_array(),
-        Told::Keys(keys) => {
+    match keys {
+        None => out.null_array(),
+        Some(keys) => {
             out.array(keys.len());
             keys.iter().for_each(|key| out.bulk(key));
         }

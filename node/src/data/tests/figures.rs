@@ -93,7 +93,8 @@ fn commands_are_listed_and_their_keys_told() {
         ("COMMAND GETKEYSANDFLAGS lpush a b", "[[a [RW insert]]]"),
         ("COMMAND GETKEYS blpop a b 0", "[a b]"),
         ("COMMAND GETKEYS blmpop 0 2 a b LEFT", "[a b]"),
-        ("COMMAND GETKEYS ping", "-ERR The command has no key arguments"),
+        ("COMMAND GETKEYS ping x", "-ERR The command has no key arguments"),
+        ("COMMAND GETKEYS get", "-ERR wrong number of arguments for 'command|getkeys' command"),
     ] {
         assert_eq!(client.say(words), want, "{words}");
     }
