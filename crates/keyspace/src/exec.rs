@@ -32,8 +32,8 @@ pub struct Done {
     /// For commands with keys it is the last write of their slots, this command's own included;
     /// for commands on all keys the last offset there is.
     pub depends_on: Offset,
-    /// Set if it found nothing and may wait for it. Its reply is then for a caller that does not let
-    /// it wait; one that has waited in vain is answered by nothing, where an array was possible.
+    /// Set if it found nothing and may wait for it. Its reply is then for a caller that does not
+    /// let it wait; one that has waited in vain is answered by nothing where an array was possible.
     pub waits: Option<Box<Wait>>,
 }
 
