@@ -2,7 +2,8 @@
 //! reply compared.
 //!
 //! A round is a row of commands on empty data, in RESP2 or RESP3 by turns, that ends by reading all
-//! of it; the keyspace's log is replayed by a copy, which must hold the same. What differs is
+//! of it; the keyspace's log is replayed by a copy, which must hold the same, and what is left is
+//! carried over by DUMP and RESTORE in both directions. What differs is
 //! shrunk to the commands it takes and printed, unless `xtask/compat/differences.txt` knows it and
 //! says why it is so. A seed and a round's number always make the same commands.
 
@@ -11,6 +12,7 @@ mod dice;
 mod generate;
 mod known;
 mod ours;
+mod payloads;
 mod redis;
 mod shapes;
 mod show;
@@ -50,6 +52,8 @@ pub type Line = Vec<Vec<u8>>;
 struct Pair {
     redis: Redis,
     known: Known,
+    /// How many values were carried over.
+    payloads: usize,
 }
 
 /// What both said to one command, where it differs.
@@ -70,8 +74,8 @@ impl Pair {
         version: Version,
     ) -> Result<(Vec<Difference>, usize)> {
         let theirs = self.redis.round(lines, version)?;
-        let ours = Ours::round(lines, version)?;
-        let (mut found, mut known) = (Vec::new(), 0);
+        let (ours, mut left) = Ours::round(lines, version)?;
+        let (mut found, mut known, mut apart) = (Vec::new(), 0, false);
         for (at, (ours, theirs)) in ours.into_iter().zip(theirs).enumerate() {
             let line = &lines[at];
             if compare::same(line, &ours, &theirs) {
@@ -86,8 +90,12 @@ impl Pair {
             }
             // From here on each side may have other data.
             if !harmless {
+                apart = true;
                 break;
             }
+        }
+        if !apart {
+            self.payloads += payloads::cross(&mut self.redis, &mut left, version)?;
         }
         Ok((found, known))
     }
@@ -98,7 +106,7 @@ impl Pair {
 /// # Errors
 /// If redis-server cannot be started, or a reply cannot be read.
 pub fn run(args: &Args) -> Result<bool> {
-    let mut pair = Pair { redis: Redis::start()?, known: Known::load()? };
+    let mut pair = Pair { redis: Redis::start()?, known: Known::load()?, payloads: 0 };
     println!("compat: {}, seed {}", pair.redis.version(), args.seed);
     let shapes = shapes::all(args.only.as_deref())?;
     let (mut sent, mut known, mut round) = (0, 0, args.round.unwrap_or(0));
@@ -122,6 +130,7 @@ pub fn run(args: &Args) -> Result<bool> {
         round += 1;
     }
     let verdict = Verdict::new("compat").count("commands", sent).count("known", known);
+    let verdict = verdict.count("payloads", pair.payloads);
     verdict.count("differences", seen.len()).judge()
 }
 

@@ -7,6 +7,7 @@ pub mod api_tier;
 pub mod bench;
 pub mod chaos;
 pub mod codegen;
+pub mod commands;
 pub mod compat;
 pub mod demo;
 pub mod e2e;
@@ -59,6 +60,8 @@ enum Task {
     Bench(bench::Args),
     /// The same commands to ours and to redis-server 7.0, every reply compared
     Compat(compat::Args),
+    /// Write docs/commands.md: every command of Redis 7.0, and whether it is there
+    Commands,
     /// Use a cluster with stock clients of Redis and etcd
     Interop,
     /// Tell stories on a real Kubernetes, with clients at work
@@ -103,6 +106,7 @@ fn perform(task: Task) -> Result<bool> {
         Task::Chaos(args) => chaos::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Compat(args) => compat::run(&args),
+        Task::Commands => commands::run(),
         Task::Interop => interop::run(),
         Task::E2e(args) => e2e::run(&args),
         Task::Kube(args) => kube::run(&args),

@@ -15,6 +15,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::commands;
 use source::Source;
 
 /// One place that breaks one limit.
@@ -68,9 +69,26 @@ pub fn tidy(root: &Path) -> Result<Outcome> {
     let manifests: Vec<String> =
         files.iter().filter(|path| path.ends_with("/Cargo.toml")).cloned().collect();
     proofs::check(&texts, &mut problems);
+    check_commands(&texts, &mut problems);
     problems.extend(arrows::check(root, &manifests));
     problems.sort();
     Ok(Outcome { files: files.len(), problems })
+}
+
+/// The page of commands is what the table of commands makes.
+fn check_commands(texts: &[(String, String)], problems: &mut Vec<Problem>) {
+    let text = |wanted: &str| {
+        let found = texts.iter().find(|(path, _)| path == wanted);
+        found.map_or("", |(_, text)| text.as_str())
+    };
+    match commands::page(text(commands::SOURCES[0]), text(commands::SOURCES[1])) {
+        Ok(page) if page == text(commands::PAGE) => {}
+        Ok(_) => {
+            let what = "not what the table of commands makes: run cargo xtask commands";
+            problems.push(Problem::new(commands::PAGE, 1, what));
+        }
+        Err(error) => problems.push(Problem::new(commands::SOURCES[1], 1, format!("{error:#}"))),
+    }
 }
 
 /// Prints what is wrong, then the verdict; whether nothing is.

@@ -4,6 +4,7 @@ mod changed;
 mod changes;
 
 pub use changes::{Change, changes_of};
+mod streams;
 
 use crate::effects::{Op, Reader};
 use crate::keyspace::{At, Keyspace};
@@ -165,6 +166,18 @@ impl Keyspace {
             Op::ListRemove => target.list_remove(effects),
             Op::Rename | Op::Copy => target.elsewhere(op, effects),
             Op::SortedRemoveRanks => target.remove_ranks(effects),
+            Op::StreamAdd
+            | Op::StreamDelete
+            | Op::StreamCut
+            | Op::StreamHead
+            | Op::StreamBlock
+            | Op::StreamGroup
+            | Op::StreamGroupDrop
+            | Op::StreamConsumer
+            | Op::StreamConsumerDrop
+            | Op::StreamPending
+            | Op::StreamAcknowledge => target.stream(op, effects),
+            Op::Restore => target.restore(effects),
             _ => target.items(op, effects),
         }?;
         self.mark_written(at.slot, offset);
@@ -215,7 +228,7 @@ fn pass_over(op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {
         | Op::SortedRemove => items(1, false),
         Op::Set | Op::SetKeeping | Op::Append => effects.text().map(drop),
         Op::SetExpiring => effects.text().and_then(|_| effects.varint()).map(drop),
-        Op::SetRange | Op::ListSet | Op::ListInsert => {
+        Op::SetRange | Op::ListSet | Op::ListInsert | Op::Restore => {
             effects.varint().and_then(|_| effects.text()).map(drop)
         }
         Op::ListRemove => effects
@@ -226,6 +239,17 @@ fn pass_over(op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {
         Op::SortedRemoveRanks => effects.varint().and_then(|_| effects.varint()).map(drop),
         Op::Delete | Op::Persist | Op::Flush => Some(()),
         Op::Check | Op::Repair => None,
+        Op::StreamAdd
+        | Op::StreamDelete
+        | Op::StreamCut
+        | Op::StreamHead
+        | Op::StreamBlock
+        | Op::StreamGroup
+        | Op::StreamGroupDrop
+        | Op::StreamConsumer
+        | Op::StreamConsumerDrop
+        | Op::StreamPending
+        | Op::StreamAcknowledge => effects.pass_over_stream(op),
     };
     passed.ok_or(Fault::Malformed)
 }

@@ -208,6 +208,7 @@ impl Keyspace {
                 }
                 if to < list.len() as u64 { to } else { u64::MAX }
             }
+            Value::Stream(stream) => stream.part_end(from, items_max, bytes_max),
             Value::Hash(_) | Value::Set(_) | Value::Sorted(_) => {
                 let table = table_of(value)?;
                 let (mut to, mut items, mut bytes) = (Some(from), 0, 0);

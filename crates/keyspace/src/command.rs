@@ -99,6 +99,8 @@ pub enum Group {
     SortedSet,
     /// Sorted sets of places on the earth.
     Geo,
+    /// Streams.
+    Stream,
     /// The client's connection.
     Connection,
     /// The node.
@@ -133,6 +135,8 @@ pub enum More {
     Counted(u8),
     /// The last one that follows the word STORE or STOREDIST, from this argument on.
     Stored(u8),
+    /// The first half of those that follow the word STREAMS behind the options.
+    Streams,
 }
 
 impl Keys {
@@ -191,8 +195,29 @@ impl More {
                 let word = words.rfind(|at| stores(args.get(*at)));
                 word.map_or(0..0, |at| at + 1..at + 2)
             }
+            More::Streams => {
+                let Some(word) = streams_word(args) else { return 0..0 };
+                let count = (args.len() - word - 1) / 2;
+                word + 1..word + 1 + count
+            }
         }
     }
+}
+
+/// Where the word STREAMS stands behind the options of XREAD and XREADGROUP.
+fn streams_word(args: Args<'_>) -> Option<usize> {
+    let mut at = 1;
+    while at < args.len() {
+        let word = args.get(at).to_ascii_uppercase();
+        at += match word.as_slice() {
+            b"STREAMS" => return Some(at),
+            b"BLOCK" | b"COUNT" => 2,
+            b"GROUP" => 3,
+            b"NOACK" => 1,
+            _ => return None,
+        };
+    }
+    None
 }
 
 /// Commands that the session executes, not the keyspace.

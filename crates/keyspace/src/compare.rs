@@ -29,6 +29,7 @@ pub(crate) fn table_of(value: &Value) -> Option<&Table<Never>> {
         Value::Sorted(Sorted::Large(table)) => Some(table.entries()),
         Value::Text(_)
         | Value::List(_)
+        | Value::Stream(_)
         | Value::Hash(Hash::Small(_))
         | Value::Set(Set::Small(_))
         | Value::Sorted(Sorted::Small(_)) => None,
@@ -68,6 +69,7 @@ pub(crate) fn content_bytes(value: &View<'_, Value>) -> usize {
             }
             sum
         }
+        Value::Stream(stream) => stream.content_bytes(LARGE_BYTES),
         _ => {
             let mut sum = 0;
             each_small(value, &mut |key, bytes| sum += key.len() + bytes.len() + ITEM_COST);
@@ -84,7 +86,7 @@ fn each_small(value: &Value, visit: &mut dyn FnMut(&[u8], &[u8])) {
         Value::Sorted(sorted) => sorted.for_each(0, sorted.len(), |score, member| {
             visit(member, &score.to_bits().to_le_bytes());
         }),
-        Value::Text(_) | Value::List(_) => {}
+        Value::Text(_) | Value::List(_) | Value::Stream(_) => {}
     }
 }
 
@@ -131,6 +133,7 @@ pub(crate) fn shape(value: &View<'_, Value>) -> (Type, usize) {
                 Value::List(list) => list.len(),
                 Value::Set(set) => set.len(),
                 Value::Sorted(sorted) => sorted.len(),
+                Value::Stream(stream) => stream.len(),
             };
             (value.kind(), len)
         }
@@ -144,6 +147,7 @@ pub(crate) fn code(kind: Type) -> u8 {
         Type::List => 3,
         Type::Set => 4,
         Type::Sorted => 5,
+        Type::Stream => 6,
     }
 }
 
@@ -217,6 +221,7 @@ fn items_digest(value: &View<'_, Value>, lens: &Lens, range: (u64, u64)) -> u64 
         View::Object(Value::List(list)) => {
             items_of(list, range).fold(0, |sum, item| chain([sum, item_digest(item)]))
         }
+        View::Object(Value::Stream(stream)) => stream.digest(range, &item_digest),
         View::Object(value) => {
             let mut sum = 0_u64;
             each_item(value, lens, range, &mut |key, bytes| {

@@ -71,5 +71,6 @@ fn value_digest(value: &Value) -> [u64; 2] {
             });
             [5, sum]
         }
+        Value::Stream(stream) => [6, stream.digest((0, u64::MAX), &fixed)],
     }
 }

@@ -5,6 +5,10 @@
 //! bytes`. Times are absolute, in milliseconds since 1970; relative or conditional commands have
 //! been decided by whoever wrote the entry.
 
+mod streams;
+
+pub(crate) use streams::Delivery;
+
 use cairn_logic::ids::Offset;
 
 /// What an effect does. The numbers are on disk: never reuse one.
@@ -65,6 +69,31 @@ pub enum Op {
     Copy = 26,
     /// key, rank, count: members of a sorted set, from this rank on.
     SortedRemoveRanks = 40,
+    /// key, ID, count, then as many pairs of field and value: an entry behind the last one. An ID
+    /// is two numbers.
+    StreamAdd = 70,
+    /// key, count, then as many IDs: gone, each by itself.
+    StreamDelete = 71,
+    /// key, ID, count: so many entries up to this one, which goes, too, are gone.
+    StreamCut = 72,
+    /// key, last ID, largest deleted ID, number of entries ever added; a stream if there is none.
+    StreamHead = 73,
+    /// key, ID, content: entries that lie in one piece (`value/stream/block.rs`).
+    StreamBlock = 74,
+    /// key, group, last ID, number of entries read and one (0: unknown).
+    StreamGroup = 75,
+    /// key, group: gone.
+    StreamGroupDrop = 76,
+    /// key, group, consumer, time: seen then.
+    StreamConsumer = 77,
+    /// key, group, consumer: gone, with what it has not acknowledged.
+    StreamConsumerDrop = 78,
+    /// key, group, consumer, count, then as many of ID, time and number of deliveries.
+    StreamPending = 79,
+    /// key, group, count, then as many IDs: not waited for any more.
+    StreamAcknowledge = 80,
+    /// key, expiry (0: none), content: a value in Redis's form (`payload.rs`) in place of what was.
+    Restore = 81,
 }
 
 impl Op {
@@ -98,6 +127,18 @@ impl Op {
             25 => Op::Rename,
             26 => Op::Copy,
             40 => Op::SortedRemoveRanks,
+            70 => Op::StreamAdd,
+            71 => Op::StreamDelete,
+            72 => Op::StreamCut,
+            73 => Op::StreamHead,
+            74 => Op::StreamBlock,
+            75 => Op::StreamGroup,
+            76 => Op::StreamGroupDrop,
+            77 => Op::StreamConsumer,
+            78 => Op::StreamConsumerDrop,
+            79 => Op::StreamPending,
+            80 => Op::StreamAcknowledge,
+            81 => Op::Restore,
             _ => return None,
         })
     }
@@ -224,6 +265,11 @@ impl EffectLog {
         self.open.is_some()
     }
 
+    /// How many bytes the entry being written has.
+    pub(crate) fn open_bytes(&self) -> usize {
+        self.open.map_or(0, |start| self.body.len() - start)
+    }
+
     /// The last offset that anything executed so far can have written.
     pub(crate) fn last(&self) -> Offset {
         if self.is_open() { self.next } else { Offset(self.next.0.saturating_sub(1)) }
@@ -285,6 +331,12 @@ impl EffectLog {
     pub(crate) fn set_expiring(&mut self, key: &[u8], value: &[u8], expiry: u64) {
         self.texts(Op::SetExpiring, &[key, value]);
         self.varint(expiry);
+    }
+
+    /// A value in Redis's form.
+    pub(crate) fn restore(&mut self, key: &[u8], expiry: u64, body: &[u8]) {
+        self.number(Op::Restore, key, expiry);
+        self.text(body);
     }
 
     /// A piece of a string.

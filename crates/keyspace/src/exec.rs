@@ -142,7 +142,18 @@ impl<'a> Call<'a> {
         Done { wrote: log.command_done(), depends_on, waits }
     }
 
-    /// Says that the command found nothing and may wait for it; none: as long as it takes.
+    /// Says that the command found nothing and may wait for it; none: as long as it takes. Then
+    /// `again` is executed.
+    pub fn wait_with(&mut self, timeout: Option<Duration>, again: ArgsBuf) {
+        self.waits = Some(Box::new(Wait { timeout, again: Some(again) }));
+    }
+
+    /// Whether it has waited for its keys before.
+    pub fn has_waited(&self) -> bool {
+        self.again
+    }
+
+    /// The same for a command that is executed again as it is.
     pub fn wait(&mut self, timeout: Option<Duration>) {
         self.waits = Some(Box::new(Wait { timeout, again: None }));
     }

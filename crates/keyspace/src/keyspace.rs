@@ -430,7 +430,7 @@ impl Keyspace {
         let writing = export.and_then(|export| export.large(address_of(value)));
         let collection = C::of_mut(value).expect("the type has been checked");
         let result = change(collection, &mut Touch::new(&self.hasher, writing));
-        let empty = collection.len() == 0;
+        let empty = C::ENDS_EMPTY && collection.len() == 0;
         self.used = self.used - before + value.memory_bytes();
         if empty {
             self.remove(at, place);

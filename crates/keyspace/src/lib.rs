@@ -44,6 +44,7 @@ mod mend;
 mod order;
 mod pace;
 mod part;
+mod payload;
 mod records;
 mod refusal;
 mod repair;

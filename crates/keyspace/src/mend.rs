@@ -12,6 +12,7 @@ use crate::value::hash::Hash;
 use crate::value::list::{List, Side};
 use crate::value::set::Set;
 use crate::value::sorted::Sorted;
+use crate::value::stream::Stream;
 use crate::value::{Type, Value};
 use cairn_logic::ids::{Offset, Slot};
 use cairn_logic::mutant::{Mutant, broken};
@@ -182,6 +183,7 @@ impl Keyspace {
         match items.kind {
             1 => self.take_piece(of, key, items, at)?,
             3 => self.take_list(of, key, range, items)?,
+            6 => self.take_stream(of, key, range, items, at)?,
             _ => self.take_records(of.slot, items.records, at)?,
         }
         self.expire_at(of, key, items.expiry);
@@ -189,7 +191,7 @@ impl Keyspace {
         Ok(())
     }
 
-    /// Removes fields or members in a range; strings and lists are written over.
+    /// Removes fields or members in a range; all else is written over.
     fn drop_items(&mut self, of: At, place: Place, kind: Type, lens: &Lens, range: (u64, u64)) {
         let mut names: Vec<Vec<u8>> = Vec::new();
         if let crate::table::View::Object(value) = self.table(of.slot).entry(place).value() {
@@ -212,7 +214,7 @@ impl Keyspace {
                     it.remove(touch, name);
                 }
             }),
-            Type::String | Type::List => {}
+            Type::String | Type::List | Type::Stream => {}
         }
     }
 
@@ -265,6 +267,28 @@ impl Keyspace {
         if list.len() > 0 {
             self.put_object(of, key, place, Value::List(list), expiry);
         }
+        Ok(())
+    }
+
+    /// Makes what is in the range what the master has there.
+    fn take_stream(
+        &mut self,
+        of: At,
+        key: &[u8],
+        range: (u64, u64),
+        items: &Items<'_>,
+        at: Offset,
+    ) -> Result<(), Fault> {
+        let mut other = Self::new(self.seed);
+        other.take_records(of.slot, items.records, at)?;
+        let theirs = other.find(of, key);
+        let theirs = theirs.and_then(|place| other.collection::<Stream>(of, place));
+        let theirs = theirs.ok_or(Fault::Malformed)?;
+        let place = match self.find(of, key) {
+            Some(place) => place,
+            None => self.put_collection::<Stream>(of, key),
+        };
+        self.update(of, place, |it: &mut Stream, touch| it.mend(touch, theirs, range));
         Ok(())
     }
 

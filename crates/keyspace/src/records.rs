@@ -1,5 +1,9 @@
 //! Keys and values as effects, as snapshots and repairs keep them.
 
+mod streams;
+
+pub(crate) use streams::Heads;
+
 use crate::effects::{EffectLog, Many, Op};
 use crate::table::{Entry, View};
 use crate::value::Value;
@@ -93,6 +97,7 @@ impl Records {
                 });
                 pieces.end();
             }
+            Value::Stream(stream) => self.stream(key, stream, (0, u64::MAX)),
         }
     }
 

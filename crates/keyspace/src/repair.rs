@@ -150,6 +150,10 @@ fn items_records(entry: &Entry<'_, Value>, range: (u64, u64), lens: &Lens) -> Ve
             records.piece(key, range.0, piece(range, text));
             return records.take().1;
         }
+        Value::Stream(stream) => {
+            records.stream(key, stream, range);
+            return records.take().1;
+        }
         Value::Hash(_) => Op::HashSet,
         Value::List(_) => Op::PushBack,
         Value::Set(_) => Op::SetAdd,

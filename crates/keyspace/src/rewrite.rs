@@ -2,6 +2,8 @@
 //! groups and slots may be others.
 
 use crate::apply::Error;
+mod streams;
+
 use crate::effects::{Op, Reader};
 use cairn_logic::ids::Offset;
 
@@ -10,7 +12,8 @@ const ITEMS_MAX: usize = 512;
 
 /// Gives what [`crate::Export`] wrote as commands, each with the key it writes, in their order.
 /// Executed one after the other where the keys are not yet, they make the same keys, values and
-/// expiries.
+/// expiries; but what a group waits for and is no entry any more is left out, and consumers of
+/// groups are seen when that happens.
 ///
 /// # Errors
 /// [`Error::Malformed`]: it was not written that way; commands before it have been visited.
@@ -48,6 +51,11 @@ fn one(effects: &mut Reader<'_>, visit: &mut impl FnMut(&[u8], &[&[u8]])) -> Opt
         Op::PushBack => items(effects, b"RPUSH", key, 1, visit)?,
         Op::SetAdd => items(effects, b"SADD", key, 1, visit)?,
         Op::SortedAdd => scored(effects, key, visit)?,
+        Op::StreamBlock => streams::block(effects, key, visit)?,
+        Op::StreamHead => streams::head(effects, key, visit)?,
+        Op::StreamGroup => streams::group(effects, key, visit)?,
+        Op::StreamConsumer => streams::consumer(effects, key, visit)?,
+        Op::StreamPending => streams::pending(effects, key, visit)?,
         // A portion says only what is there, never what is to go.
         Op::SetKeeping
         | Op::Delete
@@ -65,6 +73,13 @@ fn one(effects: &mut Reader<'_>, visit: &mut impl FnMut(&[u8], &[&[u8]])) -> Opt
         | Op::ListSet
         | Op::ListInsert
         | Op::ListRemove
+        | Op::StreamAdd
+        | Op::StreamDelete
+        | Op::StreamCut
+        | Op::StreamGroupDrop
+        | Op::StreamConsumerDrop
+        | Op::StreamAcknowledge
+        | Op::Restore
         | Op::Rename
         | Op::Copy => return None,
     }

@@ -15,6 +15,7 @@ pub(crate) mod lcs;
 pub(crate) mod list_moves;
 pub(crate) mod list_places;
 pub(crate) mod lists;
+pub(crate) mod payloads;
 pub(crate) mod renames;
 pub(crate) mod scan;
 pub(crate) mod set_algebra;
@@ -25,6 +26,7 @@ pub(crate) mod sorted_removals;
 pub(crate) mod sorted_sets;
 pub(crate) mod sorted_unions;
 pub(crate) mod sorted_walks;
+pub(crate) mod streams;
 pub(crate) mod strings;
 
 /// The half-open range that inclusive positions mean in something of `len` parts; negative ones

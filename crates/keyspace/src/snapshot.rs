@@ -11,6 +11,7 @@
 
 mod large;
 mod parts;
+mod streams;
 
 pub(crate) use large::{Large, Touch, address_of};
 

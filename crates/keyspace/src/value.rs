@@ -3,9 +3,11 @@
 pub(crate) mod hash;
 pub(crate) mod hyperloglog;
 pub(crate) mod list;
+pub(crate) mod listpack;
 pub(crate) mod packed;
 pub(crate) mod set;
 pub(crate) mod sorted;
+pub(crate) mod stream;
 
 use crate::hash::Hasher;
 use crate::snapshot::Touch;
@@ -13,6 +15,7 @@ use hash::Hash;
 use list::{List, Side};
 use set::Set;
 use sorted::Sorted;
+use stream::Stream;
 
 /// Strings up to this many bytes stand in one allocation with their key.
 pub const INLINE_MAX: usize = 8 * 1024;
@@ -32,6 +35,8 @@ pub enum Value {
     Set(Set),
     /// Members in the order of their scores.
     Sorted(Sorted),
+    /// Entries in the order of their IDs.
+    Stream(Stream),
 }
 
 /// A value's type.
@@ -47,6 +52,8 @@ pub enum Type {
     Set,
     /// Members with scores.
     Sorted,
+    /// Entries with IDs.
+    Stream,
 }
 
 impl Type {
@@ -59,6 +66,7 @@ impl Type {
             Type::List => "list",
             Type::Set => "set",
             Type::Sorted => "zset",
+            Type::Stream => "stream",
         }
     }
 }
@@ -72,6 +80,7 @@ impl Value {
             Value::List(_) => Type::List,
             Value::Set(_) => Type::Set,
             Value::Sorted(_) => Type::Sorted,
+            Value::Stream(_) => Type::Stream,
         }
     }
 
@@ -106,6 +115,7 @@ impl Value {
                 });
                 Value::Sorted(copy)
             }
+            Value::Stream(stream) => Value::Stream(stream.clone()),
         }
     }
 
@@ -118,6 +128,7 @@ impl Value {
                 Value::List(list) => list.memory_bytes(),
                 Value::Set(set) => set.memory_bytes(),
                 Value::Sorted(sorted) => sorted.memory_bytes(),
+                Value::Stream(stream) => stream.memory_bytes(),
             }
     }
 }
@@ -127,6 +138,9 @@ pub(crate) trait Collection: Default {
     /// How many items it has.
     fn len(&self) -> usize;
 
+    /// Whether it is of no use any more without items.
+    const ENDS_EMPTY: bool;
+
     fn of(value: &Value) -> Option<&Self>;
 
     fn of_mut(value: &mut Value) -> Option<&mut Self>;
@@ -135,8 +149,10 @@ pub(crate) trait Collection: Default {
 }
 
 macro_rules! collection {
-    ($name:ident) => {
+    ($name:ident, $ends_empty:literal) => {
         impl Collection for $name {
+            const ENDS_EMPTY: bool = $ends_empty;
+
             fn len(&self) -> usize {
                 self.len()
             }
@@ -156,7 +172,8 @@ macro_rules! collection {
     };
 }
 
-collection!(Hash);
-collection!(List);
-collection!(Set);
-collection!(Sorted);
+collection!(Hash, true);
+collection!(List, true);
+collection!(Set, true);
+collection!(Sorted, true);
+collection!(Stream, false);

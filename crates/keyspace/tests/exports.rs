@@ -80,6 +80,25 @@ impl World {
             let names = names.iter().map(String::as_str);
             world.run(&["PFADD", &hll].into_iter().chain(names).collect::<Vec<_>>());
         }
+        for number in 0..ITEMS / 2 {
+            let (stream, id) = (key("stream"), format!("{}-1", number + 1));
+            world.run(&["XADD", &stream, &id, "name", &id, "more", &"x".repeat(20)]);
+        }
+        for group in ["g", "h"] {
+            let stream = key("stream");
+            world.run(&["XGROUP", "CREATE", &stream, group, "0"]);
+            world.run(&[
+                "XREADGROUP",
+                "GROUP",
+                group,
+                "ada",
+                "COUNT",
+                "500",
+                "STREAMS",
+                &stream,
+                ">",
+            ]);
+        }
         world.run(&["EXPIRE", &key("set"), "1000"]);
         world.send();
         world.batches.clear();
@@ -180,9 +199,39 @@ fn text_changes(n: usize) -> Vec<Vec<String>> {
     ]
 }
 
+/// Changes of a large stream and its groups.
+fn stream_changes(n: usize, count: usize) -> Vec<Vec<String>> {
+    let (stream, copy) = (key("stream"), key("stream2"));
+    let (stream, group) = (stream.as_str(), if n.is_multiple_of(2) { "g" } else { "h" });
+    let n = n / 2;
+    let (id, next, count) = (format!("{}-1", n + 1), format!("{}-1", n + 2), count.to_string());
+    vec![
+        words(&["XADD", stream, "*", "name", "new", "more", "y"]),
+        words(&["XADD", stream, "MAXLEN", "~", "250", "*", "name", "new"]),
+        words(&["XADD", stream, &next, "name", "again"]),
+        words(&["XDEL", stream, &id, &next]),
+        words(&["XTRIM", stream, "MAXLEN", &count]),
+        words(&["XTRIM", stream, "MINID", &id]),
+        words(&["XSETID", stream, &id, "ENTRIESADDED", "9999"]),
+        words(&["XREADGROUP", "GROUP", group, "bob", "COUNT", &count, "STREAMS", stream, ">"]),
+        words(&["XREADGROUP", "GROUP", group, "ada", "COUNT", &count, "STREAMS", stream, &id]),
+        words(&["XACK", stream, group, &id, &next]),
+        words(&["XCLAIM", stream, group, "cy", "0", &id, &next, "FORCE"]),
+        words(&["XAUTOCLAIM", stream, group, "dan", "0", &id, "COUNT", &count]),
+        words(&["XGROUP", "CREATE", stream, group, "0", "MKSTREAM"]),
+        words(&["XGROUP", "SETID", stream, group, &id]),
+        words(&["XGROUP", "DELCONSUMER", stream, group, "ada"]),
+        words(&["XGROUP", "DESTROY", stream, group]),
+        words(&["RENAME", stream, &copy]),
+        words(&["COPY", &copy, stream, "REPLACE"]),
+        words(&["DEL", stream]),
+    ]
+}
+
 fn change() -> impl Strategy<Value = Vec<String>> {
     let one = words;
     (0_usize..ITEMS, 1_usize..400).prop_flat_map(move |(n, count)| {
+        let count_of = count;
         let (name, count) = (format!("{n:08}"), count.to_string());
         let small = key(&format!("small{}", n % 420));
         let (hash, list, set) = (key("hash"), key("list"), key("set"));
@@ -190,6 +239,7 @@ fn change() -> impl Strategy<Value = Vec<String>> {
         let index = n.to_string();
         prop_oneof![
             7 => prop::sample::select(text_changes(n)),
+            14 => prop::sample::select(stream_changes(n, count_of)),
             30 => prop::sample::select(vec![
                 one(&["HSET", &hash, &name, "other"]),
                 one(&["HDEL", &hash, &name]),

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 const SEED: u64 = 7;
 const LIST: usize = 3000;
+const STREAM: usize = 800;
 
 /// A keyspace that writes.
 struct Member {
@@ -55,9 +56,36 @@ impl Member {
             let names = names.iter().map(String::as_str);
             member.run(&["PFADD", "large:counter"].into_iter().chain(names).collect::<Vec<_>>());
         }
+        member.stream("large:stream", STREAM);
+        for number in 0..60 {
+            member.stream(&format!("stream:{number}"), 3);
+        }
         member.run(&["EXPIRE", "large:set", "1000"]);
         assert!(member.log.take().is_some());
         member
+    }
+
+    /// A stream, half of which a group has got and not acknowledged.
+    fn stream(&mut self, key: &str, len: usize) {
+        for number in 0..len {
+            let id = format!("{}-1", number + 1);
+            self.run(&["XADD", key, &id, "name", &format!("{number:08}"), "more", "x"]);
+        }
+        self.run(&["XGROUP", "CREATE", key, "group", "0"]);
+        for (consumer, count) in [("ada", len / 3), ("bob", len / 6)] {
+            let count = count.to_string();
+            self.run(&[
+                "XREADGROUP",
+                "GROUP",
+                "group",
+                consumer,
+                "COUNT",
+                &count,
+                "STREAMS",
+                key,
+                ">",
+            ]);
+        }
     }
 
     /// A member with the same data that came to it in another way: its tables have other sizes.
@@ -160,7 +188,35 @@ fn change() -> impl Strategy<Value = Vec<String>> {
             words(&["SET", "large:sorted", "another type"]),
         ])
     });
-    prop_oneof![small, large]
+    prop_oneof![small, large, stream_change()]
+}
+
+/// One change of a stream.
+fn stream_change() -> impl Strategy<Value = Vec<String>> {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    (0_usize..STREAM, prop::bool::ANY).prop_flat_map(move |(n, is_large)| {
+        let key = if is_large { "large:stream".to_owned() } else { format!("stream:{}", n % 60) };
+        let n = if is_large { n } else { n % 3 };
+        let (key, id, many) = (key.as_str(), format!("{}-1", n + 1), (n / 2).to_string());
+        prop::sample::select(vec![
+            words(&["XADD", key, "*", "name", "new"]),
+            words(&["XADD", key, "5000-1", "name", "new"]),
+            words(&["XDEL", key, &id]),
+            words(&["XTRIM", key, "MAXLEN", &many]),
+            words(&["XTRIM", key, "MINID", &id]),
+            words(&["XSETID", key, "9000-1", "ENTRIESADDED", "9999"]),
+            words(&["XGROUP", "CREATE", key, "more", &id]),
+            words(&["XGROUP", "SETID", key, "group", &id]),
+            words(&["XGROUP", "DESTROY", key, "group"]),
+            words(&["XGROUP", "CREATECONSUMER", key, "group", "cy"]),
+            words(&["XGROUP", "DELCONSUMER", key, "group", "ada"]),
+            words(&["XACK", key, "group", &id]),
+            words(&["XCLAIM", key, "group", "cy", "0", &id, "FORCE"]),
+            words(&["XREADGROUP", "GROUP", "group", "ada", "COUNT", &many, "STREAMS", key, ">"]),
+            words(&["DEL", key]),
+            words(&["SET", key, "another type"]),
+        ])
+    })
 }
 
 #[test]

@@ -249,8 +249,20 @@ impl ReplyBuf {
 
     /// Ends it: puts the head of an array of `count` replies in front of what was written since.
     pub fn end_array(&mut self, mark: ArrayMark, count: usize) {
+        self.end(mark, b'*', count);
+    }
+
+    /// Ends it as a map of `count` pairs (an array of twice as many in RESP2).
+    pub fn end_map(&mut self, mark: ArrayMark, count: usize) {
+        match self.version {
+            Version::Resp2 => self.end(mark, b'*', count * 2),
+            Version::Resp3 => self.end(mark, b'%', count),
+        }
+    }
+
+    fn end(&mut self, mark: ArrayMark, kind: u8, count: usize) {
         let mut head = Vec::with_capacity(24);
-        head.push(b'*');
+        head.push(kind);
         push_u64(&mut head, count as u64);
         head.extend_from_slice(b"\r\n");
         self.out.splice(mark.0..mark.0, head);

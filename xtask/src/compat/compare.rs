@@ -79,9 +79,52 @@ fn with_plain_scores(reply: &Reply) -> Reply {
 pub fn same(line: &Line, ours: &Reply, theirs: &Reply) -> bool {
     let first = line.first().and_then(|name| name.first());
     let on_sorted_sets = first.is_some_and(|first| first.eq_ignore_ascii_case(&b'z'));
+    let on_streams = first.is_some_and(|first| first.eq_ignore_ascii_case(&b'x'));
     match on_sorted_sets && !matches!(how(line), How::Shape) {
         true => alike(line, &with_plain_scores(ours), &with_plain_scores(theirs)),
+        false if on_streams => alike(line, &with_plain_times(ours), &with_plain_times(theirs)),
         false => alike(line, ours, theirs),
+    }
+}
+
+/// A time that both clocks give: since when to 50 seconds, and moments not at all.
+fn plain_time(time: &Reply) -> Reply {
+    match time {
+        Reply::Integer(time) if *time < 1_000_000_000 => Reply::Integer(time - time % 50_000),
+        Reply::Integer(_) => Reply::Integer(1_000_000_000),
+        other => other.clone(),
+    }
+}
+
+/// A reply of a command on streams without what belongs to one side alone: times, and how many
+/// nodes a tree has that only the peer has.
+fn with_plain_times(reply: &Reply) -> Reply {
+    let named = |name: &Reply| {
+        let name = name.as_bytes().unwrap_or_default();
+        matches!(name, b"idle" | b"seen-time" | b"radix-tree-nodes")
+    };
+    match reply {
+        Reply::Map(pairs) => {
+            let pair = |(name, value): &(Reply, Reply)| {
+                let plain = if named(name) { plain_time(value) } else { with_plain_times(value) };
+                (name.clone(), plain)
+            };
+            Reply::Map(pairs.iter().map(pair).collect())
+        }
+        Reply::Array(items) => {
+            let mut plain: Vec<Reply> = items.iter().map(with_plain_times).collect();
+            let integer = |at: usize| matches!(items.get(at), Some(Reply::Integer(_)));
+            // What is pending: an ID, a consumer unless it is known, the time, and a count.
+            let time = match items.len() {
+                3 if integer(1) && integer(2) => Some(1),
+                4 if integer(2) && integer(3) => Some(2),
+                _ => None,
+            };
+            let behind_name = (1..items.len()).filter(|at| named(&items[at - 1]));
+            time.into_iter().chain(behind_name).for_each(|at| plain[at] = plain_time(&items[at]));
+            Reply::Array(plain)
+        }
+        other => other.clone(),
     }
 }
 
@@ -243,6 +286,19 @@ mod tests {
         ];
         assert!(same(&line("ZSCORE k a"), &large[0], &large[1]));
         assert!(!same(&line("ZSCORE k a"), &large[0], &zero));
+    }
+
+    #[test]
+    fn since_when_something_is_pending_is_compared_roughly() {
+        let pending = |idle: i64, count: i64| {
+            let mut items = texts(&["1-1", "ada"]);
+            items.extend([Reply::Integer(idle), Reply::Integer(count)]);
+            Reply::Array(vec![Reply::Array(items)])
+        };
+        let same = |a: &Reply, b: &Reply| same(&line("XPENDING k g - + 9"), a, b);
+        assert!(same(&pending(100_001, 1), &pending(100_900, 1)));
+        assert!(!same(&pending(100_001, 1), &pending(0, 1)));
+        assert!(!same(&pending(100_001, 1), &pending(100_001, 2)));
     }
 
     #[test]

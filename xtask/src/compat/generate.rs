@@ -1,6 +1,7 @@
 //! Makes the commands of a round.
 
 mod scored;
+mod streams;
 
 use super::Line;
 use super::dice::Dice;
@@ -10,7 +11,7 @@ use super::shapes::{Kind, Part};
 const COMMANDS: usize = 250;
 /// Keys of each type.
 const KEYS: usize = 3;
-const FAMILIES: [&str; 7] = ["text", "list", "set", "hash", "zset", "hll", "geo"];
+const FAMILIES: [&str; 8] = ["text", "list", "set", "hash", "zset", "hll", "geo", "stream"];
 
 /// What no command expects where it may stand. No small number, which might be a time to live.
 const HOSTILE: &[&str] = &[
@@ -63,7 +64,7 @@ const ITEMS: &[&str] = &[
 
 /// The commands of a round: the same for the same numbers.
 pub fn round(seed: u64, round: u64, shapes: &[Vec<Part>]) -> Vec<Line> {
-    let mut maker = Maker { dice: Dice::new(seed, round) };
+    let mut maker = Maker { dice: Dice::new(seed, round), ticks: 0 };
     let mut lines = Vec::with_capacity(COMMANDS + 200);
     while lines.len() < COMMANDS {
         let shape = &shapes[maker.dice.below(shapes.len())];
@@ -94,13 +95,30 @@ fn key(family: &str, number: usize) -> Vec<u8> {
     format!("{{t}}{family}{number}").into_bytes()
 }
 
+/// All keys there may be.
+pub fn keys() -> Vec<Vec<u8>> {
+    let family = |family| (1..=KEYS).map(move |number| key(family, number));
+    FAMILIES.into_iter().flat_map(family).collect()
+}
+
 /// Reads all keys in every way.
-fn read_all(lines: &mut Vec<Line>) {
+pub fn read_all(lines: &mut Vec<Line>) {
     for family in FAMILIES {
         for number in 1..=KEYS {
             let key = key(family, number);
             for name in ["TYPE", "PTTL", "GET", "SMEMBERS", "HGETALL"] {
                 lines.push(vec![name.as_bytes().to_vec(), key.clone()]);
+            }
+            if family == "stream" {
+                let line = |before: &[&str], behind: &[&str]| {
+                    let texts = [before, &[""], behind].concat();
+                    let texts = texts.iter().map(|it| it.as_bytes().to_vec());
+                    let mut line: Line = texts.collect();
+                    line[before.len()] = key.clone();
+                    line
+                };
+                lines.push(line(&["XRANGE"], &["-", "+"]));
+                lines.push(line(&["XINFO", "STREAM"], &["FULL", "COUNT", "0"]));
             }
             for name in ["LRANGE", "ZRANGE"] {
                 let words = [name, "0", "-1", "WITHSCORES"].map(|word| word.as_bytes().to_vec());
@@ -117,6 +135,8 @@ fn read_all(lines: &mut Vec<Line>) {
 
 struct Maker {
     dice: Dice,
+    /// The time in the last ID of an entry.
+    ticks: usize,
 }
 
 impl Maker {
@@ -150,6 +170,7 @@ impl Maker {
             }
             Kind::HyperLogLog => self.key(5),
             Kind::Geo => self.key(6),
+            Kind::Stream => self.key(7),
             Kind::Lists | Kind::Sets => return self.keys(kind, line),
             Kind::Many => return line.extend((0..200).map(|n| format!("m{n}").into_bytes())),
             Kind::ManyFields => return many(line, |n| [format!("f{n}"), format!("v{n}")]),
@@ -172,6 +193,16 @@ impl Maker {
             | Kind::Ttl
             | Kind::Moment
             | Kind::Integer => self.number(kind),
+            Kind::Group
+            | Kind::Consumer
+            | Kind::Few
+            | Kind::Idle
+            | Kind::Id
+            | Kind::NewId
+            | Kind::LastId
+            | Kind::IdEnd
+            | Kind::IdReach
+            | Kind::Entry => return self.streamed(kind, line),
             other => return self.scored(other, line),
         };
         line.push(word);

@@ -14,40 +14,57 @@ use super::Line;
 const VALUE_BYTES_MAX: usize = 512 << 20;
 
 /// A master and a copy of it.
-pub struct Ours;
+pub struct Ours {
+    master: Keyspace,
+    copy: Keyspace,
+    log: EffectLog,
+    version: Version,
+    now_ms: u64,
+}
 
 impl Ours {
-    /// The replies to commands on empty data.
+    /// Empty ones.
+    pub fn new(version: Version) -> Self {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let (master, copy) = (Keyspace::new(1), Keyspace::new(2));
+        Self { master, copy, log: EffectLog::new(Offset(1)), version, now_ms: now_ms as u64 }
+    }
+
+    /// The replies to commands on empty data, and what is there then.
     ///
     /// # Errors
     /// If one is no reply, or the copy holds something else in the end.
-    pub fn round(lines: &[Line], version: Version) -> Result<Vec<Reply>> {
-        let (mut master, mut copy) = (Keyspace::new(1), Keyspace::new(2));
-        let mut log = EffectLog::new(Offset(1));
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let ctx = Ctx { now_ms: now_ms as u64, may_write: true, value_bytes_max: VALUE_BYTES_MAX };
-        let mut replies = Vec::with_capacity(lines.len());
-        for line in lines {
-            let args: ArgsBuf = line.iter().map(Vec::as_slice).collect();
-            let args = args.as_args();
-            let mut reply = ReplyBuf::new(version);
-            match lookup(args.name()) {
-                Some(command) => {
-                    master.execute(&ctx, command, args, None, &mut reply, &mut log);
-                }
-                None => unknown_command(args, &mut reply),
+    pub fn round(lines: &[Line], version: Version) -> Result<(Vec<Reply>, Self)> {
+        let mut ours = Self::new(version);
+        let replies = lines.iter().map(|line| ours.reply(line)).collect::<Result<_>>()?;
+        let same = ours.master.digest() == ours.copy.digest();
+        ensure!(same, "the log makes other data than the commands");
+        Ok((replies, ours))
+    }
+
+    /// The reply to a command.
+    ///
+    /// # Errors
+    /// If it is no reply, or the copy cannot follow.
+    pub fn reply(&mut self, line: &Line) -> Result<Reply> {
+        let args: ArgsBuf = line.iter().map(Vec::as_slice).collect();
+        let args = args.as_args();
+        let mut reply = ReplyBuf::new(self.version);
+        let ctx = Ctx { now_ms: self.now_ms, may_write: true, value_bytes_max: VALUE_BYTES_MAX };
+        match lookup(args.name()) {
+            Some(command) => {
+                self.master.execute(&ctx, command, args, None, &mut reply, &mut self.log);
             }
-            if let Some(entries) = log.take() {
-                let applied = copy.apply(&entries.body, entries.first);
-                applied.with_context(|| format!("after {}", super::show::line(line)))?;
-            }
-            let parsed = Reply::parse(reply.as_bytes())?;
-            let whole = parsed.filter(|(_, len)| *len == reply.len());
-            let (reply, _) =
-                whole.ok_or_else(|| anyhow!("not one reply to {}", super::show::line(line)))?;
-            replies.push(reply);
+            None => unknown_command(args, &mut reply),
         }
-        ensure!(master.digest() == copy.digest(), "the log makes other data than the commands");
-        Ok(replies)
+        if let Some(entries) = self.log.take() {
+            let applied = self.copy.apply(&entries.body, entries.first);
+            applied.with_context(|| format!("after {}", super::show::line(line)))?;
+        }
+        let parsed = Reply::parse(reply.as_bytes())?;
+        let whole = parsed.filter(|(_, len)| *len == reply.len());
+        let (reply, _) =
+            whole.ok_or_else(|| anyhow!("not one reply to {}", super::show::line(line)))?;
+        Ok(reply)
     }
 }

@@ -75,6 +75,14 @@ impl Redis {
         self.reply()?;
         self.send(&[b"HELLO".to_vec(), number.to_vec()])?;
         self.reply()?;
+        self.replies(lines)
+    }
+
+    /// The replies to commands on the data that is there.
+    ///
+    /// # Errors
+    /// If it ends or says something that is no reply.
+    pub fn replies(&mut self, lines: &[Line]) -> Result<Vec<Reply>> {
         let mut replies = Vec::with_capacity(lines.len());
         for some in lines.chunks(PIPELINE) {
             some.iter().try_for_each(|line| self.send(line))?;

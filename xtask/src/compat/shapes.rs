@@ -4,6 +4,7 @@
 //! argument of that kind, `kind+` for some of them, `[ … ]` for what may be left out.
 
 mod scored;
+mod streams;
 
 use anyhow::{Result, bail, ensure};
 
@@ -80,6 +81,22 @@ pub enum Kind {
     Place,
     Name,
     Far,
+    /// A key of a stream; a group, and one that reads for it.
+    Stream,
+    Group,
+    Consumer,
+    /// How many entries, often fewer than there are; a time since delivery.
+    Few,
+    Idle,
+    /// An ID that may be there; one behind most others; one near the end; `$` or one; one end of a
+    /// range.
+    Id,
+    NewId,
+    LastId,
+    IdEnd,
+    IdReach,
+    /// Fields and values.
+    Entry,
 }
 
 const KINDS: &[(&str, Kind)] = &[
@@ -120,6 +137,17 @@ const KINDS: &[(&str, Kind)] = &[
     ("place", Kind::Place),
     ("name", Kind::Name),
     ("far", Kind::Far),
+    ("stream", Kind::Stream),
+    ("group", Kind::Group),
+    ("consumer", Kind::Consumer),
+    ("few", Kind::Few),
+    ("idle", Kind::Idle),
+    ("id", Kind::Id),
+    ("newid", Kind::NewId),
+    ("lastid", Kind::LastId),
+    ("idend", Kind::IdEnd),
+    ("idreach", Kind::IdReach),
+    ("entry", Kind::Entry),
 ];
 
 /// All shapes, or those that begin with a text.
@@ -129,8 +157,9 @@ const KINDS: &[(&str, Kind)] = &[
 pub fn all(only: Option<&str>) -> Result<Vec<Vec<Part>>> {
     let wanted = |line: &&&str| only.is_none_or(|only| line.starts_with(only));
     // Without data there would be little to see.
-    let filling = FILLING.iter().chain(scored::FILLING).filter(|_| only.is_some());
-    let every = || SHAPES.iter().chain(scored::SHAPES);
+    let filling = FILLING.iter().chain(scored::FILLING).chain(streams::FILLING);
+    let filling = filling.filter(|_| only.is_some());
+    let every = || SHAPES.iter().chain(scored::SHAPES).chain(streams::SHAPES);
     let lines = every().filter(wanted).chain(filling);
     let shapes = lines.map(|line| parse(line)).collect::<Result<Vec<_>>>()?;
     ensure!(every().any(|line| wanted(&line)), "no shape begins with {only:?}");
@@ -318,6 +347,7 @@ mod tests {
     #[test]
     fn every_shape_is_read_and_names_a_command() {
         let scored = scored::SHAPES.iter().chain(scored::FILLING);
+        let scored = scored.chain(streams::SHAPES).chain(streams::FILLING);
         for line in SHAPES.iter().chain(FILLING).chain(scored) {
             parse(line).unwrap();
             let name = line.split(' ').next().unwrap();

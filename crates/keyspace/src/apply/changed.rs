@@ -1,7 +1,9 @@
-//! Applies what changes a list in its middle, and what gives a value another key.
+//! Applies what changes a list in its middle, what gives a value another key, and what puts one
+//! that came from outside.
 
 use super::{Fault, Target};
 use crate::effects::{Op, Reader};
+use crate::payload;
 use crate::value::list::List;
 
 fn index(effects: &mut Reader<'_>) -> Result<usize, Fault> {
@@ -42,6 +44,16 @@ impl Target<'_> {
             list.remove_all(touch, &indexes);
             Ok(())
         })
+    }
+
+    pub(super) fn restore(&mut self, effects: &mut Reader<'_>) -> Result<(), Fault> {
+        /// Whoever wrote the entry has bounded what is compressed in it.
+        const ROOM: usize = 1 << 31;
+        let expiry = effects.varint().ok_or(Fault::Malformed)?;
+        let body = effects.text().ok_or(Fault::Malformed)?;
+        let loaded = payload::load(body, ROOM, self.ks.hasher()).map_err(|_| Fault::Malformed)?;
+        self.ks.put_loaded(self.at, self.key, loaded, expiry);
+        Ok(())
     }
 
     pub(super) fn elsewhere(&mut self, op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {

@@ -158,6 +158,7 @@ pub fn categories(command: &Command) -> Vec<&'static str> {
         Group::Set => found.push("@set"),
         Group::SortedSet => found.push("@sortedset"),
         Group::Geo => found.push("@geo"),
+        Group::Stream => found.push("@stream"),
         Group::Connection => found.push("@connection"),
         Group::Transactions => found.push("@transaction"),
         Group::PubSub => found.push("@pubsub"),
@@ -188,7 +189,7 @@ fn key_specs(command: &Command, reply: &mut ReplyBuf) {
         found_by(reply, b"index", &[(b"index", Word::Number(i64::from(first)))]);
         // Counted from the first key; negative ones from the last argument.
         let last = if last < 0 { i64::from(last) } else { i64::from(last) - i64::from(first) };
-        key_range(reply, last, i64::from(step));
+        key_range(reply, last, i64::from(step), 0);
     }
     match more {
         More::None => {}
@@ -208,7 +209,17 @@ fn key_specs(command: &Command, reply: &mut ReplyBuf) {
             let from = Word::Number(i64::from(from));
             let parts: [(&[u8], _); 2] = [(b"keyword", Word::Text(b"STORE")), (b"startfrom", from)];
             found_by(reply, b"keyword", &parts);
-            key_range(reply, 0, 1);
+            key_range(reply, 0, 1, 0);
+        }
+        More::Streams => {
+            key_spec(command, reply);
+            // Behind GROUP, a group and a consumer, if it has to have them.
+            let from = Word::Number(if command.name == "xreadgroup" { 4 } else { 1 });
+            let parts: [(&[u8], _); 2] =
+                [(b"keyword", Word::Text(b"STREAMS")), (b"startfrom", from)];
+            found_by(reply, b"keyword", &parts);
+            // One of two: the other half is IDs.
+            key_range(reply, -1, 1, 2);
         }
     }
 }
@@ -230,12 +241,12 @@ fn found_by(reply: &mut ReplyBuf, kind: &[u8], parts: &[(&[u8], Word)]) {
     spec(reply, kind, parts);
 }
 
-fn key_range(reply: &mut ReplyBuf, last: i64, step: i64) {
+fn key_range(reply: &mut ReplyBuf, last: i64, step: i64, limit: i64) {
     reply.bulk(b"find_keys");
     let parts: [(&[u8], _); 3] = [
         (b"lastkey", Word::Number(last)),
         (b"keystep", Word::Number(step)),
-        (b"limit", Word::Number(0)),
+        (b"limit", Word::Number(limit)),
     ];
     spec(reply, b"range", &parts);
 }
@@ -303,6 +314,7 @@ fn group_name(group: Group) -> &'static str {
         Group::Set => "set",
         Group::SortedSet => "sorted-set",
         Group::Geo => "geo",
+        Group::Stream => "stream",
         Group::Connection => "connection",
         Group::Server => "server",
         Group::Cluster => "cluster",

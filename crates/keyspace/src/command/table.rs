@@ -1,6 +1,8 @@
 //! The table of commands, by family.
 
 use super::{Command, Flags, Group, Keys, Kind, More, Run, RunFn, Session};
+use crate::run::payloads;
+use crate::run::streams::{self, claims, groups, info, pending, reads};
 use crate::run::{bitfields, bits, blocking, draws, expiry, geo, geo_search, hashes, hyperloglog};
 use crate::run::{inspect, keys, lcs, list_moves, list_places, lists, renames, scan};
 use crate::run::{set_algebra, sets, sort, sorted_ranges, sorted_removals, sorted_sets};
@@ -32,6 +34,8 @@ const COUNTED: Keys = Keys::NONE.and(More::Counted(1));
 const TIMED_COUNTED: Keys = Keys::NONE.and(More::Counted(2));
 /// All but the last argument, a timeout.
 const TIMED: Keys = Keys::between(1, -2, 1);
+/// Those that follow the word STREAMS.
+const STREAMS: Keys = Keys::NONE.and(More::Streams);
 /// A key, and an argument that counts those that follow it.
 const ONE_AND_COUNTED: Keys = Keys::ONE.and(More::Counted(2));
 /// A key, and the one that STORE or STOREDIST among the options names.
@@ -114,9 +118,17 @@ const fn geo_of(name: &'static str, arity: i8, flags: Flags, keys: Keys, run: Ru
 const fn sorted_of(name: &'static str, arity: i8, flags: Flags, keys: Keys, run: Run) -> Command {
     let flags = match keys.more {
         More::None => flags,
-        More::Counted(_) | More::Stored(_) => flags.and(Flags::MOVABLE_KEYS),
+        More::Counted(_) | More::Stored(_) | More::Streams => flags.and(Flags::MOVABLE_KEYS),
     };
     data(name, arity, flags, keys, Group::SortedSet, run)
+}
+
+const fn stream_of(name: &'static str, arity: i8, flags: Flags, keys: Keys, run: Run) -> Command {
+    data(name, arity, flags, keys, Group::Stream, run)
+}
+
+const fn stream(name: &'static str, arity: i8, flags: Flags, run: Run) -> Command {
+    stream_of(name, arity, flags, Keys::ONE, run)
 }
 
 const fn generic(name: &'static str, arity: i8, flags: Flags, keys: Keys, run: Run) -> Command {
@@ -159,6 +171,7 @@ pub(super) const LIST: &[Command] = &[
     data("pfcount", -2, READ, Keys::ALL, Group::HyperLogLog, hyperloglog::pfcount),
     data("pfmerge", -2, GROW, Keys::ALL, Group::HyperLogLog, hyperloglog::pfmerge),
     generic("del", -2, WRITE, Keys::ALL, keys::del),
+    generic("dump", 2, READ, Keys::ONE, payloads::dump),
     generic("exists", -2, FAST_READ, Keys::ALL, keys::exists),
     generic("expire", -3, FAST_WRITE, Keys::ONE, expiry::expire),
     generic("expireat", -3, FAST_WRITE, Keys::ONE, expiry::expireat),
@@ -171,6 +184,7 @@ pub(super) const LIST: &[Command] = &[
     generic("pttl", 2, FAST_READ, Keys::ONE, expiry::pttl),
     generic("rename", 3, WRITE, Keys::TWO, renames::rename),
     generic("renamenx", 3, FAST_WRITE, Keys::TWO, renames::renamenx),
+    generic("restore", -4, GROW, Keys::ONE, payloads::restore),
     generic("sort", -2, SORTS, Keys::ONE.and(More::Stored(2)), sort::sort),
     generic("sort_ro", -2, MOVABLE, Keys::ONE, sort::sort_ro),
     generic("touch", -2, FAST_READ, Keys::ALL, keys::exists),
@@ -267,6 +281,21 @@ pub(super) const LIST: &[Command] = &[
     sorted("zscore", 3, FAST_READ, sorted_sets::zscore),
     sorted_of("zunion", -3, READ, COUNTED, sorted_unions::zunion),
     sorted_of("zunionstore", -4, GROW, ONE_AND_COUNTED, sorted_unions::zunionstore),
+    stream("xack", -4, FAST_WRITE, groups::xack),
+    stream("xadd", -5, FAST_GROW, streams::xadd),
+    stream("xautoclaim", -6, FAST_WRITE, claims::xautoclaim),
+    stream("xclaim", -6, FAST_WRITE, claims::xclaim),
+    stream("xdel", -3, FAST_WRITE, streams::xdel),
+    stream_of("xgroup", -2, WRITE, Keys::SECOND, groups::xgroup),
+    stream_of("xinfo", -2, READ, Keys::SECOND, info::xinfo),
+    stream("xlen", 2, FAST_READ, streams::xlen),
+    stream("xpending", -3, READ, pending::xpending),
+    stream("xrange", -4, READ, streams::xrange),
+    stream_of("xread", -4, MOVABLE.and(Flags::BLOCKING), STREAMS, reads::xread),
+    stream_of("xreadgroup", -7, WAITS_MOVABLE, STREAMS, reads::xreadgroup),
+    stream("xrevrange", -4, READ, streams::xrevrange),
+    stream("xsetid", -3, FAST_GROW, streams::xsetid),
+    stream("xtrim", -4, WRITE, streams::xtrim),
     geo_of("geoadd", -5, GROW, Keys::ONE, geo::geoadd),
     geo_of("geodist", -4, READ, Keys::ONE, geo::geodist),
     geo_of("geohash", -2, READ, Keys::ONE, geo::geohash),

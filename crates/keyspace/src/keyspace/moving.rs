@@ -1,6 +1,7 @@
-//! Values that get another key of the same slot.
+//! Values that get another key of the same slot, or come from outside.
 
 use super::{At, Keyspace};
+use crate::payload::Loaded;
 use crate::snapshot::address_of;
 use crate::table::{Payload, View};
 use crate::value::Value;
@@ -55,6 +56,16 @@ impl Keyspace {
         match copied {
             Copied::Text(text) => self.put_text(to.0, to.1, None, &text, expiry),
             Copied::Object(value) => self.put_object(to.0, to.1, None, value, expiry),
+        };
+    }
+
+    /// Puts what a payload has made in place of what is there; 0 is no expiry.
+    pub(crate) fn put_loaded(&mut self, at: At, key: &[u8], loaded: Loaded, expiry: u64) {
+        self.give_up((at, key));
+        let expiry = (expiry > 0).then_some(expiry);
+        match loaded {
+            Loaded::Text(text) => self.put_text(at, key, None, &text, expiry),
+            Loaded::Object(value) => self.put_object(at, key, None, value, expiry),
         };
     }
 

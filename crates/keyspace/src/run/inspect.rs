@@ -37,18 +37,18 @@ const MEMORY_HELP: &[&str] = &[
     "    Shows this text.",
 ];
 
-fn help(call: &mut Call<'_>, lines: &[&str]) -> Outcome {
+pub(super) fn help(call: &mut Call<'_>, lines: &[&str]) -> Outcome {
     call.reply.array(lines.len());
     lines.iter().for_each(|line| call.reply.simple(line));
     Ok(())
 }
 
-fn wrong_arity(container: &str, subcommand: &str) -> Refusal {
+pub(super) fn wrong_arity(container: &str, subcommand: &str) -> Refusal {
     let text = format!("ERR wrong number of arguments for '{container}|{subcommand}' command");
     Refusal::Text(Cow::Owned(text))
 }
 
-fn unknown(call: &Call<'_>, container: &str) -> Refusal {
+pub(super) fn unknown(call: &Call<'_>, container: &str) -> Refusal {
     const SHOWN_MAX: usize = 128;
     let given = shown(call.arg(1), SHOWN_MAX);
     Refusal::Text(Cow::Owned(format!("ERR unknown subcommand '{given}'. Try {container} HELP.")))
@@ -66,6 +66,7 @@ fn encoding(value: &View<'_, Value>) -> &'static str {
         View::Bytes(text) => *text,
         View::Object(Value::Text(text)) => text,
         View::Object(Value::List(_)) => return "quicklist",
+        View::Object(Value::Stream(_)) => return "stream",
         View::Object(Value::Hash(Hash::Small(_)) | Value::Set(Set::Small(_))) => return "listpack",
         View::Object(Value::Sorted(Sorted::Small(_))) => return "listpack",
         View::Object(Value::Hash(Hash::Large(_)) | Value::Set(Set::Large(_))) => return "hashtable",

@@ -112,7 +112,7 @@ fn items(call: &mut Call<'_>, descending: bool) -> Result<(Vec<Vec<u8>>, Type), 
                 sorted.for_each(0, sorted.len(), |_, member| items.push(member.to_vec()));
             }
         }
-        Type::String | Type::Hash => return Err(Refusal::WrongType),
+        Type::String | Type::Hash | Type::Stream => return Err(Refusal::WrongType),
     }
     if descending {
         items.reverse();

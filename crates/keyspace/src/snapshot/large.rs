@@ -7,6 +7,7 @@
 
 use super::Out;
 use super::parts::Parts;
+use super::streams::StreamRest;
 use crate::compare::table_of;
 use crate::effects::Op;
 use crate::hash::Hasher;
@@ -17,7 +18,7 @@ use crate::value::list::{List, Side};
 use std::ops::Range;
 
 /// A piece of a string, in bytes.
-const PIECE_BYTES: usize = 64 << 10;
+pub(super) const PIECE_BYTES: usize = 64 << 10;
 /// Items of a list in one step, at most.
 const ITEMS_MAX: usize = 256;
 
@@ -31,11 +32,11 @@ pub(crate) struct Large {
     /// The key under which the keyspace has it, if it was renamed.
     pub renamed: Option<Vec<u8>>,
     expiry: Option<u64>,
-    rest: Rest,
+    pub(super) rest: Rest,
 }
 
 /// What is not written yet.
-enum Rest {
+pub(super) enum Rest {
     Table(Op, Parts),
     /// Pieces of a string of this length.
     Text(usize, Parts),
@@ -46,6 +47,7 @@ enum Rest {
         count: usize,
         back: Vec<Vec<u8>>,
     },
+    Stream(Box<StreamRest>),
 }
 
 impl Large {
@@ -67,6 +69,7 @@ impl Large {
             (None, Value::List(list)) => {
                 Rest::List { start: 0, count: list.len(), back: Vec::new() }
             }
+            (None, Value::Stream(stream)) => Rest::Stream(Box::new(StreamRest::begin(stream))),
             (None, _) => return None,
         };
         let (key, address) = (entry.key().to_vec(), address_of(value));
@@ -114,6 +117,7 @@ impl Large {
                 back.truncate(back.len() - wrote);
                 Some(wrote).filter(|wrote| *wrote > 0)
             }
+            (Rest::Stream(rest), Value::Stream(stream)) => rest.write(&self.key, stream, out),
             _ => None,
         }
     }
@@ -190,6 +194,11 @@ impl<'a> Touch<'a> {
     /// For a collection that is in no keyspace.
     pub fn nobody(hasher: &'a Hasher) -> Self {
         Self { hasher, writing: None }
+    }
+
+    /// What is being written of the collection.
+    pub(super) fn writing(&mut self) -> Option<(&mut Large, &mut Out)> {
+        self.writing.as_mut().map(|(large, out)| (&mut **large, &mut **out))
     }
 
     pub fn hasher(&self) -> &'a Hasher {

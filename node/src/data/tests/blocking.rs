@@ -89,6 +89,32 @@ fn who_came_first_is_served_first_and_by_one_push_all_it_is_enough_for() {
 }
 
 #[test]
+fn readers_of_streams_wait_for_what_comes_behind() {
+    let rig = Committing::new();
+    let mut other = rig.client();
+    other.say("XADD b 1-0 old x");
+    other.say("XGROUP CREATE b g $");
+    let mut reader = waiting(&rig, &mut other, 0, "XREAD BLOCK 0 STREAMS b $");
+    let mut one = waiting(&rig, &mut other, 1, "XREADGROUP GROUP g one BLOCK 0 STREAMS b >");
+    let mut two = waiting(&rig, &mut other, 2, "XREADGROUP GROUP g two BLOCK 0 STREAMS b >");
+    assert_eq!(other.say("XADD b 2-0 new x"), "2-0");
+    assert_eq!(show(&reader.reply()), "[[b [[2-0 [new x]]]]]");
+    assert_eq!(show(&one.reply()), "[[b [[2-0 [new x]]]]]");
+    assert!(two.is_quiet(), "each entry goes to one of a group");
+    assert_eq!(other.say("XPENDING b g - + 9 one").matches("2-0").count(), 1);
+    assert_eq!(other.say("XGROUP DESTROY b g"), "1");
+    let gone = "-NOGROUP the consumer group this client was blocked on no longer exists";
+    assert_eq!(show(&two.reply()), gone);
+    other.say("XGROUP CREATE b g $");
+    let mut one = waiting(&rig, &mut other, 0, "XREADGROUP GROUP g one BLOCK 0 STREAMS b >");
+    assert_eq!(other.say("DEL b"), "1");
+    assert_eq!(show(&one.reply()), "-UNBLOCKED the stream key no longer exists");
+    let mut late = rig.client();
+    assert_eq!(late.say("XREAD BLOCK 1 STREAMS b $"), "(nil)");
+    blocked(&mut other, 0);
+}
+
+#[test]
 fn what_comes_and_goes_within_a_transaction_wakes_nobody() {
     let rig = Committing::new();
     let mut other = rig.client();
