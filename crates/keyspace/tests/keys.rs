@@ -20,6 +20,11 @@ fn all_keys_of_a_command_are_known_before_it_is_executed() {
         ("OBJECT ENCODING a", "a"),
         ("OBJECT HELP", ""),
         ("LMOVE a b LEFT LEFT", "a b"),
+        ("XREAD COUNT STREAMS STREAMS a b 0 0", "a b"),
+        ("XREAD COUNT 1 streams a b 0", "a"),
+        ("XREADGROUP GROUP streams c NOACK BLOCK 0 STREAMS a >", "a"),
+        ("XREADGROUP GROUP g c FOO STREAMS a >", ""),
+        ("XGROUP CREATE a g 0", "a"),
     ] {
         let args: ArgsBuf = line.split(' ').collect();
         let command = lookup(args.as_args().name()).expect("a command");

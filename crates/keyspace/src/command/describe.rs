@@ -170,7 +170,7 @@ pub fn categories(command: &Command) -> Vec<&'static str> {
     if command.flags.has(Flags::ADMIN) {
         found.push("@admin");
     }
-    let dangerous = matches!(command.name, "flushall" | "flushdb" | "keys" | "info");
+    let dangerous = matches!(command.name, "flushall" | "flushdb" | "keys" | "info" | "restore");
     if dangerous || command.flags.has(Flags::ADMIN) {
         found.push("@dangerous");
     }
@@ -270,19 +270,20 @@ fn spec(reply: &mut ReplyBuf, kind: &[u8], parts: &[(&[u8], Word)]) {
 fn key_flags(command: &Command) -> &'static [&'static str] {
     match command.name {
         "set" => &["RW", "access", "update", "variable_flags"],
-        "mset" | "msetnx" | "setex" | "psetex" | "setnx" => &["OW", "update"],
+        "mset" | "msetnx" | "setex" | "psetex" | "setnx" | "restore" => &["OW", "update"],
         "del" | "unlink" => &["RM", "delete"],
         "exists" | "touch" | "type" | "strlen" | "hlen" | "llen" | "scard" | "zcard"
-        | "hexists" | "sismember" | "smismember" | "watch" => &["RO"],
+        | "hexists" | "sismember" | "smismember" | "watch" | "xlen" => &["RO"],
         "spublish" | "ssubscribe" | "sunsubscribe" => &["not_key"],
         "getdel" | "lpop" | "rpop" | "lmpop" | "blpop" | "brpop" | "blmpop" | "zpopmin"
         | "zpopmax" | "zmpop" | "bzpopmin" | "bzpopmax" | "bzmpop" | "spop" => {
             &["RW", "access", "delete"]
         }
-        "hdel" | "srem" | "zrem" => &["RW", "delete"],
+        "hdel" | "srem" | "zrem" | "xautoclaim" | "xdel" | "xtrim" => &["RW", "delete"],
         "lpush" | "rpush" | "lpushx" | "rpushx" | "sadd" | "append" | "hsetnx" => &["RW", "insert"],
         "hset" | "hmset" | "zadd" | "setrange" | "expire" | "pexpire" | "expireat"
-        | "pexpireat" | "persist" => &["RW", "update"],
+        | "pexpireat" | "persist" | "xack" | "xadd" | "xclaim" | "xsetid" => &["RW", "update"],
+        "xreadgroup" => &["RO", "access"],
         _ if command.flags.has(Flags::WRITE) => &["RW", "access", "update"],
         _ => &["RO", "access"],
     }
