@@ -9,6 +9,7 @@ mod exports;
 mod figures;
 mod positions;
 mod sessions;
+mod storm;
 mod tracking;
 
 use crate::clock;
