@@ -132,6 +132,12 @@ pub enum Command {
     Top,
     /// List what Kubernetes noted of a cluster's resources and pods.
     Events,
+    /// List the spares of every pool, and what each of them is for now.
+    Pool {
+        /// How to print it.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
     /// List the log tails that were cut and kept aside.
     Tails,
     /// Say what a file of a node's folder holds, and whether it is whole: a snapshot, a segment of

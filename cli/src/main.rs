@@ -17,6 +17,7 @@ mod logs;
 mod manifest;
 mod place;
 mod plane;
+mod pool;
 mod ports;
 mod print;
 mod process;
@@ -100,6 +101,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Checkpoint { what } => checkpoint::checkpoint(&place, what).await,
         Command::Backup(command) => backup::backup(&place, command).await,
         Command::Restore(args) => restore::restore(&place, &args).await,
+        Command::Pool { output } => shown(pool::pool(&place, output).await?),
         Command::Tails => shown(tails::tails(&place).await?),
         Command::Top => shown(top::top(&place).await?),
         Command::Events => shown(place.kubernetes()?.events().await?),

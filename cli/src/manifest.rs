@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use base64::Engine;
-use cairn_crd::{Cluster, Keyspace};
+use cairn_crd::{Cluster, Keyspace, SparePool};
 use cairn_topology::Resources;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -69,6 +69,7 @@ struct Found {
     documents: usize,
     cluster: Option<(Cluster, String)>,
     keyspaces: Vec<Keyspace>,
+    pools: Vec<SparePool>,
     secrets: BTreeMap<(String, String), String>,
     /// Where each `Kind/name` was.
     places: BTreeMap<String, String>,
@@ -89,7 +90,7 @@ struct SecretName {
     name: String,
 }
 
-const KINDS: &str = "Cluster and Keyspace (apiVersion: cairn.dev/v1alpha1), \
+const KINDS: &str = "Cluster, Keyspace and SparePool (apiVersion: cairn.dev/v1alpha1), \
                      and Secret (apiVersion: v1)";
 
 impl Found {
@@ -111,6 +112,11 @@ impl Found {
                 let keyspace: Keyspace = typed(place, value)?;
                 self.note(place, "Keyspace", keyspace.metadata.name.as_deref());
                 self.keyspaces.push(keyspace);
+            }
+            ("cairn.dev/v1alpha1", "SparePool") => {
+                let pool: SparePool = typed(place, value)?;
+                self.note(place, "SparePool", pool.metadata.name.as_deref());
+                self.pools.push(pool);
             }
             ("cairn.dev/v1alpha1", "Group") => {
                 bail!("{place}: kind: a Group is made by its Keyspace; leave it out");
@@ -151,9 +157,10 @@ impl Found {
         let Some((cluster, _)) = self.cluster else {
             bail!("there is no Cluster in these files; write one:\n{LEAST}");
         };
-        let resources = Resources { cluster, keyspaces: self.keyspaces, secrets: self.secrets };
+        let Self { keyspaces, pools, secrets, places, .. } = self;
+        let resources = Resources { cluster, keyspaces, pools, secrets };
         if let Err(faults) = cairn_topology::check(&resources) {
-            let lines = faults.0.iter().map(|fault| match self.places.get(&fault.resource) {
+            let lines = faults.0.iter().map(|fault| match places.get(&fault.resource) {
                 Some(place) => format!("{place}, {fault}"),
                 None => fault.to_string(),
             });

@@ -151,19 +151,26 @@ async fn founded(
     until: Instant,
 ) -> Result<()> {
     found(folder, state, plane, &plan.founding, until).await?;
+    for (name, config) in &plan.pools {
+        write(plane, &directory_keys::pool_key(name), &config.encode(), until).await?;
+    }
     for (name, config) in &plan.keyspaces {
-        loop {
-            let set = plane.set(&directory_keys::keyspace_key(name), &config.encode()).await;
-            match set {
-                Ok(_) => break,
-                Err(error) if Instant::now() >= until => {
-                    return Err(error.context(format!("keyspace {name} could not be written")));
-                }
-                Err(_) => sleep(LOOK_EVERY).await,
-            }
-        }
+        write(plane, &directory_keys::keyspace_key(name), &config.encode(), until).await?;
     }
     Ok(())
+}
+
+/// Sets a key of the directory, again and again until it is done or the time is over.
+async fn write(plane: &Plane, key: &str, value: &[u8], until: Instant) -> Result<()> {
+    loop {
+        match plane.set(key, value).await {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() >= until => {
+                return Err(error.context(format!("{key} could not be written")));
+            }
+            Err(_) => sleep(LOOK_EVERY).await,
+        }
+    }
 }
 
 /// Waits until every slot is served, to the directory's and to the masters' own knowledge; then,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::Record;
 use cairn_settings::directory_keys as keys;
-use cairn_settings::directory_keys::{KeyspaceConfig, NodeInfo, SlotOwners};
+use cairn_settings::directory_keys::{Alive, KeyspaceConfig, NodeInfo, PoolConfig, SlotOwners};
 use cairn_wire::peer::pb;
 use std::collections::BTreeMap;
 use tokio::task::JoinSet;
@@ -23,6 +23,10 @@ pub struct Topology {
     pub slots: BTreeMap<String, SlotOwners>,
     /// Registered nodes.
     pub nodes: BTreeMap<NodeId, NodeInfo>,
+    /// Nodes whose lease lives.
+    pub alive: BTreeMap<NodeId, Alive>,
+    /// Pools of spares by name.
+    pub pools: BTreeMap<String, PoolConfig>,
 }
 
 impl Topology {
@@ -37,6 +41,10 @@ impl Topology {
                 topology.groups.insert(id, keys::decode_group(value)?);
             } else if let Some(name) = keys::slots_of_key(key) {
                 topology.slots.insert(name.to_owned(), SlotOwners::decode(value)?);
+            } else if let Some(id) = keys::node_of_alive_key(key) {
+                topology.alive.insert(id, Alive::decode(value)?);
+            } else if let Some(name) = keys::pool_of_key(key) {
+                topology.pools.insert(name.to_owned(), PoolConfig::decode(value)?);
             } else if let Some(id) = keys::node_of_key(key) {
                 topology.nodes.insert(id, NodeInfo::decode(value)?);
             }

@@ -39,6 +39,8 @@ mod shrunk;
 mod signals;
 #[path = "processes/snapshots.rs"]
 mod snapshots;
+#[path = "processes/spares.rs"]
+mod spares;
 #[path = "processes/support.rs"]
 mod support;
 #[path = "processes/wait.rs"]

@@ -53,6 +53,7 @@ impl Boot {
         let uid = settings.uid();
         let blank = Incarnation(rand::random());
         let path = &settings.folder;
+        crate::aside::finish(path).with_context(|| format!("cannot set {path:?} aside"))?;
         let folder = Folder::open_or_create(&RealDisk, path, uid, &settings.node, blank)
             .with_context(|| format!("cannot use folder {path:?}"))?;
         let me = Sender { id: settings.node.clone(), incarnation: folder.incarnation() };

@@ -9,7 +9,7 @@ mod session;
 use crate::peer::{Identity, client};
 use cairn_global::Changed;
 use cairn_logic::ids::{GroupId, NodeId, Version};
-use cairn_logic::record::Record;
+use cairn_logic::record::{Member, Record};
 use cairn_logic::time::Duration;
 use cairn_settings::directory_keys::NodeInfo;
 use cairn_wire::peer::pb;
@@ -43,6 +43,8 @@ pub enum Ask {
         expected: Version,
         /// The new record.
         record: Box<Record>,
+        /// Members that the old one does not name: they must still hold their claims.
+        joiners: Vec<Member>,
     },
     /// Read the record of a group.
     Read(GroupId),
@@ -70,6 +72,9 @@ pub enum Heard {
     },
     /// The record of a group, as committed.
     Record(GroupId, Record),
+    /// The change of this version of a group's record can never come into force: somebody who was
+    /// to join has lost its claim.
+    Refused(GroupId, Version),
     /// An order or plan.
     Down(pb::Down),
     /// The session is over; the view is old from now on.

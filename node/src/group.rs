@@ -16,4 +16,4 @@ mod run;
 mod snapshots;
 mod world;
 
-pub use run::run;
+pub use run::{End, run};

@@ -1,6 +1,7 @@
 //! The parts of a node of a Cairn cluster; `main.rs` wires them into roles.
 
 pub mod acceptor;
+pub mod aside;
 pub mod boot;
 pub mod clock;
 pub mod data;

@@ -1,10 +1,12 @@
 //! One node of a Cairn cluster: global, data, acceptor or checkpoint.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use cairn_node::boot::Boot;
-use cairn_node::{acceptor, global, group};
+use cairn_node::group::{self, End};
+use cairn_node::{acceptor, global};
 use cairn_settings::NodeRole;
 use clap::{Args, Parser, Subcommand};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -54,6 +56,14 @@ fn main() -> ExitCode {
     }
 }
 
+/// Becomes the same program with the same arguments: threads, sockets and memory of the former
+/// group are gone, the process and its supervisor stay.
+fn begin_anew() -> Result<()> {
+    let error =
+        std::process::Command::new("/proc/self/exe").args(std::env::args_os().skip(1)).exec();
+    Err(error).context("cannot begin anew")
+}
+
 fn run(role: Role) -> Result<()> {
     cairn_node::memory::start_small();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -66,7 +76,13 @@ fn run(role: Role) -> Result<()> {
         }
         Role::Data(start) => {
             let boot = Boot::new(NodeRole::Data, &start.settings)?;
-            runtime.block_on(group::run(boot))
+            match runtime.block_on(group::run(boot))? {
+                End::Stopped => Ok(()),
+                End::Released => {
+                    runtime.shutdown_background();
+                    begin_anew()
+                }
+            }
         }
         Role::Checkpoint(start) => {
             let boot = Boot::new(NodeRole::Checkpoint, &start.settings)?;

@@ -12,6 +12,7 @@ use crate::peer::Inbound;
 use crate::snapshots::Figures;
 use crate::storage::Room;
 use cairn_directory::core::Status as DirectoryStatus;
+use cairn_global::Pool;
 use cairn_logic::ids::{GroupId, Offset};
 use cairn_logic::record::Record;
 use cairn_logic::time::{Duration, Instant};
@@ -57,6 +58,8 @@ pub struct Facts {
     pub data: Option<Arc<Shared>>,
     /// The directory, and its revision.
     pub directory: Option<(DirectoryStatus, u64)>,
+    /// The pools of spares, as the global master knows.
+    pub pools: Vec<Pool>,
 }
 
 /// Answers on `listener` for as long as the process runs.
@@ -156,7 +159,26 @@ fn samples(facts: &Facts) -> Vec<Sample> {
             sample(names::WAITING, directory.waiting as f64),
         ]);
     }
+    if !facts.pools.is_empty() {
+        of_pools(&facts.pools, &mut all);
+    }
     all
+}
+
+fn of_pools(pools: &[Pool], all: &mut Vec<Sample>) {
+    let sum = |count: fn(&Pool) -> usize| pools.iter().map(count).sum::<usize>();
+    let states = [
+        ("idle", sum(|pool| pool.idle)),
+        ("claimed", sum(|pool| pool.claimed)),
+        ("releasing", sum(|pool| pool.releasing)),
+        ("away", sum(|pool| pool.away)),
+    ];
+    all.extend(states.map(|(state, count)| {
+        let labels = vec![state.to_owned()];
+        Sample { metric: names::SPARES, labels, value: count as f64 }
+    }));
+    let exhausted = pools.iter().filter(|pool| pool.is_exhausted()).count();
+    all.push(sample(names::POOLS_EXHAUSTED, exhausted as f64));
 }
 
 fn of_room(room: &Room, status: &pb::StatusReply, all: &mut Vec<Sample>) {

@@ -75,6 +75,11 @@ impl World {
         Self::of(&format!("{text}---\n{others}"), None, |_| Vec::new())
     }
 
+    /// A cluster of these resources, and further ones.
+    pub fn of_text(text: &str, others: &str) -> Self {
+        Self::of(&format!("{text}---\n{others}"), None, |_| Vec::new())
+    }
+
     /// A cluster whose processes have a variable in their environment, started after `prepare` has
     /// seen its folder.
     pub fn prepared(

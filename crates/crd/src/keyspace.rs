@@ -76,6 +76,11 @@ pub struct KeyspaceSpec {
     /// What a linearizable read waits for.
     #[serde(default)]
     pub reads: ReadMode,
+    /// The class of its nodes' machines and volumes: spares of SparePools with the same one may
+    /// join its groups. Cannot change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub size_class: Option<String>,
     /// Where its nodes keep their folders.
     #[serde(default)]
     pub storage: Storage,
@@ -235,6 +240,7 @@ impl KeyspaceSpec {
             auth: None,
             tls: None,
             reads: ReadMode::default(),
+            size_class: None,
             storage: Storage::default(),
             snapshot_interval: None,
             check_interval: None,

@@ -19,6 +19,7 @@ mod render;
 pub mod restore;
 pub mod rules;
 pub mod shared;
+pub mod spare_pool;
 pub mod timing;
 pub mod tls;
 
@@ -31,8 +32,9 @@ pub use conditions::{ConditionType, Reason};
 pub use group::{Group, GroupSpec, GroupStatus};
 pub use keyspace::{Keyspace, KeyspaceSpec, KeyspaceStatus};
 pub use problem::Problem;
-pub use render::crds;
+pub use render::{crds, local_crds};
 pub use restore::{Restore, RestoreSource, RestoreSpec, RestoreStatus};
+pub use spare_pool::{SparePool, SparePoolSpec, SparePoolStatus};
 
 /// The API group of all kinds.
 pub const API_GROUP: &str = "cairn.dev";

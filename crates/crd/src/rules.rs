@@ -12,12 +12,14 @@ mod cluster;
 mod group;
 mod keyspace;
 mod log;
+mod spare_pool;
 mod tls;
 
 pub use archive::{backup, restore};
 pub use cluster::cluster;
 pub use group::group;
 pub use keyspace::keyspace;
+pub use spare_pool::spare_pool;
 
 /// Judges a resource by itself.
 type Alone<T> = Box<dyn Fn(&T) -> bool>;

@@ -1,6 +1,6 @@
 //! The files in `crds/` and `docs/conditions.md` are what the types say.
 
-use cairn_crd::{Backup, Cluster, Keyspace, Restore, crds};
+use cairn_crd::{Backup, Cluster, Keyspace, Restore, SparePool, crds, local_crds};
 use serde_json::Value;
 use std::path::Path;
 
@@ -59,14 +59,21 @@ fn the_schemas_defaults_are_serdes() {
          spec: {into: k, source: {keyspace: k, from: {claim: c}}}}",
     )
     .unwrap();
+    let pool: SparePool = serde_yaml::from_str(
+        "{apiVersion: cairn.dev/v1alpha1, kind: SparePool, metadata: {name: a}, \
+         spec: {cluster: c}}",
+    )
+    .unwrap();
     let typed = [
         serde_json::to_value(backup.spec),
         serde_json::to_value(cluster.spec),
         serde_json::to_value(keyspace.spec),
         serde_json::to_value(restore.spec),
+        serde_json::to_value(pool.spec),
     ];
-    for (at, typed) in [0, 1, 3, 4].into_iter().zip(typed) {
-        let crd: Value = serde_yaml::from_str(&crds()[at].1).unwrap();
+    let all: Vec<_> = crds().into_iter().chain(local_crds()).collect();
+    for (at, typed) in [0, 1, 3, 4, 5].into_iter().zip(typed) {
+        let crd: Value = serde_yaml::from_str(&all[at].1).unwrap();
         let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
         let mut filled = serde_json::json!({});
         fill(&mut filled, spec);

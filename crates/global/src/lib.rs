@@ -7,10 +7,12 @@
 pub mod courts;
 mod master;
 pub mod planning;
+mod pools;
 pub mod rebuild;
 mod view;
 
 pub use courts::{Court, Courts};
 pub use master::{Act, Asked, GlobalMaster, Told, Why, members_wish};
 pub use planning::{Plan, Planning};
+pub use pools::{Pool, pools};
 pub use view::{Changed, View};

@@ -1,7 +1,7 @@
 //! The global master at work: what it reads of its directory, and what follows from that.
 
 use crate::courts::{Courts, Effects, Now};
-use crate::planning::{self, Plan, Planning};
+use crate::planning::{self, Heard, Plan, Planning};
 use crate::{Changed, View};
 use cairn_directory::core::{Refusal, Reply, Response};
 use cairn_directory::op::RangeQuery;
@@ -12,9 +12,13 @@ use cairn_logic::message::{Order, Sender};
 use cairn_logic::mutant::{Mutant, broken};
 use cairn_logic::record::{Member, Record};
 use cairn_logic::replication::Change;
+use cairn_logic::time::{Duration, Instant};
 use cairn_logic::timing::Timing;
 use cairn_settings::directory_keys::{self as keys, ClusterInfo, Transition};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Members speak each second at least; one that has not spoken for so long says nothing any more.
+const LATELY: Duration = Duration::from_secs(3);
 
 /// How a change that was proposed to the directory ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,19 +254,17 @@ impl GlobalMaster {
     /// the revision that the next change of the directory gets. Perform nothing in between.
     pub fn plan(&mut self, now: Now, claim: Revision) -> Vec<Act> {
         let mut acts = Vec::new();
+        let courts = &self.courts;
+        let lately = |group: &GroupId| heard(courts, group, Some(now.monotonic));
         if !self.planner_busy
-            && let Some(step) = self.planning.next(now.monotonic, &self.view, claim.0)
+            && let Some(step) = self.planning.next(now.monotonic, &self.view, claim.0, lately)
         {
             tracing::info!(step = %step.what, "planner");
             self.planner_busy = true;
             acts.push(Act::Propose(Why::Planner, step.op));
         }
         for (group, record) in &self.view.groups {
-            let heard: BTreeSet<NodeId> = self
-                .courts
-                .get(group)
-                .map(|court| court.judge.reports().keys().cloned().collect())
-                .unwrap_or_default();
+            let heard = heard(&self.courts, group, None);
             let Some(plan) = planning::plan(&self.view, group, &heard) else { continue };
             let Some(master) = &record.master else { continue };
             if self.plans.get(group) != Some(&plan) {
@@ -274,6 +276,14 @@ impl GlobalMaster {
         }
         acts
     }
+}
+
+/// The members that report to a group's judge; with a time, those that did so lately.
+fn heard(courts: &Courts, group: &GroupId, now: Option<Instant>) -> Heard {
+    let Some(court) = courts.get(group) else { return Heard::new() };
+    let lately = |at: Instant| now.is_none_or(|now| now.since(at) <= LATELY);
+    let heard = court.judge.reports().iter().filter(|(_, heard)| lately(heard.at));
+    heard.map(|(id, _)| id.clone()).collect()
 }
 
 /// What the global plane's own master is to know and to ask for: of `present`, the folders of

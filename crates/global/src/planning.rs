@@ -3,6 +3,10 @@
 //! Everything decided here is decided by `cairn-logic::planner` from committed data; a transaction
 //! compares the versions of all it read, so a stale wish changes nothing.
 
+mod healing;
+#[cfg(test)]
+pub(crate) mod tests;
+
 use crate::View;
 use bytes::Bytes;
 use cairn_directory::LeaseId;
@@ -10,23 +14,36 @@ use cairn_directory::op::{Compare, DeleteRange, Op, Put, Relation, Target, Txn, 
 use cairn_directory::range::KeyRange;
 use cairn_logic::ids::{Epoch, GroupId, NodeId};
 use cairn_logic::message::Mode;
-use cairn_logic::planner::{self, Asked, Node};
+use cairn_logic::mutant::{Mutant, broken};
+use cairn_logic::planner::{self, Asked, Held, Node, Standing};
 use cairn_logic::record::{Member, Record, Role};
 use cairn_logic::replication::Change;
 use cairn_logic::slots;
 use cairn_logic::time::{Duration, Instant};
 use cairn_settings::NodeRole;
 use cairn_settings::directory_keys as keys;
+use healing::Healing;
 use keys::{Claim, KeyspaceConfig, NodeInfo, SlotOwners, SlotRange, Transition};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a new group waits for all its members before it begins with fewer.
 const COMPLETE_WAIT: Duration = Duration::from_secs(10);
+/// How long it waits for nodes of its own before it begins with spares: when a whole cluster starts
+/// they come with the others, and spares would only have to be relieved.
+const OWN_WAIT: Duration = Duration::from_secs(3);
 
-/// Decides from the view; remembers only since when groups are incomplete.
+/// Groups in which a node is replaced at the same time.
+const REPLACED_MAX: usize = 4;
+/// The members that report to a group's judge.
+pub type Heard = BTreeSet<NodeId>;
+
+/// Decides from the view; remembers only since when groups are incomplete, nodes away, and nodes
+/// too many.
 #[derive(Default)]
 pub struct Planning {
     wanted_since: BTreeMap<GroupId, Instant>,
+    surplus_since: BTreeMap<GroupId, (NodeId, Instant)>,
+    healing: Healing,
 }
 
 /// What the master of a group is to know and to ask for.
@@ -101,6 +118,7 @@ fn node(id: &NodeId, info: &NodeInfo) -> Node {
         keyspace: info.preferred_keyspace.clone(),
         group: info.preferred_group.clone(),
         priority: info.priority,
+        make: format!("{}/{}/{}", info.make.size_class, info.make.version, info.make.settings),
     }
 }
 
@@ -116,13 +134,28 @@ fn groups_of(keyspace: &str, config: &KeyspaceConfig) -> impl Iterator<Item = Gr
 }
 
 impl Planning {
-    /// The next transaction, if one is due; `claim` is a number no claim had before.
-    pub fn next(&mut self, now: Instant, view: &View, claim: u64) -> Option<Step> {
+    /// The next transaction, if one is due; `claim` is a number no claim had before, `heard` says
+    /// who reports to a group's judge now.
+    pub fn next(
+        &mut self,
+        now: Instant,
+        view: &View,
+        claim: u64,
+        heard: impl Fn(&GroupId) -> Heard,
+    ) -> Option<Step> {
+        self.healing.look(now, view);
+        let (replaced, idle) = (self.replaced(now, view), idle(view));
         for (name, config) in &view.keyspaces {
             for group in groups_of(name, config) {
                 let step = match view.groups.get(&group) {
-                    None => self.form(now, view, (name, config), &group, claim),
-                    Some(record) => self.complete(view, (name, config), (&group, record), claim),
+                    None => self.form(now, view, (name, config), &group, (&idle, claim)),
+                    Some(record) => {
+                        self.wanted_since.remove(&group);
+                        let case = Case { view, name, config, group: &group, record };
+                        let held = self.held(now, view, &group, record);
+                        let claimed = case.complete(&held, replaced, (&idle, claim));
+                        claimed.or_else(|| self.release(now, &case, &held, &heard(&group)))
+                    }
                 };
                 if step.is_some() {
                     return step;
@@ -132,7 +165,62 @@ impl Planning {
                 return Some(step);
             }
         }
-        None
+        orphan(view)
+    }
+
+    /// Everybody who holds a claim of the group or is a member of it. A member counts while its
+    /// folder may come back; another folder does not.
+    fn held(&self, now: Instant, view: &View, group: &GroupId, record: &Record) -> Vec<Held> {
+        let member = |id: &NodeId, info: &NodeInfo| {
+            record.members.iter().find(|m| m.id == *id && m.incarnation == info.incarnation)
+        };
+        let of_it = |(id, info): (&NodeId, &NodeInfo)| {
+            let role = member(id, info).map(|member| member.role);
+            let held = role.is_some() || info.is_claimed_by(group, info.incarnation);
+            held.then(|| Held {
+                node: node(id, info),
+                role,
+                here: view.is_alive(id),
+                // Its group's judge decides about a master first.
+                given_up: role != Some(Role::Master) && self.healing.has_given_up(now, id),
+            })
+        };
+        view.nodes.iter().filter_map(of_it).collect()
+    }
+
+    /// In how many groups a node learns to replace another one.
+    fn replaced(&self, now: Instant, view: &View) -> usize {
+        if self.healing.is_whole() {
+            return 0;
+        }
+        let replaces = |(group, record): &(&GroupId, &Record)| {
+            let held = self.held(now, view, group, record);
+            let learns = held.iter().any(|held| held.here && held.role.is_none());
+            learns && held.iter().any(|held| held.given_up)
+        };
+        view.groups.iter().filter(replaces).count()
+    }
+
+    /// Gives back the claim of a node that the group has not needed for a while.
+    fn release(
+        &mut self,
+        now: Instant,
+        case: &Case<'_>,
+        held: &[Held],
+        heard: &Heard,
+    ) -> Option<Step> {
+        let spares = case.spares();
+        let standing = Standing { record: case.record, heard, spares: &spares };
+        let Some(node) = planner::next_release(&asked(case.config), standing, held) else {
+            self.surplus_since.remove(case.group);
+            return None;
+        };
+        let since = self.surplus_since.entry(case.group.clone()).or_insert((node.id.clone(), now));
+        if since.0 != node.id {
+            *since = (node.id.clone(), now);
+        }
+        let long = now.since(since.1) >= self.healing.replace_after();
+        long.then(|| case.release(&node.id)).flatten()
     }
 
     /// Forms a group of idle nodes.
@@ -142,7 +230,7 @@ impl Planning {
         view: &View,
         (name, config): (&str, &KeyspaceConfig),
         group: &GroupId,
-        claim: u64,
+        (idle, claim): (&[Node], u64),
     ) -> Option<Step> {
         let since = *self.wanted_since.entry(group.clone()).or_insert(now);
         let wanted = usize::from(config.wanted());
@@ -153,55 +241,115 @@ impl Planning {
             wanted,
         );
         let at_least = if now.since(since) < COMPLETE_WAIT { wanted } else { few.need };
-        let record = planner::first_members(name, group, &asked(config), &idle(view), at_least)?;
+        let spares = now.since(since) >= OWN_WAIT;
+        let may = |node: &&Node| spares || node.keyspace.is_some();
+        let idle: Vec<Node> = idle.iter().filter(may).cloned().collect();
+        let record = planner::first_members(name, group, &asked(config), &idle, at_least)?;
         let key = keys::group_key(group);
         let mut compare = vec![version_is(&key, 0)];
         let mut success = vec![put(&key, keys::encode_group(&record))];
         for member in &record.members {
-            let (version, info) = claimed(view, &member.id, group, claim)?;
-            compare.push(version);
+            let (as_read, info) = claimed(view, &member.id, group, claim)?;
+            compare.extend(as_read);
             success.push(info);
         }
         let members: Vec<&str> = record.members.iter().map(|m| m.id.as_str()).collect();
         let what = format!("form {group} of {}", members.join(", "));
         Some(Step { what, op: Op::Txn(Txn { compare, success, failure: Vec::new() }) })
     }
+}
 
-    /// Claims another node for a group that has too few.
+/// A group that is formed, and what is asked of it.
+struct Case<'v> {
+    view: &'v View,
+    name: &'v str,
+    config: &'v KeyspaceConfig,
+    group: &'v GroupId,
+    record: &'v Record,
+}
+
+impl Case<'_> {
+    /// Claims another node for a group that has too few; `replaced` groups are being healed.
     fn complete(
-        &mut self,
-        view: &View,
-        (name, config): (&str, &KeyspaceConfig),
-        (group, record): (&GroupId, &Record),
-        claim: u64,
+        &self,
+        held: &[Held],
+        replaced: usize,
+        (idle, claim): (&[Node], u64),
     ) -> Option<Step> {
-        self.wanted_since.remove(group);
-        let mut held: BTreeMap<NodeId, Node> = BTreeMap::new();
-        for (id, info) in view.claimed(group) {
-            held.insert(id.clone(), node(id, info));
+        let Self { view, name, config, group, record } = *self;
+        let asked = asked(config);
+        if planner::is_replacement(&asked, held) && replaced >= REPLACED_MAX {
+            return None;
         }
-        for member in &record.members {
-            // A member counts as held while its folder may come back; another folder does not.
-            let info = view.nodes.get(&member.id);
-            if let Some(info) = info.filter(|info| info.incarnation == member.incarnation) {
-                held.insert(member.id.clone(), node(&member.id, info));
-            }
-        }
-        let held: Vec<Node> = held.into_values().collect();
-        let idle = idle(view);
-        let chosen = planner::next_claim(name, group, &asked(config), &held, &idle)?;
-        let (version, info) = claimed(view, &chosen.id, group, claim)?;
+        let master = record.master.as_ref().and_then(|id| Some(node(id, view.nodes.get(id)?)));
+        let like = master.as_ref().map(|master| master.make.as_str());
+        let chosen = planner::next_claim((name, group), &asked, held, idle, like)?;
+        let (compare, info) = claimed(view, &chosen.id, group, claim)?;
         let what = format!("claim {} for {group}", chosen.id);
-        let txn = Txn { compare: vec![version], success: vec![info], failure: Vec::new() };
-        Some(Step { what, op: Op::Txn(txn) })
+        Some(Step { what, op: Op::Txn(Txn { compare, success: vec![info], failure: Vec::new() }) })
+    }
+
+    /// Members that were not made for this group.
+    fn spares(&self) -> BTreeSet<NodeId> {
+        spares(self.view, self.group, self.record)
+    }
+
+    /// The record must not have changed: no other one may name the node.
+    fn release(&self, id: &NodeId) -> Option<Step> {
+        let of_group = keys::group_key(self.group);
+        released(self.view, id, version_is(&of_group, self.record.version.0))
     }
 }
 
-fn claimed(view: &View, id: &NodeId, group: &GroupId, claim: u64) -> Option<(Compare, TxnOp)> {
+/// Gives the claim of a node back if `compare` holds, too (docs/replication.md §10).
+fn released(view: &View, id: &NodeId, compare: Compare) -> Option<Step> {
     let key = keys::node_key(id);
     let mut info = view.nodes.get(id)?.clone();
+    let Claim::Claimed { group, claim } = info.claim else { return None };
+    if info.make.version.is_empty() {
+        // A node of before there were releases would not understand.
+        return None;
+    }
+    let what = format!("release {id} from {group}");
+    info.claim = Claim::Releasing { group, claim };
+    let compare = vec![version_is(&key, view.version(&key)), compare];
+    let success = vec![put(&key, info.encode())];
+    Some(Step { what, op: Op::Txn(Txn { compare, success, failure: Vec::new() }) })
+}
+
+/// Releases a spare whose group is no more, nor its keyspace.
+fn orphan(view: &View) -> Option<Step> {
+    let of_nobody = |info: &NodeInfo| match &info.claim {
+        Claim::Claimed { group, .. } => {
+            let keyspace = keys::keyspace_of(group).unwrap_or_default();
+            info.preferred_keyspace.is_none()
+                && !view.groups.contains_key(group)
+                && !view.keyspaces.contains_key(keyspace)
+        }
+        Claim::Idle | Claim::Releasing { .. } => false,
+    };
+    let (id, info) = view.nodes.iter().find(|(id, info)| of_nobody(info) && view.is_alive(id))?;
+    let Claim::Claimed { group, .. } = &info.claim else { return None };
+    released(view, id, version_is(&keys::group_key(group), 0))
+}
+
+fn spares(view: &View, group: &GroupId, record: &Record) -> BTreeSet<NodeId> {
+    let spare = |id: &NodeId| {
+        view.nodes.get(id).is_some_and(|info| info.preferred_group.as_ref() != Some(group))
+    };
+    record.members.iter().map(|member| &member.id).filter(|id| spare(id)).cloned().collect()
+}
+
+/// Claims a node that is idle and alive; both must still be as they were read.
+fn claimed(view: &View, id: &NodeId, group: &GroupId, claim: u64) -> Option<(Vec<Compare>, TxnOp)> {
+    let (key, alive) = (keys::node_key(id), keys::alive_key(id));
+    let mut info = view.nodes.get(id)?.clone();
     info.claim = Claim::Claimed { group: group.clone(), claim };
-    Some((version_is(&key, view.version(&key)), put(&key, info.encode())))
+    let mut compare = [&key, &alive].map(|key| version_is(key, view.version(key))).to_vec();
+    if broken(Mutant::ClaimsClaimed) {
+        compare.clear();
+    }
+    Some((compare, put(&key, info.encode())))
 }
 
 /// Gives slots to a keyspace all of whose groups are formed, once.
@@ -219,7 +367,7 @@ fn place_slots(view: &View, name: &str, config: &KeyspaceConfig) -> Option<Step>
 }
 
 /// What the master of `group` is to know and to ask for.
-pub fn plan(view: &View, group: &GroupId, heard: &BTreeSet<NodeId>) -> Option<Plan> {
+pub fn plan(view: &View, group: &GroupId, heard: &Heard) -> Option<Plan> {
     let record = view.groups.get(group)?;
     let config = view.keyspaces.get(keys::keyspace_of(group)?)?;
     let learners: Vec<Node> = view
@@ -228,10 +376,18 @@ pub fn plan(view: &View, group: &GroupId, heard: &BTreeSet<NodeId>) -> Option<Pl
         // A former folder of this name is still a member: it has to be removed first.
         .map(|(id, info)| node(id, info))
         .collect();
-    let free: Vec<Node> =
+    let mut free: Vec<Node> =
         learners.iter().filter(|node| record.member(&node.id).is_none()).cloned().collect();
-    let wish = planner::next_change(&asked(config), record, &free, heard);
+    // The group's own first: they have a log to go on from, as a rule.
+    free.sort_by_key(|node| (node.group.is_none(), node.id.clone()));
+    let spares = spares(view, group, record);
+    let standing = Standing { record, heard, spares: &spares };
+    let wish = planner::next_change(&asked(config), standing, &free);
+    // Who has just joined has not been heard yet: it must not go as if it were gone.
+    let is_new = |m: &Member| !heard.contains(&m.id) && view.is_alive(&m.id);
+    let waits = matches!(wish, Some(Change::Remove(_))) && record.members.iter().any(is_new);
     let member =
         |node: Node| Member { id: node.id, incarnation: node.incarnation, role: Role::Replica };
-    Some(Plan { learners: learners.into_iter().map(member).collect(), wish })
+    let learners = learners.into_iter().map(member).collect();
+    Some(Plan { learners, wish: wish.filter(|_| !waits) })
 }

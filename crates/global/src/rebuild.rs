@@ -238,7 +238,7 @@ fn claims(found: &Found, base: &View, known: u64, all: &mut Keys) {
         let is_so = match (before.map(|info| &info.claim), log) {
             (Some(Claim::Claimed { group, .. }), Some(log)) => *group == log.group,
             (Some(_), None) => true,
-            (Some(Claim::Idle), Some(_)) | (None, _) => false,
+            (Some(Claim::Idle | Claim::Releasing { .. }), Some(_)) | (None, _) => false,
         };
         let Some(mut info) = before.cloned().or_else(|| report.info.clone()).filter(|_| !is_so)
         else {

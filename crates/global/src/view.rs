@@ -5,7 +5,7 @@
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::Record;
 use cairn_settings::directory_keys as keys;
-use keys::{Alive, Claim, ClusterInfo, KeyspaceConfig, NodeInfo, SlotOwners};
+use keys::{Alive, Claim, ClusterInfo, KeyspaceConfig, NodeInfo, PoolConfig, SlotOwners};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -33,6 +33,8 @@ pub struct View {
     pub keyspaces: BTreeMap<String, KeyspaceConfig>,
     /// The groups' records.
     pub groups: BTreeMap<GroupId, Record>,
+    /// Pools of spares as configured.
+    pub pools: BTreeMap<String, PoolConfig>,
     /// Slots by keyspace.
     pub slots: BTreeMap<String, SlotOwners>,
     /// Everything as it was read: values and versions.
@@ -89,6 +91,8 @@ impl View {
             self.alive.insert(id, Alive::decode(value)?);
         } else if let Some(name) = keys::keyspace_of_key(key) {
             self.keyspaces.insert(name.to_owned(), KeyspaceConfig::decode(value)?);
+        } else if let Some(name) = keys::pool_of_key(key) {
+            self.pools.insert(name.to_owned(), PoolConfig::decode(value)?);
         } else if let Some(id) = keys::group_of_key(key) {
             self.groups.insert(id, keys::decode_group(value)?);
         } else if let Some(name) = keys::slots_of_key(key) {
@@ -104,6 +108,8 @@ impl View {
             self.alive.remove(&id);
         } else if let Some(name) = keys::keyspace_of_key(key) {
             self.keyspaces.remove(name);
+        } else if let Some(name) = keys::pool_of_key(key) {
+            self.pools.remove(name);
         } else if let Some(id) = keys::group_of_key(key) {
             self.groups.remove(&id);
         } else if let Some(name) = keys::slots_of_key(key) {

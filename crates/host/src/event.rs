@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use cairn_logic::batch::Batch;
-use cairn_logic::ids::{EntryId, Epoch, NodeId, Offset};
+use cairn_logic::ids::{EntryId, Epoch, NodeId, Offset, Version};
 use cairn_logic::message::{Message, Order, Relief, Sender};
 use cairn_logic::record::{Member, Record};
 use cairn_logic::replication::Change;
@@ -55,6 +55,8 @@ pub enum Event {
     Learners(Vec<Member>),
     /// The planner's wish.
     Wish(Option<Change>),
+    /// The change asked for of this version of the record can never come into force any more.
+    Refused(Version),
     /// The appender made this batch and has applied it.
     Appended(Batch),
     /// The appender has heard that its mastership is over: it makes no more batches.

@@ -139,6 +139,7 @@ impl<W: World> Host<W> {
             Event::Record(record) => self.step(Input::Record(record), Vec::new()),
             Event::Learners(learners) => self.step(Input::Learners(learners), Vec::new()),
             Event::Wish(wish) => self.step(Input::Wish(wish), Vec::new()),
+            Event::Refused(expected) => self.step(Input::Refused(expected), Vec::new()),
             Event::Written(up_to) => self.step(Input::Written(up_to), Vec::new()),
             Event::Flushed(up_to) => self.step(Input::Flushed(up_to), Vec::new()),
             Event::ConfirmReads { token } => self.step(Input::ConfirmReads { token }, Vec::new()),

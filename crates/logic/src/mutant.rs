@@ -113,6 +113,10 @@ pub enum Mutant {
     MendsWithOwn,
     /// A directory's snapshot counts whatever state it holds (global node).
     BelievesAnyState,
+    /// F15: a node is released while its group's record names it (planner).
+    ReleasesNamed,
+    /// F15: a claim is written over whatever the node's claim is by now (planner).
+    ClaimsClaimed,
 }
 
 impl Mutant {
@@ -172,6 +176,8 @@ impl Mutant {
         Self::SnapshotsUnkept,
         Self::MendsWithOwn,
         Self::BelievesAnyState,
+        Self::ReleasesNamed,
+        Self::ClaimsClaimed,
     ];
 }
 

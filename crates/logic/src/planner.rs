@@ -4,8 +4,11 @@
 //! decision: a claim is a Txn that compares, a change is asked for by the master under its own
 //! conditions (docs/replication.md §7), and the next call starts from what was read back.
 
+mod release;
 #[cfg(test)]
 mod tests;
+
+pub use release::{Standing, next_release, relief};
 
 use crate::ids::{Epoch, GroupId, Incarnation, NodeId, Version};
 use crate::message::Mode;
@@ -40,6 +43,22 @@ pub struct Node {
     pub group: Option<GroupId>,
     /// Among equals the greater one is taken.
     pub priority: u8,
+    /// Size class, version and settings in one word: a node that was not made for a group joins it
+    /// only if this is the same as its master's.
+    pub make: String,
+}
+
+/// A node that holds a claim of a group, or is a member of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Which.
+    pub node: Node,
+    /// What it is for, if it is a member with this folder.
+    pub role: Option<Role>,
+    /// Whether its node lease lives.
+    pub here: bool,
+    /// Whether it has been away for so long that the group does not wait for it any more.
+    pub given_up: bool,
 }
 
 /// The first record of a group and whom it claims; `None` while fewer than `at_least` (1 or more)
@@ -55,7 +74,8 @@ pub fn first_members(
     let mut taken: Vec<&Node> = Vec::new();
     while taken.len() < usize::from(asked.mode.wanted) {
         let left: Vec<&Node> = idle.iter().filter(|n| !taken.contains(n)).collect();
-        match next_node(keyspace, group, &left, &zones(taken.iter().copied())) {
+        let like = taken.first().map(|first| first.make.as_str());
+        match next_node(keyspace, group, &left, (&zones(taken.iter().copied()), like)) {
             Some(node) => taken.push(node),
             None => break,
         }
@@ -86,58 +106,79 @@ pub fn first_members(
     })
 }
 
-/// The idle node to claim next for a group that has `claimed` nodes (members and learners) and
-/// too few of them; `None` when it has enough, or none may be taken.
+/// The idle node to claim next for a group of which `held` are members or hold claims; `None` when
+/// it has enough, or none may be taken. `like` is the make of its master.
+///
+/// Whoever is given up is replaced, one node at a time: while another one learns nobody is. A node
+/// that was made for the group is also taken to relieve a spare.
 #[must_use]
 pub fn next_claim<'a>(
-    keyspace: &str,
-    group: &GroupId,
+    (keyspace, group): (&str, &GroupId),
     asked: &Asked,
-    claimed: &[Node],
+    held: &[Held],
     idle: &'a [Node],
+    like: Option<&str>,
 ) -> Option<&'a Node> {
-    if claimed.len() >= usize::from(asked.mode.wanted) {
+    let wanted = usize::from(asked.mode.wanted);
+    let present: Vec<&Held> = held.iter().filter(|held| !held.given_up).collect();
+    if present.len() >= wanted {
+        return reliever(group, &present, idle);
+    }
+    if is_replacement(asked, held) && present.iter().any(|held| held.role.is_none()) {
         return None;
     }
     let idle: Vec<&Node> = idle.iter().collect();
-    next_node(keyspace, group, &idle, &zones(claimed.iter()))
+    let used = zones(present.iter().map(|held| &held.node));
+    next_node(keyspace, group, &idle, (&used, like))
+}
+
+/// Whether the next claim for a group would stand in for a node that is given up, rather than
+/// complete a group that never had enough.
+#[must_use]
+pub fn is_replacement(asked: &Asked, held: &[Held]) -> bool {
+    held.len() >= usize::from(asked.mode.wanted)
+}
+
+/// An idle node of the group's own, if a spare that is member holds its place.
+fn reliever<'a>(group: &GroupId, present: &[&Held], idle: &'a [Node]) -> Option<&'a Node> {
+    let own = |node: &Node| node.group.as_ref() == Some(group);
+    let spares = present.iter().filter(|held| held.role.is_some() && !own(&held.node)).count();
+    let coming = present.iter().filter(|held| held.role.is_none() && own(&held.node)).count();
+    let mut able = idle.iter().filter(|node| own(node) && spares > coming);
+    able.next().filter(|_| present.iter().all(|held| held.here))
 }
 
 fn zones<'a>(nodes: impl Iterator<Item = &'a Node>) -> BTreeSet<String> {
     nodes.filter_map(|node| node.zone.clone()).collect()
 }
 
-/// Nodes made for the group come first, then those made for its keyspace, then nobody's; another
-/// zone before the same one.
+/// Nodes made for the group come first, then those made for its keyspace, then nobody's, the last
+/// two only of the make of `like`; another zone than those `used` before the same one.
 fn next_node<'a>(
     keyspace: &str,
     group: &GroupId,
     idle: &[&'a Node],
-    used: &BTreeSet<String>,
+    (used, like): (&BTreeSet<String>, Option<&str>),
 ) -> Option<&'a Node> {
     let rank = |node: &Node| match (&node.group, node.keyspace.as_deref()) {
         (Some(made_for), _) => (made_for == group).then_some(0),
         (None, Some(made_for)) => (made_for == keyspace).then_some(1),
         (None, None) => Some(2),
     };
+    let alike = |rank: &u8, node: &Node| *rank == 0 || like.is_none_or(|like| like == node.make);
     let same_zone = |node: &Node| node.zone.as_ref().is_some_and(|zone| used.contains(zone));
     let able = idle.iter().filter_map(|node| Some((rank(node)?, *node)));
-    let first = able.min_by_key(|(rank, node)| {
+    let first = able.filter(|(rank, node)| alike(rank, node)).min_by_key(|(rank, node)| {
         (*rank, same_zone(node), Reverse(node.priority), node.id.clone())
     });
     first.map(|(_, node)| node)
 }
 
 /// The next change of a group with a settled record; `None` when it is as asked, or nothing can
-/// be done. `learners` hold a claim and do not count yet, the most advanced first; `heard` are
-/// the members that report to the judge.
+/// be done. `learners` hold a claim and do not count yet, the most advanced first.
 #[must_use]
-pub fn next_change(
-    asked: &Asked,
-    record: &Record,
-    learners: &[Node],
-    heard: &BTreeSet<NodeId>,
-) -> Option<Change> {
+pub fn next_change(asked: &Asked, standing: Standing<'_>, learners: &[Node]) -> Option<Change> {
+    let record = standing.record;
     if record.open || record.master.is_none() {
         return None;
     }
@@ -158,9 +199,10 @@ pub fn next_change(
         return Some(Change::Join(Member { id, incarnation, role: missing_role(asked, record) }));
     }
     if members > usize::from(wanted) {
-        return surplus(record, heard).map(Change::Remove);
+        return surplus(standing).map(Change::Remove);
     }
-    wrong_role(asked, record).map(Change::Role)
+    let role = wrong_role(asked, record).map(Change::Role);
+    role.or_else(|| relief(standing, learners).map(Change::Join))
 }
 
 fn having(record: &Record, role: Role) -> usize {
@@ -172,11 +214,13 @@ fn missing_role(asked: &Asked, record: &Record) -> Role {
     if few_replicas { Role::Replica } else { Role::Backup }
 }
 
-/// Whom to remove: one that is not heard, then the last of those numbered, since sets of processes
-/// are made smaller from their end; never the master. Roles are put right afterwards.
-fn surplus(record: &Record, heard: &BTreeSet<NodeId>) -> Option<NodeId> {
+/// Whom to remove: one that is not heard, then a spare, which others may need, then the last of
+/// those numbered, since sets of processes are made smaller from their end; never the master. Roles
+/// are put right afterwards.
+fn surplus(Standing { record, heard, spares }: Standing<'_>) -> Option<NodeId> {
     let others = record.members.iter().filter(|m| record.master.as_ref() != Some(&m.id));
-    let first = others.max_by_key(|m| (!heard.contains(&m.id), number(&m.id), &m.id));
+    let first = others
+        .max_by_key(|m| (!heard.contains(&m.id), spares.contains(&m.id), number(&m.id), &m.id));
     first.map(|member| member.id.clone())
 }
 

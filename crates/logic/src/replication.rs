@@ -24,7 +24,7 @@ pub use report::{PeerStatus, Status};
 
 use crate::batch::BatchHead;
 use crate::counting::Plane;
-use crate::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset};
+use crate::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset, Version};
 use crate::message::{Message, Mode, Order, Position, Relief, Sender};
 use crate::mutant::{Mutant, broken};
 use crate::record::{Member, Record};
@@ -103,6 +103,9 @@ pub enum Input {
     Learners(Vec<Member>),
     /// The planner's next wish, or none.
     Wish(Option<Change>),
+    /// The change asked for of this version of the record was refused and can never come into force
+    /// any more, for a node that was to join has lost its claim; the version has not moved.
+    Refused(Version),
     /// The appender made a batch and it was queued for writing (masters and elects only). It
     /// follows [`Replica::last`]; a batch of an appender that has not yet heard of its `StepDown`
     /// is dropped by the host and costs the state machine a rebuild.
@@ -273,6 +276,7 @@ impl Replica {
             Input::Record(record) => self.on_record(record),
             Input::Learners(learners) => self.on_learners(learners),
             Input::Wish(wish) => self.wish = wish,
+            Input::Refused(expected) => self.on_refused(expected),
             Input::Appended { head, bytes } => self.on_appended(&head, bytes),
             Input::Written(entry) => self.on_written(entry),
             Input::Flushed(entry) => self.on_flushed(entry),

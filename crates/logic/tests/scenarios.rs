@@ -165,6 +165,10 @@ impl Play {
                 let token = number(words[2]);
                 self.cluster.input(node(words[1]), Input::ConfirmReads { token });
             }
+            "refuse" => {
+                let expected = self.cluster.record.version;
+                self.cluster.input(node(words[1]), Input::Refused(expected));
+            }
             "relief" => {
                 let report = self.cluster.report(node(words[1]));
                 self.cluster.trace.push(format!("asks for relief: {:?}", report.relief));

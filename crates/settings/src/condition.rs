@@ -22,11 +22,15 @@ pub enum NodeCondition {
     RedundancyLost,
     /// Fewer members count than are wanted.
     TooFewMembers,
+    /// Fewer spares of a pool are idle than should be: the next lost member may not be replaced.
+    PoolExhausted,
+    /// A node keeps many folders of former groups aside, which take room until they are removed.
+    FoldersAside,
 }
 
 impl NodeCondition {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::DiskLow,
         Self::DiskFull,
         Self::CutTailsFull,
@@ -36,6 +40,8 @@ impl NodeCondition {
         Self::AcceptorMissing,
         Self::RedundancyLost,
         Self::TooFewMembers,
+        Self::PoolExhausted,
+        Self::FoldersAside,
     ];
 
     /// The reason, one word.
@@ -51,6 +57,8 @@ impl NodeCondition {
             Self::AcceptorMissing => "AcceptorMissing",
             Self::RedundancyLost => "RedundancyLost",
             Self::TooFewMembers => "TooFewMembers",
+            Self::PoolExhausted => "PoolExhausted",
+            Self::FoldersAside => "FoldersAside",
         }
     }
 }

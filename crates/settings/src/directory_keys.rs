@@ -10,6 +10,7 @@ mod group;
 mod history;
 mod keyspace;
 mod node;
+mod pool;
 mod slots;
 
 pub use alive::{Alive, alive_key, node_of_alive_key};
@@ -17,7 +18,8 @@ pub use cluster::ClusterInfo;
 pub use group::{decode_group, encode_group, group_key, group_of_key, keyspace_of};
 pub use history::{Sealed, TRANSITIONS_MAX, Transition, history_prefix, transition_key};
 pub use keyspace::{KeyspaceConfig, KeyspaceLimits, keyspace_key, keyspace_of_key};
-pub use node::{Claim, NodeInfo, node_key, node_of_key};
+pub use node::{Claim, Make, NodeInfo, node_key, node_of_key};
+pub use pool::{PoolConfig, pool_key, pool_of_key};
 pub use slots::{SlotOwners, SlotRange, slots_key, slots_of_key};
 
 use serde::Serialize;
@@ -37,6 +39,8 @@ pub const ALIVE: &str = "/cairn/alive/";
 pub const GROUPS: &str = "/cairn/groups/";
 /// Before the groups whose transitions they are.
 pub const HISTORY: &str = "/cairn/history/";
+/// Before the names of pools of spares.
+pub const SPARES: &str = "/cairn/spares/";
 /// Before the names of the keyspaces whose slots they are.
 pub const SLOTS: &str = "/cairn/slots/";
 

@@ -230,6 +230,12 @@ pub struct NodeSettings {
     /// Data nodes: the group this node was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_group: Option<GroupId>,
+    /// Data nodes: the pool of spares this node was made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Data nodes: the class of machine and volume; nodes of one class may stand in for each other.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub size_class: String,
     /// The zone the machine is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,

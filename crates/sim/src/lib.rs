@@ -75,6 +75,8 @@ pub struct Stats {
     pub plane_takeovers: u64,
     /// Idle nodes that were claimed by groups.
     pub claims: u64,
+    /// Claimed nodes that were given back, and set their folders aside.
+    pub releases: u64,
     /// Changes of configuration in which the master stayed.
     pub changes: u64,
     /// Writes answered with OK.
@@ -191,6 +193,7 @@ impl Summary {
         sum.plane_takeovers += one.plane_takeovers;
         sum.changes += one.changes;
         sum.claims += one.claims;
+        sum.releases += one.releases;
         sum.writes += one.writes;
         sum.reads += one.reads;
         sum.stale_reads += one.stale_reads;
@@ -213,7 +216,7 @@ impl fmt::Display for Summary {
         write!(
             f,
             "sim: seeds={} violations={} lossy={} recoveries={} alone={} takeovers={} \
-             plane_takeovers={} changes={} claims={} cut_tails={} \
+             plane_takeovers={} changes={} claims={} releases={} cut_tails={} \
              snapshots={} truncations={} fetches={} restarts={} checks={} differences={} \
              repairs={} faults={} faults_min={} \
              operations={} operations_min={} writes={} reads={} stale_reads={} crashes={} \
@@ -227,6 +230,7 @@ impl fmt::Display for Summary {
             s.plane_takeovers,
             s.changes,
             s.claims,
+            s.releases,
             s.cut_tails,
             s.snapshots,
             s.truncations,

@@ -48,6 +48,8 @@ pub(crate) enum Local {
     KeptAside(Offset),
     /// It ends, cleanly if it can.
     Stop,
+    /// Its group has given its folder back.
+    Release,
     /// For the data thread.
     Data(DataCommand),
     /// The data thread's word reaches the control loop.

@@ -29,6 +29,8 @@ pub(crate) enum Call {
     Watch,
     KeepAlive,
     Swap(Box<Record>),
+    /// The record, to see whether a change of this version can still come into force.
+    Refuse(Version),
     Record,
 }
 

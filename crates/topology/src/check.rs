@@ -1,6 +1,6 @@
 //! Everything that is wrong with a set of resources, alone and together.
 
-use crate::{Resources, name};
+use crate::{Resources, name, spare_set};
 use cairn_crd::Problem;
 use cairn_crd::keyspace::{Auth, SecretKey};
 use std::collections::BTreeSet;
@@ -53,6 +53,24 @@ pub fn check(resources: &Resources) -> Result<(), Faults> {
         }
         problems.extend(keyspace.spec.auth.iter().flat_map(|auth| missing(auth, resources)));
         add("Keyspace", name, problems);
+    }
+    let sets: BTreeSet<String> = seen.iter().map(|name| (*name).to_owned()).collect();
+    let mut seen = BTreeSet::new();
+    for pool in &resources.pools {
+        let name = name(&pool.metadata);
+        let mut problems = pool.problems();
+        if !seen.insert(name) {
+            problems.push(problem("metadata.name", "is there twice: choose another name"));
+        }
+        if sets.contains(&spare_set(name)) {
+            let text = "has nodes of the same names as a Keyspace: choose another name";
+            problems.push(problem("metadata.name", text));
+        }
+        if pool.spec.cluster != cluster {
+            problems
+                .push(problem("spec.cluster", format!("must be the Cluster's name, {cluster}")));
+        }
+        add("SparePool", name, problems);
     }
     if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
 }

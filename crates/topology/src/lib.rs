@@ -7,14 +7,16 @@
 mod check;
 mod keyspace;
 mod plan;
+mod pool;
 mod roster;
 
 pub use check::{Fault, Faults, check};
 pub use keyspace::{keyspace_config, password_digest};
 pub use plan::{Founding, Options, Place, Plan, PlanError, plan};
-pub use roster::{RosterNode, group_id, roster};
+pub use pool::pool_config;
+pub use roster::{Prefers, RosterNode, group_id, roster, spare_set};
 
-use cairn_crd::{Cluster, Keyspace};
+use cairn_crd::{Cluster, Keyspace, SparePool};
 use std::collections::BTreeMap;
 
 /// What people wrote: one cluster, its keyspaces, and the secrets these refer to.
@@ -24,6 +26,8 @@ pub struct Resources {
     pub cluster: Cluster,
     /// Its keyspaces, in the order they were written.
     pub keyspaces: Vec<Keyspace>,
+    /// Its pools of spares.
+    pub pools: Vec<SparePool>,
     /// Values of Secrets by (name of the Secret, key).
     pub secrets: BTreeMap<(String, String), String>,
 }

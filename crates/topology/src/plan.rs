@@ -1,7 +1,7 @@
 //! Settings for every node, and what the directory is to hold.
 
-use crate::roster::RosterNode;
-use crate::{Faults, Resources, check, keyspace_config, name, roster};
+use crate::roster::{Prefers, RosterNode};
+use crate::{Faults, Resources, check, keyspace_config, name, pool_config, roster};
 use cairn_crd::keyspace::Keyspace;
 use cairn_crd::log::LogSpec;
 use cairn_crd::quantity::{size_bytes, span_ms};
@@ -10,7 +10,7 @@ use cairn_crd::timing::{
 };
 use cairn_logic::ids::NodeId;
 use cairn_logic::record::Durability;
-use cairn_settings::directory_keys::KeyspaceConfig;
+use cairn_settings::directory_keys::{KeyspaceConfig, PoolConfig};
 use cairn_settings::{
     Addresses, LagBounds, Limits, ListenAddresses, LogSettings, NodeRole, NodeSettings, Problems,
     Reads, Seed, Timing, TlsSettings,
@@ -63,6 +63,8 @@ pub struct Plan {
     pub nodes: Vec<NodeSettings>,
     /// Configurations of the keyspaces by name.
     pub keyspaces: BTreeMap<String, KeyspaceConfig>,
+    /// Configurations of the pools of spares by name.
+    pub pools: BTreeMap<String, PoolConfig>,
     /// Whom to found the cluster with.
     pub founding: Founding,
 }
@@ -119,7 +121,9 @@ pub fn plan(resources: &Resources, options: &Options) -> Result<Plan, PlanError>
         .iter()
         .map(|k| (name(&k.metadata).to_owned(), keyspace_config(k, resources)))
         .collect();
-    Ok(Plan { nodes, keyspaces, founding })
+    let pools = resources.pools.iter();
+    let pools = pools.map(|p| (name(&p.metadata).to_owned(), pool_config(p))).collect();
+    Ok(Plan { nodes, keyspaces, pools, founding })
 }
 
 fn place<'o>(options: &'o Options, node: &NodeId) -> Result<&'o Place, PlanError> {
@@ -138,8 +142,12 @@ impl Common<'_> {
     fn settings(&self, node: &RosterNode, place: &Place) -> Result<NodeSettings, PlanError> {
         let cluster = &self.resources.cluster.spec;
         let (keyspace, group) = match &node.prefers {
-            Some((keyspace, group)) => (Some(keyspace.clone()), Some(group.clone())),
-            None => (None, None),
+            Prefers::Group(keyspace, group) => (Some(keyspace.clone()), Some(group.clone())),
+            Prefers::Plane | Prefers::Pool(_) => (None, None),
+        };
+        let pool = match &node.prefers {
+            Prefers::Pool(pool) => Some(pool.clone()),
+            Prefers::Plane | Prefers::Group(..) => None,
         };
         let settings = NodeSettings {
             role: node.role,
@@ -157,6 +165,8 @@ impl Common<'_> {
             limits: self.limits(keyspace.as_deref()),
             preferred_keyspace: keyspace,
             preferred_group: group,
+            pool,
+            size_class: self.size_class(&node.prefers),
             zone: place.zone.clone(),
             priority: 0,
             reads: Reads::default(),
@@ -181,6 +191,21 @@ impl Common<'_> {
             }
             None => log(&cluster.log, cluster.checkpoint.interval.as_deref()),
         }
+    }
+
+    fn size_class(&self, prefers: &Prefers) -> String {
+        let written = match prefers {
+            Prefers::Plane => None,
+            Prefers::Group(name, _) => {
+                self.keyspace(Some(name)).and_then(|keyspace| keyspace.spec.size_class.clone())
+            }
+            Prefers::Pool(pool) => {
+                let mut pools = self.resources.pools.iter();
+                let pool = pools.find(|p| name(&p.metadata) == pool);
+                pool.and_then(|pool| pool.spec.size_class.clone())
+            }
+        };
+        written.unwrap_or_default()
     }
 
     fn keyspace(&self, name: Option<&str>) -> Option<&Keyspace> {

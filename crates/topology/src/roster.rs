@@ -11,8 +11,19 @@ pub struct RosterNode {
     pub id: NodeId,
     /// What it is for.
     pub role: NodeRole,
-    /// Data nodes: the keyspace and the group they are made for.
-    pub prefers: Option<(String, GroupId)>,
+    /// Data nodes: what they are made for.
+    pub prefers: Prefers,
+}
+
+/// What a node is made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prefers {
+    /// The global plane.
+    Plane,
+    /// A group of a keyspace.
+    Group(String, GroupId),
+    /// Whoever needs it: it is a spare of this pool.
+    Pool(String),
 }
 
 /// The id of group `index` of a keyspace.
@@ -21,19 +32,25 @@ pub fn group_id(keyspace: &str, index: u16) -> GroupId {
     GroupId::new(format!("{keyspace}-{index}"))
 }
 
-/// Every node in starting order: global nodes, the acceptor, checkpoint nodes, then the groups'
-/// nodes.
+/// The name of the set of a pool's nodes, which are numbered from 0.
+#[must_use]
+pub fn spare_set(pool: &str) -> String {
+    format!("{pool}-spare")
+}
+
+/// Every node in starting order: global nodes, the acceptor, checkpoint nodes, the groups' nodes,
+/// then spares.
 ///
 /// `prefix` comes before the names of all but data nodes (on Kubernetes the cluster's name
 /// and a dash, so that several clusters share a namespace); the names of data nodes begin with
-/// their keyspace. The resources must have passed [`crate::check`].
+/// their keyspace or pool. The resources must have passed [`crate::check`].
 #[must_use]
 pub fn roster(resources: &Resources, prefix: &str) -> Vec<RosterNode> {
     let spec = &resources.cluster.spec;
     let system = |role: NodeRole, ordinal: i32| RosterNode {
         id: NodeId::new(format!("{prefix}{role}-{ordinal}")),
         role,
-        prefers: None,
+        prefers: Prefers::Plane,
     };
     let mut nodes: Vec<_> =
         (0..=spec.global_replicas).map(|n| system(NodeRole::Global, n)).collect();
@@ -49,10 +66,18 @@ pub fn roster(resources: &Resources, prefix: &str) -> Vec<RosterNode> {
                 nodes.push(RosterNode {
                     id: NodeId::new(format!("{group}-{ordinal}")),
                     role: NodeRole::Data,
-                    prefers: Some((name.to_owned(), group.clone())),
+                    prefers: Prefers::Group(name.to_owned(), group.clone()),
                 });
             }
         }
+    }
+    for pool in &resources.pools {
+        let name = name(&pool.metadata);
+        nodes.extend((0..pool.spec.size).map(|ordinal| RosterNode {
+            id: NodeId::new(format!("{}-{ordinal}", spare_set(name))),
+            role: NodeRole::Data,
+            prefers: Prefers::Pool(name.to_owned()),
+        }));
     }
     nodes
 }

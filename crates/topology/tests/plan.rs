@@ -1,6 +1,6 @@
 //! From resources to nodes: names, settings, and faults.
 
-use cairn_crd::{Cluster, ClusterSpec, Keyspace, KeyspaceSpec};
+use cairn_crd::{Cluster, ClusterSpec, Keyspace, KeyspaceSpec, SparePool, SparePoolSpec};
 use cairn_logic::ids::NodeId;
 use cairn_logic::record::Rule;
 use cairn_settings::{Addresses, ListenAddresses, NodeRole, Timing};
@@ -11,6 +11,7 @@ fn resources() -> Resources {
     Resources {
         cluster: Cluster::new("demo", ClusterSpec::default()),
         keyspaces: vec![Keyspace::new("tweets", KeyspaceSpec::of("demo"))],
+        pools: Vec::new(),
         secrets: BTreeMap::new(),
     }
 }
@@ -252,4 +253,39 @@ fn the_edges_of_the_rules_make_valid_settings() {
     timing.ack_timeout = Some("60s".to_owned());
     timing.node_lease = Some("600s".to_owned());
     plan(&resources, &options(&resources)).unwrap();
+}
+
+fn with_pool(name: &str, spec: SparePoolSpec) -> Resources {
+    Resources { pools: vec![SparePool::new(name, spec)], ..resources() }
+}
+
+#[test]
+fn spares_are_data_nodes_made_for_nobody_in_their_pools_size_class() {
+    let mut spec = SparePoolSpec { size: 2, ..SparePoolSpec::of("demo") };
+    spec.size_class = Some("large".to_owned());
+    spec.replace_after = Some("2s".to_owned());
+    let resources = with_pool("warm", spec);
+    let plan = plan(&resources, &options(&resources)).unwrap();
+    let spares: Vec<_> =
+        plan.nodes.iter().filter(|n| n.node.as_str().starts_with("warm")).collect();
+    let names: Vec<_> = spares.iter().map(|spare| spare.node.as_str()).collect();
+    assert_eq!(names, ["warm-spare-0", "warm-spare-1"]);
+    for spare in spares {
+        assert_eq!((spare.role, spare.size_class.as_str()), (NodeRole::Data, "large"));
+        assert_eq!((&spare.preferred_keyspace, &spare.preferred_group), (&None, &None));
+        assert_eq!(spare.pool.as_deref(), Some("warm"));
+    }
+    let pool = &plan.pools["warm"];
+    assert_eq!((pool.size, pool.idle_min, pool.replace_after_ms), (2, 1, 2000));
+}
+
+#[test]
+fn a_pool_is_of_this_cluster_and_its_nodes_names_are_nobody_elses() {
+    let other = with_pool("warm", SparePoolSpec::of("other"));
+    let faults = check(&other).unwrap_err().to_string();
+    assert!(faults.contains("SparePool/warm spec.cluster must be the Cluster's name"), "{faults}");
+    let mut twice = with_pool("tweets", SparePoolSpec::of("demo"));
+    twice.keyspaces.push(Keyspace::new("tweets-spare", KeyspaceSpec::of("demo")));
+    let faults = check(&twice).unwrap_err().to_string();
+    assert!(faults.contains("SparePool/tweets metadata.name has nodes of the same"), "{faults}");
 }

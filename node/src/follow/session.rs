@@ -4,7 +4,7 @@ use super::{Ask, Follow, Heard};
 use crate::peer::client::{self, SayHello};
 use cairn_global::Changed;
 use cairn_logic::ids::{GroupId, Version};
-use cairn_logic::record::Record;
+use cairn_logic::record::{Member, Record};
 use cairn_logic::time::Duration;
 use cairn_settings::directory_keys as keys;
 use cairn_wire::etcd::etcdserverpb as etcd;
@@ -251,25 +251,51 @@ impl Session<'_> {
                 self.up.try_send(up).ok();
                 Ok(())
             }
-            Ask::Cas { group, expected, record } => self.cas(group, expected, *record).await,
+            Ask::Cas { group, expected, record, joiners } => {
+                self.cas(group, expected, (*record, joiners)).await
+            }
             Ask::Read(group) => self.read_record(group).await,
             // It is being asked already.
             Ask::Suspect(_) => Ok(()),
         }
     }
 
-    async fn cas(&mut self, group: GroupId, old: Version, new: Record) -> Result<(), Ended> {
+    /// Whoever joins must hold its claim at the moment of the change (docs/replication.md §10).
+    async fn cas(
+        &mut self,
+        group: GroupId,
+        old: Version,
+        (new, joiners): (Record, Vec<Member>),
+    ) -> Result<(), Ended> {
         let key = keys::group_key(&group);
         let expected = i64::try_from(old.0).unwrap_or(i64::MAX);
-        let txn = etcd::TxnRequest {
-            compare: vec![version_is(&key, expected)],
-            success: vec![put(&key, keys::encode_group(&new), 0)],
-            failure: Vec::new(),
-        };
+        let mut compare = vec![version_is(&key, expected)];
+        for joiner in &joiners {
+            let node = keys::node_key(&joiner.id);
+            let (info, version) = self.read_key(&node).await?;
+            let info = info.and_then(|value| NodeInfo::decode(&value).ok());
+            if !info.is_some_and(|info| info.is_claimed_by(&group, joiner.incarnation)) {
+                return self.refuse(group, old).await;
+            }
+            compare.push(version_is(&node, version));
+        }
+        let success = vec![put(&key, keys::encode_group(&new), 0)];
+        let txn = etcd::TxnRequest { compare, success, failure: Vec::new() };
         if self.kv.txn(txn).await?.get_ref().succeeded {
             return self.tell(Heard::Record(group, new)).await;
         }
         self.read_record(group).await
+    }
+
+    /// A claim never comes back. So if the record still has its version now, after the claim was
+    /// gone, the change has not come into force before and never will.
+    async fn refuse(&mut self, group: GroupId, old: Version) -> Result<(), Ended> {
+        let (value, _) = self.read_key(&keys::group_key(&group)).await?;
+        match value.and_then(|value| keys::decode_group(&value).ok()) {
+            Some(record) if record.version == old => self.tell(Heard::Refused(group, old)).await,
+            Some(record) => self.tell(Heard::Record(group, record)).await,
+            None => Ok(()),
+        }
     }
 
     async fn read_record(&mut self, group: GroupId) -> Result<(), Ended> {

@@ -84,7 +84,8 @@ impl Role {
         let snapshots = Some(world.snapshots.figures());
         let before = Some(replica.before().offset);
         let lag = Some(lag);
-        Facts { status, unready, room, snapshots, before, lag, data: None, directory }
+        let pools = self.pools();
+        Facts { status, unready, room, snapshots, before, lag, data: None, directory, pools }
     }
 
     pub(super) fn line(&mut self, caller: Caller, down: mpsc::Sender<pb::Down>) {

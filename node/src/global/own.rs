@@ -5,7 +5,7 @@ use super::lines::Ordered;
 use super::role::{ArbiterWish, Role, now};
 use super::run::holders;
 use crate::clock;
-use cairn_global::members_wish;
+use cairn_global::{Pool, members_wish};
 use cairn_host::Event;
 use cairn_logic::arbiter::{Operation, Outcome, Token};
 use cairn_logic::ids::{GroupId, NodeId};
@@ -109,6 +109,27 @@ impl Role {
             group: GroupId::global().as_str().to_owned(),
             message,
         })
+    }
+
+    /// Pools that have too few idle nodes, as the global master knows.
+    pub(super) fn pools_exhausted(&self) -> Vec<pb::Condition> {
+        let condition = |pool: Pool| {
+            let Pool { name, idle, idle_min, claimed, away, .. } = pool;
+            pb::Condition {
+                reason: NodeCondition::PoolExhausted.as_str().to_owned(),
+                group: GroupId::global().as_str().to_owned(),
+                message: format!(
+                    "pool {name} has {idle} idle spares, {idle_min} are wanted \
+                     ({claimed} claimed, {away} away)"
+                ),
+            }
+        };
+        self.pools().into_iter().filter(Pool::is_exhausted).map(condition).collect()
+    }
+
+    /// The pools of spares; none if this node is not global master.
+    pub(super) fn pools(&self) -> Vec<Pool> {
+        if self.serving { cairn_global::pools(self.master.view()) } else { Vec::new() }
     }
 
     /// An acceptor answered.

@@ -168,6 +168,7 @@ impl Role {
             message,
         }));
         conditions.extend(self.acceptor_missing());
+        conditions.extend(self.pools_exhausted());
         let (peer_tls_digest, client_tls_digest) = self.boot.identity.tls.digests();
         pb::StatusReply {
             node: me.id.as_str().to_owned(),

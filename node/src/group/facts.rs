@@ -21,6 +21,6 @@ impl Role {
         let snapshots = Some(host.world.snapshots.figures());
         let before = Some(host.replica().before().offset);
         let lag = Some(lag);
-        Facts { status, unready, room, snapshots, before, lag, data, directory: None }
+        Facts { status, unready, room, snapshots, before, lag, data, ..Facts::default() }
     }
 }

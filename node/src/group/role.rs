@@ -64,6 +64,9 @@ pub struct Role {
     pub(super) bounded: Instant,
     /// How far this node is behind its master.
     pub(super) lag: Lag,
+    /// Whether the group has given this folder back: it is set aside, and the node comes back with
+    /// a new one.
+    pub(super) released: bool,
     /// Whether the line to the global master is up; without it nobody relieves anybody.
     pub(super) online: bool,
 }
@@ -269,6 +272,13 @@ impl Role {
                 }
                 Ok(())
             }
+            Heard::Refused(group, version) => {
+                if self.group.as_ref() == Some(&group) {
+                    tracing::warn!(%group, %version, "a change was refused: a claim is gone");
+                    self.event(Event::Refused(version));
+                }
+                Ok(())
+            }
             Heard::Down(down) => {
                 self.down(&down);
                 Ok(())
@@ -316,11 +326,18 @@ impl Role {
         Ok(())
     }
 
-    /// Joins the group that has claimed this folder.
+    /// Joins the group that has claimed this folder, or leaves the one that has given it back.
     fn claimed(&mut self) -> Result<()> {
         let me = &self.boot.identity.me;
         let info = self.view.nodes.get(&me.id).filter(|n| n.incarnation == me.incarnation);
-        let Some(Claim::Claimed { group, .. }) = info.map(|n| &n.claim) else { return Ok(()) };
+        let group = match info.map(|n| &n.claim) {
+            Some(Claim::Claimed { group, .. }) => group,
+            Some(Claim::Releasing { .. }) => {
+                self.leave();
+                return Ok(());
+            }
+            Some(Claim::Idle) | None => return Ok(()),
+        };
         match &self.group {
             Some(mine) if mine != group => {
                 tracing::error!(%group, %mine, "claimed by a group while a member of another");
@@ -333,6 +350,18 @@ impl Role {
                 self.join(group)
             }
         }
+    }
+
+    /// The folder is to be set aside. A record that names it forbids that, whatever the claim says;
+    /// what is read from the files of an earlier run is no word to act on.
+    fn leave(&mut self) {
+        let me = &self.boot.identity.me;
+        let named = |record: &Record| record.names(&me.id, me.incarnation);
+        if let Some((group, _)) = self.view.groups.iter().find(|(_, record)| named(record)) {
+            tracing::error!(%group, "is being released while a record names it: it stays");
+            return;
+        }
+        self.released |= self.online;
     }
 
     fn read_record(&mut self) {
@@ -459,14 +488,14 @@ impl Role {
             load: Some(self.load(now)),
             rss_bytes: status::rss_bytes(),
             disk_free_bytes: 0,
-            conditions: Vec::new(),
+            conditions: crate::aside::condition(&self.boot.settings.folder).into_iter().collect(),
             peer_tls_digest,
             client_tls_digest,
         };
         let (Some(host), Some(group)) = (&self.host, &self.group) else { return answer };
         let room = host.world.storage.room();
         answer.disk_free_bytes = room.free_bytes;
-        answer.conditions = room.conditions(group.as_str());
+        answer.conditions.extend(room.conditions(group.as_str()));
         let masters = matches!(host.replica().position(), Position::Master(_));
         answer.conditions.extend(host.world.entropy.condition(masters));
         let waiting = host.world.alarms.clone();

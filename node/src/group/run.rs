@@ -3,6 +3,7 @@
 use super::cache::Cache;
 use super::courier::{self, Targets};
 use super::role::Role;
+use crate::aside;
 use crate::boot::{self, Boot, StopSignals};
 use crate::clock;
 use crate::data::link::{Clock, Config, FromData, ToData};
@@ -15,8 +16,9 @@ use anyhow::{Context, Result};
 use cairn_host::Event;
 use cairn_logic::ids::Version;
 use cairn_logic::time::{Duration, Instant};
-use cairn_settings::directory_keys::{Claim, KeyspaceConfig, NodeInfo};
+use cairn_settings::directory_keys::{Claim, KeyspaceConfig, Make, NodeInfo};
 use cairn_settings::{Limits, NodeRole, NodeSettings};
+use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::rc::Rc;
 use tokio::sync::{mpsc, watch};
@@ -63,8 +65,23 @@ pub(super) fn info(boot: &Boot) -> NodeInfo {
         zone: settings.zone.clone(),
         preferred_keyspace: settings.preferred_keyspace.clone(),
         preferred_group: settings.preferred_group.clone(),
+        pool: settings.pool.clone(),
         priority: settings.priority,
+        make: make(settings),
         claim: Claim::Idle,
+    }
+}
+
+/// What it has in common with the nodes whose group it may join.
+fn make(settings: &NodeSettings) -> Make {
+    let doors = settings.tls.clients.is_some();
+    let shared = (settings.timing, settings.lag, doors);
+    let shared = serde_json::to_vec(&shared).expect("plain data");
+    let digest = Sha256::digest(&shared);
+    Make {
+        size_class: settings.size_class.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        settings: digest[..8].iter().map(|byte| format!("{byte:02x}")).collect(),
     }
 }
 
@@ -75,11 +92,20 @@ struct Inputs {
     from_data: mpsc::Receiver<FromData>,
 }
 
-/// Runs a data node until it is asked to stop.
+/// Why a data node's run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to stop.
+    Stopped,
+    /// Its group has given its folder back: the next run sets that aside and begins with a new one.
+    Released,
+}
+
+/// Runs a data node until it is asked to stop, or its group has given it back.
 ///
 /// # Errors
 /// Whatever keeps it from starting, or makes going on unsafe.
-pub async fn run(boot: Boot) -> Result<()> {
+pub async fn run(boot: Boot) -> Result<End> {
     let settings = boot.settings.clone();
     let data = start(Options {
         listen: vec![settings.listen.client],
@@ -126,6 +152,7 @@ pub async fn run(boot: Boot) -> Result<()> {
         bounded: Instant::ZERO,
         lag: metrics::lag::Lag::default(),
         online: false,
+        released: false,
         boot,
     };
     role.boot.identity.tls.watch();
@@ -147,16 +174,19 @@ pub async fn run(boot: Boot) -> Result<()> {
     serve(role, inputs).await
 }
 
-async fn serve(mut role: Role, mut inputs: Inputs) -> Result<()> {
+async fn serve(mut role: Role, mut inputs: Inputs) -> Result<End> {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stop = StopSignals::listen()?;
-    loop {
+    while !role.released {
         tokio::select! {
             () = stop.asked() => break,
             _ = tick.tick() => role.tick(),
             turn = inputs.turn(&mut role) => turn?,
         }
+    }
+    if role.released {
+        return release(role);
     }
     tracing::info!("stopping");
     let deadline = clock::now() + STOP_MAX.0;
@@ -172,7 +202,20 @@ async fn serve(mut role: Role, mut inputs: Inputs) -> Result<()> {
         host.world.storage.close();
     }
     tracing::info!("stopped");
-    Ok(())
+    Ok(End::Stopped)
+}
+
+/// No record names this folder, so nobody waits for it. What it holds is made whole, for whoever
+/// may want to look at it, and marked.
+fn release(role: Role) -> Result<End> {
+    let group = role.group.as_ref().map_or("", |group| group.as_str());
+    tracing::info!(group, "released: the folder is set aside");
+    if let Some(host) = role.host {
+        host.world.storage.close();
+    }
+    let Boot { settings, identity, .. } = &role.boot;
+    aside::mark(&settings.folder, identity.me.incarnation)?;
+    Ok(End::Released)
 }
 
 /// Goes on with everything for about `span`.

@@ -13,7 +13,7 @@ use cairn_host::{ReadFor, World};
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, GroupId, NodeId, Offset, Version};
 use cairn_logic::message::{Answer, Message};
-use cairn_logic::record::{EpochRecord, Record, Rule};
+use cairn_logic::record::{EpochRecord, Member, Record, Rule};
 use cairn_logic::replication::{Admission, Alarm, Vote};
 use cairn_logic::time::Instant;
 use cairn_wire::peer::{control, pb};
@@ -146,7 +146,10 @@ impl World for GroupWorld {
 
     fn ask_record(&mut self, expected: Version, record: Record) {
         let group = self.group.clone();
-        self.ask(Ask::Cas { group, expected, record: Box::new(record) });
+        let known = self.record.as_ref();
+        let joins = |m: &&Member| known.is_none_or(|known| !known.names(&m.id, m.incarnation));
+        let joiners = record.members.iter().filter(joins).cloned().collect();
+        self.ask(Ask::Cas { group, expected, record: Box::new(record), joiners });
     }
 
     fn read_record(&mut self) {

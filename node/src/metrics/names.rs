@@ -236,6 +236,19 @@ metrics! {
         GLOBAL,
         "Requests to the directory that wait for a commit or a proof of mastership.",
     );
+    /// Spares.
+    SPARES = labelled(
+        "cairn_node_spares",
+        &["state"],
+        GLOBAL,
+        "Spares of all pools by state (idle, claimed, releasing, away), at the global master.",
+    );
+    /// Exhausted pools.
+    POOLS_EXHAUSTED = gauge(
+        "cairn_node_pools_exhausted",
+        GLOBAL,
+        "Pools with fewer idle spares than they should have, at the global master.",
+    );
 }
 
 /// The page that lists them all.

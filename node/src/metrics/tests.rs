@@ -104,7 +104,9 @@ fn facts() -> Facts {
     };
     let snapshots = Some(Figures { newest: Some(newest), set_aside: 2, ..Figures::default() });
     let lag = Some((5, Duration::from_millis(500)));
-    Facts { status, room, snapshots, before: Some(Offset(3)), lag, ..Facts::default() }
+    let name = "warm".to_owned();
+    let pools = vec![Pool { name, idle_min: 2, idle: 1, claimed: 3, ..Pool::default() }];
+    Facts { status, room, snapshots, before: Some(Offset(3)), lag, pools, ..Facts::default() }
 }
 
 #[tokio::test]
@@ -130,6 +132,8 @@ async fn probes_and_figures_are_answered() {
         "cairn_node_snapshots_set_aside_total 2",
         "cairn_node_condition{reason=\"LogNearBound\"} 0.0\n",
         "cairn_node_condition{reason=\"CopiesDiffer\"} 0.0\n",
+        "cairn_node_spares{state=\"claimed\"} 3.0\n",
+        "cairn_node_pools_exhausted 1",
         "# EOF",
     ] {
         assert!(figures.contains(line), "{line} is missing in {figures}");

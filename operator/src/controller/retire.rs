@@ -45,8 +45,12 @@ fn is_gone(observed: &Observed, keyspace: &str) -> bool {
 fn keys_of(directory: &Directory, keyspace: &str) -> Vec<(String, i64)> {
     let groups = directory.groups.keys().filter(|group| keyspace_of(group) == Some(keyspace));
     let nodes = directory.nodes.iter().filter(|(_, info)| match &info.claim {
+        // A spare goes back to its pool: the planner sees to that.
+        _ if info.preferred_keyspace.is_none() => false,
         Claim::Claimed { group, .. } => keyspace_of(group) == Some(keyspace),
-        Claim::Idle => info.preferred_keyspace.as_deref() == Some(keyspace),
+        Claim::Idle | Claim::Releasing { .. } => {
+            info.preferred_keyspace.as_deref() == Some(keyspace)
+        }
     });
     let first = [keys::keyspace_key(keyspace), keys::slots_key(keyspace)];
     let all = first.into_iter().chain(groups.map(keys::group_key));

@@ -11,7 +11,7 @@ use cairn_crd::pods::Pods;
 use cairn_crd::{Cluster, Keyspace};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_settings::{Addresses, ListenAddresses, NodeRole, NodeSettings, Port, TlsSettings};
-use cairn_topology::{Options, Place, Resources, check, keyspace_config, plan, roster};
+use cairn_topology::{Options, Place, Prefers, Resources, check, keyspace_config, plan, roster};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ fn name(keyspace: &Keyspace) -> String {
 
 fn resources(observed: &Observed, cluster: Cluster, keyspaces: &[Arc<Keyspace>]) -> Resources {
     let keyspaces = keyspaces.iter().map(|keyspace| keyspace.as_ref().clone()).collect();
-    Resources { cluster, keyspaces, secrets: observed.passwords.clone() }
+    Resources { cluster, keyspaces, pools: Vec::new(), secrets: observed.passwords.clone() }
 }
 
 /// A cluster keeps the image it began with: another operator must not replace its pods.
@@ -162,7 +162,7 @@ fn options(
         let service = match (&node.role, &node.prefers) {
             (NodeRole::Acceptor, _) => names::acceptor(cluster),
             (NodeRole::Checkpoint, _) => names::checkpoint(cluster),
-            (NodeRole::Data, Some((keyspace, _))) => names::nodes(keyspace),
+            (NodeRole::Data, Prefers::Group(keyspace, _)) => names::nodes(keyspace),
             _ => names::global(cluster),
         };
         places.insert(node.id.clone(), place(observed, &node.id, &service, defaults));

@@ -1,5 +1,6 @@
 //! Rules of a Keyspace.
 
+use super::spare_pool::size_class;
 use super::{NAME_MESSAGE, Rule, is_name, log, name_cel, pods, size, span, storage, tls};
 use crate::keyspace::{Keyspace, KeyspaceLimits};
 use crate::quantity::size_bytes;
@@ -23,6 +24,7 @@ pub fn keyspace() -> Vec<Rule<Keyspace>> {
     rules.extend(limits());
     rules.extend(auth());
     rules.extend(tls::of_keyspace());
+    rules.extend(size_class(|k: &Keyspace| k.spec.size_class.as_deref()));
     rules.extend(storage(|k: &Keyspace| &k.spec.storage));
     rules.extend(span("snapshotInterval", "30s or 5m", (1000, 168 * 3_600_000), |k: &Keyspace| {
         k.spec.snapshot_interval.as_deref()

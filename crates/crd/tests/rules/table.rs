@@ -41,6 +41,7 @@ pub fn valid(kind: &str) -> Value {
     let (name, spec) = match kind {
         "clusters" => ("demo", json!({})),
         "keyspaces" => ("tweets", json!({"cluster": "demo"})),
+        "sparepools" => ("warm", json!({"cluster": "demo", "size": 3})),
         "groups" => ("tweets-0", json!({"keyspace": "tweets", "index": 0, "members": 3})),
         "backups" => ("nightly", json!({"keyspace": "tweets", "to": {"claim": "archive"}})),
         "restores" => {
@@ -398,6 +399,51 @@ pub fn restore_cases() -> Vec<Case> {
     }
     cases.extend(place_cases("restores", "/spec/source/from", "spec.source.from"));
     cases
+}
+
+/// Pools of spares, which no API server is told of yet.
+#[allow(dead_code, reason = "not for those that ask an API server")]
+pub fn pool_cases() -> Vec<Case> {
+    let p = |set: &[(&'static str, Value)], refused| case("sparepools", set, refused);
+    let class = |text: &str| [("/spec/sizeClass", json!(text))];
+    let after = |text: &str| [("/spec/replaceAfter", json!(text))];
+    vec![
+        p(&[], None),
+        p(&name("Warm"), Some(("metadata.name", "must be 1 to 40 of"))),
+        p(&[("/spec/cluster", json!("-"))], Some(("spec.cluster", "name of a Cluster"))),
+        p(&[("/spec/size", json!(64))], None),
+        p(&[("/spec/size", json!(65))], Some(("spec.size", "1 to 64"))),
+        p(&[("/spec/size", json!(0))], Some(("spec.size", "1 to 64"))),
+        p(&[("/spec/idleMin", json!(3))], None),
+        p(&[("/spec/idleMin", json!(0))], None),
+        p(&[("/spec/idleMin", json!(4))], Some(("spec.idleMin", "must be 0 to size"))),
+        p(&[("/spec/idleMin", json!(-1))], Some(("spec.idleMin", "must be 0 to size"))),
+        p(&class("large"), None),
+        p(&class("Large"), Some(("spec.sizeClass", "must be 1 to 40 of"))),
+        p(&class(""), Some(("spec.sizeClass", "must be 1 to 40 of"))),
+        p(&after("2s"), None),
+        p(&after("1h"), None),
+        p(&after("1999ms"), Some(("spec.replaceAfter", "must be 2s to 1h"))),
+        p(&after("61m"), Some(("spec.replaceAfter", "must be 2s to 1h"))),
+        p(&after("soon"), Some(("spec.replaceAfter", "whole number of at most 6 digits"))),
+        p(&[("/spec/storage/size", json!("1Mi"))], Some(("spec.storage.size", "at least 1Gi"))),
+        p(&[("/spec/pods/image", json!(""))], Some(("spec.pods.image", "must not be empty"))),
+        case("keyspaces", &class("large"), None),
+        case("keyspaces", &class("-"), Some(("spec.sizeClass", "must be 1 to 40 of"))),
+    ]
+}
+
+/// Changes of pools of spares.
+#[allow(dead_code, reason = "not for those that ask an API server")]
+pub fn pool_change_cases() -> Vec<Case> {
+    let fixed = "cannot change";
+    let class = [("/spec/sizeClass", json!("large"))];
+    vec![
+        case("sparepools", &[("/spec/size", json!(5))], None),
+        case("sparepools", &[("/spec/cluster", json!("other"))], Some(("spec.cluster", fixed))),
+        case("sparepools", &class, Some(("spec.sizeClass", fixed))),
+        case("keyspaces", &class, Some(("spec.sizeClass", fixed))),
+    ]
 }
 
 /// Backups or restores, as for where their archive is.

@@ -43,7 +43,9 @@ fn info(claim: Claim) -> NodeInfo {
         zone: None,
         preferred_keyspace: None,
         preferred_group: None,
+        pool: None,
         priority: 0,
+        make: keys::Make::default(),
         claim,
     }
 }

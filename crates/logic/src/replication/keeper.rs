@@ -2,7 +2,7 @@
 
 use super::lead::{Config, Stage};
 use super::{Effect, Replica};
-use crate::ids::Epoch;
+use crate::ids::{Epoch, Version};
 use crate::mutant::{Mutant, broken};
 use crate::record::{EpochRecord, Member, Record};
 
@@ -60,13 +60,25 @@ impl Replica {
         let expected = asked.map(|a| a.expected);
         if expected.is_some_and(|expected| record.version > expected) {
             // Another change of the record came first; this one can never succeed any more.
-            if let Some(lead) = &mut self.lead {
-                lead.asking = None;
-            }
-            self.set_peers();
-            self.advance();
-            self.after_acks();
+            self.asks_no_more();
         }
+    }
+
+    /// What was asked for of version `expected` can never come into force.
+    pub(super) fn on_refused(&mut self, expected: Version) {
+        let asked = self.lead.as_ref().and_then(|lead| lead.asking.as_ref());
+        if asked.is_some_and(|asked| asked.expected == expected) {
+            self.asks_no_more();
+        }
+    }
+
+    fn asks_no_more(&mut self) {
+        if let Some(lead) = &mut self.lead {
+            lead.asking = None;
+        }
+        self.set_peers();
+        self.advance();
+        self.after_acks();
     }
 
     /// The change that was asked for is in force: go on in its epoch, counting afresh.

@@ -8,7 +8,7 @@ use cairn_logic::arbiter::Operation;
 use cairn_logic::counting::Plane;
 use cairn_logic::invariants::{Broken, Held};
 use cairn_logic::judge::{JudgeEffect, JudgeInput};
-use cairn_logic::planner::{Node, next_change};
+use cairn_logic::planner::{Node, Standing, next_change};
 use cairn_logic::record::{Member, Role};
 use cairn_logic::replication::Change;
 use std::collections::BTreeSet;
@@ -130,6 +130,7 @@ impl World {
                 keyspace: None,
                 group: None,
                 priority: 0,
+                make: String::new(),
             };
             let up = u64::from(place.up) << 32;
             learners.push((up + folder.last().offset.0, node));
@@ -138,7 +139,8 @@ impl World {
         let free: Vec<Node> = learners.iter().map(|(_, node)| node.clone()).collect();
         let joinable: Vec<Node> =
             free.iter().filter(|node| record.member(&node.id).is_none()).cloned().collect();
-        let planned = next_change(&self.logs[0].asked, &record, &joinable, &heard);
+        let standing = Standing { record: &record, heard: &heard, spares: &BTreeSet::new() };
+        let planned = next_change(&self.logs[0].asked, standing, &joinable);
         let wish = self.odd_wish(&record.members).or(planned);
         self.tell_master(&record, &free, wish);
         Ok(())

@@ -47,6 +47,7 @@ impl World {
             Local::Arrived { from, received, spare } => self.arrived(place, from, *received, spare),
             Local::Received { from, spare } => self.received(place, from, spare),
             Local::Stop => self.stop_now(place),
+            Local::Release => self.set_aside(place),
             Local::ToControl(ToControl::Appended(batch)) => {
                 self.host(place, Event::Appended(batch))
             }

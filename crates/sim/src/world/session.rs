@@ -10,19 +10,22 @@ use cairn_directory::core::{Reply, Request, Response};
 use cairn_directory::op::{Compare, Op, Put, RangeQuery, Relation, Target, Txn, TxnOp};
 use cairn_directory::watch::{Notice, StreamId, Wish};
 use cairn_directory::{Answer, EventKind, KeyRange, LeaseId};
-use cairn_global::{Changed, Told, planning};
+use cairn_global::{Changed, Told};
 use cairn_host::Event;
 use cairn_logic::ids::{GroupId, Life, Version};
 use cairn_logic::invariants::{Broken, Held};
 use cairn_logic::judge::JudgeInput;
 use cairn_logic::message::Sender;
-use cairn_logic::record::Record;
-use cairn_settings::directory_keys::{self as keys, Alive, Claim, KeyspaceConfig, NodeInfo};
+use cairn_logic::record::{Member, Record};
+use cairn_settings::directory_keys::{self as keys, Alive, Claim, NodeInfo};
 use cairn_settings::{Addresses, NodeRole};
+use keys::{KeyspaceConfig, PoolConfig};
 
 /// The node lease: its length as granted, and after which silence a session is over.
 const LEASE_SECS: u64 = 2;
 const LEASE: u64 = LEASE_SECS * 1000 * MS;
+/// For how long a member may be away, and a group keeps a node that it no longer needs.
+const REPLACE_AFTER_MS: u64 = 1500;
 /// The shortest and longest waits between two looks for the master.
 const RETRY: (u64, u64) = (20 * MS, 600 * MS);
 /// Answers to the question who is master are waited for so long.
@@ -139,14 +142,32 @@ impl World {
         self.send_up(line, up);
     }
 
-    /// A master's change of its group's record.
+    /// A master's change of its group's record: whoever joins must hold its claim.
     pub(super) fn swap_group(&mut self, place: usize, expected: Version, record: Record) {
-        let Some(key) = self.group_key(place) else { return };
-        let op = planning::swap(&key, expected.0, keys::encode_group(&record));
-        let request = Request::Propose { op, system: true };
-        if self.session(place).is_some_and(|session| session.phase == Phase::Open) {
-            self.call(place, Call::Swap(Box::new(record)), request);
+        let (Some(key), Some(group)) = (self.group_key(place), self.group_of(place)) else {
+            return;
+        };
+        let Some(session) = self.session(place) else { return };
+        if session.phase != Phase::Open {
+            return;
         }
+        let known = session.view.groups.get(&group).cloned();
+        let joins = |m: &&Member| known.as_ref().is_none_or(|k| !k.names(&m.id, m.incarnation));
+        let mut compare = vec![version_is(&key, expected.0)];
+        for member in record.members.iter().filter(joins) {
+            let node = keys::node_key(&member.id);
+            let info = session.view.nodes.get(&member.id);
+            let claimed = info.is_some_and(|info| info.is_claimed_by(&group, member.incarnation));
+            if !claimed {
+                self.call(place, Call::Refuse(expected), read(KeyRange::single(key)));
+                return;
+            }
+            compare.push(version_is(&node, session.view.version(&node)));
+        }
+        let success = vec![TxnOp::Put(Put::new(key, keys::encode_group(&record)))];
+        let op = Op::Txn(Txn { compare, success, failure: Vec::new() });
+        let request = Request::Propose { op, system: true };
+        self.call(place, Call::Swap(Box::new(record)), request);
     }
 
     pub(super) fn read_group(&mut self, place: usize) {
@@ -237,6 +258,16 @@ impl World {
                 return self.saw_record(place, *record);
             }
             (Call::Swap(_), _) => self.read_group(place),
+            (Call::Refuse(expected), Response::Range(found)) => {
+                let record = found.kvs.first().map(|kv| keys::decode_group(&kv.value));
+                return match record {
+                    Some(Ok(record)) if record.version == expected => {
+                        self.host(place, Event::Refused(expected))
+                    }
+                    Some(Ok(record)) => self.saw_record(place, record),
+                    Some(Err(_)) | None => Ok(()),
+                };
+            }
             (Call::Record, Response::Range(found)) => {
                 let record = found.kvs.first().map(|kv| keys::decode_group(&kv.value));
                 if let Some(Ok(record)) = record {
@@ -265,15 +296,13 @@ impl World {
             zone: None,
             preferred_keyspace: None,
             preferred_group: None,
+            pool: None,
             priority: 0,
+            make: keys::Make { version: "1".to_owned(), ..Default::default() },
             claim,
         };
         let key = keys::node_key(&me.id);
-        let compare = Compare {
-            range: KeyRange::single(key.clone()),
-            relation: Relation::Equal,
-            target: Target::Version(i64::try_from(version).unwrap_or(i64::MAX)),
-        };
+        let compare = version_is(&key, version);
         let Some(session) = self.session(place) else { return };
         let alive = Alive { incarnation: me.incarnation, life };
         let alive =
@@ -309,6 +338,10 @@ impl World {
         let mine = self.group_of(place);
         let Some(session) = self.session(place) else { return Ok(()) };
         let info = session.view.nodes.get(&me.id).filter(|n| n.incarnation == me.incarnation);
+        if info.is_some_and(|info| matches!(info.claim, Claim::Releasing { .. })) {
+            self.push_own(place, MS, Local::Release);
+            return Ok(());
+        }
         if let Some(Claim::Claimed { group, .. }) = info.map(|info| info.claim.clone()) {
             match &mine {
                 Some(mine) if *mine == group => {}
@@ -431,8 +464,12 @@ impl World {
         KeyspaceConfig::decode(&kv.value).ok()
     }
 
-    /// The operator: what is wanted of each keyspace is written until the directory says so.
+    /// The operator: what is wanted of each keyspace is written until the directory says so; and
+    /// that members are waited for no longer than a world can bear.
     pub(super) fn operate(&mut self) {
+        let (size_class, replace_after_ms) = (String::new(), REPLACE_AFTER_MS);
+        let pool = PoolConfig { size: 1, size_class, idle_min: 0, replace_after_ms };
+        self.write(keys::pool_key("pool"), pool.encode());
         for at in 0..self.scenario.keyspaces.len() {
             let mut config = self.scenario.keyspaces[at].clone();
             let name = Scenario::keyspace(at);
@@ -442,15 +479,18 @@ impl World {
                 (config.replicas, config.backups) = (asked.replicas, asked.backups);
                 (config.ack, config.durability) = (asked.mode.rule, asked.mode.durability);
             }
-            let (key, value) = (keys::keyspace_key(name), config.encode());
-            if self.truth.get(key.as_bytes()).is_some_and(|kv| kv.value == value) {
-                continue;
-            }
-            for place in 0..self.scenario.globals {
-                let after = self.latency();
-                let what = Local::Configure { key: key.clone(), value: value.clone() };
-                self.push(after, Ev::Local { place, generation: None, what });
-            }
+            self.write(keys::keyspace_key(name), config.encode());
+        }
+    }
+
+    fn write(&mut self, key: String, value: Vec<u8>) {
+        if self.truth.get(key.as_bytes()).is_some_and(|kv| kv.value == value) {
+            return;
+        }
+        for place in 0..self.scenario.globals {
+            let after = self.latency();
+            let what = Local::Configure { key: key.clone(), value: value.clone() };
+            self.push(after, Ev::Local { place, generation: None, what });
         }
     }
 
@@ -477,6 +517,14 @@ impl World {
             }
             _ => None,
         }
+    }
+}
+
+fn version_is(key: &str, version: u64) -> Compare {
+    Compare {
+        range: KeyRange::single(key.to_owned()),
+        relation: Relation::Equal,
+        target: Target::Version(i64::try_from(version).unwrap_or(i64::MAX)),
     }
 }
 

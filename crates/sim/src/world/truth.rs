@@ -211,6 +211,11 @@ impl World {
                     false => Ok(()),
                 }
             }
+            (Claim::Claimed { group: of, claim: by }, Claim::Releasing { group, claim })
+                if of == group && by == claim =>
+            {
+                Ok(())
+            }
             (was, now) => {
                 let facts = format!("{now:?} after {was:?} in revision {revision}");
                 broken("I16 NoReuse", facts)

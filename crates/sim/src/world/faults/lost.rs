@@ -4,6 +4,7 @@ use super::super::{Broken, World};
 use super::End;
 use crate::folder::Folder;
 use crate::scenario::WorldKind;
+use cairn_logic::invariants::Held;
 use cairn_logic::message::Position;
 
 impl World {
@@ -69,6 +70,22 @@ impl World {
         let version = log.witness.record().version;
         let under_way = log.change.as_ref().filter(|(expected, _)| *expected == version);
         under_way.is_some_and(|(_, next)| next.members.iter().all(|member| member.id == *id))
+    }
+
+    /// Its group has given its folder back: it goes on with another one. I18 `NoWipe`.
+    pub(in super::super) fn set_aside(&mut self, place: usize) -> Held {
+        let me = self.places[place].sender();
+        for log in &self.logs {
+            if log.witness.record().names(&me.id, me.incarnation) {
+                let facts = format!("{} is set aside while {} names it", me.id, log.group);
+                return Err(Broken { rule: "I18 NoWipe", facts });
+            }
+        }
+        self.note(|| format!("{} sets its folder aside", me.id));
+        self.stats.releases += 1;
+        self.crash(place, End::Process, 100)?;
+        self.replace_folder(place);
+        Ok(())
     }
 
     /// From now on there is an empty folder.

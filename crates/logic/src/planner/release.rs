@@ -1,0 +1,75 @@
+//! How a spare goes back to its pool: relieved by a node of the group's own, then released.
+
+use super::{Asked, Held, Node};
+use crate::ids::NodeId;
+use crate::mutant::{Mutant, broken};
+use crate::record::{Member, Record, Role};
+use std::collections::BTreeSet;
+
+/// Where a group stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// Its record.
+    pub record: &'a Record,
+    /// The nodes that report to its judge.
+    pub heard: &'a BTreeSet<NodeId>,
+    /// Members that were not made for this group.
+    pub spares: &'a BTreeSet<NodeId>,
+}
+
+impl Standing<'_> {
+    /// A spare that counts and does not master; a node of the group's own may take its place.
+    fn relievable(&self) -> Option<&Member> {
+        let mut members = self.record.members.iter();
+        members.find(|m| m.role != Role::Master && self.spares.contains(&m.id))
+    }
+
+    fn has_spares(&self) -> bool {
+        self.record.members.iter().any(|member| self.spares.contains(&member.id))
+    }
+
+    /// Whether the group is as asked, and every member of it is heard.
+    fn is_whole(&self, asked: &Asked) -> bool {
+        let wanted = asked.mode.wanted;
+        let record = self.record;
+        !record.open
+            && record.master.is_some()
+            && record.wanted == wanted
+            && record.members.len() == usize::from(wanted)
+            && record.members.iter().all(|member| self.heard.contains(&member.id))
+    }
+}
+
+/// The learner that is to take a spare's place in a group that is as asked, in the spare's role: it
+/// joins before the spare leaves, so that there is never a copy less.
+#[must_use]
+pub fn relief(standing: Standing<'_>, learners: &[Node]) -> Option<Member> {
+    let spare = standing.relievable()?;
+    let own = learners.iter().find(|node| node.group.is_some())?;
+    let (id, incarnation) = (own.id.clone(), own.incarnation);
+    Some(Member { id, incarnation, role: spare.role })
+}
+
+/// Whose claim to give back: a node that the group does not name and does not need, while it has
+/// all the members it is to have and hears them. Whoever is to relieve a spare is needed, also if
+/// that is master and will be relieved only when another one is.
+#[must_use]
+pub fn next_release<'a>(
+    asked: &Asked,
+    standing: Standing<'_>,
+    held: &'a [Held],
+) -> Option<&'a Node> {
+    if !standing.is_whole(asked) {
+        return None;
+    }
+    let named = |node: &Node| {
+        standing.record.names(&node.id, node.incarnation) && !broken(Mutant::ReleasesNamed)
+    };
+    // A member whose folder is gone is heard, perhaps, by its name; it is not there.
+    let is_there =
+        |id: &NodeId| held.iter().any(|h| h.node.id == *id && h.role.is_some() && h.here);
+    let all_here = standing.record.members.iter().all(|member| is_there(&member.id));
+    let relieves = |node: &Node| node.group.is_some() && standing.has_spares();
+    let mut free = held.iter().filter(|held| held.here && !named(&held.node));
+    free.find(|held| all_here && !relieves(&held.node)).map(|held| &held.node)
+}
