@@ -1,0 +1,180 @@
+//! Scripts on a keyspace; the replies are those of redis-server 7.0.15.
+
+use cairn_keyspace::{Ctx, EffectLog, Keyspace, command};
+use cairn_logic::ids::Offset;
+use cairn_logic::time::{Duration, Instant};
+use cairn_resp::{Args, ArgsBuf, ReplyBuf, Version};
+use cairn_script::{Engine, Host, Level, Limits, Run};
+use proptest::prelude::*;
+use std::sync::OnceLock;
+
+fn now() -> Instant {
+    static BEGAN: OnceLock<std::time::Instant> = OnceLock::new();
+    let began = BEGAN.get_or_init(std::time::Instant::now);
+    Instant::from_nanos(1 + began.elapsed().as_nanos() as u64)
+}
+
+struct Data {
+    keyspace: Keyspace,
+    log: EffectLog,
+    lines: Vec<(Level, String)>,
+}
+
+impl Host for Data {
+    fn call(&mut self, args: Args<'_>, out: &mut ReplyBuf) {
+        let Some(command) = command::lookup(args.name()) else {
+            return out.error("ERR Unknown Redis command called from script");
+        };
+        let ctx = Ctx { now_ms: 1, may_write: true, value_bytes_max: 1 << 20 };
+        self.keyspace.execute(&ctx, command, args, None, out, &mut self.log);
+    }
+
+    fn log(&mut self, level: Level, text: &str) {
+        self.lines.push((level, text.to_owned()));
+    }
+}
+
+struct World {
+    engine: Engine,
+    data: Data,
+}
+
+impl World {
+    fn new() -> Self {
+        let limits = Limits {
+            time: Duration::from_millis(300),
+            memory_bytes: 8 << 20,
+            scripts_max: 100,
+            scripts_bytes_max: 1 << 20,
+        };
+        let (keyspace, log) = (Keyspace::new(1), EffectLog::new(Offset(1)));
+        let data = Data { keyspace, log, lines: Vec::new() };
+        Self { engine: Engine::new(limits, now).unwrap(), data }
+    }
+
+    fn eval(&mut self, text: &[u8]) -> String {
+        let sha = match self.engine.load(text) {
+            Ok(sha) => sha,
+            Err(text) => return format!("-{text}\r\n"),
+        };
+        let (keys, arguments): (ArgsBuf, ArgsBuf) =
+            (["k"].into_iter().collect(), ["a", "b"].into_iter().collect());
+        let run = Run { keys: keys.as_args(), arguments: arguments.as_args() };
+        let mut out = ReplyBuf::new(Version::Resp2);
+        self.engine.run(&sha, run, &mut self.data, &mut out);
+        String::from_utf8_lossy(out.as_bytes()).replace(&format!(" script: {}", sha.as_str()), "")
+    }
+}
+
+#[test]
+fn scripts_answer_as_those_of_redis() {
+    let mut world = World::new();
+    for (number, case) in include_str!("scripts.txt").split("\n\n").enumerate() {
+        let (text, reply) = case.trim().rsplit_once('\n').expect("a script and its reply");
+        let said = world.eval(text.as_bytes());
+        assert_eq!(said.trim_end().replace("\r\n", " "), reply, "case {number}: {text}");
+    }
+}
+
+#[test]
+fn nothing_that_a_script_does_to_its_world_is_left_for_the_next_one() {
+    let mut world = World::new();
+    for spoilt in [
+        "rawset(string, 'format', 1) return 1",
+        "rawset(_G, 'tostring', 1) return 1",
+        "rawset(redis, 'call', 1) return 1",
+        "redis.x = 1",
+        "getmetatable('').__index = {} return 1",
+        "setmetatable(string, {}) return 1",
+        "KEYS[1] = 'other' return 1",
+        "local f = loadstring('x = 1') f()",
+    ] {
+        world.eval(spoilt.as_bytes());
+        let said = world.eval(
+            b"return {string.format('%d', 7), tostring(7), redis.call('PING'), ('x'):rep(2), \
+              KEYS[1]}",
+        );
+        let same = "*5\r\n$1\r\n7\r\n$1\r\n7\r\n+PONG\r\n$2\r\nxx\r\n$1\r\nk\r\n";
+        assert_eq!(said, same, "{spoilt}");
+    }
+}
+
+#[test]
+fn what_takes_too_long_or_too_much_is_stopped_and_what_it_wrote_stays() {
+    let mut world = World::new();
+    for endless in [
+        "redis.call('SET', 'k', 'v') while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "local function f() return pcall(f) end while true do f() end",
+        "while true do redis.call('GET', 'k') end",
+    ] {
+        assert!(world.eval(endless.as_bytes()).contains("took too long"), "{endless}");
+    }
+    assert_eq!(world.eval(b"return redis.call('GET', 'k')"), "$1\r\nv\r\n");
+    for greedy in [
+        "return string.rep('x', 100000000)",
+        "local t = {} while true do t[#t + 1] = {} end",
+        "local s = 'x' while true do s = s .. s end",
+    ] {
+        let said = world.eval(greedy.as_bytes());
+        assert!(said.starts_with("-ERR") && said.contains("memory"), "{greedy}: {said}");
+    }
+    let deep = world.eval(b"local function f() return 1 + f() end return f()");
+    assert!(deep.contains("stack overflow"), "{deep}");
+    assert_eq!(world.eval(b"local t = {} t[1] = t return t").matches("*1").count(), 33);
+    assert_eq!(world.eval(b"return 1"), ":1\r\n");
+}
+
+#[test]
+fn bytecode_is_no_script() {
+    let mut world = World::new();
+    assert!(world.eval(b"\x1bLuaQ\0\x01\x04\x08\x04\x08\0").starts_with("-ERR Error compiling"));
+    let said = world.eval(b"return {loadstring('\\27LuaQ')}");
+    assert_eq!(said, "*0\r\n");
+}
+
+#[test]
+fn scripts_are_found_by_their_sums_and_the_first_go_when_there_are_too_many() {
+    let mut world = World::new();
+    let first = world.engine.load(b"return 0").unwrap();
+    for number in 1..=100 {
+        world.engine.load(format!("return {number}").as_bytes()).unwrap();
+    }
+    assert_eq!(world.engine.scripts().0, 100);
+    assert!(world.engine.declared(&first).is_none());
+    let mut out = ReplyBuf::new(Version::Resp2);
+    let none = ArgsBuf::new();
+    let run = Run { keys: none.as_args(), arguments: none.as_args() };
+    world.engine.run(&first, run, &mut world.data, &mut out);
+    assert!(out.as_bytes().starts_with(b"-NOSCRIPT"));
+}
+
+#[test]
+fn lines_of_the_log_arrive() {
+    let mut world = World::new();
+    let said = world.eval(b"redis.log(redis.LOG_WARNING, 'a', 1) redis.log(redis.LOG_DEBUG, 'b')");
+    assert_eq!(said, "$-1\r\n");
+    let lines = [(Level::Warning, "a 1".to_owned()), (Level::Debug, "b".to_owned())];
+    assert_eq!(world.data.lines, lines);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever is sent as a script is answered by one whole reply.
+    #[test]
+    fn arbitrary_scripts_get_one_reply(text in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut world = World::new();
+        let said = world.eval(&text);
+        prop_assert!(said.ends_with("\r\n"));
+    }
+
+    /// Whatever is read as JSON either is JSON or is refused.
+    #[test]
+    fn arbitrary_json_is_read_or_refused(text in "[\\[\\]{}\",:0-9a-z\\\\ .-]{0,60}") {
+        let mut world = World::new();
+        let script = format!("return cjson.encode(cjson.decode({text:?}))");
+        let said = world.eval(script.as_bytes());
+        prop_assert!(said.starts_with('$') || said.starts_with('-'), "{said}");
+    }
+}
