@@ -111,6 +111,8 @@ pub enum Group {
     Transactions,
     /// Channels and messages.
     PubSub,
+    /// Scripts.
+    Scripting,
 }
 
 /// Where a command's keys stand among its arguments (0 is the name).
@@ -231,6 +233,7 @@ pub enum Session {
     Command,
     Config,
     Discard,
+    Eval,
     Exec,
     Hello,
     Info,
@@ -245,6 +248,7 @@ pub enum Session {
     Readonly,
     Readwrite,
     Reset,
+    Script,
     Select,
     Slowlog,
     Spublish,

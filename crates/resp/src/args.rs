@@ -69,6 +69,12 @@ impl<'a> Args<'a> {
         Args { bytes: self.bytes, spans: self.spans.get(index..).unwrap_or(&[]) }
     }
 
+    /// The first `count` of them, or all if there are fewer.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Args<'a> {
+        Args { bytes: self.bytes, spans: &self.spans[..count.min(self.spans.len())] }
+    }
+
     /// How many bytes all arguments have together.
     #[must_use]
     pub fn total_bytes(&self) -> usize {

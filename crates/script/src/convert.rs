@@ -94,7 +94,7 @@ fn written(value: &Value, version: Version, out: &mut ReplyBuf, depth: usize) ->
     }
     match value {
         Value::String(text) => out.bulk(&text.as_bytes()),
-        Value::Integer(number) => out.integer(i64::from(*number)),
+        Value::Integer(number) => out.integer(*number),
         // As C turns a double into an integer, but for what has no meaning there.
         Value::Number(number) => out.integer(*number as i64),
         Value::Boolean(flag) if version == Version::Resp3 => out.boolean(*flag),

@@ -209,7 +209,7 @@ pub(crate) fn log(args: &MultiValue, take: impl FnOnce(Level, &str)) -> Result<(
 
 /// `redis.setresp(2)` or `redis.setresp(3)`
 pub(crate) fn version(args: &MultiValue) -> Result<Version> {
-    let (1, Some(version)) = (args.len(), args.get(0).and_then(convert::number)) else {
+    let (1, Some(version)) = (args.len(), args.front().and_then(convert::number)) else {
         return Err(Error::runtime("redis.setresp() requires one argument."));
     };
     match version as i64 {

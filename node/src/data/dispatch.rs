@@ -51,7 +51,7 @@ const MISCONF: &str = "MISCONF The disk of this node is almost full: commands th
 const LOG_FULL: &str = "MISCONF The log of this node has reached its bound: commands that write \
     are refused until a snapshot is written and the log is shorter, reads go on.";
 const LOADING: &str = "LOADING Redis is loading the dataset in memory";
-const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+pub(super) const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
 /// Why a command is not executed now.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Core {
     }
 
     #[cold]
-    fn refuse(&self, verdict: Verdict, at: Option<At>) -> Refused {
+    pub(super) fn refuse(&self, verdict: Verdict, at: Option<At>) -> Refused {
         if verdict == Verdict::Down && self.now < self.limbo_until {
             return Refused::Stalled;
         }
@@ -130,7 +130,7 @@ impl Core {
 
     /// Whether this node, which owns what the command asks for, can execute it now.
     #[inline]
-    fn ready(&self, command: &Command, write: bool) -> Result<(), Refused> {
+    pub(super) fn ready(&self, command: &Command, write: bool) -> Result<(), Refused> {
         if self.loading || self.gap || self.dirty_tail {
             return Err(Refused::Error(LOADING.into()));
         }
@@ -178,7 +178,7 @@ impl Core {
     }
 }
 
-fn same_slot(command: &Command, args: Args<'_>, slot: Slot) -> bool {
+pub(super) fn same_slot(command: &Command, args: Args<'_>, slot: Slot) -> bool {
     command.keys_of(args).skip(1).all(|key| cairn_keyspace::slot_of(key) == slot)
 }
 
@@ -353,6 +353,7 @@ impl Server {
             Some(Session::Watch) => return self.watch(index, command, args, item.at),
             Some(Session::Reset) => self.reset(index),
             Some(Session::Quit) => self.quit(index),
+            Some(Session::Eval) if !in_multi => return self.eval(index, command, args, item.at),
             _ if in_multi => return self.queue(index, command, args, item.at),
             Some(session) => self.session_command(index, session, args),
             None => {
@@ -394,13 +395,14 @@ impl Server {
             Session::Info => self.info(index, args),
             Session::Readonly => self.set_readonly(index, true),
             Session::Readwrite => self.set_readonly(index, false),
+            Session::Script => self.script(index, args),
             Session::Select => self.select(index, args),
             Session::Unwatch => self.unwatch(index),
             Session::Wait => self.wait(index, args),
             Session::Quit => self.quit(index),
             Session::Reset => self.reset(index),
             // These have been handled before a transaction is looked at.
-            Session::Discard | Session::Exec | Session::Multi | Session::Watch => {}
+            Session::Eval | Session::Discard | Session::Exec | Session::Multi | Session::Watch => {}
         }
     }
 }

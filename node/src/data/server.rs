@@ -104,6 +104,8 @@ pub struct Server {
     pub(super) checking: Option<Checking>,
     /// How much time both may take.
     pub(super) leisure: Leisure,
+    /// The scripts of clients; made for the first one.
+    pub(super) scripts: Option<Box<cairn_script::Engine>>,
     /// Where large values are dropped.
     dropper: Dropper,
 }
@@ -149,6 +151,7 @@ impl Server {
             export: None,
             checking: None,
             leisure: Leisure::default(),
+            scripts: None,
             dropper: Dropper::start(),
         }
     }

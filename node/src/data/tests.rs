@@ -8,6 +8,7 @@ mod commits;
 mod exports;
 mod figures;
 mod positions;
+mod scripts;
 mod sessions;
 mod storm;
 mod tracking;

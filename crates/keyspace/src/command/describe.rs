@@ -162,6 +162,7 @@ pub fn categories(command: &Command) -> Vec<&'static str> {
         Group::Connection => found.push("@connection"),
         Group::Transactions => found.push("@transaction"),
         Group::PubSub => found.push("@pubsub"),
+        Group::Scripting => found.push("@scripting"),
         Group::Server | Group::Cluster => {}
     }
     if matches!(command.name, "flushall" | "flushdb" | "dbsize") {
@@ -321,5 +322,6 @@ fn group_name(group: Group) -> &'static str {
         Group::Cluster => "cluster",
         Group::Transactions => "transactions",
         Group::PubSub => "pubsub",
+        Group::Scripting => "scripting",
     }
 }

@@ -25,6 +25,8 @@ const ALWAYS: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::FAST);
 const ALWAYS_NO_AUTH: Flags = ALWAYS.and(Flags::NO_AUTH);
 const ADMIN: Flags = Flags::ADMIN.and(Flags::LOADING).and(Flags::STALE);
 const OPEN: Flags = Flags::LOADING.and(Flags::STALE);
+const EVALS: Flags =
+    Flags::STALE.and(Flags::NO_SCRIPT).and(Flags::SKIP_MONITOR).and(Flags::MOVABLE_KEYS);
 const LISTENS: Flags = OPEN.and(Flags::PUBSUB).and(Flags::NO_SCRIPT);
 const PUBLISHES: Flags = ALWAYS.and(Flags::PUBSUB).and(Flags::MAY_REPLICATE);
 
@@ -65,6 +67,12 @@ const fn session(
 /// A command that is refused: what it asks for is done in another way.
 const fn nowhere(name: &'static str, arity: i8) -> Command {
     session(name, arity, ADMIN.and(Flags::NO_SCRIPT), Group::Server, Session::Nowhere)
+}
+
+/// A command that runs a script on the keys that its second argument counts.
+const fn script(name: &'static str, flags: Flags) -> Command {
+    let (group, kind) = (Group::Scripting, Kind::Session(Session::Eval));
+    Command { name, arity: -3, flags, keys: TIMED_COUNTED, group, kind, number: 0 }
 }
 
 /// A command on channels; those of `keys` belong to slots.
@@ -340,6 +348,10 @@ pub(super) const LIST: &[Command] = &[
     session("command", -1, OPEN, Group::Server, Session::Command),
     session("config", -2, ADMIN, Group::Server, Session::Config),
     session("discard", 1, ALWAYS, Group::Transactions, Session::Discard),
+    script("eval", EVALS.and(Flags::MAY_REPLICATE)),
+    script("eval_ro", EVALS.and(Flags::READONLY)),
+    script("evalsha", EVALS.and(Flags::MAY_REPLICATE)),
+    script("evalsha_ro", EVALS.and(Flags::READONLY)),
     session("exec", 1, OPEN.and(Flags::SKIP_SLOWLOG), Group::Transactions, Session::Exec),
     session("hello", -1, ALWAYS_NO_AUTH, Group::Connection, Session::Hello),
     session("info", -1, OPEN, Group::Server, Session::Info),
@@ -357,6 +369,7 @@ pub(super) const LIST: &[Command] = &[
     session("readonly", 1, ALWAYS, Group::Cluster, Session::Readonly),
     session("readwrite", 1, ALWAYS, Group::Cluster, Session::Readwrite),
     session("reset", 1, ALWAYS_NO_AUTH, Group::Connection, Session::Reset),
+    session("script", -2, Flags::NO_SCRIPT, Group::Scripting, Session::Script),
     session("select", 2, ALWAYS, Group::Connection, Session::Select),
     session("unwatch", 1, ALWAYS, Group::Transactions, Session::Unwatch),
     session("wait", 3, Flags::BLOCKING, Group::Generic, Session::Wait),

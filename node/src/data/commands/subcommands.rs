@@ -94,6 +94,9 @@ const LATENCY: &[Subcommand] = &[
     ("reset", -2),
 ];
 
+const SCRIPT: &[Subcommand] =
+    &[("debug", 3), ("exists", -3), ("flush", -2), ("help", 2), ("kill", 2), ("load", 3)];
+
 fn known(session: Session) -> Option<(&'static str, &'static [Subcommand])> {
     Some(match session {
         Session::Client => ("client", CLIENT),
@@ -101,6 +104,7 @@ fn known(session: Session) -> Option<(&'static str, &'static [Subcommand])> {
         Session::Command => ("command", COMMAND),
         Session::Config => ("config", CONFIG),
         Session::Latency => ("latency", LATENCY),
+        Session::Script => ("script", SCRIPT),
         Session::Pubsub => ("pubsub", PUBSUB),
         Session::Slowlog => ("slowlog", SLOWLOG),
         _ => return None,

@@ -16,9 +16,9 @@ const WATCHED_MAX: usize = 10_000;
 
 /// What a transaction's reply waits for.
 #[derive(Default)]
-struct Sum {
-    depends_on: Offset,
-    shows_data: bool,
+pub(in crate::data) struct Sum {
+    pub depends_on: Offset,
+    pub shows_data: bool,
 }
 
 impl Server {
@@ -118,6 +118,7 @@ impl Server {
         let readonly = self.session(index).readonly;
         let admitted = match command.session() {
             None => self.core.admit(command, args, at, readonly),
+            Some(Session::Eval) => self.core.admit_script(command, args, at, readonly),
             Some(Session::Ssubscribe) => self.core.admit_channels(args.from(1).iter()),
             Some(Session::Spublish) => self.core.admit_channels(std::iter::once(args.get(1))),
             Some(_) => Ok(()),
@@ -203,11 +204,12 @@ impl Server {
         for queued in &multi.queue {
             let args = queued.as_args();
             let Some(command) = lookup(args.name()) else { continue };
-            if command.session().is_some() {
-                continue;
-            }
             let at = command.first_key(args).map(|key| self.core.keyspace.locate(key));
-            self.core.admit(command, args, at, readonly)?;
+            match command.session() {
+                None => self.core.admit(command, args, at, readonly)?,
+                Some(Session::Eval) => self.core.admit_script(command, args, at, readonly)?,
+                Some(_) => continue,
+            }
             if let Some(at) = at {
                 if slot.is_some_and(|slot| slot != at.slot) {
                     let text = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -232,6 +234,7 @@ impl Server {
             let args = queued.as_args();
             let Some(command) = lookup(args.name()) else { continue };
             match command.session() {
+                Some(Session::Eval) => self.run_script(index, command, args, &mut sum, &mut slot),
                 Some(session) => self.session_in_unit(index, session, args),
                 None => self.run_one(index, &ctx, command, args, &mut sum, &mut slot),
             }
@@ -288,7 +291,14 @@ impl Server {
         }
     }
 
-    fn finish(&mut self, index: usize, from: usize, wrote: bool, sum: &Sum, slot: u16) {
+    pub(in crate::data) fn finish(
+        &mut self,
+        index: usize,
+        from: usize,
+        wrote: bool,
+        sum: &Sum,
+        slot: u16,
+    ) {
         let mark = match sum.shows_data || wrote {
             true => self.core.mark(wrote, sum.depends_on, slot),
             false => None,
