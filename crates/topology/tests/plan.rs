@@ -283,9 +283,9 @@ fn spares_are_data_nodes_made_for_nobody_in_their_pools_size_class() {
 fn a_pool_is_of_this_cluster_and_its_nodes_names_are_nobody_elses() {
     let other = with_pool("warm", SparePoolSpec::of("other"));
     let faults = check(&other).unwrap_err().to_string();
-    assert!(faults.contains("SparePool/warm spec.cluster must be the Cluster's name"), "{faults}");
+    assert!(faults.contains("SparePool/warm spec.cluster: must be the Cluster's name"), "{faults}");
     let mut twice = with_pool("tweets", SparePoolSpec::of("demo"));
     twice.keyspaces.push(Keyspace::new("tweets-spare", KeyspaceSpec::of("demo")));
     let faults = check(&twice).unwrap_err().to_string();
-    assert!(faults.contains("SparePool/tweets metadata.name has nodes of the same"), "{faults}");
+    assert!(faults.contains("SparePool/tweets metadata.name: has nodes of the same"), "{faults}");
 }
