@@ -115,8 +115,6 @@ pub enum Mutant {
     BelievesAnyState,
     /// F15: a node is released while its group's record names it (planner).
     ReleasesNamed,
-    /// F15: a claim is written over whatever the node's claim is by now (planner).
-    ClaimsClaimed,
 }
 
 impl Mutant {
@@ -177,7 +175,6 @@ impl Mutant {
         Self::MendsWithOwn,
         Self::BelievesAnyState,
         Self::ReleasesNamed,
-        Self::ClaimsClaimed,
     ];
 }
 
