@@ -146,6 +146,14 @@ impl Race {
         self.propose(&Op::Txn(Txn { compare: Vec::new(), success, failure: Vec::new() }));
     }
 
+    /// People want so many replicas from now on.
+    fn wants(&mut self, replicas: u8) {
+        let mut config = self.truth.keyspaces["t"].clone();
+        config.replicas = replicas;
+        let success = vec![put("/cairn/keyspaces/t", config.encode())];
+        self.propose(&Op::Txn(Txn { compare: Vec::new(), success, failure: Vec::new() }));
+    }
+
     /// No folder is named twice, and none that is named may be set aside (I18).
     fn check(&self) {
         let mut named = BTreeSet::new();
@@ -196,7 +204,7 @@ fn next_record(
     old: &Record,
     compare: &mut Vec<Compare>,
 ) -> Option<Record> {
-    let mut members = old.members.clone();
+    let (mut members, mut wanted) = (old.members.clone(), old.wanted);
     let is_there =
         |m: &Member| view.is_alive(&m.id) && view.nodes[&m.id].incarnation == m.incarnation;
     let gone = members.iter().position(|member| !is_there(member));
@@ -210,7 +218,8 @@ fn next_record(
                 members.push(member);
             }
             Change::Remove(id) => members.retain(|member| member.id != id),
-            Change::Role(_) | Change::Mode(_) => return None,
+            Change::Mode(mode) => wanted = mode.wanted,
+            Change::Role(_) => return None,
         }
     }
     members.sort();
@@ -222,7 +231,7 @@ fn next_record(
     }
     let (version, epoch) = (old.version.next(), old.attempt.next());
     let master = members.get(known.unwrap_or(0)).map(|master| master.id.clone());
-    Some(Record { version, epoch, attempt: epoch, master, members, ..old.clone() })
+    Some(Record { version, epoch, attempt: epoch, master, members, wanted, ..old.clone() })
 }
 
 /// So much happens in one race.
@@ -239,6 +248,7 @@ impl Race {
             8 => self.node(n, true, more == 0),
             // A planner starts anew: it remembers nothing.
             _ if n == 0 => self.plannings[more % PLANNERS] = Planning::default(),
+            _ if n < 40 => self.wants(1 + u8::from(n % 2 == 1)),
             _ => self.node(n, more > 3, false),
         }
         self.check();
