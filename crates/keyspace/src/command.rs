@@ -248,6 +248,7 @@ pub enum Session {
     Readonly,
     Readwrite,
     Reset,
+    Role,
     Script,
     Select,
     Slowlog,

@@ -15,6 +15,7 @@ pub mod nodes;
 pub mod pause;
 pub mod publish;
 pub mod refused;
+pub mod role;
 pub mod script;
 pub mod slowlog;
 pub mod subcommands;

@@ -395,6 +395,7 @@ impl Server {
             Session::Info => self.info(index, args),
             Session::Readonly => self.set_readonly(index, true),
             Session::Readwrite => self.set_readonly(index, false),
+            Session::Role => self.role(index),
             Session::Script => self.script(index, args),
             Session::Select => self.select(index, args),
             Session::Unwatch => self.unwatch(index),

@@ -22,6 +22,15 @@ pub(crate) fn echo(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
+/// TIME, of the turn: in milliseconds, told in microseconds.
+pub(crate) fn time(call: &mut Call<'_>) -> Outcome {
+    let now_ms = call.ctx.now_ms;
+    call.reply.array(2);
+    call.reply.bulk((now_ms / 1000).to_string().as_bytes());
+    call.reply.bulk((now_ms % 1000 * 1000).to_string().as_bytes());
+    Ok(())
+}
+
 /// DEL key [key ...]
 pub(crate) fn del(call: &mut Call<'_>) -> Outcome {
     let mut count = 0;

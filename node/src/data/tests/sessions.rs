@@ -2,8 +2,22 @@
 
 use super::{Committing, Rig, show};
 use crate::data::link::Config;
+use cairn_logic::record::Role;
 use cairn_resp::Reply;
 use sha2::{Digest, Sha256};
+
+#[test]
+fn role_and_time_are_told() {
+    let rig = Committing::new();
+    let mut client = rig.client();
+    client.say("SET b 1");
+    assert_eq!(client.say("ROLE"), "[master 1 [[10.0.0.1 2 1] [10.0.0.1 3 1]]]");
+    let replica = Rig::replica(Role::Replica);
+    assert_eq!(replica.client().say("ROLE"), "[slave 10.0.0.1 2 connected 0]");
+    let time = client.say("TIME");
+    let seconds = time.trim_start_matches('[').split(' ').next().unwrap();
+    assert!(seconds.parse::<u64>().unwrap() > 1_700_000_000, "{time}");
+}
 
 #[test]
 fn the_usual_first_commands_work() {
