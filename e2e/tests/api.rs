@@ -15,7 +15,7 @@ mod table;
 
 const WHY: &str = "needs an API server: cargo xtask test --api";
 /// The plurals of our kinds.
-const KINDS: [&str; 5] = ["backups", "clusters", "groups", "keyspaces", "restores"];
+const KINDS: [&str; 6] = ["backups", "clusters", "groups", "keyspaces", "restores", "sparepools"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -55,6 +55,7 @@ fn full(kind: &str, mut object: Value) -> Value {
         "keyspaces" => "Keyspace",
         "backups" => "Backup",
         "restores" => "Restore",
+        "sparepools" => "SparePool",
         _ => "Group",
     };
     object["apiVersion"] = json!("cairn.dev/v1alpha1");

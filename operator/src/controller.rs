@@ -9,6 +9,7 @@ pub mod founding;
 pub mod observe;
 pub mod observed;
 mod perform;
+pub mod pools;
 mod publish;
 mod retire;
 pub mod status;
@@ -20,7 +21,7 @@ use crate::context::{Context, Key};
 use crate::metrics::Failure;
 use crate::object::{Kind, is_owned_by};
 use crate::plane::Plane;
-use cairn_crd::{Backup, Cluster, Keyspace, Restore};
+use cairn_crd::{Backup, Cluster, Keyspace, Restore, SparePool};
 use desired::Desired;
 use kube::ResourceExt;
 use observed::{Identity, Observed};
@@ -113,8 +114,11 @@ pub async fn reconcile(ctx: &Context, key: &Key) -> Result<Duration, Error> {
 fn is_settled(statuses: &status::Statuses) -> bool {
     let groups = statuses.groups.values().map(|s| &s.conditions);
     let keyspaces = statuses.keyspaces.values().map(|s| &s.conditions);
-    let mut all = groups.chain(keyspaces).chain([&statuses.cluster.conditions]).flatten();
-    all.all(|condition| match condition.type_.as_str() {
+    let pools = statuses.pools.values().map(|s| &s.conditions);
+    let all = groups.chain(keyspaces).chain(pools).chain([&statuses.cluster.conditions]);
+    all.flatten().all(|condition| match condition.type_.as_str() {
+        // Nothing that the operator does makes spares idle.
+        "PoolExhausted" => true,
         "Ready" => condition.status == "True",
         _ => condition.status == "False",
     })
@@ -145,6 +149,24 @@ async fn orphans(ctx: &Context, key: &Key) -> Result<(), Error> {
         take_away(ctx, key, &keyspace.uid().unwrap_or_default()).await?;
         let status = status::without_cluster(&keyspace, ctx.now_sec());
         publish::keyspace(ctx, &Arc::new(keyspace), &status).await?;
+    }
+    orphaned_pools(ctx, key).await
+}
+
+/// Pools of spares whose Cluster is not there.
+async fn orphaned_pools(ctx: &Context, key: &Key) -> Result<(), Error> {
+    for object in ctx.store.list(Kind::SparePool, &key.namespace) {
+        let Some(pool) = observe::typed::<SparePool>(&object) else { continue };
+        if pool.spec.cluster != key.name {
+            continue;
+        }
+        take_away(ctx, key, &pool.uid().unwrap_or_default()).await?;
+        if let Some(patch) = pools::released(&pool) {
+            ctx.writer.merge(&key.namespace, Kind::SparePool, &pool.name_any(), &patch).await?;
+        } else if pool.metadata.deletion_timestamp.is_none() {
+            let status = status::pool_without_cluster(&pool, ctx.now_sec());
+            publish::pool(ctx, &pool, &status).await?;
+        }
     }
     Ok(())
 }

@@ -17,6 +17,11 @@ pub const GROUP: &str = "cairn.dev/group";
 pub const BACKUP: &str = "cairn.dev/backup";
 /// On what is made for a Restore: its name.
 pub const RESTORE: &str = "cairn.dev/restore";
+/// On the pod of a spare that is claimed: the group, beside [`KEYSPACE`]. Not [`GROUP`]: by that go
+/// a group's StatefulSet, its budget and how its own pods are spread, of which a spare is no part.
+pub const SERVES: &str = "cairn.dev/serves";
+/// On what is made for a SparePool: its name.
+pub const POOL: &str = "cairn.dev/pool";
 /// On pods that have an archive on a volume: the name of its claim.
 pub const CLAIM: &str = "cairn.dev/claim";
 /// `global`, `acceptor`, `checkpoint` or `data` on pods of nodes; [`ARCHIVE`] or [`RESTORES`] on
@@ -120,6 +125,12 @@ pub fn restore(restore: &str) -> String {
     format!("{restore}-restore")
 }
 
+/// The StatefulSet, headless Service and all else of a pool of spares.
+#[must_use]
+pub fn spares(pool: &str) -> String {
+    cairn_topology::spare_set(pool)
+}
+
 /// The claim of the volume of a StatefulSet's pod.
 #[must_use]
 pub fn claim(pod: &str) -> String {
@@ -177,6 +188,7 @@ mod tests {
         assert!(format!("{longest}-1023").len() + 11 <= 63);
         assert!(nodes(&longest).len() <= 63);
         assert!(etcd(&longest).len() <= 63);
+        assert!(spares(&longest).len() + 11 <= 63);
         // The name of a Job is a label, too.
         assert!(archive(&longest).len() <= 63 && restore(&longest).len() <= 63);
         // The common name of a certificate.

@@ -25,6 +25,7 @@ pub enum Kind {
     Group,
     Backup,
     Restore,
+    SparePool,
     ServiceAccount,
     Secret,
     ConfigMap,
@@ -58,7 +59,8 @@ impl Kind {
     ];
 
     /// What people write.
-    pub const WRITTEN: [Self; 4] = [Self::Cluster, Self::Keyspace, Self::Backup, Self::Restore];
+    pub const WRITTEN: [Self; 5] =
+        [Self::Cluster, Self::Keyspace, Self::Backup, Self::Restore, Self::SparePool];
 
     /// Where the kind is in the API.
     #[must_use]
@@ -69,6 +71,7 @@ impl Kind {
             Self::Group => ApiResource::erase::<cairn_crd::Group>(&()),
             Self::Backup => ApiResource::erase::<cairn_crd::Backup>(&()),
             Self::Restore => ApiResource::erase::<cairn_crd::Restore>(&()),
+            Self::SparePool => ApiResource::erase::<cairn_crd::SparePool>(&()),
             Self::ServiceAccount => ApiResource::erase::<ServiceAccount>(&()),
             Self::Secret => ApiResource::erase::<Secret>(&()),
             Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
@@ -98,6 +101,7 @@ impl Kind {
             Self::Group => "Group",
             Self::Backup => "Backup",
             Self::Restore => "Restore",
+            Self::SparePool => "SparePool",
             Self::ServiceAccount => ServiceAccount::KIND,
             Self::Secret => Secret::KIND,
             Self::ConfigMap => ConfigMap::KIND,

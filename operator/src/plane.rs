@@ -8,7 +8,7 @@ use crate::names;
 use cairn_logic::ids::{GroupId, Incarnation, Life, NodeId};
 use cairn_logic::message::Sender;
 use cairn_settings::directory_keys::{
-    self as keys, KeyspaceConfig, NodeInfo, SlotOwners, decode_group,
+    self as keys, KeyspaceConfig, NodeInfo, PoolConfig, SlotOwners, decode_group,
 };
 use cairn_settings::{NodeRole, NodeSettings};
 use cairn_wire::etcd::ask::{delete_if_unchanged, put_if_unchanged};
@@ -236,6 +236,8 @@ impl Plane {
                 directory.groups.insert(group, decode_group(value)?);
             } else if let Some(name) = keys::slots_of_key(key) {
                 directory.slots.insert(name.to_owned(), SlotOwners::decode(value)?);
+            } else if let Some(name) = keys::pool_of_key(key) {
+                directory.pools.insert(name.to_owned(), PoolConfig::decode(value)?);
             } else if let Some(id) = keys::node_of_key(key) {
                 directory.nodes.insert(id, NodeInfo::decode(value)?);
             } else if let Some(id) = keys::node_of_alive_key(key) {

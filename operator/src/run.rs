@@ -143,7 +143,7 @@ fn touched(change: &Change, store: &Store) -> Vec<Key> {
     let objects = || change.old.iter().chain(&change.new);
     match kind {
         Kind::Cluster => vec![key(name)],
-        Kind::Keyspace => {
+        Kind::Keyspace | Kind::SparePool => {
             let clusters = objects().filter_map(|o| o.data.pointer("/spec/cluster")?.as_str());
             clusters.map(key).collect()
         }

@@ -34,12 +34,13 @@ pub struct Store {
 }
 
 /// Kinds that are watched.
-pub const WATCHED: [Kind; 18] = [
+pub const WATCHED: [Kind; 19] = [
     Kind::Cluster,
     Kind::Keyspace,
     Kind::Group,
     Kind::Backup,
     Kind::Restore,
+    Kind::SparePool,
     Kind::ServiceAccount,
     Kind::Secret,
     Kind::ConfigMap,

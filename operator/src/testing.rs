@@ -14,12 +14,12 @@ use cairn_crd::KeyspaceStatus;
 use cairn_crd::pods::Pods;
 use cairn_crd::{
     ArchivePlace, Backup, BackupSpec, Cluster, ClusterSpec, Group, GroupSpec, Keyspace,
-    KeyspaceSpec, Restore, RestoreSource, RestoreSpec,
+    KeyspaceSpec, Restore, RestoreSource, RestoreSpec, SparePool, SparePoolSpec,
 };
-use cairn_logic::ids::{Epoch, GroupId, Incarnation, NodeId, Version};
+use cairn_logic::ids::{Epoch, GroupId, Incarnation, Life, NodeId, Version};
 use cairn_logic::record::{Durability, Member, Record, Role, Rule};
 use cairn_settings::NodeRole;
-use cairn_settings::directory_keys::{SlotOwners, SlotRange};
+use cairn_settings::directory_keys::{Claim, Make, NodeInfo, SlotOwners, SlotRange};
 use cairn_settings::report::BackupReport;
 use cairn_wire::peer::pb::{LogStatus, MemberStatus, Position, PositionKind, StatusReply};
 use kube::core::DynamicObject;
@@ -72,6 +72,7 @@ impl Seen {
             groups: BTreeMap::new(),
             backups: Vec::new(),
             restores: Vec::new(),
+            pools: Vec::new(),
             workers: BTreeMap::new(),
             reports: BTreeMap::new(),
             lacking: BTreeMap::new(),
@@ -109,6 +110,47 @@ impl Seen {
     pub fn keyspace(mut self, change: impl FnOnce(&mut Keyspace)) -> Self {
         change(Arc::make_mut(&mut self.observed.keyspaces[0]));
         self
+    }
+
+    /// A SparePool `warm` of two nodes, or a change of it.
+    #[must_use]
+    pub fn pool(mut self, change: impl FnOnce(&mut SparePool)) -> Self {
+        if self.observed.pools.is_empty() {
+            let spec = SparePoolSpec { size: 2, ..SparePoolSpec::of("demo") };
+            let mut pool = SparePool::new("warm", spec);
+            pool.metadata.namespace = Some("ns".to_owned());
+            pool.metadata.uid = Some("u-pool".to_owned());
+            pool.metadata.resource_version = Some("5".to_owned());
+            pool.metadata.generation = Some(1);
+            self.observed.pools.push(Arc::new(pool));
+        }
+        change(Arc::make_mut(&mut self.observed.pools[0]));
+        self
+    }
+
+    /// The pool is being deleted.
+    #[must_use]
+    pub fn pool_deleted(self) -> Self {
+        self.pool(|pool| {
+            let metadata = &mut pool.metadata;
+            metadata.deletion_timestamp =
+                Some(serde_json::from_str("\"2026-11-28T20:15:00Z\"").unwrap());
+            metadata.finalizers = Some(vec!["theirs".to_owned(), "cairn.dev/spares".to_owned()]);
+        })
+    }
+
+    /// Changes whose a spare is.
+    #[must_use]
+    pub fn claim(mut self, node: &str, claim: Claim) -> Self {
+        let directory = self.observed.plane.directory.as_mut().unwrap();
+        directory.nodes.get_mut(&NodeId::new(node)).unwrap().claim = claim;
+        self
+    }
+
+    /// A spare is claimed by a group.
+    #[must_use]
+    pub fn claimed(self, node: &str, group: &str) -> Self {
+        self.claim(node, Claim::Claimed { group: GroupId::new(group), claim: 9 })
     }
 
     /// A Backup `nightly` of the Keyspace to a claim.
@@ -335,6 +377,7 @@ impl Seen {
                 directory.groups.insert(id, record);
             }
         }
+        register_spares(&desired, &mut directory);
         seen.observed.plane.directory = Some(directory);
         seen.observed.plane.error.clear();
         seen
@@ -425,6 +468,30 @@ impl Seen {
         self.observed.plane =
             PlaneSeen { error: "no answer in time".to_owned(), ..PlaneSeen::default() };
         self
+    }
+}
+
+/// Every spare has registered and is idle.
+fn register_spares(desired: &Desired, directory: &mut Directory) {
+    for pool in &desired.pools {
+        directory.pools.extend(pool.config.clone().map(|config| (pool.name.clone(), config)));
+    }
+    for settings in desired.settings.values().filter(|settings| settings.pool.is_some()) {
+        let info = NodeInfo {
+            incarnation: Incarnation(7),
+            life: Life(1),
+            role: settings.role,
+            addresses: settings.advertise.clone(),
+            zone: settings.zone.clone(),
+            preferred_keyspace: None,
+            preferred_group: None,
+            pool: settings.pool.clone(),
+            priority: 0,
+            make: Make::default(),
+            claim: Claim::Idle,
+        };
+        directory.nodes.insert(settings.node.clone(), info);
+        directory.alive.insert(settings.node.clone());
     }
 }
 

@@ -6,6 +6,8 @@
 mod archives;
 #[path = "api/issuer.rs"]
 mod issuer;
+#[path = "api/pools.rs"]
+mod pools;
 
 use cairn_crd::{Cluster, ClusterSpec, Group, Keyspace, KeyspaceSpec};
 use cairn_operator::context::Context;

@@ -53,10 +53,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [clusters, keyspaces, backups, restores]
   verbs: [get, list, watch]
 - apiGroups: [cairn.dev]
+  resources: [sparepools]
+  verbs: [get, list, watch, patch]
+- apiGroups: [cairn.dev]
   resources: [groups]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [cairn.dev]
-  resources: [clusters/status, keyspaces/status, groups/status, backups/status, restores/status]
+  resources:
+  - clusters/status
+  - keyspaces/status
+  - groups/status
+  - backups/status
+  - restores/status
+  - sparepools/status
   verbs: [get, patch]
 - apiGroups: [cairn.dev]
   resources:
@@ -65,13 +74,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   - groups/finalizers
   - backups/finalizers
   - restores/finalizers
+  - sparepools/finalizers
   verbs: [update]
 - apiGroups: [""]
   resources: [configmaps, secrets, serviceaccounts, services]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, delete]
+  verbs: [get, list, watch, patch, delete]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, patch]

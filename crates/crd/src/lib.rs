@@ -32,7 +32,7 @@ pub use conditions::{ConditionType, Reason};
 pub use group::{Group, GroupSpec, GroupStatus};
 pub use keyspace::{Keyspace, KeyspaceSpec, KeyspaceStatus};
 pub use problem::Problem;
-pub use render::{crds, local_crds};
+pub use render::crds;
 pub use restore::{Restore, RestoreSource, RestoreSpec, RestoreStatus};
 pub use spare_pool::{SparePool, SparePoolSpec, SparePoolStatus};
 

@@ -48,7 +48,9 @@ fn owners(desired: &Desired, observed: &Observed) -> Vec<String> {
     let backups = observed.backups.iter().filter_map(|b| b.metadata.uid.clone());
     let restores = observed.restores.iter().filter_map(|r| r.metadata.uid.clone());
     let cluster = desired.cluster.metadata.uid.clone();
-    cluster.into_iter().chain(keyspaces).chain(groups).chain(backups).chain(restores).collect()
+    let pools = observed.pools.iter().filter_map(|p| p.metadata.uid.clone());
+    let all = cluster.into_iter().chain(keyspaces).chain(groups).chain(pools);
+    all.chain(backups).chain(restores).collect()
 }
 
 /// What differs between what was built and what is there. Pure.
@@ -82,8 +84,8 @@ pub fn writes<'a>(desired: &Desired, observed: &Observed, objects: &'a [Object])
 }
 
 /// What is not built and must not go: identities, authorities, what an issuer made, what belongs to
-/// a keyspace that is refused or to a Backup of one, what a Restore was made with, and Leases of
-/// masters that are not known at the moment.
+/// a keyspace or pool that is refused or to a Backup of one, what a Restore was made with, and
+/// Leases of masters that are not known at the moment.
 fn stays(
     desired: &Desired,
     observed: &Observed,
@@ -98,6 +100,8 @@ fn stays(
     });
     let refused = |keyspace: &String| desired.refused.contains_key(keyspace);
     let refused = keyspace.or(backup).is_some_and(refused);
+    let pool = live.labels().get(names::POOL);
+    let refused = refused || pool.is_some_and(|pool| desired.refused_pools.contains_key(pool));
     let restores = live.labels().contains_key(names::RESTORE);
     let unknown = *kind == Kind::Lease && observed.plane.directory.is_none();
     let kept = [names::identity(&desired.name), names::authority(&desired.name)];

@@ -1,7 +1,7 @@
 //! From what is wanted to the objects that say so.
 //!
 //! Pure and infallible: whatever could be wrong was refused by [`super::validate`]. One file per
-//! kind of thing; another StatefulSet (spares, say) is one more file and one more line in
+//! kind of thing; another StatefulSet is one more file and one more line in
 //! [`build`].
 
 mod acceptor;
@@ -15,6 +15,7 @@ mod keyspace;
 mod mirror;
 mod overlay;
 mod pods;
+mod pool;
 mod services;
 mod stateful;
 mod worker;
@@ -38,6 +39,9 @@ pub fn build(desired: &Desired) -> Vec<Object> {
         for group in &keyspace.groups {
             group::build(desired, keyspace, group, &mut objects);
         }
+    }
+    for pool in &desired.pools {
+        pool::build(desired, pool, &mut objects);
     }
     for worker in &desired.workers {
         worker::build(desired, worker, &mut objects);

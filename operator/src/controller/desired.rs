@@ -4,9 +4,9 @@ use super::certificates::{ClientDoor, WantedTls};
 use crate::names;
 use crate::object::Owner;
 use cairn_crd::pods::Pods;
-use cairn_crd::{Backup, Cluster, Keyspace, Restore};
+use cairn_crd::{Backup, Cluster, Keyspace, Restore, SparePool};
 use cairn_logic::ids::NodeId;
-use cairn_settings::directory_keys::KeyspaceConfig;
+use cairn_settings::directory_keys::{KeyspaceConfig, PoolConfig};
 use cairn_settings::{NodeRole, NodeSettings};
 use cairn_topology::Founding;
 use std::collections::BTreeMap;
@@ -39,6 +39,10 @@ pub struct Desired {
     pub workers: Vec<WantedWorker>,
     /// Why the others did not, by name.
     pub refused: BTreeMap<String, String>,
+    /// The pools of spares that passed all checks.
+    pub pools: Vec<WantedPool>,
+    /// Why the other pools did not, by name.
+    pub refused_pools: BTreeMap<String, String>,
     /// Certificates, and who speaks TLS.
     pub tls: WantedTls,
     /// Sizes that volume claim templates have and cannot change, by StatefulSet.
@@ -60,6 +64,25 @@ pub struct WantedKeyspace {
     pub clients: ClientDoor,
     /// Its groups, also those that are still to be emptied.
     pub groups: Vec<WantedGroup>,
+}
+
+/// One pool of spares as it is to be.
+#[derive(Clone, Debug)]
+pub struct WantedPool {
+    /// The resource.
+    pub resource: Arc<SparePool>,
+    /// Its name.
+    pub name: String,
+    /// Its StatefulSet.
+    pub set: String,
+    /// What its pods are like; the image is always there.
+    pub pods: Pods,
+    /// What the directory is to hold; nothing of a pool that is going.
+    pub config: Option<PoolConfig>,
+    /// Nodes asked for: none of a pool that is going.
+    pub size: i32,
+    /// Nodes that are to run: more than asked for while one that is to go is claimed.
+    pub nodes: i32,
 }
 
 /// A pod that archives or restores, as it is to be.
@@ -124,6 +147,9 @@ impl Desired {
     /// The headless Service that names the node of `settings`.
     #[must_use]
     pub fn service_of(&self, settings: &NodeSettings) -> String {
+        if let Some(pool) = &settings.pool {
+            return names::spares(pool);
+        }
         match (settings.role, &settings.preferred_keyspace) {
             (NodeRole::Acceptor, _) => names::acceptor(&self.name),
             (NodeRole::Checkpoint, _) => names::checkpoint(&self.name),
@@ -145,6 +171,24 @@ impl Desired {
         self.settings.values().filter(move |settings| {
             settings.node.as_str().rsplit_once('-').is_some_and(|(stem, _)| stem == set)
         })
+    }
+}
+
+impl WantedPool {
+    /// Who the pool's objects belong to.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner::of(crate::object::Kind::SparePool, self.resource.as_ref())
+    }
+
+    /// Its nodes that are to run.
+    pub fn nodes(&self) -> impl Iterator<Item = String> + use<'_> {
+        (0..self.nodes).map(|ordinal| format!("{}-{ordinal}", self.set))
+    }
+
+    /// Its nodes that are asked for no longer and cannot go yet.
+    pub fn leaving(&self) -> impl Iterator<Item = String> + use<'_> {
+        (self.size..self.nodes).map(|ordinal| format!("{}-{ordinal}", self.set))
     }
 }
 

@@ -33,6 +33,19 @@ pub fn group_nodes(observed: &Observed, name: &str, members: i32) -> i32 {
     }
 }
 
+/// How many nodes a pool of spares is to have, `size` being asked for: those that a group holds
+/// stay, and with them all of a lower ordinal.
+#[must_use]
+pub fn spares(observed: &Observed, set: &str, size: i32) -> i32 {
+    let live = observed.replicas(set).unwrap_or(0);
+    if live <= size {
+        return size;
+    }
+    let Some(directory) = &observed.plane.directory else { return live };
+    let held = |ordinal: &i32| directory.holder(&format!("{set}-{ordinal}")).is_some();
+    (size..live).rev().find(held).map_or(size, |highest| highest + 1)
+}
+
 /// How many groups a keyspace is to have, `asked` being asked for: those that the directory knows
 /// stay, for they hold data.
 #[must_use]

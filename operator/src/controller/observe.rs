@@ -6,7 +6,7 @@ use crate::names;
 use crate::object::Kind;
 use crate::store::Store;
 use base64::Engine as _;
-use cairn_crd::{Cluster, Group, Keyspace};
+use cairn_crd::{Cluster, Group, Keyspace, SparePool};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Secret};
 use kube::ResourceExt;
 use kube::core::DynamicObject;
@@ -31,6 +31,9 @@ pub fn look(store: &Store, cluster: Arc<Cluster>, now_sec: i64) -> Observed {
     let keyspaces = keyspaces
         .filter(|k| k.spec.cluster == name && k.metadata.deletion_timestamp.is_none())
         .map(Arc::new);
+    let pools = list(Kind::SparePool);
+    let pools = pools.iter().filter_map(|object| typed::<SparePool>(object));
+    let pools = pools.filter(|pool| pool.spec.cluster == name).map(Arc::new);
     let groups = list(Kind::Group);
     let groups = groups.iter().filter(|object| of_cluster(object));
     let groups = groups.filter_map(|object| Some((object.name_any(), Arc::new(typed(object)?))));
@@ -47,6 +50,7 @@ pub fn look(store: &Store, cluster: Arc<Cluster>, now_sec: i64) -> Observed {
         certificates: Certificates::of(&cluster, &live),
         identity: identity(store, &cluster),
         keyspaces: keyspaces.collect(),
+        pools: pools.collect(),
         backups: concerned(store, &namespace, &name, Kind::Backup),
         restores: concerned(store, &namespace, &name, Kind::Restore),
         workers: workers.iter().filter_map(|o| Some((o.name_any(), worker(o)?))).collect(),
@@ -186,7 +190,13 @@ pub fn pod(pod: &Pod) -> PodSeen {
             container.restart_count + i32::from(over)
         }),
         last_exit: ended.unwrap_or_default(),
+        labelled: labelled(pod),
     }
+}
+
+fn labelled(pod: &Pod) -> Option<(String, String)> {
+    let label = |key: &str| pod.labels().get(key).cloned();
+    Some((label(names::SERVES)?, label(names::KEYSPACE)?))
 }
 
 /// What a container waits for, where that is more than being made.

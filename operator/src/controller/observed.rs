@@ -2,10 +2,10 @@
 
 use super::certificates::Certificates;
 use crate::object::Id;
-use cairn_crd::{Backup, Cluster, Group, Keyspace, Restore};
+use cairn_crd::{Backup, Cluster, Group, Keyspace, Restore, SparePool};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::Record;
-use cairn_settings::directory_keys::{KeyspaceConfig, NodeInfo, SlotOwners};
+use cairn_settings::directory_keys::{Claim, KeyspaceConfig, NodeInfo, PoolConfig, SlotOwners};
 use cairn_settings::report::BackupReport;
 use cairn_wire::peer::pb::{LogStatus, MemberStatus, PositionKind, StatusReply};
 use kube::core::DynamicObject;
@@ -25,6 +25,8 @@ pub struct Observed {
     pub backups: Vec<Arc<Backup>>,
     /// Restores into its keyspaces, and those into keyspaces that do not exist.
     pub restores: Vec<Arc<Restore>>,
+    /// The pools of spares that name it, also those that are going.
+    pub pools: Vec<Arc<SparePool>>,
     /// Pods that archive or restore, by name.
     pub workers: BTreeMap<String, WorkerSeen>,
     /// What pods that archive say of themselves, by Backup; absent for those that do not answer.
@@ -93,6 +95,8 @@ pub struct PodSeen {
     pub exits: i32,
     /// How it ended last.
     pub last_exit: String,
+    /// Of a spare: the group that its labels say it serves, and that group's keyspace.
+    pub labelled: Option<(String, String)>,
 }
 
 /// What matters of a pod that archives or restores.
@@ -137,6 +141,8 @@ pub struct ClaimSeen {
 pub struct Directory {
     /// What is wanted of each keyspace.
     pub keyspaces: BTreeMap<String, KeyspaceConfig>,
+    /// What is wanted of each pool of spares.
+    pub pools: BTreeMap<String, PoolConfig>,
     /// The groups' records.
     pub groups: BTreeMap<GroupId, Record>,
     /// Who owns which slots.
@@ -147,6 +153,26 @@ pub struct Directory {
     pub alive: BTreeSet<NodeId>,
     /// The revision at which each key was changed last.
     pub revisions: BTreeMap<String, i64>,
+}
+
+impl Directory {
+    /// The group that `node` is claimed by, or is on its way back from.
+    #[must_use]
+    pub fn holder(&self, node: &str) -> Option<&GroupId> {
+        match &self.nodes.get(&NodeId::new(node))?.claim {
+            Claim::Idle => None,
+            Claim::Claimed { group, .. } | Claim::Releasing { group, .. } => Some(group),
+        }
+    }
+
+    /// The group that `node` is claimed by.
+    #[must_use]
+    pub fn claimed_by(&self, node: &str) -> Option<&GroupId> {
+        match &self.nodes.get(&NodeId::new(node))?.claim {
+            Claim::Claimed { group, .. } => Some(group),
+            Claim::Idle | Claim::Releasing { .. } => None,
+        }
+    }
 }
 
 /// What the cluster's nodes say.

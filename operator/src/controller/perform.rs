@@ -3,6 +3,7 @@
 use super::Error;
 use super::desired::Desired;
 use super::observed::Observed;
+use super::pools;
 use super::retire::retired;
 use super::steps::{Action, Steps};
 use crate::context::{Context, Key};
@@ -10,7 +11,7 @@ use crate::events::News;
 use crate::metrics::Failure;
 use crate::object::Kind;
 use crate::plane::Plane;
-use cairn_settings::directory_keys::keyspace_key;
+use cairn_settings::directory_keys::{keyspace_key, pool_key};
 use cairn_wire::peer::pb::Switchover;
 use cairn_wire::peer::pb::wish_request::Body;
 use kube::ResourceExt;
@@ -29,6 +30,8 @@ pub async fn perform(
     steps: &Steps,
 ) -> Result<(), Error> {
     write_keyspaces(ctx, desired, observed, plane).await;
+    write_pools(ctx, desired, observed, plane).await;
+    hold_pools(ctx, observed).await?;
     forget_keyspaces(ctx, observed, plane).await;
     for action in &steps.actions {
         one(ctx, key, desired, observed, plane, action).await?;
@@ -52,6 +55,35 @@ async fn write_keyspaces(ctx: &Context, desired: &Desired, observed: &Observed, 
             }
         }
     }
+}
+
+/// The directory holds what pools of spares are asked for.
+async fn write_pools(ctx: &Context, desired: &Desired, observed: &Observed, plane: &Plane) {
+    let Some(directory) = &observed.plane.directory else { return };
+    for pool in &desired.pools {
+        let Some(config) = &pool.config else { continue };
+        if directory.pools.get(&pool.name) == Some(config) {
+            continue;
+        }
+        match plane.set(&observed.plane, &pool_key(&pool.name), &config.encode()).await {
+            Ok(_) => tracing::info!(pool = %pool.name, "wrote the pool"),
+            Err(error) => {
+                ctx.metrics.failed(Failure::Plane);
+                tracing::warn!(pool = %pool.name, %error, "the pool is not written");
+            }
+        }
+    }
+}
+
+/// Pools do not go while groups have nodes of them.
+async fn hold_pools(ctx: &Context, observed: &Observed) -> Result<(), Error> {
+    for pool in &observed.pools {
+        if let Some(patch) = pools::finalizers(observed, pool) {
+            let (namespace, name) = (observed.namespace(), pool.name_any());
+            ctx.writer.merge(namespace, Kind::SparePool, &name, &patch).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What is gone for ever is not in the way of what comes after it.
@@ -103,6 +135,10 @@ async fn one(
                 }
                 Err(error) => tracing::warn!(%group, %target, %error, "no switchover"),
             }
+        }
+        Action::Label { pod, uid, of } => {
+            let patch = pools::label_patch(uid, of.as_ref());
+            ctx.writer.merge(namespace, Kind::Pod, pod, &patch).await?;
         }
         Action::GrowClaim { claim, size } => {
             let patch = json!({ "spec": { "resources": { "requests": { "storage": size } } } });

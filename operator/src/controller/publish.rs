@@ -9,7 +9,7 @@ use crate::object::Kind;
 use cairn_crd::shared::Condition;
 use cairn_crd::{
     Backup, BackupStatus, ClusterStatus, Group, GroupStatus, Keyspace, KeyspaceStatus, Restore,
-    RestoreStatus,
+    RestoreStatus, SparePool, SparePoolStatus,
 };
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
@@ -48,7 +48,22 @@ pub async fn publish(ctx: &Context, observed: &Observed, statuses: &Statuses) ->
             restore(ctx, resource, status).await?;
         }
     }
+    for resource in &observed.pools {
+        if let Some(status) = statuses.pools.get(&resource.name_any()) {
+            pool(ctx, resource, status).await?;
+        }
+    }
     cluster(ctx, observed, &statuses.cluster).await
+}
+
+/// Publishes a SparePool's status.
+///
+/// # Errors
+/// The API refused.
+pub async fn pool(ctx: &Context, resource: &SparePool, new: &SparePoolStatus) -> Result<(), Error> {
+    let old = resource.status.as_ref();
+    let news = news(old.map(|old| (&old.conditions[..], None)), (&new.conditions, None));
+    one(ctx, Publication { kind: Kind::SparePool, resource, old, new }, news).await
 }
 
 /// Publishes a Backup's status.

@@ -19,6 +19,7 @@ pub fn retired(observed: &Observed) -> Vec<(String, i64)> {
     let known: BTreeSet<&str> = known(directory).collect();
     let gone = known.into_iter().filter(|keyspace| is_gone(observed, keyspace));
     let found = gone.flat_map(|keyspace| keys_of(directory, keyspace));
+    let found = found.chain(super::pools::retired(observed, directory));
     found.take(AT_ONCE_MAX).collect()
 }
 
@@ -32,7 +33,9 @@ fn is_gone(observed: &Observed, keyspace: &str) -> bool {
     // Pods are `<keyspace>-<group>-<node>`; claims have the volume's name before that.
     let is_of = |node: &str| {
         let group = node.rsplit_once('-').map(|(group, _)| group);
-        group.and_then(|group| group.rsplit_once('-')).is_some_and(|(name, _)| name == keyspace)
+        // `<pool>-spare-<node>` is no pod of a keyspace that is called as the pool.
+        let parts = group.and_then(|group| group.rsplit_once('-'));
+        parts.is_some_and(|(name, index)| name == keyspace && index.parse::<u16>().is_ok())
     };
     let is_claim_of =
         |claim: &String| claim.split_once('-').is_some_and(|(_volume, pod)| is_of(pod));

@@ -1,4 +1,4 @@
-//! What people see: statuses of Cluster, Keyspaces and Groups. Pure.
+//! What people see: statuses of Cluster, Keyspaces, Groups and all else. Pure.
 //!
 //! Every condition has a reason of the closed list in `cairn_crd::conditions`. A condition whose
 //! status does not change keeps the moment since when it is so.
@@ -9,6 +9,7 @@ mod cluster;
 mod conditions;
 mod group;
 mod keyspace;
+mod pool;
 mod restore;
 
 pub use backup::{backup, backup_without};
@@ -16,12 +17,15 @@ pub use cluster::{cluster, refused};
 pub use conditions::{Conditions, Verdict};
 pub use group::group;
 pub use keyspace::{keyspace, without_cluster};
+pub use pool::{pool, pool_without_cluster};
 pub use restore::{restore, restore_without};
 
 use super::desired::Desired;
 use super::observed::Observed;
 use super::steps::Steps;
-use cairn_crd::{BackupStatus, ClusterStatus, GroupStatus, KeyspaceStatus, RestoreStatus};
+use cairn_crd::{
+    BackupStatus, ClusterStatus, GroupStatus, KeyspaceStatus, RestoreStatus, SparePoolStatus,
+};
 use kube::ResourceExt as _;
 use std::collections::BTreeMap;
 
@@ -38,6 +42,8 @@ pub struct Statuses {
     pub backups: BTreeMap<String, BackupStatus>,
     /// The Restores', by name.
     pub restores: BTreeMap<String, RestoreStatus>,
+    /// The SparePools', by name.
+    pub pools: BTreeMap<String, SparePoolStatus>,
 }
 
 /// What is said of everything; `taken` names objects that belong to somebody else.
@@ -76,7 +82,22 @@ pub fn statuses(
         groups,
         backups: backups.collect(),
         restores: restores.collect(),
+        pools: pools(desired, observed, steps),
     }
+}
+
+fn pools(
+    desired: &Desired,
+    observed: &Observed,
+    steps: &Steps,
+) -> BTreeMap<String, SparePoolStatus> {
+    let fine = desired.pools.iter();
+    let fine = fine.map(|wanted| (wanted.name.clone(), pool(wanted, observed, steps)));
+    let refused = observed.pools.iter().filter_map(|resource| {
+        let why = desired.refused_pools.get(&resource.name_any())?;
+        Some((resource.name_any(), pool::refused(resource, why, observed.now_sec)))
+    });
+    fine.chain(refused).collect()
 }
 
 #[cfg(test)]

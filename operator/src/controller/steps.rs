@@ -4,14 +4,15 @@
 //! in the middle goes on where it was. A node is replaced only while all others of its set are in
 //! sync; one that does not come back stops everything after it.
 
-use super::desired::{Desired, WantedGroup};
+use super::desired::{Desired, WantedGroup, WantedPool};
 use super::observed::{Observed, PodSeen, in_sync};
+use super::pools;
 use crate::names;
 use crate::object::{Kind, Object};
 use cairn_crd::quantity::size_bytes;
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::{Record, Role};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a replaced node may take until it is in sync again, in seconds.
 pub const STEP_SEC_MAX: i64 = 300;
@@ -37,6 +38,15 @@ pub enum Action {
         target: NodeId,
         /// Why, for events.
         why: &'static str,
+    },
+    /// Give a spare's pod the labels of the group and keyspace that it serves, or take them away.
+    Label {
+        /// Which.
+        pod: String,
+        /// Only this one of that name.
+        uid: String,
+        /// Group and keyspace; none if it is no group's.
+        of: Option<(String, String)>,
     },
     /// Ask for a larger volume.
     GrowClaim {
@@ -78,6 +88,7 @@ pub fn next(desired: &Desired, observed: &Observed, objects: &[Object]) -> Steps
         return steps;
     }
     leave(desired, observed, &mut steps);
+    steps.actions.extend(pools::labels(desired, observed));
     roll(desired, observed, objects, &mut steps);
     steps
 }
@@ -132,6 +143,10 @@ fn roll(desired: &Desired, observed: &Observed, objects: &[Object], steps: &mut 
         return;
     }
     ignored.extend(steps.outdated.iter().cloned());
+    if !is_pool(desired, set) {
+        // No log waits for them.
+        ignored.extend(pools::idle(desired, observed));
+    }
     if let Some(stuck) = not_back(observed, &ignored) {
         steps.stuck = Some(stuck);
         return;
@@ -151,8 +166,14 @@ fn rank(desired: &Desired, set: &str) -> u8 {
         set if set == names::acceptor(&desired.name) => 0,
         set if set == names::checkpoint(&desired.name) => 1,
         set if set == names::global(&desired.name) => 2,
+        set if is_pool(desired, set) => 4,
         _ => 3,
     }
+}
+
+/// Whether the nodes of `set` are spares.
+fn is_pool(desired: &Desired, set: &str) -> bool {
+    desired.pools.iter().any(|pool| pool.set == set)
 }
 
 fn template_hash(set: &serde_json::Value) -> String {
@@ -237,7 +258,32 @@ fn replace(
     set: &str,
     outdated: &[(&String, &PodSeen)],
 ) -> Result<Action, String> {
-    let group = log_of(desired, set);
+    if is_pool(desired, set) {
+        return replace_spare(observed, outdated);
+    }
+    replace_of(observed, log_of(desired, set), outdated)
+}
+
+/// Spares that are no group's go first; the others as members of the groups that they serve.
+fn replace_spare(observed: &Observed, outdated: &[(&String, &PodSeen)]) -> Result<Action, String> {
+    let directory = observed.plane.directory.as_ref();
+    let directory = directory.ok_or_else(|| "the directory is not known".to_owned())?;
+    if let Some((name, pod)) = outdated.iter().find(|(name, _)| directory.holder(name).is_none()) {
+        return Ok(delete(name, pod));
+    }
+    let claimed = outdated.iter().find_map(|spare| Some((spare, directory.claimed_by(spare.0)?)));
+    match claimed {
+        Some((spare, group)) => replace_of(observed, group.clone(), std::slice::from_ref(spare)),
+        None => Err("the spares that are left are being released".to_owned()),
+    }
+}
+
+/// Replaces the next of `outdated`, nodes of `group`.
+fn replace_of(
+    observed: &Observed,
+    group: GroupId,
+    outdated: &[(&String, &PodSeen)],
+) -> Result<Action, String> {
     let record = observed.plane.record(&group);
     let record = record.ok_or_else(|| format!("the record of {group} is not known"))?;
     let is_master = |name: &str| record.master.as_ref().is_some_and(|m| m.as_str() == name);
@@ -303,15 +349,23 @@ fn leave(desired: &Desired, observed: &Observed, steps: &mut Steps) {
     let asked = desired.cluster.spec.global_replicas + 1;
     let last = (asked < desired.globals)
         .then(|| format!("{}-{}", names::global(&desired.name), desired.globals - 1));
-    leave_log(observed, &group, last, steps);
+    let spares: BTreeSet<String> = desired.pools.iter().flat_map(WantedPool::leaving).collect();
+    steps.leaving.extend(spares.iter().cloned());
+    leave_log(observed, &group, last, &spares, steps);
     for group in desired.keyspaces.iter().flat_map(|keyspace| &keyspace.groups) {
         let WantedGroup { name, members, nodes, .. } = group;
         let last = (members < nodes).then(|| format!("{name}-{}", nodes - 1));
-        leave_log(observed, &GroupId::new(name), last, steps);
+        leave_log(observed, &GroupId::new(name), last, &spares, steps);
     }
 }
 
-fn leave_log(observed: &Observed, group: &GroupId, going: Option<String>, steps: &mut Steps) {
+fn leave_log(
+    observed: &Observed,
+    group: &GroupId,
+    going: Option<String>,
+    spares: &BTreeSet<String>,
+    steps: &mut Steps,
+) {
     let record = observed.plane.record(group);
     if let Some(going) = &going {
         steps.leaving.push(going.clone());
@@ -319,7 +373,8 @@ fn leave_log(observed: &Observed, group: &GroupId, going: Option<String>, steps:
     let Some(record) = record.filter(|record| !record.open) else { return };
     let Some(master) = record.master.clone() else { return };
     let drained = observed.machine_of(&master).is_some_and(|(_, machine)| machine.cordoned);
-    let going = going.is_some_and(|node| node == master.as_str());
+    let going =
+        going.is_some_and(|node| node == master.as_str()) || spares.contains(master.as_str());
     if !drained && !going {
         return;
     }
@@ -341,6 +396,9 @@ fn grow(desired: &Desired, observed: &Observed, objects: &[Object], steps: &mut 
         for group in &keyspace.groups {
             sizes.insert(group.name.clone(), &keyspace.resource.spec.storage.size);
         }
+    }
+    for pool in &desired.pools {
+        sizes.insert(pool.set.clone(), &pool.resource.spec.storage.size);
     }
     for set in objects.iter().filter(|object| object.kind == Kind::StatefulSet) {
         let Some(size) = sizes.get(&set.name) else { continue };

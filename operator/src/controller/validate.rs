@@ -4,11 +4,11 @@ use super::certificates::{self, ClientDoor};
 use super::desired::{Desired, Mastership, WantedGroup, WantedKeyspace};
 use super::extent;
 use super::observed::{Identity, Observed};
-use super::workers;
+use super::{pools, workers};
 use crate::names;
 use crate::object::{Kind, Owner};
 use cairn_crd::pods::Pods;
-use cairn_crd::{Cluster, Keyspace};
+use cairn_crd::{Cluster, Keyspace, SparePool};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_settings::{Addresses, ListenAddresses, NodeRole, NodeSettings, Port, TlsSettings};
 use cairn_topology::{Options, Place, Prefers, Resources, check, keyspace_config, plan, roster};
@@ -55,18 +55,23 @@ pub fn validate(
             Err(faults) => drop(refused.insert(name(keyspace), faults.to_string())),
         }
     }
-    let everything = resources(observed, extended, &valid);
+    let mut everything = resources(observed, extended, &valid);
     let pods = cluster_pods(observed, defaults);
+    let (valid_pools, refused_pools) = checked_pools(observed, &everything);
+    let pools: Vec<_> = valid_pools.iter().map(|p| pools::wanted(observed, p, &pods)).collect();
+    everything.pools = pools.iter().map(pools::extended).collect();
     let mut keyspaces: Vec<_> =
         valid.iter().map(|k| wanted_keyspace(observed, k, &everything, &pods)).collect();
     let options = options(observed, identity, &everything, &keyspaces, defaults);
     let plan = plan(&everything, &options).map_err(|e| Refused { message: e.to_string() })?;
     let mut settings: BTreeMap<NodeId, NodeSettings> =
         plan.nodes.into_iter().map(|settings| (settings.node.clone(), settings)).collect();
+    let runs = |node: &NodeId| pools.iter().any(|pool| pool.nodes().any(|n| n == node.as_str()));
+    settings.retain(|node, settings| settings.pool.is_none() || runs(node));
     for keyspace in &keyspaces {
         add_those_that_stay(keyspace, &options, &mut settings);
     }
-    let tls = certificates::wanted(observed, identity, &mut keyspaces, &defaults.domain);
+    let tls = certificates::wanted(observed, identity, &mut keyspaces, &pools, &defaults.domain);
     let mut desired = Desired {
         name: observed.name().to_owned(),
         namespace: observed.namespace().to_owned(),
@@ -80,6 +85,8 @@ pub fn validate(
         workers: workers::wanted(observed, &keyspaces),
         keyspaces,
         refused,
+        pools,
+        refused_pools,
         tls,
         claim_sizes: claim_sizes(observed),
     };
@@ -99,6 +106,25 @@ fn name(keyspace: &Keyspace) -> String {
 fn resources(observed: &Observed, cluster: Cluster, keyspaces: &[Arc<Keyspace>]) -> Resources {
     let keyspaces = keyspaces.iter().map(|keyspace| keyspace.as_ref().clone()).collect();
     Resources { cluster, keyspaces, pools: Vec::new(), secrets: observed.passwords.clone() }
+}
+
+/// The pools that may be beside the keyspaces of `resources`, and why the others may not, by name.
+fn checked_pools(
+    observed: &Observed,
+    resources: &Resources,
+) -> (Vec<Arc<SparePool>>, BTreeMap<String, String>) {
+    let (mut valid, mut refused) = (Vec::new(), BTreeMap::new());
+    for pool in &observed.pools {
+        let beside = Resources { pools: vec![pool.as_ref().clone()], ..resources.clone() };
+        match check(&beside) {
+            Ok(()) => valid.push(pool.clone()),
+            Err(faults) => {
+                let name = pool.metadata.name.clone().unwrap_or_default();
+                refused.insert(name, faults.to_string());
+            }
+        }
+    }
+    (valid, refused)
 }
 
 /// A cluster keeps the image it began with: another operator must not replace its pods.
@@ -163,6 +189,7 @@ fn options(
             (NodeRole::Acceptor, _) => names::acceptor(cluster),
             (NodeRole::Checkpoint, _) => names::checkpoint(cluster),
             (NodeRole::Data, Prefers::Group(keyspace, _)) => names::nodes(keyspace),
+            (NodeRole::Data, Prefers::Pool(pool)) => names::spares(pool),
             _ => names::global(cluster),
         };
         places.insert(node.id.clone(), place(observed, &node.id, &service, defaults));

@@ -71,7 +71,8 @@ fn name(text: &str) -> [(&'static str, Value); 1] {
 
 /// Every resource by itself.
 pub fn all_cases() -> impl Iterator<Item = Case> {
-    let kinds = [cluster_cases, keyspace_cases, group_cases, backup_cases, restore_cases];
+    let kinds =
+        [cluster_cases, keyspace_cases, group_cases, backup_cases, restore_cases, pool_cases];
     kinds.into_iter().flat_map(|cases: fn() -> Vec<Case>| cases())
 }
 
@@ -401,9 +402,8 @@ pub fn restore_cases() -> Vec<Case> {
     cases
 }
 
-/// Pools of spares, which no API server is told of yet.
-#[allow(dead_code, reason = "not for those that ask an API server")]
-pub fn pool_cases() -> Vec<Case> {
+/// Pools of spares, and the size class that Keyspaces have, too.
+fn pool_cases() -> Vec<Case> {
     let p = |set: &[(&'static str, Value)], refused| case("sparepools", set, refused);
     let class = |text: &str| [("/spec/sizeClass", json!(text))];
     let after = |text: &str| [("/spec/replaceAfter", json!(text))];
@@ -434,8 +434,7 @@ pub fn pool_cases() -> Vec<Case> {
 }
 
 /// Changes of pools of spares.
-#[allow(dead_code, reason = "not for those that ask an API server")]
-pub fn pool_change_cases() -> Vec<Case> {
+fn pool_change_cases() -> Vec<Case> {
     let fixed = "cannot change";
     let class = [("/spec/sizeClass", json!("large"))];
     vec![
@@ -526,6 +525,7 @@ pub fn change_cases() -> Vec<Case> {
     let fixed = "cannot change";
     let mut cases = checkpoint_change_cases();
     cases.extend(archive_change_cases());
+    cases.extend(pool_change_cases());
     cases.extend([
         case("clusters", &[("/spec/globalReplicas", json!(2))], None),
         case("clusters", &[("/spec/storage/size", json!("20Gi"))], None),

@@ -101,6 +101,68 @@ fn a_cluster_and_a_keyspace_become_these_objects() {
 }
 
 #[test]
+fn a_pool_of_spares_becomes_these_objects() {
+    let objects = Seen::new().pool(|_| ()).objects();
+    let names: Vec<&str> =
+        objects.iter().filter(|o| o.name == "warm-spare").map(|o| o.kind.as_str()).collect();
+    let kinds = ["ConfigMap", "Service", "NetworkPolicy", "PodDisruptionBudget", "StatefulSet"];
+    assert_eq!(names, kinds);
+    let set = &find(&objects, Kind::StatefulSet, "warm-spare");
+    assert_eq!(set["metadata"]["ownerReferences"][0]["uid"], "u-pool");
+    assert_eq!(
+        (&set["spec"]["replicas"], &set["spec"]["serviceName"]),
+        (&json!(2), &json!("warm-spare"))
+    );
+    let pod = &set["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["args"][0], "data");
+    let spread = pod["topologySpreadConstraints"].as_array().unwrap();
+    let keys: Vec<&Value> = spread.iter().map(|s| &s["topologyKey"]).collect();
+    assert_eq!(keys, ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]);
+    let of = json!({ "matchLabels": { names::POOL: "warm" } });
+    assert!(spread.iter().all(|s| s["labelSelector"] == of));
+    let settings = &find(&objects, Kind::ConfigMap, "warm-spare")["data"]["warm-spare-1.json"];
+    let settings: NodeSettings = serde_json::from_str(settings.as_str().unwrap()).unwrap();
+    assert_eq!(settings.pool.as_deref(), Some("warm"));
+    assert_eq!(settings.advertise.peer, "warm-spare-1.warm-spare.ns.svc.cluster.local:7400");
+}
+
+/// Kubernetes evicts no pod that two budgets select; a pod of the group that has to come back to
+/// its machine must not be kept away by a spare there.
+#[test]
+fn by_no_label_is_a_claimed_spare_a_pod_of_the_group_itself() {
+    let objects = Seen::new().grouped().pool(|_| ()).objects();
+    let template = |set| &find(&objects, Kind::StatefulSet, set)["spec"]["template"];
+    let mut labels = template("warm-spare")["metadata"]["labels"].clone();
+    let of = ("tweets-0".to_owned(), "tweets".to_owned());
+    let patch = crate::controller::pools::label_patch("u", Some(&of));
+    let more = patch["metadata"]["labels"].as_object().unwrap().clone();
+    labels.as_object_mut().unwrap().extend(more);
+    let selects = |selector: &Value| crate::object::covers(&labels, selector);
+    let budget = |name| &find(&objects, Kind::PodDisruptionBudget, name)["spec"]["selector"];
+    assert!(!selects(&budget("tweets-0")["matchLabels"]));
+    assert!(selects(&budget("warm-spare")["matchLabels"]));
+    let spread = &template("tweets-0")["spec"]["topologySpreadConstraints"][0];
+    assert!(!selects(&spread["labelSelector"]["matchLabels"]));
+    let service = &find(&objects, Kind::Service, "tweets")["spec"]["selector"];
+    assert!(selects(service), "clients come to it");
+}
+
+#[test]
+fn a_spare_shows_the_names_of_the_keyspaces_whose_door_is_the_clusters() {
+    let seen = Seen::new().pool(|_| ()).cluster(|c| {
+        c.spec.tls.clients = Some(serde_json::from_value(json!({})).unwrap());
+    });
+    let leaf = |seen: &Seen| seen.desired().tls.leaves["warm-spare-tls"].names.clone();
+    let names = leaf(&seen);
+    assert!(names.contains(&"*.warm-spare.ns.svc.cluster.local".to_owned()), "{names:?}");
+    assert!(names.contains(&"tweets.ns.svc".to_owned()), "{names:?}");
+    let own = seen.keyspace(|k| {
+        k.spec.tls = Some(serde_json::from_value(json!({ "secretName": "web" })).unwrap());
+    });
+    assert!(!leaf(&own).contains(&"tweets.ns.svc".to_owned()));
+}
+
+#[test]
 fn checkpoint_nodes_take_the_acceptors_place() {
     let objects = Seen::new().checkpoints(2).objects();
     let names: Vec<String> = objects

@@ -1,7 +1,7 @@
 //! Which certificates a cluster needs, for which names. Pure.
 
 use super::{Certificates, Shown};
-use crate::controller::desired::{Desired, WantedKeyspace};
+use crate::controller::desired::{Desired, WantedKeyspace, WantedPool};
 use crate::controller::observed::{Identity, Observed};
 use crate::names;
 use cairn_crd::tls::ClientTls;
@@ -80,6 +80,7 @@ pub fn wanted(
     observed: &Observed,
     identity: &Identity,
     keyspaces: &mut [WantedKeyspace],
+    pools: &[WantedPool],
     domain: &str,
 ) -> WantedTls {
     let spec = &observed.cluster.spec;
@@ -105,7 +106,7 @@ pub fn wanted(
         }
         let mut names = site.pods(&service);
         if let Some((open, tls)) = open.filter(|_| made) {
-            names.extend(site.service(&open));
+            names.extend(open.iter().flat_map(|service| site.service(service)));
             names.push("localhost".to_owned());
             names.extend(tls.alt_names.iter().cloned());
         }
@@ -114,7 +115,7 @@ pub fn wanted(
         wanted.leaves.insert(secret, WantedLeaf { service, keyspace, names, shown });
     };
     let door = ClientDoor::of(clients);
-    let open = clients.map(|tls| (names::etcd(name), tls));
+    let open = clients.map(|tls| (vec![names::etcd(name)], tls));
     add(Set { service: names::global(name), keyspace: None, door: &door, open });
     let others = [
         (spec.acceptor, names::acceptor(name)),
@@ -127,9 +128,16 @@ pub fn wanted(
     for keyspace in keyspaces.iter_mut() {
         let tls = keyspace.resource.spec.tls.as_ref().or(clients);
         keyspace.clients = ClientDoor::of(tls);
-        let open = tls.map(|tls| (keyspace.name.clone(), tls));
+        let open = tls.map(|tls| (vec![keyspace.name.clone()], tls));
         let (service, of) = (names::nodes(&keyspace.name), Some(keyspace.name.clone()));
         add(Set { service, keyspace: of, door: &keyspace.clients, open });
+    }
+    // A spare serves keyspaces whose door is the Cluster's, behind their Services, too.
+    let served = keyspaces.iter().filter(|keyspace| keyspace.resource.spec.tls.is_none());
+    let served: Vec<String> = served.map(|keyspace| keyspace.name.clone()).collect();
+    for pool in pools {
+        let open = clients.map(|tls| (served.clone(), tls));
+        add(Set { service: pool.set.clone(), keyspace: None, door: &door, open });
     }
     wanted
 }
@@ -139,8 +147,8 @@ struct Set<'a> {
     service: String,
     keyspace: Option<String>,
     door: &'a ClientDoor,
-    /// The Service that clients are told of, and what they are promised.
-    open: Option<(String, &'a ClientTls)>,
+    /// The Services that clients are told of, and what they are promised.
+    open: Option<(Vec<String>, &'a ClientTls)>,
 }
 
 /// Where names of Services are.

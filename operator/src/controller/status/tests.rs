@@ -1,6 +1,7 @@
 //! Every condition and every reason, each produced by what is seen.
 
 mod archives;
+mod pools;
 
 use super::{Statuses, statuses, without_cluster};
 use crate::controller::steps;
@@ -60,6 +61,7 @@ fn rows() -> Vec<Row> {
     rows.extend(logs());
     rows.extend(changes());
     rows.extend(archives::rows());
+    rows.extend(pools::rows());
     rows
 }
 
