@@ -263,7 +263,7 @@ fn over() -> mlua::Error {
 }
 
 /// The line of the script that is being executed.
-fn line_of_script(lua: &Lua) -> Option<usize> {
+pub(crate) fn line_of_script(lua: &Lua) -> Option<usize> {
     let line = |level| {
         lua.inspect_stack(level, |at| {
             let source = at.source().source.as_deref() == Some(NAME);

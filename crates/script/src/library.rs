@@ -2,9 +2,10 @@
 
 mod bits;
 mod json;
+mod msgpack;
 
 use crate::convert;
-use crate::engine::Level;
+use crate::engine::{Level, line_of_script};
 use crate::random::Random;
 use crate::store::Sha;
 use cairn_resp::Version;
@@ -89,6 +90,7 @@ pub(crate) fn libraries(lua: &Lua, dice: &Dice) -> Result<Table> {
     )?;
     libraries.raw_set("bit", bits::library(lua)?)?;
     libraries.raw_set("cjson", json::library(lua)?)?;
+    libraries.raw_set("cmsgpack", msgpack::library(lua)?)?;
     Ok(libraries)
 }
 
@@ -171,6 +173,14 @@ pub(crate) fn common(lua: &Lua) -> Result<Table> {
     ];
     numbers.into_iter().try_for_each(|(name, number)| redis.raw_set(name, number))?;
     Ok(redis)
+}
+
+/// An error of a library, which says where the script is.
+fn problem(lua: &Lua, text: &str) -> Error {
+    match line_of_script(lua) {
+        Some(line) => Error::runtime(format!("user_script:{line}: {text}")),
+        None => Error::runtime(text),
+    }
 }
 
 fn wrong_number() -> Error {

@@ -4,7 +4,7 @@ use crate::data::watchers::Watcher;
 use cairn_keyspace::command::{Command, Group};
 use cairn_logic::time::Instant;
 use cairn_resp::ArgsBuf;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// A command that waits for one of its keys.
 #[derive(Debug)]
@@ -50,8 +50,10 @@ pub struct Blocked {
     keys: HashMap<Vec<u8>, Vec<Queue>>,
     everyone: BTreeMap<u64, Watcher>,
     deadlines: BTreeSet<(Instant, u64)>,
-    /// Keys that have changed, in order, and the same as a set.
+    /// Keys that have changed, in order.
     ready: Vec<Vec<u8>>,
+    /// The same, to be found quickly.
+    are_ready: HashSet<Vec<u8>>,
     last_number: u64,
     bytes: usize,
 }
@@ -124,7 +126,8 @@ impl Blocked {
 
     /// A key has changed.
     pub fn changed(&mut self, key: &[u8]) {
-        if self.keys.contains_key(key) && !self.ready.iter().any(|known| known == key) {
+        if self.keys.contains_key(key) && !self.are_ready.contains(key) {
+            self.are_ready.insert(key.to_vec());
             self.ready.push(key.to_vec());
         }
     }
@@ -134,11 +137,13 @@ impl Blocked {
         self.ready = self.keys.keys().cloned().collect();
         // The order of a hash map is nobody's: what is decided must not depend on it.
         self.ready.sort_unstable();
+        self.are_ready = self.ready.iter().cloned().collect();
     }
 
     /// Takes the keys that have changed.
     #[must_use]
     pub fn take_ready(&mut self) -> Vec<Vec<u8>> {
+        self.are_ready.clear();
         std::mem::take(&mut self.ready)
     }
 

@@ -1,14 +1,18 @@
 //! `cjson`: tables as JSON and back.
 
+use crate::library::problem;
 use crate::number::general;
-use mlua::{Error, Lua, Result, Table, Value};
+use mlua::{Lua, Result, Table, Value};
 
 /// Tables in tables.
 const DEPTH_MAX: usize = 1000;
-/// JSON is read by recursion on the thread's stack: fewer levels than are written.
+/// Digits of a number.
 const SIGNIFICANT: usize = 14;
 /// A list with more holes than this, and fewer values than a half, is refused.
 const SPARSE_FROM: usize = 10;
+
+/// A value, or why there is none.
+type Outcome<T> = std::result::Result<T, String>;
 
 pub(super) fn library(lua: &Lua) -> Result<Table> {
     let cjson = lua.create_table()?;
@@ -16,7 +20,7 @@ pub(super) fn library(lua: &Lua) -> Result<Table> {
         "encode",
         lua.create_function(|lua, value: Value| {
             let mut out = Vec::new();
-            encode(&value, &mut out, 0)?;
+            encode(&value, &mut out, 0).map_err(|error| problem(lua, &error))?;
             lua.create_string(out)
         })?,
     )?;
@@ -25,7 +29,9 @@ pub(super) fn library(lua: &Lua) -> Result<Table> {
         lua.create_function(|lua, text: mlua::String| {
             let parsed: serde_json::Value =
                 serde_json::from_slice(&text.as_bytes()).map_err(|error| {
-                    Error::runtime(format!("Expected value but found invalid token: {error}"))
+                    let at = error.column();
+                    let text = format!("Expected value but found invalid token at character {at}");
+                    problem(lua, &text)
                 })?;
             decode(lua, parsed)
         })?,
@@ -35,7 +41,7 @@ pub(super) fn library(lua: &Lua) -> Result<Table> {
     Ok(cjson)
 }
 
-fn encode(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<()> {
+fn encode(value: &Value, out: &mut Vec<u8>, depth: usize) -> Outcome<()> {
     match value {
         Value::Nil => out.extend(b"null"),
         Value::LightUserData(pointer) if pointer.0.is_null() => out.extend(b"null"),
@@ -48,10 +54,7 @@ fn encode(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<()> {
         Value::String(text) => quote(&text.as_bytes(), out),
         Value::Table(table) => {
             if depth >= DEPTH_MAX {
-                return Err(Error::runtime(format!(
-                    "Cannot serialise, excessive depth ({})",
-                    depth + 1
-                )));
+                return Err(format!("Cannot serialise, excessive depth ({})", depth + 1));
             }
             match list_len(table)? {
                 Some(len) => list(table, len, out, depth)?,
@@ -63,15 +66,19 @@ fn encode(value: &Value, out: &mut Vec<u8>, depth: usize) -> Result<()> {
     Ok(())
 }
 
-fn wrong(what: &str) -> Error {
-    Error::runtime(format!("Cannot serialise {what}"))
+fn said(error: mlua::Error) -> String {
+    error.to_string()
+}
+
+fn wrong(what: &str) -> String {
+    format!("Cannot serialise {what}")
 }
 
 /// How long the list is that a table is; none if it has other keys, or nothing.
-fn list_len(table: &Table) -> Result<Option<usize>> {
+fn list_len(table: &Table) -> Outcome<Option<usize>> {
     let (mut most, mut count) = (0_usize, 0_usize);
     for pair in table.pairs::<Value, Value>() {
-        let at = match pair?.0 {
+        let at = match pair.map_err(said)?.0 {
             Value::Integer(at) if at >= 1 => at as usize,
             _ => return Ok(None),
         };
@@ -83,23 +90,23 @@ fn list_len(table: &Table) -> Result<Option<usize>> {
     Ok((count > 0).then_some(most))
 }
 
-fn list(table: &Table, len: usize, out: &mut Vec<u8>, depth: usize) -> Result<()> {
+fn list(table: &Table, len: usize, out: &mut Vec<u8>, depth: usize) -> Outcome<()> {
     out.push(b'[');
     for at in 1..=len {
         if at > 1 {
             out.push(b',');
         }
-        encode(&table.raw_get(at)?, out, depth + 1)?;
+        encode(&table.raw_get(at).map_err(said)?, out, depth + 1)?;
     }
     out.push(b']');
     Ok(())
 }
 
-fn object(table: &Table, out: &mut Vec<u8>, depth: usize) -> Result<()> {
+fn object(table: &Table, out: &mut Vec<u8>, depth: usize) -> Outcome<()> {
     out.push(b'{');
     let mut first = true;
     for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair?;
+        let (key, value) = pair.map_err(said)?;
         if !std::mem::replace(&mut first, false) {
             out.push(b',');
         }
