@@ -44,7 +44,8 @@ fn messages_cross_groups_and_a_waiting_pop_goes_on_at_the_next_master() {
     }
 
     // Whichever group has the slot: its replica hears, the other group's nodes are no place to be.
-    let owner = match say(&mut publisher, "SPUBLISH b x") {
+    // Another channel of that slot, for this message may come later than the subscription.
+    let owner = match say(&mut publisher, "SPUBLISH {b}asked x") {
         refused if refused.starts_with("-MOVED") => &there,
         _ => &here,
     };
