@@ -75,19 +75,7 @@ impl Keyspace {
         reply: &mut ReplyBuf,
         log: &mut EffectLog,
     ) -> Done {
-        let depends_on = Offset::ZERO;
-        let call = Call {
-            ks: self,
-            ctx,
-            args,
-            reply,
-            log,
-            first: at,
-            depends_on,
-            waits: None,
-            again: false,
-        };
-        call.done(command)
+        Call { first: at, ..Call::new(self, ctx, args, reply, log) }.done(command)
     }
 
     /// Executes a command again that has waited for one of its keys: as before, but that values of
@@ -100,19 +88,7 @@ impl Keyspace {
         reply: &mut ReplyBuf,
         log: &mut EffectLog,
     ) -> Done {
-        let depends_on = Offset::ZERO;
-        let call = Call {
-            ks: self,
-            ctx,
-            args,
-            reply,
-            log,
-            first: None,
-            depends_on,
-            waits: None,
-            again: true,
-        };
-        call.done(command)
+        Call { again: true, ..Call::new(self, ctx, args, reply, log) }.done(command)
     }
 
     /// Whether commands of `family` that wait for `key` may find there what they wait for.
@@ -130,6 +106,17 @@ impl Keyspace {
 }
 
 impl<'a> Call<'a> {
+    fn new(
+        ks: &'a mut Keyspace,
+        ctx: &'a Ctx,
+        args: Args<'a>,
+        reply: &'a mut ReplyBuf,
+        log: &'a mut EffectLog,
+    ) -> Self {
+        let depends_on = Offset::ZERO;
+        Self { ks, ctx, args, reply, log, first: None, depends_on, waits: None, again: false }
+    }
+
     #[inline]
     fn done(mut self, command: &Command) -> Done {
         let begin = self.reply.len();

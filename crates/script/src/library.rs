@@ -13,7 +13,7 @@ use mlua::{Error, Lua, MultiValue, Result, Table, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Of Lua's own functions, what cannot reach out of a run.
-const BASE: [&str; 16] = [
+const BASE: [&str; 18] = [
     "_VERSION",
     "assert",
     "error",
@@ -30,8 +30,9 @@ const BASE: [&str; 16] = [
     "tonumber",
     "tostring",
     "type",
+    "unpack",
+    "xpcall",
 ];
-const MORE_BASE: [&str; 2] = ["unpack", "xpcall"];
 
 /// The numbers of `math.random`.
 #[derive(Clone, Debug)]
@@ -54,7 +55,7 @@ impl Dice {
 /// Functions that are found by their names alone.
 pub(crate) fn base(lua: &Lua) -> Result<Table> {
     let (all, base) = (lua.globals(), lua.create_table()?);
-    for name in BASE.into_iter().chain(MORE_BASE) {
+    for name in BASE {
         base.raw_set(name, all.raw_get::<Value>(name)?)?;
     }
     // All texts share one metatable: nobody gets at it.

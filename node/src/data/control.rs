@@ -2,6 +2,7 @@
 
 use crate::data::conn::Pause;
 use crate::data::core::Mastership;
+use crate::data::leisure::SLICE_QUIET;
 use crate::data::link::{Answers, Config, Digest, FromData, Query, Reads, ToData};
 use crate::data::replies::Kind;
 use crate::data::routes::Routes;
@@ -11,15 +12,11 @@ use cairn_keyspace::Keyspace;
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, Offset, Slot};
 use cairn_logic::replication::Admission;
-use cairn_logic::time::Duration;
 use std::sync::Arc;
 use std::sync::mpsc::TryRecvError;
 
 /// Messages handled before the sockets are looked at again.
 const MESSAGES_MAX: usize = 256;
-/// A node that is loading takes the tail of a log for so long, and then rests: nobody waits for
-/// it yet.
-const SLICE_LOADING: Duration = Duration::from_micros(300);
 
 /// What a reply becomes when mastership ends before its write is committed.
 const NOACK_SEALED: &str = "NOACK the master changed before enough copies were acknowledged; \
@@ -41,7 +38,8 @@ pub enum Inbox {
 }
 
 impl Server {
-    /// Handles what control has sent, up to a bound.
+    /// Handles what control has sent, up to a bound. While the node is loading it rests in between,
+    /// for nobody waits for it yet.
     pub fn messages(&mut self) -> Inbox {
         let mut left = Inbox::Quiet;
         if let Some(message) = self.next_message.take() {
@@ -49,9 +47,9 @@ impl Server {
             left = Inbox::Empty;
         }
         let now = self.core.clock.now;
-        let began = now();
+        let began = self.core.loading.then(now);
         for _ in 0..MESSAGES_MAX {
-            if self.core.loading && now().since(began) >= SLICE_LOADING {
+            if began.is_some_and(|began| now().since(began) >= SLICE_QUIET) {
                 rest();
                 break;
             }

@@ -14,8 +14,9 @@ use cairn_logic::time::{Duration, Instant};
 
 /// So long, and a step more, whoever comes meanwhile waits.
 const SLICE: Duration = Duration::from_micros(150);
-/// The same where the thread had nothing else to do: the rest after it costs about 110 us.
-const SLICE_QUIET: Duration = Duration::from_micros(300);
+/// The same where the thread has nothing else to do, or is still loading: the rest after it costs
+/// about 110 us.
+pub(super) const SLICE_QUIET: Duration = Duration::from_micros(300);
 /// Less is saved up: looking at the clock and at the sockets costs something, too.
 const SLICE_MIN: Duration = Duration::from_micros(50);
 /// Of what a turn took for others, leisure gets this part on top: a quarter of all.

@@ -24,6 +24,11 @@ fn is_going(pool: &SparePool) -> bool {
     pool.metadata.deletion_timestamp.is_some()
 }
 
+/// Whether our finalizer is there.
+fn is_held(pool: &SparePool) -> bool {
+    pool.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
+}
+
 /// A pool that passed all checks, as it is to be.
 #[must_use]
 pub fn wanted(observed: &Observed, pool: &Arc<SparePool>, cluster: &Pods) -> WantedPool {
@@ -92,9 +97,7 @@ pub fn idle<'a>(desired: &'a Desired, observed: &'a Observed) -> impl Iterator<I
 /// version that was seen.
 #[must_use]
 pub fn finalizers(observed: &Observed, pool: &SparePool) -> Option<Value> {
-    let ours = |finalizer: &String| finalizer == FINALIZER;
-    let held = pool.metadata.finalizers.iter().flatten().any(ours);
-    match (is_going(pool), held) {
+    match (is_going(pool), is_held(pool)) {
         (false, false) => Some(with_finalizer(pool, true)),
         (true, true) if may_go(observed, pool) => Some(with_finalizer(pool, false)),
         _ => None,
@@ -104,8 +107,7 @@ pub fn finalizers(observed: &Observed, pool: &SparePool) -> Option<Value> {
 /// Lets go of a pool whose Cluster does not exist: there is nobody left whom its nodes could serve.
 #[must_use]
 pub fn released(pool: &SparePool) -> Option<Value> {
-    let held = pool.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER);
-    (is_going(pool) && held).then(|| with_finalizer(pool, false))
+    (is_going(pool) && is_held(pool)).then(|| with_finalizer(pool, false))
 }
 
 fn may_go(observed: &Observed, pool: &SparePool) -> bool {

@@ -1,7 +1,7 @@
 //! SUBSCRIBE and its like: who listens to which channels, in a mode of its own in RESP2.
 
 use crate::data::channels::Scope;
-use crate::data::dispatch::Refused;
+use crate::data::dispatch::{CROSSSLOT, Refused};
 use crate::data::routing::{Ask, Verdict};
 use crate::data::server::Server;
 use cairn_keyspace::command::{Command, Session};
@@ -11,8 +11,6 @@ use cairn_resp::{Args, ReplyBuf, Version};
 
 /// Names one client may listen to.
 const LISTENS_MAX: usize = 65_536;
-
-const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
 /// What a client of RESP2 that listens may still ask for.
 fn is_allowed(session: Session) -> bool {

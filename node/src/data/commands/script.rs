@@ -8,7 +8,6 @@ use crate::data::routing::{Ask, Verdict};
 use crate::data::server::Server;
 use cairn_keyspace::At;
 use cairn_keyspace::command::{Command, Flags, Session, lookup};
-use cairn_logic::ids::Offset;
 use cairn_logic::replication::Admission;
 use cairn_logic::time::Duration;
 use cairn_resp::number::parse_i64;
@@ -100,25 +99,9 @@ impl Server {
                 return Flow::Again;
             }
         }
-        let from = self.conn(index).replies.buf.len();
-        let (mut sum, mut slot) = (Sum::default(), NO_SLOT);
-        let logged = self.core.log.body_bytes();
-        self.core.log.begin_unit();
-        self.in_unit = true;
-        self.run_script(index, command, args, &mut sum, &mut slot);
-        self.in_unit = false;
-        let wrote = self.core.log.end_unit();
-        self.core.stats.commands += 1;
-        if wrote {
-            let last = Offset(self.core.log.next_offset().0 - 1);
-            self.session(index).last_write = last;
-            sum.depends_on = sum.depends_on.max(last);
-        }
-        self.finish(index, from, wrote, &sum, slot);
-        if wrote && self.is_attended() {
-            self.touch_since(logged, Some(index));
-            self.serve_blocked();
-        }
+        self.as_unit(index, |server, sum, slot| {
+            server.run_script(index, command, args, sum, slot);
+        });
         Flow::Next
     }
 

@@ -2,7 +2,7 @@
 
 use crate::data::conn::Pause;
 use crate::data::core::REQUEST_BYTES_MAX;
-use crate::data::dispatch::{Flow, Item, NO_SLOT, Refused};
+use crate::data::dispatch::{CROSSSLOT, Flow, Item, NO_SLOT, Refused};
 use crate::data::server::Server;
 use crate::data::session::{Multi, Watched, WatchedKey};
 use crate::data::watchers::Watcher;
@@ -212,8 +212,7 @@ impl Server {
             }
             if let Some(at) = at {
                 if slot.is_some_and(|slot| slot != at.slot) {
-                    let text = "CROSSSLOT Keys in request don't hash to the same slot";
-                    return Err(Refused::Error(text.into()));
+                    return Err(Refused::Error(CROSSSLOT.into()));
                 }
                 slot = Some(at.slot);
             }
@@ -223,23 +222,34 @@ impl Server {
 
     fn run_all(&mut self, index: usize, multi: &Multi) {
         let ctx = self.core.ctx();
+        self.as_unit(index, |server, sum, slot| {
+            server.out(index).array(multi.queue.len());
+            for queued in &multi.queue {
+                let args = queued.as_args();
+                let Some(command) = lookup(args.name()) else { continue };
+                match command.session() {
+                    Some(Session::Eval) => server.run_script(index, command, args, sum, slot),
+                    Some(session) => server.session_in_unit(index, session, args),
+                    None => server.run_one(index, &ctx, command, args, sum, slot),
+                }
+                server.charge_one(index, Item { command: Some(command), at: None }, args);
+            }
+        });
+    }
+
+    /// Does `work`, whose effects become one unit of the log, and whose replies wait for them. It
+    /// adds to what they wait for, and says of which slot they speak.
+    pub(in crate::data) fn as_unit(
+        &mut self,
+        index: usize,
+        work: impl FnOnce(&mut Self, &mut Sum, &mut u16),
+    ) {
         let from = self.conn(index).replies.buf.len();
-        let mut sum = Sum::default();
-        let mut slot = NO_SLOT;
-        self.out(index).array(multi.queue.len());
+        let (mut sum, mut slot) = (Sum::default(), NO_SLOT);
         let logged = self.core.log.body_bytes();
         self.core.log.begin_unit();
         self.in_unit = true;
-        for queued in &multi.queue {
-            let args = queued.as_args();
-            let Some(command) = lookup(args.name()) else { continue };
-            match command.session() {
-                Some(Session::Eval) => self.run_script(index, command, args, &mut sum, &mut slot),
-                Some(session) => self.session_in_unit(index, session, args),
-                None => self.run_one(index, &ctx, command, args, &mut sum, &mut slot),
-            }
-            self.charge_one(index, Item { command: Some(command), at: None }, args);
-        }
+        work(self, &mut sum, &mut slot);
         self.in_unit = false;
         let wrote = self.core.log.end_unit();
         if wrote && self.is_attended() {
@@ -291,14 +301,7 @@ impl Server {
         }
     }
 
-    pub(in crate::data) fn finish(
-        &mut self,
-        index: usize,
-        from: usize,
-        wrote: bool,
-        sum: &Sum,
-        slot: u16,
-    ) {
+    fn finish(&mut self, index: usize, from: usize, wrote: bool, sum: &Sum, slot: u16) {
         let mark = match sum.shows_data || wrote {
             true => self.core.mark(wrote, sum.depends_on, slot),
             false => None,

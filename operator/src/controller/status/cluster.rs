@@ -1,7 +1,7 @@
 //! The status of a cluster: its global plane.
 
 use super::certificates;
-use super::conditions::{Conditions, Verdict};
+use super::conditions::{COMMON, Conditions, Verdict};
 use super::group::{needs_person, said};
 use crate::controller::desired::Desired;
 use crate::controller::observed::{Observed, in_sync};
@@ -20,14 +20,9 @@ const RECORD_SEC_MAX: i64 = 60;
 pub fn refused(resource: &Cluster, why: &str, now_sec: i64) -> ClusterStatus {
     let old = resource.status.clone().unwrap_or_default();
     let generation = resource.metadata.generation;
-    let mut conditions = Conditions::new(&old.conditions, generation, now_sec);
-    let reason = Reason::SpecInvalid;
-    conditions.set(ConditionType::Ready, &Verdict::no(reason, why));
-    conditions.set(ConditionType::Progressing, &Verdict::no(reason, why));
-    conditions.set(ConditionType::Degraded, &Verdict::unknown(reason, why));
-    conditions.set(ConditionType::WritesRefused, &Verdict::unknown(reason, why));
-    conditions.set(ConditionType::NeedsPerson, &Verdict::yes(reason, why));
-    ClusterStatus { observed_generation: generation, conditions: conditions.done(), ..old }
+    let conditions = Conditions::new(&old.conditions, generation, now_sec);
+    let conditions = conditions.refused(&COMMON, Reason::SpecInvalid, why);
+    ClusterStatus { observed_generation: generation, conditions, ..old }
 }
 
 struct Facts<'a> {

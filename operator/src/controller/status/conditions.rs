@@ -5,6 +5,15 @@ use cairn_crd::{ConditionType, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
+/// What is said of every Cluster and every Keyspace.
+pub const COMMON: [ConditionType; 5] = [
+    ConditionType::Ready,
+    ConditionType::Progressing,
+    ConditionType::Degraded,
+    ConditionType::WritesRefused,
+    ConditionType::NeedsPerson,
+];
+
 /// What one condition says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -72,6 +81,24 @@ impl<'a> Conditions<'a> {
             observed_generation: self.generation,
             last_transition_time: since.map_or_else(now, |old| old.last_transition_time.clone()),
         });
+    }
+
+    /// Those of a resource of which nothing is done: that it is not ready, and for `why` nobody
+    /// can tell what its nodes do.
+    #[must_use]
+    pub fn refused(mut self, about: &[ConditionType], reason: Reason, why: &str) -> Vec<Condition> {
+        use ConditionType as About;
+        for &about in about {
+            let verdict = match about {
+                About::Ready | About::Progressing => Verdict::no(reason, why),
+                About::Degraded | About::WritesRefused | About::PoolExhausted => {
+                    Verdict::unknown(reason, why)
+                }
+                _ => Verdict::yes(reason, why),
+            };
+            self.set(about, &verdict);
+        }
+        self.done()
     }
 
     /// All of them.

@@ -1,7 +1,7 @@
 //! The status of a keyspace: the sum of its groups.
 
 use super::certificates;
-use super::conditions::{Conditions, Verdict};
+use super::conditions::{COMMON, Conditions, Verdict};
 use crate::controller::desired::{Desired, WantedKeyspace};
 use crate::controller::observed::Observed;
 use crate::controller::steps::Steps;
@@ -9,14 +9,6 @@ use crate::names;
 use cairn_crd::{ConditionType, GroupStatus, Keyspace, KeyspaceStatus, Reason};
 use cairn_logic::ids::SLOTS;
 use std::collections::BTreeMap;
-
-const ABOUT: [ConditionType; 5] = [
-    ConditionType::Ready,
-    ConditionType::Progressing,
-    ConditionType::Degraded,
-    ConditionType::WritesRefused,
-    ConditionType::NeedsPerson,
-];
 
 /// What is said of a keyspace whose groups are `groups`.
 #[must_use]
@@ -88,16 +80,9 @@ pub fn without_cluster(resource: &Keyspace, now_sec: i64) -> KeyspaceStatus {
 fn set_aside(resource: &Keyspace, reason: Reason, why: &str, now_sec: i64) -> KeyspaceStatus {
     let old = resource.status.clone().unwrap_or_default();
     let generation = resource.metadata.generation;
-    let mut conditions = Conditions::new(&old.conditions, generation, now_sec);
-    for about in ABOUT {
-        let verdict = match about {
-            ConditionType::Ready | ConditionType::Progressing => Verdict::no(reason, why),
-            ConditionType::Degraded | ConditionType::WritesRefused => Verdict::unknown(reason, why),
-            _ => Verdict::yes(reason, why),
-        };
-        conditions.set(about, &verdict);
-    }
-    KeyspaceStatus { observed_generation: generation, conditions: conditions.done(), ..old }
+    let conditions = Conditions::new(&old.conditions, generation, now_sec);
+    let conditions = conditions.refused(&COMMON, reason, why);
+    KeyspaceStatus { observed_generation: generation, conditions, ..old }
 }
 
 fn condition(group: &GroupStatus, about: ConditionType) -> Option<&cairn_crd::shared::Condition> {

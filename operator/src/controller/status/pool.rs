@@ -45,15 +45,9 @@ pub fn pool_without_cluster(resource: &SparePool, now_sec: i64) -> SparePoolStat
 fn set_aside(resource: &SparePool, reason: Reason, why: &str, now_sec: i64) -> SparePoolStatus {
     let old = resource.status.clone().unwrap_or_default();
     let generation = resource.metadata.generation;
-    let mut conditions = Conditions::new(&old.conditions, generation, now_sec);
-    for about in ABOUT {
-        let verdict = match about {
-            ConditionType::PoolExhausted => Verdict::unknown(reason, why),
-            _ => Verdict::no(reason, why),
-        };
-        conditions.set(about, &verdict);
-    }
-    SparePoolStatus { observed_generation: generation, conditions: conditions.done(), ..old }
+    let conditions = Conditions::new(&old.conditions, generation, now_sec);
+    let conditions = conditions.refused(&ABOUT, reason, why);
+    SparePoolStatus { observed_generation: generation, conditions, ..old }
 }
 
 /// Nodes of a pool whose leases live.
