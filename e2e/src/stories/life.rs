@@ -47,6 +47,8 @@ fn install(stage: &Stage) -> Result<Told> {
     let scene = Scene::open(stage, "install", &specs)?;
     scene.wait_ready()?;
     let ready_ms = began.elapsed().as_millis();
+    // A keyspace serves before the last of its pods has a machine.
+    scene.wait_settled(SETTLED_LIMIT)?;
     let pods = scene.pods()?.len();
     let mut act = Act::take(scene, Bounds::keyspace(NOISE_MS_MAX))?;
     act.told.fact("pods", pods);

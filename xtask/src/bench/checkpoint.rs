@@ -56,16 +56,16 @@ struct Pace {
     pairs: usize,
     /// Between two snapshots of a group.
     interval: Duration,
-    /// The peers' quiet time; ours is that between two snapshots.
+    /// The quiet time before a snapshot; ours of a group is that between two snapshots.
     quiet: Duration,
     /// How often a member is killed for a short while, how long that is, and how often for a long
     /// one.
     short: (usize, Duration),
+    /// How often the peer's is for a short while: it makes a whole copy each time.
+    peer_short: usize,
     long: (usize, Duration),
     /// Keys of the directory.
     directory_keys: u64,
-    /// Between two snapshots of it: long enough for one to be written and fetched by two.
-    directory_interval: Duration,
     /// The load after a snapshot whose log is replayed at a cold start.
     tail: Duration,
 }
@@ -81,9 +81,9 @@ impl Pace {
                 interval: seconds(6),
                 quiet: seconds(3),
                 short: (5, seconds(1)),
+                peer_short: 1,
                 long: (1, seconds(4)),
                 directory_keys: 200_000,
-                directory_interval: seconds(12),
                 tail: seconds(3),
             },
             false => Self {
@@ -93,9 +93,9 @@ impl Pace {
                 interval: seconds(20),
                 quiet: seconds(20),
                 short: (100, seconds(1)),
+                peer_short: 10,
                 long: (5, seconds(60)),
                 directory_keys: 10_000_000,
-                directory_interval: seconds(240),
                 tail: seconds(30),
             },
         };

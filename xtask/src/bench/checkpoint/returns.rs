@@ -44,7 +44,7 @@ pub fn returns(pace: Pace, programs: &Path, scratch: &Path) -> Result<Part> {
     for round in 0..pace.pairs {
         for ours in [false, true] {
             let due = |long: bool| {
-                let all = if long { pace.long.0 } else { pace.short.0 };
+                let all = times(pace, ours, long);
                 (all * (round + 1) / pace.pairs).saturating_sub(returns.of(ours, long).len())
             };
             let (short, long) = (due(false), due(true));
@@ -59,6 +59,15 @@ pub fn returns(pace: Pace, programs: &Path, scratch: &Path) -> Result<Part> {
         println!("returns round {} of {}: {}", round + 1, pace.pairs, returns.words());
     }
     Ok(returns.part(pace))
+}
+
+/// How often a side's member comes back after being away for that long.
+fn times(pace: Pace, ours: bool, long: bool) -> usize {
+    match (long, ours) {
+        (true, _) => pace.long.0,
+        (false, true) => pace.short.0,
+        (false, false) => pace.peer_short,
+    }
 }
 
 fn their_turn(
@@ -136,7 +145,9 @@ impl Returns {
             // A line that is no whole one was being written when that run ended.
             all = lines.map_while(Return::of).collect();
         }
-        if all.len() >= 2 * (pace.short.0 + pace.long.0) {
+        let sides = [(true, false), (true, true), (false, false), (false, true)];
+        let asked: usize = sides.map(|(ours, long)| times(pace, ours, long)).iter().sum();
+        if all.len() >= asked {
             all.clear();
         }
         let mut kept = format!("{head}\n");
@@ -179,7 +190,8 @@ impl Returns {
     fn part(&self, pace: Pace) -> Part {
         let mut part = Part::new("f2", &["f2_short", "f2"]);
         for (key, long) in [("f2_short", false), ("f2", true)] {
-            for (peer, ours) in self.of(false, long).iter().zip(self.of(true, long)) {
+            // The peer's few stand beside all of ours, one after the other.
+            for (peer, ours) in self.of(false, long).iter().cycle().zip(self.of(true, long)) {
                 part.add(key, peer.seconds, ours.seconds);
             }
         }
