@@ -85,7 +85,9 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Up(args) => up::up(place.here()?, &args).await,
         Command::Down { purge, yes } => down::down(place.here()?, purge, yes).await,
-        Command::Status { output } => shown(status::status(&place, output).await?),
+        Command::Status { output, digests } => {
+            shown(status::status(&place, output, digests).await?)
+        }
         Command::Failover { group, to, timeout_sec } => {
             failover::failover(&place, &group, to.as_deref(), timeout_sec).await
         }

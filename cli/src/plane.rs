@@ -21,6 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The way through an API server is longer.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(3);
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a digest of all data of a node may take.
+const DIGEST_TIMEOUT: Duration = Duration::from_secs(120);
 /// The arbiter gives up after five seconds by itself.
 const ARBITER_TIMEOUT: Duration = Duration::from_secs(8);
 /// The largest answer that is read, in bytes.
@@ -185,17 +187,22 @@ impl Plane {
 
     /// What `node` says of itself.
     pub async fn status(&self, node: &LocalNode) -> Result<pb::StatusReply> {
-        self.status_within(node, CALL_TIMEOUT).await
+        self.status_within(node, CALL_TIMEOUT, pb::StatusRequest::default()).await
     }
 
-    /// The same with more time: the digest in it is of all data.
-    pub async fn status_within(
+    /// The same with the digest of all data, which takes the node some time.
+    pub async fn status_with_digest(&self, node: &LocalNode) -> Result<pb::StatusReply> {
+        self.status_within(node, DIGEST_TIMEOUT, pb::StatusRequest { digest: true }).await
+    }
+
+    async fn status_within(
         &self,
         node: &LocalNode,
         timeout: Duration,
+        wanted: pb::StatusRequest,
     ) -> Result<pb::StatusReply> {
         let mut peer = self.peer(node).await?;
-        let request = self.request(pb::StatusRequest {}, node.id.as_str(), timeout);
+        let request = self.request(wanted, node.id.as_str(), timeout);
         told(peer.status(request).await, node.id.as_str())
     }
 

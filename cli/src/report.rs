@@ -21,8 +21,8 @@ pub async fn report(place: &Place, output: Option<PathBuf>, lines: usize) -> Res
     let path = output.unwrap_or_else(|| PathBuf::from(format!("{name}.tar.gz")));
     let mut archive = Archive::create(&path, name, now)?;
     archive.text("version.txt", &format!("cairn {}\n", env!("CARGO_PKG_VERSION")))?;
-    archive.add("status.json", status::status(place, Output::Json).await)?;
-    archive.add("status.txt", status::status(place, Output::Table).await)?;
+    archive.add("status.json", status::status(place, Output::Json, false).await)?;
+    archive.add("status.txt", status::status(place, Output::Table, false).await)?;
     archive.add("top.txt", top::top(place).await)?;
     archive.add("tails.txt", tails::tails(place).await)?;
     let view = View::take(None, &plane).await;

@@ -18,9 +18,9 @@ use conditions::{ConditionReport, conditions};
 use serde::Serialize;
 
 /// What is seen now.
-pub async fn status(place: &Place, output: Output) -> Result<String> {
+pub async fn status(place: &Place, output: Output, digests: bool) -> Result<String> {
     let (roster, plane) = place.open().await?;
-    let view = View::take(place.processes().await?, &plane).await;
+    let view = View::look(place.processes().await?, &plane, digests).await;
     let report = Report::of(&roster, &view);
     Ok(match (output, place) {
         (Output::Json, _) => serde_json::to_string_pretty(&report).context("cannot encode")? + "\n",
@@ -96,7 +96,8 @@ struct LogReport {
     sealed: u64,
     intact: bool,
     lag_entries: Option<u64>,
-    digest: u64,
+    /// Where it was asked for.
+    digest: Option<u64>,
     waiting: Vec<String>,
     /// While its state is not whole, which clients wait for.
     loaded_percent: Option<u32>,

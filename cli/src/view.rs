@@ -10,6 +10,7 @@ use cairn_settings::directory_keys as keys;
 use cairn_settings::directory_keys::{Alive, KeyspaceConfig, NodeInfo, PoolConfig, SlotOwners};
 use cairn_wire::peer::pb;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// The directory's topology.
@@ -85,15 +86,24 @@ pub struct View {
 
 impl View {
     /// Asks everybody, at once; `processes` is what is known of them otherwise.
-    pub async fn take(
+    pub async fn take(processes: Option<BTreeMap<NodeId, Process>>, plane: &Arc<Plane>) -> Self {
+        Self::look(processes, plane, false).await
+    }
+
+    /// The same with the digests of all data, if `digests`.
+    pub async fn look(
         processes: Option<BTreeMap<NodeId, Process>>,
-        plane: &std::sync::Arc<Plane>,
+        plane: &Arc<Plane>,
+        digests: bool,
     ) -> Self {
         let mut calls = JoinSet::new();
         for node in plane.nodes().to_vec() {
             let plane = plane.clone();
             calls.spawn(async move {
-                let status = plane.status(&node).await;
+                let status = match digests {
+                    true => plane.status_with_digest(&node).await,
+                    false => plane.status(&node).await,
+                };
                 (node.id, status)
             });
         }

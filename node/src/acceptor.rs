@@ -118,7 +118,7 @@ pub async fn run(boot: Boot) -> Result<()> {
             () = stop.asked() => break,
             inbound = queue.recv() => match inbound.context("the port ended")? {
                 Inbound::Accept(request, reply) => acceptor.call(request, reply),
-                Inbound::Status(reply) => drop(reply.send(Ok(status(&boot)))),
+                Inbound::Status(_, reply) => drop(reply.send(Ok(status(&boot)))),
                 Inbound::Facts(reply) => {
                     let facts = Facts { status: status(&boot), ..Facts::default() };
                     reply.send(Ok(facts)).ok();

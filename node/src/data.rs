@@ -13,6 +13,7 @@ mod commands;
 mod conn;
 mod control;
 mod core;
+mod digests;
 mod dispatch;
 mod dropper;
 mod export;

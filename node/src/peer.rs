@@ -108,7 +108,7 @@ pub enum Inbound {
     /// A message to the acceptor in this process.
     Accept(Bytes, Reply<Bytes>),
     /// What do you know of yourself?
-    Status(Reply<pb::StatusReply>),
+    Status(pb::StatusRequest, Reply<pb::StatusReply>),
     /// What the metrics port shows.
     Facts(Reply<Facts>),
     /// A wish or a hint.

@@ -30,7 +30,7 @@ pub fn report<W: World>(group: &GroupId, host: &Host<W>, now: Instant, load: pb:
     pb::Up { group: group.as_str().to_owned(), body: Some(body) }
 }
 
-/// One log's part of a status; the digest is added by whoever has the state.
+/// One log's part of a status; a digest is added by whoever has the state.
 pub fn log_status<W: World>(
     group: &GroupId,
     host: &Host<W>,
@@ -60,7 +60,7 @@ pub fn log_status<W: World>(
         record: record.unwrap_or_default().into(),
         members: members.collect(),
         waiting,
-        digest: 0,
+        digest: None,
         tails: tails.iter().map(tail).collect(),
         loaded_percent: None,
     }

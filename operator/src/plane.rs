@@ -171,7 +171,7 @@ impl Plane {
 
     async fn status(&self, id: &NodeId, node: &Node, max: Duration) -> Result<pb::StatusReply> {
         let mut peer = self.peer(node)?;
-        let request = self.request(pb::StatusRequest {}, id.as_str(), max);
+        let request = self.request(pb::StatusRequest::default(), id.as_str(), max);
         within(max, id.as_str(), peer.status(request)).await
     }
 

@@ -30,8 +30,6 @@ const PORTION_BYTES: usize = 1 << 20;
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// The longest answer that is read.
 const LINE_BYTES_MAX: u64 = 64 << 10;
-/// How long a digest of a group's data may take.
-const DIGEST_MAX: Duration = Duration::from_secs(120);
 /// How long a group may have no master that answers well before the restore is given up.
 const AWAY_MAX: Duration = Duration::from_secs(120);
 /// Between two tries; what was on its way to a process that lives on has arrived by then.
@@ -204,10 +202,11 @@ impl Target {
             let master = master(&topology, group)?;
             let node = self.plane.nodes().iter().find(|node| node.id == *master);
             let node = node.with_context(|| format!("{master} is not known here"))?;
-            let status = self.plane.status_within(node, DIGEST_MAX).await?;
+            let status = self.plane.status_with_digest(node).await?;
             let log = status.logs.iter().find(|log| log.group == group.as_str());
             let log = log.with_context(|| format!("{master} has nothing of {group}"))?;
-            sum = sum.wrapping_add(log.digest);
+            let digest = log.digest.with_context(|| format!("{master} made no digest"))?;
+            sum = sum.wrapping_add(digest);
         }
         Ok(sum)
     }

@@ -158,7 +158,7 @@ mod tests {
             sealed: 0,
             intact: true,
             lag_entries: (position != "master").then_some(2),
-            digest: 0,
+            digest: None,
             waiting: Vec::new(),
             loaded_percent: None,
         });

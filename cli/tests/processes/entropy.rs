@@ -63,7 +63,7 @@ fn forge(world: &World, node: &str) {
 
 /// Whether all members of the group hold the same after the same entry.
 fn agree(world: &World) -> bool {
-    let status = world.status();
+    let status = world.status_with_digests();
     let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
     let logs = nodes.iter().map(|node| &node["logs"][0]).filter(|log| log["group"] == GROUP);
     let mut states: Vec<_> = logs.map(|log| (&log["applied"], &log["digest"])).collect();

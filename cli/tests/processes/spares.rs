@@ -22,7 +22,7 @@ fn members(world: &World) -> BTreeSet<String> {
 }
 
 fn node(world: &World, id: &str) -> Value {
-    let status = world.status();
+    let status = world.status_with_digests();
     let nodes = status["nodes"].as_array().expect("nodes");
     nodes.iter().find(|node| node["id"] == id).expect("the node").clone()
 }

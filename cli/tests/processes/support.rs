@@ -135,7 +135,16 @@ impl World {
 
     /// `cairn status -o json`, whole.
     pub fn status(&self) -> Value {
-        let text = self.cluster.cairn(["status", "-o", "json"]).expect("status");
+        self.status_by(&["status", "-o", "json"])
+    }
+
+    /// The same with the digests of all data.
+    pub fn status_with_digests(&self) -> Value {
+        self.status_by(&["status", "-o", "json", "--digests"])
+    }
+
+    fn status_by(&self, words: &[&str]) -> Value {
+        let text = self.cluster.cairn(words).expect("status");
         serde_json::from_str(&text).expect("JSON")
     }
 

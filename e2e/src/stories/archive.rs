@@ -131,7 +131,8 @@ fn restore(scene: &Scene, moment: &str) -> Result<Value> {
 /// The sum of the digests of a keyspace's masters.
 fn digest(scene: &Scene, keyspace: &str) -> Result<u64> {
     let mut command = scene.kubectl().plugin("cairn");
-    let said = succeed(command.args(["status", "-o", "json"]), "").context("kubectl cairn")?;
+    let said = succeed(command.args(["status", "-o", "json", "--digests"]), "")
+        .context("kubectl cairn")?;
     let status: Value = serde_json::from_str(&said).context("the status is no JSON")?;
     let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
     let logs = nodes.iter().flat_map(|node| node["logs"].as_array().cloned().unwrap_or_default());

@@ -3,7 +3,7 @@
 use crate::data::conn::Pause;
 use crate::data::core::Mastership;
 use crate::data::leisure::SLICE_QUIET;
-use crate::data::link::{Answers, Config, Digest, FromData, Query, Reads, ToData};
+use crate::data::link::{Answers, Config, FromData, Query, Reads, ToData};
 use crate::data::replies::Kind;
 use crate::data::routes::Routes;
 use crate::data::server::Server;
@@ -237,15 +237,7 @@ impl Server {
 
     fn query(&mut self, query: Query) {
         match query {
-            Query::Digest(answer) => {
-                let digest = Digest {
-                    applied: self.core.last.offset,
-                    digest: self.core.keyspace.digest(),
-                    keys: self.core.keyspace.len() as u64,
-                };
-                // Whoever asked may have gone.
-                answer.send(digest).ok();
-            }
+            Query::Digest(answer) => self.ask_digest(answer),
         }
     }
 

@@ -1,6 +1,6 @@
-//! What can wait: a snapshot that is being written, and a master's checks.
+//! What can wait: a snapshot that is being written, a master's checks, digests of all data.
 //!
-//! Both go on in small steps. Where the thread has nothing else to do they go on after a short
+//! They go on in small steps. Where the thread has nothing else to do they go on after a short
 //! rest; where it has, they get a quarter of its time, so that clients keep most of it and a
 //! snapshot still ends.
 //!
@@ -57,8 +57,9 @@ impl Server {
         while at < until {
             let wrote = self.export_some();
             let checked = self.check_some();
+            let summed = self.sum_some();
             at = now();
-            if !wrote && !checked {
+            if !wrote && !checked && !summed {
                 break;
             }
         }
@@ -70,6 +71,9 @@ impl Server {
 
     /// When there is something to go on with; far away if there is nothing.
     pub(super) fn leisure_due(&self) -> Instant {
+        if self.digests.is_due() {
+            return Instant::ZERO;
+        }
         let export = self.export.as_ref().map(|export| export.due());
         let checking = self.checking.as_ref().map(|checking| checking.due());
         let far = Instant::from_nanos(u64::MAX);

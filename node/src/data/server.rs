@@ -5,6 +5,7 @@ use crate::data::channels::Channels;
 use crate::data::commands::pause::Paused;
 use crate::data::conn::{Conn, Pause, ReadEnd};
 use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
+use crate::data::digests::Digests;
 use crate::data::dispatch::Flow;
 use crate::data::dropper::Dropper;
 use crate::data::export::Exporting;
@@ -102,7 +103,9 @@ pub struct Server {
     pub(super) export: Option<Exporting>,
     /// A master's checks.
     pub(super) checking: Option<Checking>,
-    /// How much time both may take.
+    /// Digests that somebody has asked for.
+    pub(super) digests: Digests,
+    /// How much time all three may take.
     pub(super) leisure: Leisure,
     /// The scripts of clients; made for the first one.
     pub(super) scripts: Option<Box<cairn_script::Engine>>,
@@ -150,6 +153,7 @@ impl Server {
             load: 0,
             export: None,
             checking: None,
+            digests: Digests::default(),
             leisure: Leisure::default(),
             scripts: None,
             dropper: Dropper::start(),

@@ -48,7 +48,7 @@ impl Role {
                     reply.send(Err(tonic::Status::failed_precondition(text))).ok();
                 }
             },
-            Inbound::Status(reply) => drop(reply.send(Ok(self.status()))),
+            Inbound::Status(_, reply) => drop(reply.send(Ok(self.status()))),
             Inbound::Facts(reply) => drop(reply.send(Ok(self.facts()))),
             Inbound::Wish(request, reply) => self.wished(request, reply),
             // No client listens here.

@@ -205,7 +205,7 @@ impl Role {
                     self.tell_copies();
                 }
             }
-            Inbound::Status(reply) => self.status(reply),
+            Inbound::Status(wanted, reply) => self.status(wanted, reply),
             Inbound::Facts(reply) => drop(reply.send(Ok(self.facts()))),
             Inbound::Where(reply) => drop(reply.send(Err(not_global()))),
             Inbound::Found(_, reply) => drop(reply.send(Err(not_global()))),
@@ -517,9 +517,10 @@ impl Role {
         Some(status::percent(share(host.applied()), share(whole)))
     }
 
-    fn status(&self, reply: crate::peer::Reply<pb::StatusReply>) {
+    fn status(&self, wanted: pb::StatusRequest, reply: crate::peer::Reply<pb::StatusReply>) {
         let mut answer = self.plain_status();
-        let Some(mut log) = answer.logs.pop() else {
+        let asked = answer.logs.pop_if(|_| wanted.digest);
+        let Some(mut log) = asked else {
             reply.send(Ok(answer)).ok();
             return;
         };
@@ -527,7 +528,7 @@ impl Role {
         self.data.borrow_mut().send(ToData::Query(Query::Digest(ask)));
         tokio::spawn(async move {
             if let Ok(digest) = digest.await {
-                log.digest = digest.digest;
+                log.digest = Some(digest.digest);
                 log.applied = digest.applied.0;
             }
             answer.logs.push(log);

@@ -231,9 +231,10 @@ impl Peer for PeerService {
 
     async fn status(
         &self,
-        _: Request<pb::StatusRequest>,
+        request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusReply>, Status> {
-        self.ask(Inbound::Status).await.map(Response::new)
+        let wanted = request.into_inner();
+        self.ask(|reply| Inbound::Status(wanted, reply)).await.map(Response::new)
     }
 
     async fn wish(
