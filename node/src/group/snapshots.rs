@@ -178,6 +178,7 @@ impl GroupSnapshots {
         data.send(ToData::Loading(true));
         data.send(ToData::Rebuild { load });
         let Some(snapshot) = snapshot else { return Offset::ZERO };
+        self.due = clock::now() + left_of(self.every, snapshot.head().made_ms, clock::unix_ms());
         let end = *snapshot.end();
         self.loading.whole_from = Some(end.upto.offset);
         let loaded = (self.notify.clone(), self.stock.shown.clone());
@@ -326,5 +327,25 @@ impl GroupSnapshots {
             self.writing = Some(Writing { ended, given_up, mastered, newer_than });
             data.send(ToData::Export(to));
         }
+    }
+}
+
+/// The time until another snapshot is due after one that was made at that moment. Whoever starts
+/// again and again would have ever more of the log to apply if each start counted from itself.
+fn left_of(every: Duration, made_ms: u64, now_ms: u64) -> Duration {
+    every.saturating_sub(Duration::from_millis(now_ms.saturating_sub(made_ms)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_does_not_put_off_the_next_snapshot() {
+        let every = Duration::from_secs(20);
+        assert_eq!(left_of(every, 1_000, 6_000), Duration::from_secs(15));
+        assert_eq!(left_of(every, 1_000, 60_000), Duration::ZERO);
+        // The clock was put back.
+        assert_eq!(left_of(every, 6_000, 1_000), every);
     }
 }

@@ -17,6 +17,10 @@ use super::trace::{Span, VALUE_BYTES, Writes, under_load};
 use super::{LIMIT, Pace};
 use crate::bench::report::median;
 
+/// Between two snapshots of ours. One is awaited after each return: who is killed again and again
+/// before it could write one has ever more to apply, which is another matter.
+const INTERVAL: Duration = Duration::from_secs(5);
+
 /// A member that was away and came back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Return {
@@ -99,7 +103,7 @@ fn our_turn(
     times: (usize, usize),
     returns: &mut Returns,
 ) -> Result<()> {
-    let ours = Ours::start(programs, pace, "{}")?;
+    let ours = Ours::start(programs, Pace { interval: INTERVAL, ..pace }, "{}")?;
     ours.master.fill(pace.keys, VALUE_BYTES)?;
     ours.ear()?.hear("wrote a snapshot", LIMIT)?;
     ours.wait_whole(LIMIT)?;
@@ -116,6 +120,7 @@ fn our_turn(
             let counts_seconds = Span::since(began).seconds();
             let whole = ear.said("fetched a snapshot")?;
             returns.add(Return { ours: true, long, seconds, counts_seconds, whole })?;
+            ours.ear()?.hear("wrote a snapshot", LIMIT)?;
         }
         Ok(())
     })?;
@@ -205,11 +210,13 @@ impl Returns {
             "F2: the member is killed, misses {:?} of writes, or {:?}, and is started again; \
              Valkey's is there when its link is up, ours when it has applied what its master had \
              half a second before; logs are bounded as by default (4 GiB, whose last quarter \
-             always stays). {}. Ours counts again for acknowledgements when it has kept up for a \
+             always stays), and it has written a snapshot since it came back before, of which one \
+             is due every {:?}. {}. Ours counts again for acknowledgements when it has kept up for a \
              while: {} and {} after its start (medians). While a member of a group of two is \
              gone, the other refuses writes until it knows that it is alone.",
             pace.short.1,
             pace.long.1,
+            INTERVAL,
             self.words(),
             counts(false),
             counts(true)
