@@ -184,7 +184,7 @@ async fn a_whole_cluster_works_with_every_door_behind_tls() {
     .await;
     redis(five(2)[0], five(3)[0], &files[0]).await;
     clients_of_etcd(&[address(five(0)[1]), address(five(1)[1])], &files[3]).await;
-    let status = peer.status(hello(pb::StatusRequest {})).await.unwrap().into_inner();
+    let status = peer.status(hello(pb::StatusRequest::default())).await.unwrap().into_inner();
     assert_eq!(status.peer_tls_digest.len(), 64);
     assert_eq!(status.client_tls_digest.len(), 64);
 }
