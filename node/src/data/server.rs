@@ -2,6 +2,7 @@
 
 use crate::data::blocked::Blocked;
 use crate::data::channels::Channels;
+use crate::data::commands::config::Kept;
 use crate::data::commands::pause::Paused;
 use crate::data::conn::{Conn, Pause, ReadEnd};
 use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
@@ -57,6 +58,8 @@ pub struct Server {
     pub slow: SlowLog,
     /// Events that took long.
     pub latency: Latency,
+    /// Settings that change nothing here.
+    pub kept: Kept,
     /// When the command, or the run of commands, that is executed now began.
     pub(super) began: Instant,
     /// Whether the last request was queued or refused, not executed.
@@ -130,6 +133,7 @@ impl Server {
             figures: Figures::default(),
             slow: SlowLog::default(),
             latency: Latency::default(),
+            kept: Kept::default(),
             began: Instant::ZERO,
             not_executed: false,
             longest: (Duration::ZERO, ""),
