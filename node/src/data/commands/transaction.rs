@@ -167,7 +167,7 @@ impl Server {
             Ok(()) => {}
             Err(Refused::Error(text)) => {
                 self.forget_watched(index);
-                self.out(index).error(&text);
+                self.out(index).error(&aborted(&text));
                 return Flow::Next;
             }
             Err(Refused::Stalled) => {
@@ -343,6 +343,16 @@ impl Server {
                 watched.dirty = true;
             }
         }
+    }
+}
+
+/// What EXEC says when the transaction cannot be executed for this reason: that it is at an end,
+/// unless the client is sent elsewhere with it.
+fn aborted(reason: &str) -> String {
+    const ELSEWHERE: [&str; 5] = ["MOVED ", "ASK ", "CROSSSLOT ", "CLUSTERDOWN ", "TRYAGAIN "];
+    match ELSEWHERE.iter().any(|word| reason.starts_with(word)) {
+        true => reason.to_owned(),
+        false => format!("EXECABORT Transaction discarded because of: {reason}"),
     }
 }
 
