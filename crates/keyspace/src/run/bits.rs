@@ -165,7 +165,7 @@ fn find_bit(text: &[u8], bits: Range<u64>, wanted: bool) -> Option<u64> {
     }
 }
 
-/// BITCOUNT key [start [end [BYTE | BIT]]]; a start alone is taken as in Valkey 8, and arguments are
+/// BITCOUNT key [start [end [BYTE | BIT]]]; a start alone is taken as in Valkey 8, arguments are
 /// looked at before the key, as in Redis 7.2.
 pub(crate) fn bitcount(call: &mut Call<'_>) -> Outcome {
     let (start, end, by_bit) = match call.argc() {

@@ -140,6 +140,7 @@ impl Server {
         if name != "requirepass" && self.parameters().iter().any(is) {
             return Ok(());
         }
+        let count = |least, most| between(value, least, most).map_err(|why| failed(name, &why));
         let failed = |why: &str| Err(failed(name, why));
         let config = &mut self.core.config;
         match name {
@@ -164,21 +165,13 @@ impl Server {
                 }
                 _ => return failed(NOT_INTEGER),
             },
-            "slowlog-max-len" => match number::parse_i64(value).map(usize::try_from) {
-                Some(Ok(len)) if len <= LEN_MAX => self.slow.len_max = len,
-                _ => return failed(&format!("argument must be between 0 and {LEN_MAX} inclusive")),
-            },
+            "slowlog-max-len" => self.slow.len_max = count(0, LEN_MAX)?,
             "latency-monitor-threshold" => match number::parse_i64(value).map(u64::try_from) {
                 Some(Ok(0)) => self.latency.threshold = None,
                 Some(Ok(ms)) => self.latency.threshold = Some(Duration::from_millis(ms)),
                 _ => return failed(NOT_INTEGER),
             },
-            "tracking-table-max-keys" => match number::parse_i64(value).map(usize::try_from) {
-                Some(Ok(count)) if (1..=KEYS_MAX).contains(&count) => self.tracking.limit(count),
-                _ => {
-                    return failed(&format!("argument must be between 1 and {KEYS_MAX} inclusive"));
-                }
-            },
+            "tracking-table-max-keys" => self.tracking.limit(count(1, KEYS_MAX)?),
             "requirepass" => {
                 return failed("the password is the Keyspace resource's, for all nodes alike");
             }
@@ -196,6 +189,13 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// A whole number from `least` to `most`, or why it is none.
+fn between(value: &[u8], least: usize, most: usize) -> Result<usize, String> {
+    let number = number::parse_i64(value).and_then(|number| usize::try_from(number).ok());
+    let number = number.filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("argument must be between {least} and {most} inclusive"))
 }
 
 /// How many clients a node may have, or why not so many.
