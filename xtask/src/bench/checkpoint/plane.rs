@@ -297,7 +297,8 @@ struct Plane {
 
 impl Plane {
     fn start(programs: &Path, scratch: &Path) -> Result<Self> {
-        let text = "apiVersion: cairn.dev/v1alpha1\nkind: Cluster\nmetadata: {name: plane}\nspec:\n  \
+        let text = "apiVersion: cairn.dev/v1alpha1\nkind: Cluster\n\
+             metadata: {name: plane}\nspec:\n  \
              globalReplicas: 1\n  acceptor: false\n  checkpoint: {replicas: 1, interval: 1h}\n  \
              log: {bytesKept: 64Mi, bytesMax: 32Gi}\n---\n\
              apiVersion: cairn.dev/v1alpha1\nkind: Keyspace\n\
@@ -343,7 +344,8 @@ impl Plane {
         ])
     }
 
-    /// Has the checkpoint node write a snapshot, and waits until master and replica have fetched it.
+    /// Has the checkpoint node write a snapshot, and waits until master and replica have
+    /// fetched it.
     fn snapshot(&self) -> Result<(Done, Instant)> {
         let mut ears = self.ears()?;
         let done = std::thread::scope(|scope| {
