@@ -49,7 +49,8 @@ pub fn run(args: &Args) -> Result<bool> {
     let mut failed = 0;
     for (name, mut story) in names.iter().zip(stories) {
         story.args(cluster.seeds());
-        match tell(&cluster, name, story) {
+        let mut killed = None;
+        match tell(&cluster, name, story, &mut killed) {
             Ok(()) => println!("ok: {name}"),
             Err(error) => {
                 println!("FAILED: {name}: {error:#}");
@@ -57,6 +58,9 @@ pub fn run(args: &Args) -> Result<bool> {
             }
         }
         // The next one begins with all members at work.
+        if let Some(node) = killed {
+            cluster.start(&node)?;
+        }
         let faults = cluster.wait_whole(WHOLE_MAX);
         ensure!(faults.is_empty(), "the cluster is not whole: {}", faults.join("; "));
     }
@@ -81,21 +85,26 @@ impl Drop for Running {
     }
 }
 
-/// Runs a client's program to its end, and kills a master where it asks for it.
-fn tell(cluster: &Cluster, name: &str, mut story: Command) -> Result<()> {
+/// Runs a client's program to its end, and kills a master where it asks for it: `killed`, which
+/// stays down.
+fn tell(
+    cluster: &Cluster,
+    name: &str,
+    mut story: Command,
+    killed: &mut Option<String>,
+) -> Result<()> {
     let line = line_of(&story);
     story.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = Running(story.spawn().with_context(|| format!("cannot run {line}"))?);
     let lines = lines_of(&mut child.0)?;
     let until = Instant::now() + STORY_MAX;
-    let (mut last, mut takeovers) = (String::new(), 0);
+    let mut last = String::new();
     loop {
         match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(said) => {
                 println!("  {name}: {said}");
                 if let Some(key) = said.strip_prefix("takeover ") {
-                    take_over(cluster, key)?;
-                    takeovers += 1;
+                    take_over(cluster, key, killed)?;
                     let mut input = child.0.stdin.as_ref().context("standard input is a pipe")?;
                     input.write_all(b"over\n").context("the client has ended")?;
                 }
@@ -107,18 +116,20 @@ fn tell(cluster: &Cluster, name: &str, mut story: Command) -> Result<()> {
     }
     let status = child.0.wait().context("cannot wait for the client")?;
     ensure!(status.success() && last == "story: ok", "{status} after {last:?}");
-    ensure!(takeovers == 1, "{takeovers} takeovers");
+    ensure!(killed.is_some(), "it has asked for no takeover");
     Ok(())
 }
 
 /// Kills the master that has the key's slot, and returns when there is another one.
-fn take_over(cluster: &Cluster, key: &str) -> Result<()> {
+fn take_over(cluster: &Cluster, key: &str, killed: &mut Option<String>) -> Result<()> {
     let slot = slot_of(key.as_bytes());
     let mut client = Client::new(&cluster.seeds(), Patience::default());
     ensure!(client.wait_covered(TAKEOVER_MAX), "not every slot has a master");
     let old = client.routes().master(slot).context("the slot has no master")?.to_owned();
     let node = cluster.nodes().iter().find(|node| node.redis() == old);
-    cluster.kill(&node.context("the master is no node of the cluster")?.id, false)?;
+    let node = &node.context("the master is no node of the cluster")?.id;
+    cluster.kill(node, true)?;
+    *killed = Some(node.clone());
     let other = wait_until(TAKEOVER_MAX, STEP, || {
         client.refresh() && client.routes().master(slot).is_some_and(|master| master != old)
     });

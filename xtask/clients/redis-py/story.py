@@ -62,7 +62,7 @@ def pipeline(client):
 def transaction(client):
     with client.pipeline(transaction=True) as pipe:
         pipe.set(f"{TAG}t", 1).incr(f"{TAG}t").get(f"{TAG}t")
-        assert pipe.execute() == [True, 2, "2"]
+        assert pipe.execute() == ["OK", 2, "2"]
     with client.pipeline(transaction=True) as pipe:
         pipe.watch(f"{TAG}t")
         client.set(f"{TAG}t", 9)
