@@ -211,8 +211,8 @@ impl Returns {
              Valkey's is there when its link is up, ours when it has applied what its master had \
              half a second before; logs are bounded as by default (4 GiB, whose last quarter \
              always stays), and it has written a snapshot since it came back before, of which one \
-             is due every {:?}. {}. Ours counts again for acknowledgements when it has kept up for a \
-             while: {} and {} after its start (medians). While a member of a group of two is \
+             is due every {:?}. {}. Ours counts again for acknowledgements when it has kept up for \
+             a while: {} and {} after its start (medians). While a member of a group of two is \
              gone, the other refuses writes until it knows that it is alone.",
             pace.short.1,
             pace.long.1,
