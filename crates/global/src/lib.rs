@@ -6,6 +6,7 @@
 
 pub mod courts;
 mod master;
+pub mod moving;
 pub mod planning;
 mod pools;
 pub mod rebuild;

@@ -62,7 +62,7 @@ pub struct Step {
     pub op: Op,
 }
 
-fn version_is(key: &str, version: u64) -> Compare {
+pub(crate) fn version_is(key: &str, version: u64) -> Compare {
     Compare {
         range: KeyRange::single(key.to_owned()),
         relation: Relation::Equal,
@@ -70,7 +70,7 @@ fn version_is(key: &str, version: u64) -> Compare {
     }
 }
 
-fn put(key: &str, value: Vec<u8>) -> TxnOp {
+pub(crate) fn put(key: &str, value: Vec<u8>) -> TxnOp {
     TxnOp::Put(Put {
         key: Bytes::from(key.to_owned()),
         value: Bytes::from(value),

@@ -3,6 +3,7 @@
 //! Fed by a watch over the network, or by the directory itself.
 
 use cairn_logic::ids::{GroupId, NodeId};
+use cairn_logic::moves::Moves;
 use cairn_logic::record::Record;
 use cairn_settings::directory_keys as keys;
 use keys::{Alive, Claim, ClusterInfo, KeyspaceConfig, NodeInfo, PoolConfig, SlotOwners};
@@ -37,6 +38,8 @@ pub struct View {
     pub pools: BTreeMap<String, PoolConfig>,
     /// Slots by keyspace.
     pub slots: BTreeMap<String, SlotOwners>,
+    /// Moves of slots by keyspace.
+    pub moves: BTreeMap<String, Moves>,
     /// Everything as it was read: values and versions.
     raw: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
 }
@@ -97,6 +100,8 @@ impl View {
             self.groups.insert(id, keys::decode_group(value)?);
         } else if let Some(name) = keys::slots_of_key(key) {
             self.slots.insert(name.to_owned(), SlotOwners::decode(value)?);
+        } else if let Some(name) = keys::moves_of_key(key) {
+            self.moves.insert(name.to_owned(), keys::decode_moves(value)?);
         }
         Ok(())
     }
@@ -114,6 +119,8 @@ impl View {
             self.groups.remove(&id);
         } else if let Some(name) = keys::slots_of_key(key) {
             self.slots.remove(name);
+        } else if let Some(name) = keys::moves_of_key(key) {
+            self.moves.remove(name);
         }
     }
 

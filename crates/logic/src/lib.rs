@@ -11,6 +11,7 @@ pub mod ids;
 pub mod invariants;
 pub mod judge;
 pub mod message;
+pub mod moves;
 pub mod mutant;
 pub mod planner;
 pub mod record;

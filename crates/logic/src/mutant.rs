@@ -115,6 +115,19 @@ pub enum Mutant {
     BelievesAnyState,
     /// F15: a node is released while its group's record names it (planner).
     ReleasesNamed,
+    // Moves of slots: `ALL` has them once they have a world that notices.
+    /// F3: slots change their owner whatever the epochs of both groups are (moves).
+    MovesWithoutEpoch,
+    /// F3: a slot is in two moves at a time (moves).
+    MovesTwice,
+    /// F3: slots change their owner before the target has all of them (moves).
+    SwitchesEarly,
+    /// F3: a master that may have proposed a switch carries the slots again (moves).
+    CarriesAfterSwitch,
+    /// F3: a hold ends by itself (moves).
+    HoldEnds,
+    /// A group keeps and shows what it gave away (moves).
+    KeepsMoved,
 }
 
 impl Mutant {

@@ -9,6 +9,7 @@ mod cluster;
 mod group;
 mod history;
 mod keyspace;
+mod moves;
 mod node;
 mod pool;
 mod slots;
@@ -18,6 +19,7 @@ pub use cluster::ClusterInfo;
 pub use group::{decode_group, encode_group, group_key, group_of_key, keyspace_of};
 pub use history::{Sealed, TRANSITIONS_MAX, Transition, history_prefix, transition_key};
 pub use keyspace::{KeyspaceConfig, KeyspaceLimits, keyspace_key, keyspace_of_key};
+pub use moves::{decode_moves, encode_moves, moves_key, moves_of_key};
 pub use node::{Claim, Make, NodeInfo, node_key, node_of_key};
 pub use pool::{PoolConfig, pool_key, pool_of_key};
 pub use slots::{SlotOwners, SlotRange, slots_key, slots_of_key};
@@ -41,6 +43,8 @@ pub const GROUPS: &str = "/cairn/groups/";
 pub const HISTORY: &str = "/cairn/history/";
 /// Before the names of pools of spares.
 pub const SPARES: &str = "/cairn/spares/";
+/// Before the names of the keyspaces whose moves they are.
+pub const MOVES: &str = "/cairn/moves/";
 /// Before the names of the keyspaces whose slots they are.
 pub const SLOTS: &str = "/cairn/slots/";
 

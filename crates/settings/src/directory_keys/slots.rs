@@ -122,6 +122,23 @@ impl SlotOwners {
         self.0.iter().filter(|r| r.group == *group).map(SlotRange::len).sum()
     }
 
+    /// The same, but that `group` owns the slots from `first` to `last`.
+    #[must_use]
+    pub fn with(&self, (first, last): (Slot, Slot), group: &GroupId) -> Self {
+        let mut ranges = vec![SlotRange { first, last, group: group.clone() }];
+        for range in &self.0 {
+            if range.first < first {
+                let end = Slot::try_from(first.get() - 1).expect("something is before it");
+                ranges.push(SlotRange { last: range.last.min(end), ..range.clone() });
+            }
+            if range.last > last {
+                let begin = Slot::try_from(last.get() + 1).expect("something is behind it");
+                ranges.push(SlotRange { first: range.first.max(begin), ..range.clone() });
+            }
+        }
+        Self::new(ranges).expect("what overlaps was cut")
+    }
+
     /// The value's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -200,6 +217,22 @@ mod tests {
     fn neighbours_of_one_owner_are_joined() {
         let owners = SlotOwners::new(vec![range(5, 9, "a"), range(0, 4, "a")]).unwrap();
         assert_eq!(owners.ranges(), [range(0, 9, "a")]);
+    }
+
+    #[test]
+    fn a_range_gets_another_owner_and_all_others_keep_theirs() {
+        let owners = SlotOwners::new(vec![range(0, 99, "a"), range(200, 299, "b")]).unwrap();
+        let slot = |n| Slot::try_from(n).unwrap();
+        let with = |first, last| owners.with((slot(first), slot(last)), &GroupId::new("c"));
+        let whole =
+            [range(0, 9, "a"), range(10, 19, "c"), range(20, 99, "a"), range(200, 299, "b")];
+        assert_eq!(with(10, 19).ranges(), whole);
+        assert_eq!(with(0, 99).ranges(), [range(0, 99, "c"), range(200, 299, "b")]);
+        assert_eq!(
+            with(90, 209).ranges(),
+            [range(0, 89, "a"), range(90, 209, "c"), range(210, 299, "b")]
+        );
+        assert_eq!(with(0, 16383).ranges(), [range(0, 16383, "c")]);
     }
 
     #[test]

@@ -1,0 +1,207 @@
+//! Changes of the directory that moves of slots consist of.
+//!
+//! Pure. Each compares the version of every key that it rests on, so whoever has read something
+//! old changes nothing (docs/replication.md §10). Data nodes propose them, and the global master
+//! where people ask.
+
+use crate::View;
+use crate::planning::{put, version_is};
+use cairn_directory::Op;
+use cairn_directory::op::Txn;
+use cairn_logic::ids::{Epoch, GroupId, Slot};
+use cairn_logic::moves::{Move, MoveId, Moves, Refused, SLOTS_MAX};
+use cairn_logic::mutant::{Mutant, broken};
+use cairn_settings::directory_keys as keys;
+
+#[cfg(test)]
+mod tests;
+
+/// A transaction in plain words: what must be as it was read, and what is written then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Swap {
+    /// Keys and their versions; 0: absent.
+    pub compare: Vec<(String, u64)>,
+    /// Keys and their new values.
+    pub put: Vec<(String, Vec<u8>)>,
+}
+
+impl Swap {
+    /// The same for the directory.
+    #[must_use]
+    pub fn op(&self) -> Op {
+        let compare = self.compare.iter().map(|(key, version)| version_is(key, *version));
+        let success = self.put.iter().map(|(key, value)| put(key, value.clone()));
+        Op::Txn(Txn { compare: compare.collect(), success: success.collect(), failure: Vec::new() })
+    }
+}
+
+/// Why moves are not begun.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No such keyspace, or it has no slots yet.
+    #[error("keyspace {keyspace} has no slots")]
+    NoKeyspace {
+        /// Its name.
+        keyspace: String,
+    },
+    /// No such group.
+    #[error("there is no group {group}")]
+    NoGroup {
+        /// Its name.
+        group: String,
+    },
+    /// Of another keyspace.
+    #[error("group {group} is of another keyspace")]
+    Foreign {
+        /// Its name.
+        group: String,
+    },
+    /// Nobody has it.
+    #[error("slot {slot} has no owner")]
+    NoOwner {
+        /// Which.
+        slot: u16,
+    },
+    /// No move of that number can be ended that way.
+    #[error("there is no move {id} in keyspace {keyspace} that could be cancelled")]
+    NoMove {
+        /// Its number.
+        id: MoveId,
+        /// The keyspace.
+        keyspace: String,
+    },
+    /// The moves themselves.
+    #[error("slots {first}-{last}: {why}")]
+    Refused {
+        /// The first slot of the part that was refused.
+        first: u16,
+        /// The last one.
+        last: u16,
+        /// Why.
+        why: Refused,
+    },
+}
+
+fn moves_of(view: &View, keyspace: &str) -> Moves {
+    view.moves.get(keyspace).cloned().unwrap_or_default()
+}
+
+/// What replaces the moves of a keyspace.
+fn swap(view: &View, keyspace: &str, moves: &Moves) -> Swap {
+    let key = keys::moves_key(keyspace);
+    let compare = vec![(key.clone(), view.version(&key))];
+    Swap { compare, put: vec![(key, keys::encode_moves(moves))] }
+}
+
+/// Moves the slots from `first` to `last` to `target`: one move for each owner, and for each
+/// [`SLOTS_MAX`] slots. Slots that `target` owns already stay as they are.
+///
+/// # Errors
+/// [`Error`]: nothing is begun.
+pub fn begin(
+    view: &View,
+    keyspace: &str,
+    (first, last): (Slot, Slot),
+    target: &GroupId,
+) -> Result<(Swap, Vec<MoveId>), Error> {
+    let owners = view.slots.get(keyspace);
+    let owners = owners.ok_or_else(|| Error::NoKeyspace { keyspace: keyspace.to_owned() })?;
+    if !view.groups.contains_key(target) {
+        return Err(Error::NoGroup { group: target.as_str().to_owned() });
+    }
+    if keys::keyspace_of(target) != Some(keyspace) {
+        return Err(Error::Foreign { group: target.as_str().to_owned() });
+    }
+    let refused = |(first, last): (Slot, Slot), why| {
+        let (first, last) = (first.get(), last.get());
+        Error::Refused { first, last, why }
+    };
+    if last < first {
+        let (a, b) = (first.get(), last.get());
+        return Err(refused((first, last), Refused::Range { first: a, last: b }));
+    }
+    let (mut moves, mut begun) = (moves_of(view, keyspace), Vec::new());
+    let mut at = first;
+    loop {
+        let owner = owners.owner(at).ok_or(Error::NoOwner { slot: at.get() })?;
+        let mut end = at;
+        let more = |end: Slot| end < last && end.get() - at.get() + 1 < SLOTS_MAX;
+        while more(end) && owners.owner(after(end)) == Some(owner) {
+            end = after(end);
+        }
+        if owner != target {
+            let added = moves.begin((at, end), owner, target);
+            begun.push(added.map_err(|why| refused((at, end), why))?);
+        }
+        if end == last {
+            break;
+        }
+        at = after(end);
+    }
+    if begun.is_empty() {
+        return Err(refused((first, last), Refused::Same));
+    }
+    let mut swap = swap(view, keyspace, &moves);
+    // Whoever owns them now is the source.
+    let slots = keys::slots_key(keyspace);
+    swap.compare.push((slots.clone(), view.version(&slots)));
+    Ok((swap, begun))
+}
+
+fn after(slot: Slot) -> Slot {
+    Slot::try_from(slot.get() + 1).expect("another one follows")
+}
+
+/// The slots' owner changes: only while both groups' records have these epochs. `None` if that is
+/// not so in what was read.
+#[must_use]
+pub fn switch(view: &View, it: &Move, source: Epoch, target: Epoch) -> Option<Swap> {
+    let keyspace = keys::keyspace_of(&it.source)?;
+    let (mut moves, owners) = (view.moves.get(keyspace)?.clone(), view.slots.get(keyspace)?);
+    let slots = keys::slots_key(keyspace);
+    let mut owned = (it.first.get()..=it.last.get()).filter_map(|n| Slot::try_from(n).ok());
+    let from_source = owned.all(|slot| owners.owner(slot) == Some(&it.source));
+    if !from_source && !broken(Mutant::MovesTwice) || !moves.switch(it.id) {
+        return None;
+    }
+    let mut swap = swap(view, keyspace, &moves);
+    swap.compare.push((slots.clone(), view.version(&slots)));
+    for (group, epoch) in [(&it.source, source), (&it.target, target)] {
+        if broken(Mutant::MovesWithoutEpoch) {
+            continue;
+        }
+        view.groups.get(group).filter(|record| record.epoch == epoch)?;
+        let key = keys::group_key(group);
+        swap.compare.push((key.clone(), view.version(&key)));
+    }
+    swap.put.push((slots, owners.with((it.first, it.last), &it.target).encode()));
+    Some(swap)
+}
+
+/// The move begins anew under another number.
+#[must_use]
+pub fn renew(view: &View, keyspace: &str, id: MoveId) -> Option<Swap> {
+    let mut moves = moves_of(view, keyspace);
+    moves.renew(id).then(|| swap(view, keyspace, &moves))
+}
+
+/// Nothing is left of a move that has ended.
+#[must_use]
+pub fn forget(view: &View, keyspace: &str, id: MoveId) -> Option<Swap> {
+    let mut moves = moves_of(view, keyspace);
+    moves.forget(id).then(|| swap(view, keyspace, &moves))
+}
+
+/// The sources go on to own the slots of these moves.
+///
+/// # Errors
+/// [`Error::NoMove`] if one of them has ended.
+pub fn cancel(view: &View, keyspace: &str, ids: &[MoveId]) -> Result<Swap, Error> {
+    let mut moves = moves_of(view, keyspace);
+    for id in ids {
+        if !moves.abort(*id) {
+            return Err(Error::NoMove { id: *id, keyspace: keyspace.to_owned() });
+        }
+    }
+    Ok(swap(view, keyspace, &moves))
+}
