@@ -6,15 +6,19 @@
 
 mod blocked;
 mod broken;
+mod changing;
 mod channels;
 mod checks;
 mod chores;
 mod commands;
+mod config;
 mod conn;
 mod control;
 mod core;
+mod denials;
 mod digests;
 mod dispatch;
+mod doors;
 mod dropper;
 mod export;
 mod figures;

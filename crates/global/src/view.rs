@@ -6,7 +6,8 @@ use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::moves::Moves;
 use cairn_logic::record::Record;
 use cairn_settings::directory_keys as keys;
-use keys::{Alive, Claim, ClusterInfo, KeyspaceConfig, NodeInfo, PoolConfig, SlotOwners};
+use keys::{Alive, Claim, ClusterInfo, KeyspaceConfig, KeyspaceUsers, NodeInfo};
+use keys::{PoolConfig, SlotOwners};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -40,6 +41,8 @@ pub struct View {
     pub slots: BTreeMap<String, SlotOwners>,
     /// Moves of slots by keyspace.
     pub moves: BTreeMap<String, Moves>,
+    /// Users of clients by keyspace.
+    pub users: BTreeMap<String, KeyspaceUsers>,
     /// Everything as it was read: values and versions.
     raw: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
 }
@@ -102,6 +105,12 @@ impl View {
             self.slots.insert(name.to_owned(), SlotOwners::decode(value)?);
         } else if let Some(name) = keys::moves_of_key(key) {
             self.moves.insert(name.to_owned(), keys::decode_moves(value)?);
+        } else if let Some(name) = keys::users_of_key(key) {
+            // Better nobody comes in than everybody.
+            let users = KeyspaceUsers::decode(value);
+            let known = users.as_ref().map_or_else(|_| KeyspaceUsers::nobody(), Clone::clone);
+            self.users.insert(name.to_owned(), known);
+            users?;
         }
         Ok(())
     }
@@ -121,6 +130,8 @@ impl View {
             self.slots.remove(name);
         } else if let Some(name) = keys::moves_of_key(key) {
             self.moves.remove(name);
+        } else if let Some(name) = keys::users_of_key(key) {
+            self.users.remove(name);
         }
     }
 
@@ -194,5 +205,7 @@ mod tests {
         let mut view = View::default();
         put(&mut view, "/cairn/cluster", b"{}");
         assert!(view.cluster.is_none());
+        put(&mut view, "/cairn/users/t", b"[");
+        assert_eq!(view.users["t"], KeyspaceUsers::nobody());
     }
 }

@@ -13,6 +13,7 @@ mod moves;
 mod node;
 mod pool;
 mod slots;
+mod users;
 
 pub use alive::{Alive, alive_key, node_of_alive_key};
 pub use cluster::ClusterInfo;
@@ -23,6 +24,7 @@ pub use moves::{decode_moves, encode_moves, moves_key, moves_of_key};
 pub use node::{Claim, Make, NodeInfo, node_key, node_of_key};
 pub use pool::{PoolConfig, pool_key, pool_of_key};
 pub use slots::{SlotOwners, SlotRange, slots_key, slots_of_key};
+pub use users::{KeyspaceUsers, users_key, users_of_key};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -47,6 +49,8 @@ pub const SPARES: &str = "/cairn/spares/";
 pub const MOVES: &str = "/cairn/moves/";
 /// Before the names of the keyspaces whose slots they are.
 pub const SLOTS: &str = "/cairn/slots/";
+/// Before the names of the keyspaces whose users they are.
+pub const USERS: &str = "/cairn/users/";
 
 /// A value that is not of the kind its key says.
 #[derive(Debug, thiserror::Error)]

@@ -6,16 +6,17 @@
 //! began), so that one of a later mastership can never release a reply of an earlier one.
 
 pub use crate::data::checks::Compared;
+pub use crate::data::config::Config;
 pub use crate::data::post::Publications;
 use crate::data::routes::Routes;
 use bytes::Bytes;
+use cairn_acl::{Change, Fixed, Stored};
 use cairn_keyspace::{Built, Part, Portion};
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::replication::Admission;
 use cairn_logic::time::{Duration, Instant};
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc::{self, SyncSender};
@@ -120,6 +121,15 @@ pub enum ToData {
     Loading(bool),
     /// New limits and password.
     Config(Config),
+    /// The users that clients have made or changed.
+    Users(Stored),
+    /// What became of [`FromData::ChangeUsers`]; the users after it were sent before.
+    UsersChanged {
+        /// From there.
+        token: u64,
+        /// How many were deleted, or the text of the error reply.
+        outcome: Result<usize, String>,
+    },
     /// While master: write what a part holds into the log, for a member whose copy differs.
     Repair(Part),
     /// So many of [`FromData::Compared`] were kept aside, durably, as far as it was asked.
@@ -193,65 +203,17 @@ pub enum FromData {
         /// Returned with [`ToData::ReadsConfirmed`].
         token: u64,
     },
+    /// A client changes users: answered by [`ToData::UsersChanged`].
+    ChangeUsers {
+        /// Returned with the answer.
+        token: u64,
+        /// The users whose passwords are the resource's.
+        fixed: Fixed,
+        /// What it changes.
+        change: Change,
+    },
     /// All is answered and appended; the thread ends. Nothing comes after it.
     Stopped,
-}
-
-/// Limits and who may come in; all of it can change while the thread runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// The SHA-256 of the default user's password, in hexadecimal.
-    pub password_sha256: Option<String>,
-    /// Other users, each with the SHA-256 of every password that is good for it.
-    pub users: BTreeMap<String, BTreeSet<String>>,
-    /// How long a write may wait for its copies before NOACK.
-    pub ack_timeout: Duration,
-    /// Connections served at once.
-    pub clients_max: usize,
-    /// The largest half-received request of one client, in bytes.
-    pub query_buffer_max_bytes: usize,
-    /// The longest argument of a command, and the longest text that can be built, in bytes.
-    pub value_max_bytes: usize,
-    /// Replies a client may leave unread before it is closed, in bytes.
-    pub output_buffer_max_bytes: usize,
-    /// How long a request may stay half-received without a byte more.
-    pub half_request_max: Duration,
-    /// Close clients that ask nothing for so long; zero: never.
-    pub idle_max: Duration,
-    /// Appended and not yet committed bytes above which no request is read.
-    pub uncommitted_max_bytes: u64,
-    /// Memory above which commands that need more are refused, in bytes; 0: no limit.
-    pub memory_max_bytes: u64,
-    /// How long a master takes to check every part of its data against its members'; zero: it does
-    /// not.
-    pub check_interval: Duration,
-}
-
-impl Config {
-    /// Whether everybody may come in.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.password_sha256.is_none() && self.users.is_empty()
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            password_sha256: None,
-            users: BTreeMap::new(),
-            ack_timeout: Duration::from_secs(1),
-            clients_max: 10_000,
-            query_buffer_max_bytes: 1 << 30,
-            value_max_bytes: 32 << 20,
-            output_buffer_max_bytes: 256 << 20,
-            half_request_max: Duration::from_secs(60),
-            idle_max: Duration::ZERO,
-            uncommitted_max_bytes: 64 << 20,
-            memory_max_bytes: 0,
-            check_interval: Duration::ZERO,
-        }
-    }
 }
 
 /// The clocks the thread reads, once per turn.

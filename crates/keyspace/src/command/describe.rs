@@ -150,6 +150,9 @@ pub fn categories(command: &Command) -> Vec<&'static str> {
         found.push("@read");
     }
     match command.group {
+        Group::Generic if matches!(command.name, "sort" | "sort_ro") => {
+            found.extend(["@set", "@sortedset", "@list"]);
+        }
         Group::Generic => found.push("@keyspace"),
         Group::String => found.push("@string"),
         Group::Bitmap => found.push("@bitmap"),
@@ -172,7 +175,10 @@ pub fn categories(command: &Command) -> Vec<&'static str> {
     if command.flags.has(Flags::ADMIN) {
         found.push("@admin");
     }
-    let dangerous = matches!(command.name, "flushall" | "flushdb" | "keys" | "info" | "restore");
+    let dangerous = matches!(
+        command.name,
+        "flushall" | "flushdb" | "keys" | "info" | "restore" | "sort" | "sort_ro"
+    );
     if dangerous || command.flags.has(Flags::ADMIN) {
         found.push("@dangerous");
     }

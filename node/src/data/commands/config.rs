@@ -30,6 +30,8 @@ const HELP: &[&str] = &[
 
 /// Parameters that are what they are, for tools that insist on asking.
 const FIXED: &[(&str, &str)] = &[
+    ("acl-pubsub-default", "resetchannels"),
+    ("aclfile", ""),
     ("appendfsync", "everysec"),
     ("appendonly", "no"),
     ("bind", ""),
@@ -75,6 +77,7 @@ impl Server {
             ("maxmemory", config.memory_max_bytes.to_string()),
             ("maxclients", config.clients_max.to_string()),
             ("requirepass", pass.to_owned()),
+            ("acllog-max-len", self.denials.len_max().to_string()),
             ("slowlog-log-slower-than", micros(self.slow.slower_than)),
             ("slowlog-max-len", self.slow.len_max.to_string()),
             ("latency-monitor-threshold", threshold.as_millis().to_string()),
@@ -114,6 +117,7 @@ impl Server {
         let tracked = self.tracking.keys_max();
         let watched = (self.slow.slower_than, self.slow.len_max, self.latency.threshold);
         let mut names = Vec::new();
+        let refusals = self.denials.len_max();
         for at in (2..args.len()).step_by(2) {
             let name = word(args.get(at));
             let set = match names.contains(&name) {
@@ -125,6 +129,7 @@ impl Server {
                 (self.core.config, self.kept) = (before, kept);
                 self.tracking.limit(tracked);
                 (self.slow.slower_than, self.slow.len_max, self.latency.threshold) = watched;
+                self.denials.set_len_max(refusals);
                 return self.out(index).error(&text);
             }
         }
@@ -172,8 +177,12 @@ impl Server {
                 _ => return failed(NOT_INTEGER),
             },
             "tracking-table-max-keys" => self.tracking.limit(count(1, KEYS_MAX)?),
+            "acllog-max-len" => self.denials.set_len_max(count(0, LEN_MAX)?),
             "requirepass" => {
-                return failed("the password is the Keyspace resource's, for all nodes alike");
+                return failed(
+                    "the password is the Keyspace resource's, for all nodes alike; without one \
+                     there, ACL SETUSER default gives it one",
+                );
             }
             _ if FIXED.iter().any(|(known, _)| *known == name) => {
                 return failed("can't set immutable config");
