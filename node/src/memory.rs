@@ -1,4 +1,5 @@
-//! Huge pages: a loss for a process that holds little, a gain for one that holds much.
+//! What memory the process has, and huge pages: a loss for a process that holds little, a gain for
+//! one that holds much.
 //!
 //! The allocator asks for them always. A node that holds nothing would take ten megabytes more for
 //! it; one that holds a gigabyte of keys finds each key a third faster.
@@ -19,6 +20,14 @@ pub fn has_grown(used_bytes: usize) -> bool {
         set(true);
     }
     grown
+}
+
+/// The process's resident memory, from the kernel.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
 }
 
 fn set(huge_pages: bool) {

@@ -275,6 +275,7 @@ fn of_data(data: &Shared, all: &mut Vec<Sample>) {
         (names::DIFFERENCES, &gauges.differences),
         (names::REPAIRS, &gauges.repairs),
         (names::LONG_TURNS, &gauges.long_turns),
+        (names::EVICTED, &gauges.evicted),
         (names::LOST_MESSAGES, &gauges.lost_messages),
     ];
     all.extend(figures.map(|(metric, value)| sample(metric, value.load(Ordering::Relaxed) as f64)));

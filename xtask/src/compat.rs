@@ -3,9 +3,10 @@
 //!
 //! A round is a row of commands on empty data, in RESP2 or RESP3 by turns, that ends by reading all
 //! of it; the keyspace's log is replayed by a copy, which must hold the same, and what is left is
-//! carried over by DUMP and RESTORE in both directions. What differs is
-//! shrunk to the commands it takes and printed, unless `xtask/compat/differences.txt` knows it and
-//! says why it is so. A seed and a round's number always make the same commands.
+//! carried over by DUMP and RESTORE in both directions. Also compared is what each command tells
+//! those who listen to `notify-keyspace-events`. What differs is shrunk to the commands it takes
+//! and printed, unless `xtask/compat/differences.txt` knows it and says why it is so. A seed and a
+//! round's number always make the same commands.
 
 mod compare;
 mod dice;
@@ -18,6 +19,7 @@ mod shapes;
 mod show;
 mod shrink;
 mod tcl;
+mod told;
 
 use std::collections::BTreeSet;
 
@@ -28,6 +30,7 @@ use crate::verdict::Verdict;
 use known::Known;
 use ours::Ours;
 use redis::Redis;
+use told::Told;
 
 /// Arguments of `cargo xtask compat`.
 #[derive(clap::Args)]
@@ -77,6 +80,15 @@ struct Difference {
     signature: String,
 }
 
+impl Difference {
+    /// That of the events of a command.
+    fn told(line: &Line, at: usize, ours: &Told, theirs: &Told) -> Self {
+        let (ours, theirs) = (ours.shown(), theirs.shown());
+        let signature = format!("events of {}", show::signature(line, &ours, &theirs));
+        Self { at, ours, theirs, signature }
+    }
+}
+
 impl Pair {
     /// Sends a round to both: the differences nobody knows, and how many are known.
     fn differences(
@@ -84,12 +96,16 @@ impl Pair {
         lines: &[Line],
         version: Version,
     ) -> Result<(Vec<Difference>, usize)> {
-        let theirs = self.redis.round(lines, version)?;
-        let (ours, mut left) = Ours::round(lines, version)?;
+        let (theirs, their_events) = self.redis.round(lines, version)?;
+        let (ours, our_events, mut left) = Ours::round(lines, version)?;
         let (mut found, mut known, mut apart) = (Vec::new(), 0, false);
         for (at, (ours, theirs)) in ours.into_iter().zip(theirs).enumerate() {
             let line = &lines[at];
             if compare::same(line, &ours, &theirs) {
+                let (ours, theirs) = (&our_events[at], &their_events[at]);
+                if !ours.same(theirs, line) {
+                    found.push(Difference::told(line, at, ours, theirs));
+                }
                 continue;
             }
             let harmless = compare::changes_nothing(line, &ours, &theirs);

@@ -135,6 +135,10 @@ impl Target {
             for (_, portion) in export.take() {
                 let (owners, groups) = (&self.owners, &mut self.groups);
                 let read = commands_of(&portion.records, |key, words| {
+                    // Every master has its own functions.
+                    if words[0] == b"FUNCTION" {
+                        return groups.values_mut().for_each(|it| it.add(key, words));
+                    }
                     let group = &owners[usize::from(slot_of(key).get())];
                     if let Some(unanswered) = groups.get_mut(group) {
                         unanswered.add(key, words);

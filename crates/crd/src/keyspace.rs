@@ -67,6 +67,11 @@ pub struct KeyspaceSpec {
     /// Bounds on memory and clients.
     #[serde(default)]
     pub limits: KeyspaceLimits,
+    /// What keys undergo that those who listen are told of: letters of Redis's
+    /// `notify-keyspace-events`, for example `Ex`; absent means nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub notify_keyspace_events: Option<String>,
     /// Who may connect; absent means everybody who reaches the port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
@@ -101,14 +106,50 @@ pub struct KeyspaceSpec {
     pub pods: Pods,
 }
 
+/// Which keys go when memory is at its limit, by Redis's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum EvictionPolicy {
+    /// None: writes are refused.
+    #[serde(rename = "noeviction")]
+    NoEviction,
+    /// Those that were not used for longest.
+    #[serde(rename = "allkeys-lru")]
+    AllKeysLru,
+    /// Those that are used least often.
+    #[serde(rename = "allkeys-lfu")]
+    AllKeysLfu,
+    /// Any.
+    #[serde(rename = "allkeys-random")]
+    AllKeysRandom,
+    /// Of those that expire, those that were not used for longest.
+    #[serde(rename = "volatile-lru")]
+    VolatileLru,
+    /// Of those that expire, those that are used least often.
+    #[serde(rename = "volatile-lfu")]
+    VolatileLfu,
+    /// Any that expire.
+    #[serde(rename = "volatile-random")]
+    VolatileRandom,
+    /// Those that expire soonest.
+    #[serde(rename = "volatile-ttl")]
+    VolatileTtl,
+}
+
 /// Bounds per node; what is absent has the node's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct KeyspaceLimits {
-    /// Memory of the keys of one node, for example `2Gi`; at it writes are refused.
+    /// Memory of the keys of one node, for example `2Gi`; at it keys go by `maxmemoryPolicy`, or
+    /// writes are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub maxmemory: Option<String>,
+    /// Which keys go when `maxmemory` is reached (noeviction: none).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxmemory_policy: Option<EvictionPolicy>,
+    /// How many keys are drawn for each that goes (5), 1 to 64: the more, the better it is chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxmemory_samples: Option<i32>,
     /// Clients connected to one node (10000).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maxclients: Option<i32>,
@@ -237,6 +278,7 @@ impl KeyspaceSpec {
             backups: one(),
             durability: Durability::default(),
             limits: KeyspaceLimits::default(),
+            notify_keyspace_events: None,
             auth: None,
             tls: None,
             reads: ReadMode::default(),

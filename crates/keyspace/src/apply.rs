@@ -145,6 +145,12 @@ impl Keyspace {
             }
             Op::Check => return self.apply_check(effects, offset),
             Op::Repair => return self.apply_repair(effects, offset),
+            Op::Library | Op::LibraryDrop => {
+                let import = only.is_some();
+                let in_front = only.is_none_or(|slots| slots.contains(&0) && op == Op::Library);
+                in_front.then_some(()).ok_or(Fault::Malformed)?;
+                return self.apply_library(op, effects, offset, import);
+            }
             _ => {}
         }
         let key = effects.text().ok_or(Fault::Malformed)?;
@@ -199,6 +205,9 @@ pub fn keys_of(records: &[u8], mut visit: impl FnMut(&[u8])) -> Result<(), Error
             let op = effects.byte().and_then(Op::from_code).ok_or_else(malformed)?;
             let key = effects.text().ok_or_else(malformed)?;
             pass_over(op, &mut effects).map_err(|_| malformed())?;
+            if matches!(op, Op::Library | Op::LibraryDrop) {
+                continue;
+            }
             if last.replace(key) != Some(key) {
                 visit(key);
             }
@@ -234,10 +243,10 @@ fn pass_over(op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {
         Op::ListRemove => effects
             .count()
             .and_then(|count| (0..count).try_for_each(|_| effects.varint().map(drop))),
-        Op::Rename | Op::Copy => effects.text().map(drop),
+        Op::Rename | Op::Copy | Op::Library => effects.text().map(drop),
         Op::ExpireAt | Op::PopFront | Op::PopBack => effects.varint().map(drop),
         Op::SortedRemoveRanks => effects.varint().and_then(|_| effects.varint()).map(drop),
-        Op::Delete | Op::Persist | Op::Flush => Some(()),
+        Op::Delete | Op::Persist | Op::Flush | Op::LibraryDrop => Some(()),
         Op::Check | Op::Repair => None,
         Op::StreamAdd
         | Op::StreamDelete

@@ -94,6 +94,10 @@ pub enum Op {
     StreamAcknowledge = 80,
     /// key, expiry (0: none), content: a value in Redis's form (`payload.rs`) in place of what was.
     Restore = 81,
+    /// name, text: a library of functions, in place of the one of that name. No key.
+    Library = 82,
+    /// name: gone. No key.
+    LibraryDrop = 83,
 }
 
 impl Op {
@@ -139,6 +143,8 @@ impl Op {
             79 => Op::StreamPending,
             80 => Op::StreamAcknowledge,
             81 => Op::Restore,
+            82 => Op::Library,
+            83 => Op::LibraryDrop,
             _ => return None,
         })
     }

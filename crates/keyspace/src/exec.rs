@@ -2,6 +2,7 @@
 
 use crate::command::{Command, Flags, Group, Kind};
 use crate::effects::{EffectLog, Op};
+use crate::events::Classes;
 use crate::keyspace::{At, Keyspace};
 use crate::refusal::Refusal;
 use crate::table::Place;
@@ -58,6 +59,10 @@ pub(crate) struct Call<'a> {
     waits: Option<Box<Wait>>,
     /// Whether it has waited for its keys.
     again: bool,
+    /// Whether a key that is looked for and is not there is a miss: not where one is to be made.
+    pub reads: bool,
+    /// Whether a key that is found counts as used.
+    pub uses: bool,
 }
 
 impl Keyspace {
@@ -114,7 +119,9 @@ impl<'a> Call<'a> {
         log: &'a mut EffectLog,
     ) -> Self {
         let depends_on = Offset::ZERO;
-        Self { ks, ctx, args, reply, log, first: None, depends_on, waits: None, again: false }
+        let (first, waits, again) = (None, None, false);
+        let (reads, uses) = (false, true);
+        Self { ks, ctx, args, reply, log, first, depends_on, waits, again, reads, uses }
     }
 
     #[inline]
@@ -148,6 +155,7 @@ impl<'a> Call<'a> {
         if !self.ctx.may_write && command.flags.has(Flags::WRITE) {
             return Err(Refusal::ReadOnly);
         }
+        self.reads = !command.flags.has(Flags::WRITE);
         (run.0)(self)
     }
 
@@ -186,14 +194,37 @@ impl<'a> Call<'a> {
     #[inline]
     pub fn find(&mut self, at: At, key: &[u8]) -> Option<Place> {
         self.depend(at.slot);
-        let place = self.ks.find(at, key)?;
+        let Some(place) = self.ks.find(at, key) else {
+            self.tell_miss(key);
+            return None;
+        };
         if !self.ks.is_expired(at, place, self.ctx.now_ms) {
+            if self.ks.usage.uses && self.uses {
+                self.ks.note_use(at, place);
+            }
             return Some(place);
         }
         if self.ctx.may_write {
             self.delete(at, key, place);
+            self.tell(Classes::EXPIRED, "expired", key);
         }
+        self.tell_miss(key);
         None
+    }
+
+    /// Finds what is about to be replaced, whether its time is over or not, unless that is to be
+    /// told or how often a key is used is noted.
+    #[inline]
+    pub fn find_replaced(&mut self, at: At, key: &[u8]) -> Option<Place> {
+        let noted = self.ks.events.is_some() || self.ks.usage.often.is_some();
+        if noted { self.find(at, key) } else { self.ks.find(at, key) }
+    }
+
+    #[inline]
+    fn tell_miss(&mut self, key: &[u8]) {
+        if self.reads {
+            self.tell(Classes::MISS, "keymiss", key);
+        }
     }
 
     /// Finds a live collection.
@@ -238,7 +269,10 @@ impl<'a> Call<'a> {
     pub fn open<C: Collection>(&mut self, at: At, key: &[u8]) -> Result<Place, Refusal> {
         match self.find_as::<C>(at, key)? {
             Some(place) => Ok(place),
-            None => Ok(self.ks.put_collection::<C>(at, key)),
+            None => {
+                self.tell_new(key);
+                Ok(self.ks.put_collection::<C>(at, key))
+            }
         }
     }
 
@@ -250,23 +284,32 @@ impl<'a> Call<'a> {
     }
 
     /// Puts a value without expiry in the place of what is under a key, nothing if it has no items,
-    /// and logs it as one entry; how many there are. `bytes` is what all items take.
+    /// and logs it as one entry, which is an event of this class and name; how many there are.
+    /// `bytes` is what all items take.
     pub fn store<C: Collection>(
         &mut self,
         key: &[u8],
         (value, bytes): (C, usize),
-        op: Op,
+        (op, class, name): (Op, Classes, &'static str),
         items: impl FnOnce(&C, &mut EffectLog),
     ) -> Result<usize, Refusal> {
         if bytes > self.ctx.value_bytes_max {
             return Err(Refusal::text("ERR the result is larger than one command may store"));
         }
         let at = self.ks.locate(key);
-        if let Some(place) = self.find(at, key) {
+        self.reads = false;
+        let there = self.find(at, key);
+        if let Some(place) = there {
             self.delete(at, key, place);
         }
         let count = value.len();
+        match there {
+            None if count > 0 => self.tell_new(key),
+            Some(_) if count == 0 => self.tell_generic("del", key),
+            _ => {}
+        }
         if count > 0 {
+            self.tell(class, name, key);
             let many = self.log.begin_many(op, key);
             items(&value, self.log);
             self.log.end_many(many, count);

@@ -1,6 +1,7 @@
 //! The expiry cycle of a master: it deletes what has expired, a little at a time.
 
 use crate::effects::{EffectLog, Op};
+use crate::events::Classes;
 use crate::keyspace::{At, Keyspace};
 use cairn_logic::ids::{SLOTS, Slot};
 
@@ -76,6 +77,7 @@ impl Keyspace {
                 log.texts(Op::Delete, &[key]);
                 self.mark_written(slot, log.next_offset());
                 log.command_done();
+                self.tell(Classes::EXPIRED, "expired", key);
             }
         }
         (due.len(), seen, next)

@@ -4,11 +4,15 @@ mod moving;
 
 use crate::check::{BYTES_MAX, KEYS_MAX};
 use crate::differ::Found;
+use crate::events::Events;
+use crate::evict::Evictor;
 use crate::hash::Hasher;
+use crate::libraries::Libraries;
 use crate::slot::slot_of;
 use crate::snapshot::{Export, Touch, address_of};
 use crate::table::{Entry, Payload, Place, SCAN_BITS, Table, View};
 use crate::trash::Trash;
+use crate::usage::Usage;
 use crate::value::{Collection, INLINE_MAX, Type, Value};
 use cairn_logic::ids::{Offset, SLOTS, Slot};
 use std::ops::{Range, RangeInclusive};
@@ -88,6 +92,16 @@ pub struct Keyspace {
     pub(crate) watched: u16,
     /// What was given up and is large.
     pub(crate) trash: Trash,
+    /// What keys underwent, if anybody wants to know.
+    pub(crate) events: Option<Box<Events>>,
+    /// What is noted of the use of keys.
+    pub(crate) usage: Usage,
+    /// How room is made.
+    pub(crate) evictor: Evictor,
+    /// Libraries of functions.
+    pub(crate) libraries: Libraries,
+    /// What memory the process has, in bytes; 0 if that is not known.
+    pub resident_bytes: fn() -> u64,
 }
 
 impl Keyspace {
@@ -114,6 +128,11 @@ impl Keyspace {
             export: None,
             watched: SLOTS,
             trash: Trash::default(),
+            events: None,
+            usage: Usage::new(seed),
+            evictor: Evictor::default(),
+            libraries: Libraries::default(),
+            resident_bytes: || 0,
         }
     }
 
@@ -332,11 +351,13 @@ impl Keyspace {
             return self.put_object(at, key, place, Value::Text(text.to_vec()), expiry);
         }
         self.before(at);
+        let new = place.is_none();
         let before = place.and_then(|place| self.expiry(at, place));
         let (place, old) = self.change(at.slot, |table, hasher| match place {
             Some(place) => (place, table.set_bytes(place, text, expiry)),
             None => (table.insert(hasher, at.hash, key, Payload::Bytes(text), expiry), None),
         });
+        self.note_write(at, place, new);
         self.dropped(at, old);
         if before.is_some() || expiry.is_some() {
             self.count_expiry(at.slot, before, expiry);
@@ -356,11 +377,12 @@ impl Keyspace {
         self.before(at);
         self.used += value.memory_bytes();
         let before = place.and_then(|place| self.expiry(at, place));
-        let value = Box::new(value);
+        let (value, new) = (Box::new(value), place.is_none());
         let (place, old) = self.change(at.slot, |table, hasher| match place {
             Some(place) => (place, table.set_object(place, value, expiry)),
             None => (table.insert(hasher, at.hash, key, Payload::Object(value), expiry), None),
         });
+        self.note_write(at, place, new);
         self.dropped(at, old);
         self.count_expiry(at.slot, before, expiry);
         place

@@ -6,11 +6,13 @@
 //! 7.2 has added. Nothing here trusts the bytes: what they make takes no more room than a bound.
 
 mod checksum;
+mod libraries;
 mod lzf;
 mod read;
 mod stream;
 mod write;
 
+pub use libraries::{dump_libraries, load_libraries};
 pub(crate) use read::{Bad, Loaded, load};
 pub(crate) use write::dump;
 

@@ -52,6 +52,12 @@ impl Records {
         self.log.command_done();
     }
 
+    /// A library of functions.
+    pub fn library(&mut self, name: &[u8], text: &[u8]) {
+        self.log.texts(Op::Library, &[name, text]);
+        self.log.command_done();
+    }
+
     /// The key that was written in pieces has nothing more than this expiry.
     pub fn end(&mut self, key: &[u8], expiry: Option<u64>) {
         if let Some(expiry) = expiry {

@@ -10,7 +10,8 @@ use cairn_logic::ids::Offset;
 /// Fields, items or members in one command, at most.
 const ITEMS_MAX: usize = 512;
 
-/// Gives what [`crate::Export`] wrote as commands, each with the key it writes, in their order.
+/// Gives what [`crate::Export`] wrote as commands, each with the key it writes, in their order; a
+/// library of functions comes with its name instead, and belongs to every master.
 /// Executed one after the other where the keys are not yet, they make the same keys, values and
 /// expiries; but what a group waits for and is no entry any more is left out, and consumers of
 /// groups are seen when that happens.
@@ -47,6 +48,7 @@ fn one(effects: &mut Reader<'_>, visit: &mut impl FnMut(&[u8], &[&[u8]])) -> Opt
             let expiry = effects.varint()?.to_string();
             visit(key, &[b"PEXPIREAT", key, expiry.as_bytes()]);
         }
+        Op::Library => visit(key, &[b"FUNCTION", b"LOAD", b"REPLACE", effects.text()?]),
         Op::HashSet => items(effects, b"HSET", key, 2, visit)?,
         Op::PushBack => items(effects, b"RPUSH", key, 1, visit)?,
         Op::SetAdd => items(effects, b"SADD", key, 1, visit)?,
@@ -80,6 +82,7 @@ fn one(effects: &mut Reader<'_>, visit: &mut impl FnMut(&[u8], &[&[u8]])) -> Opt
         | Op::StreamConsumerDrop
         | Op::StreamAcknowledge
         | Op::Restore
+        | Op::LibraryDrop
         | Op::Rename
         | Op::Copy => return None,
     }

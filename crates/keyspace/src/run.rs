@@ -15,6 +15,7 @@ pub(crate) mod lcs;
 pub(crate) mod list_moves;
 pub(crate) mod list_places;
 pub(crate) mod lists;
+pub(crate) mod memory;
 pub(crate) mod payloads;
 pub(crate) mod renames;
 pub(crate) mod scan;

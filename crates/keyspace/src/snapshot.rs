@@ -18,6 +18,7 @@ pub(crate) use large::{Large, Touch, address_of};
 use crate::compare::{LARGE_BYTES, content_bytes};
 use crate::hash::Hasher;
 use crate::keyspace::Keyspace;
+use crate::libraries::Libraries;
 use crate::records::Records;
 use crate::table::{Table, View};
 use crate::trash::Trash;
@@ -91,13 +92,19 @@ pub(crate) struct Out {
 }
 
 impl Out {
-    /// A slot begins, as it is after entry `at`.
-    fn begin(&mut self, slot: u16, at: EntryId) {
+    /// A slot begins, as it is after entry `at`; in front of the first one stand the libraries.
+    fn begin(&mut self, slot: u16, at: EntryId, libraries: &Libraries) {
         if self.at != at && slot > self.first {
             self.close(slot - 1);
             self.first = slot;
         }
         (self.slot, self.at) = (slot, at);
+        if slot == 0 {
+            libraries.each(|name, text| {
+                self.records.library(name, text);
+                self.piece_done();
+            });
+        }
     }
 
     fn close(&mut self, last: u16) {
@@ -211,12 +218,12 @@ impl Export {
             let slot = Slot::try_from(self.next).expect("it is below 16384");
             let (table, out) = (keyspace.table(slot), &mut self.out);
             if self.open.is_none() && table.len() == 0 {
-                out.begin(slot.get(), at);
+                out.begin(slot.get(), at, &keyspace.libraries);
                 (self.next, sum) = (self.next + 1, sum + 1);
                 continue;
             }
             let open = self.open.get_or_insert_with(|| {
-                out.begin(slot.get(), at);
+                out.begin(slot.get(), at, &keyspace.libraries);
                 Open::new(table)
             });
             match open.step(table, keyspace.hasher(), out) {

@@ -95,6 +95,12 @@ impl<'a, T> Entry<'a, T> {
     pub fn expiry(&self) -> Option<u64> {
         self.raw.expiry()
     }
+
+    /// What is noted of its use: 24 bits.
+    #[inline]
+    pub fn usage(&self) -> u32 {
+        self.raw.usage()
+    }
 }
 
 impl<T> Default for Table<T> {
@@ -271,10 +277,19 @@ impl<T> Table<T> {
         self.remake(place, |key| Raw::new(key, Payload::Object(object), expiry))
     }
 
+    /// Notes the use of an entry: 24 bits.
+    #[inline]
+    pub fn set_usage(&mut self, place: Place, usage: u32) {
+        // SAFETY: `&mut self` says that nobody else looks at the entry.
+        unsafe { self.raw(place).set_usage(usage) }
+    }
+
     fn remake(&mut self, place: Place, make: impl FnOnce(&[u8]) -> Raw<T>) -> Option<Box<T>> {
         let old = self.raw(place);
-        // SAFETY: the old entry is alive until it is freed below.
+        // SAFETY: the old entry is alive until it is freed below, and nobody knows the new one.
         let new = make(unsafe { old.key() });
+        // SAFETY: as above.
+        unsafe { new.set_usage(old.usage()) };
         self.bytes -= old.bytes();
         self.put_word(place, new);
         // SAFETY: no word leads to it any more.
@@ -500,11 +515,11 @@ impl<T> Table<T> {
 
     /// Visits entries that have an expiry, without touching the others, passing over about
     /// `budget` entries of either kind. Returns how many it passed and where to go on.
-    pub fn scan_expiring(
-        &self,
+    pub fn scan_expiring<'a>(
+        &'a self,
         from: u64,
         budget: usize,
-        mut visit: impl FnMut(Entry<'_, T>),
+        mut visit: impl FnMut(Entry<'a, T>),
     ) -> (usize, Option<u64>) {
         let mut seen = 0;
         let next = self.scan_words(from, 1 << SCAN_BITS, budget, |word| {

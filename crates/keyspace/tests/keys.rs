@@ -112,7 +112,7 @@ fn how_a_value_is_kept() {
         SET i 012 => OK
         OBJECT encoding i => embstr
         OBJECT REFCOUNT i => :1
-        OBJECT IDLETIME i => -ERR idle time is not tracked
+        OBJECT IDLETIME i => :0
         OBJECT ENCODING none => nil
         OBJECT ENCODING => -ERR wrong number of arguments for 'object|encoding' command
         OBJECT FOO x => -ERR unknown subcommand 'FOO'. Try OBJECT HELP.
@@ -122,7 +122,8 @@ fn how_a_value_is_kept() {
         MEMORY USAGE i SAMPLES => -ERR syntax error
         MEMORY USAGE i SAMPLES -1 => -ERR syntax error
         MEMORY USAGE => -ERR wrong number of arguments for 'memory|usage' command
-        MEMORY DOCTOR => -ERR unknown subcommand 'DOCTOR'. Try MEMORY HELP.",
+        MEMORY PURGE => OK
+        MEMORY FOO => -ERR unknown subcommand 'FOO'. Try MEMORY HELP.",
     );
     node.run(&format!("SET long {}", "x".repeat(100)));
     assert_eq!(node.run("OBJECT ENCODING long").0, "raw");

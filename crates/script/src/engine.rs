@@ -1,6 +1,7 @@
 //! Compiles scripts and runs one at a time, within bounds.
 
 use crate::convert;
+use crate::functions::Libraries;
 use crate::library::{self, Dice};
 use crate::shebang::{self, Declared};
 use crate::store::{Script, Sha, Store};
@@ -18,6 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 const LOOK_EVERY: u32 = 1000;
 /// What scripts are called in errors.
 const NAME: &str = "@user_script";
+/// What libraries are called there.
+pub(crate) const LIBRARY: &str = "@user_function";
 
 /// What a script may take.
 #[derive(Clone, Copy, Debug)]
@@ -73,16 +76,21 @@ pub struct Run<'a> {
 
 /// The scripts of a node, and the machine that runs them.
 pub struct Engine {
-    lua: Lua,
-    limits: Limits,
-    now: fn() -> Instant,
+    pub(crate) lua: Lua,
+    pub(crate) limits: Limits,
+    pub(crate) now: fn() -> Instant,
     store: Store,
-    /// Runs a script: `prelude.lua` has given it.
+    pub(crate) libraries: Libraries,
+    /// Runs a script: `prelude.lua` has given it, and the next two.
     run: Function,
-    set_environment: Function,
+    /// Loads a library.
+    pub(crate) load: Function,
+    /// Calls a function.
+    invoke: Function,
+    pub(crate) set_environment: Function,
     compile: Function,
     /// When the run has to be over, in nanoseconds of `now`.
-    deadline: Arc<AtomicU64>,
+    pub(crate) deadline: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -115,14 +123,25 @@ impl Engine {
         let dice = Dice::new(now().as_nanos() as i32);
         let base = library::base(&lua)?;
         let set_environment: Function = lua.globals().get("setfenv")?;
-        let line = lua.create_function(|lua, ()| Ok(line_of_script(lua)))?;
+        let line = lua.create_function(|lua, ()| Ok(place_of_script(lua).map(|(_, line)| line)))?;
         let text = lua.create_function(|_, problem: Value| Ok(text_of(&problem)))?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude");
         let given = (base, library::libraries(&lua, &dice)?, library::common(&lua)?, line, text);
-        let run: Function = prelude.call(given)?;
-        let deadline = Arc::new(AtomicU64::new(u64::MAX));
-        let store = Store::default();
-        Ok(Self { lua, limits, now, store, run, set_environment, compile, deadline })
+        let worlds: Table = prelude.call(given)?;
+        let [run, load, invoke] = ["run", "load", "invoke"].map(|name| worlds.raw_get(name));
+        Ok(Self {
+            lua,
+            limits,
+            now,
+            store: Store::default(),
+            libraries: Libraries::default(),
+            run: run?,
+            load: load?,
+            invoke: invoke?,
+            set_environment,
+            compile,
+            deadline: Arc::new(AtomicU64::new(u64::MAX)),
+        })
     }
 
     /// Compiles `text` unless that was done before.
@@ -146,7 +165,7 @@ impl Engine {
     }
 
     /// Makes room. This Lua does not collect by itself when memory is refused.
-    fn collect(&self) {
+    pub(crate) fn collect(&self) {
         if self.lua.used_memory() > self.limits.memory_bytes / 2 {
             self.lua.gc_collect().ok();
         }
@@ -166,15 +185,30 @@ impl Engine {
 
     /// Runs a script and writes exactly one reply; what it did before an error stays done.
     pub fn run(&mut self, sha: &Sha, run: Run<'_>, host: &mut dyn Host, out: &mut ReplyBuf) {
-        let begin = out.len();
         let Some(script) = self.store.get(sha).cloned() else {
             return out.error("NOSCRIPT No matching script. Please use EVAL.");
         };
+        let what = What { runs: &self.run, code: &script.function, name: sha.as_str(), from: NAME };
+        self.bounded(what, run, host, out);
+    }
+
+    /// Calls a function that a library has registered, as [`Engine::run`] runs a script.
+    pub fn call(&self, name: &[u8], run: Run<'_>, host: &mut dyn Host, out: &mut ReplyBuf) {
+        let Some(function) = self.function(name) else {
+            return out.error("ERR Function not found");
+        };
+        let (code, name) = (&function.callback, function.name.as_str());
+        self.bounded(What { runs: &self.invoke, code, name, from: LIBRARY }, run, host, out);
+    }
+
+    /// Runs something within bounds and writes exactly one reply.
+    fn bounded(&self, what: What<'_>, run: Run<'_>, host: &mut dyn Host, out: &mut ReplyBuf) {
+        let begin = out.len();
         self.collect();
         let until = (self.now)() + self.limits.time;
         self.deadline.store(until.as_nanos(), Relaxed);
         let outcome = watch(&self.lua, &self.deadline, self.now, LOOK_EVERY)
-            .and_then(|()| self.perform(&script.function, run, host, out));
+            .and_then(|()| self.perform(what, run, host, out));
         self.lua.remove_hook();
         let problem = match outcome {
             Ok(None) => return,
@@ -187,12 +221,13 @@ impl Engine {
         };
         out.truncate(begin);
         let line = problem.line.map_or(String::new(), |line| format!(":{line}"));
-        out.error(&format!("{} script: {}, on {NAME}{line}.", problem.text, sha.as_str()));
+        let What { name, from, .. } = what;
+        out.error(&format!("{} script: {name}, on {from}{line}.", problem.text));
     }
 
     fn perform(
         &self,
-        script: &Function,
+        what: What<'_>,
         run: Run<'_>,
         host: &mut dyn Host,
         out: &mut ReplyBuf,
@@ -230,7 +265,7 @@ impl Engine {
                 Ok(())
             })?;
             let given = (
-                script.clone(),
+                what.code.clone(),
                 self.set_environment.clone(),
                 self.compile.clone(),
                 call,
@@ -241,7 +276,7 @@ impl Engine {
                 keys,
                 arguments,
             );
-            let (good, value): (bool, Value) = self.run.call(given)?;
+            let (good, value): (bool, Value) = what.runs.call(given)?;
             match good {
                 true => convert::to_reply(&value, version.get(), out).map(|()| None),
                 false => Problem::of(&value).map(Some),
@@ -250,14 +285,25 @@ impl Engine {
     }
 }
 
+/// What is run.
+#[derive(Clone, Copy)]
+struct What<'a> {
+    /// By this function of `prelude.lua`.
+    runs: &'a Function,
+    code: &'a Function,
+    /// What it is called in errors, and where its text is from.
+    name: &'a str,
+    from: &'a str,
+}
+
 /// Bytecode could make Lua do anything, so only text is a script.
-fn text_only<'a>(lua: &Lua, text: &'a [u8]) -> Chunk<'a> {
+pub(crate) fn text_only<'a>(lua: &Lua, text: &'a [u8]) -> Chunk<'a> {
     lua.load(text).set_mode(ChunkMode::Text)
 }
 
 /// Stops what runs longer than until `deadline`. Once it is over, no line is executed any more,
 /// so that no `pcall` can go on.
-fn watch(
+pub(crate) fn watch(
     lua: &Lua,
     deadline: &Arc<AtomicU64>,
     now: fn() -> Instant,
@@ -278,15 +324,16 @@ fn over() -> mlua::Error {
     mlua::Error::runtime("the script took too long and was stopped; what it wrote before stays")
 }
 
-/// The line of the script that is being executed.
-pub(crate) fn line_of_script(lua: &Lua) -> Option<usize> {
-    let line = |level| {
+/// The line of the script or library that is being executed, and which of both it is.
+pub(crate) fn place_of_script(lua: &Lua) -> Option<(&'static str, usize)> {
+    let place = |level| {
         lua.inspect_stack(level, |at| {
-            let source = at.source().source.as_deref() == Some(NAME);
-            source.then(|| at.current_line()).flatten()
+            let source = at.source();
+            let name = [NAME, LIBRARY].into_iter().find(|it| source.source.as_deref() == Some(it));
+            name.zip(at.current_line())
         })
     };
-    (1..64).map_while(line).flatten().next()
+    (1..64).map_while(place).flatten().next()
 }
 
 fn list(lua: &Lua, args: Args<'_>) -> mlua::Result<Table> {
@@ -337,14 +384,14 @@ fn text_of(problem: &Value) -> (String, bool) {
 }
 
 /// What a script ended with.
-struct Problem {
-    text: String,
+pub(crate) struct Problem {
+    pub text: String,
     line: Option<u32>,
 }
 
 impl Problem {
     /// Reads what `prelude.lua` made of it.
-    fn of(value: &Value) -> mlua::Result<Self> {
+    pub fn of(value: &Value) -> mlua::Result<Self> {
         let Value::Table(problem) = value else {
             return Ok(Self { text: format!("ERR {}", value.to_string()?), line: None });
         };
@@ -357,7 +404,7 @@ impl Problem {
 }
 
 /// An error without the places in Lua where it went through.
-fn described(error: &mlua::Error) -> String {
+pub(crate) fn described(error: &mlua::Error) -> String {
     let text = match error {
         mlua::Error::SyntaxError { message, .. } | mlua::Error::RuntimeError(message) => {
             message.clone()

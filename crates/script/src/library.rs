@@ -5,7 +5,7 @@ mod json;
 mod msgpack;
 
 use crate::convert;
-use crate::engine::{Level, line_of_script};
+use crate::engine::{Level, place_of_script};
 use crate::random::Random;
 use crate::store::Sha;
 use cairn_resp::Version;
@@ -178,8 +178,10 @@ pub(crate) fn common(lua: &Lua) -> Result<Table> {
 
 /// An error of a library, which says where the script is.
 fn problem(lua: &Lua, text: &str) -> Error {
-    match line_of_script(lua) {
-        Some(line) => Error::runtime(format!("user_script:{line}: {text}")),
+    match place_of_script(lua) {
+        Some((name, line)) => {
+            Error::runtime(format!("{}:{line}: {text}", name.trim_start_matches('@')))
+        }
         None => Error::runtime(text),
     }
 }

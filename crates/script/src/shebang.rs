@@ -44,6 +44,59 @@ pub(crate) fn read(script: &[u8]) -> Result<(Declared, &[u8]), String> {
     Ok((declared, body))
 }
 
+/// What the first line of a library says: `#!lua name=mylib`.
+pub(crate) struct Titled<'a> {
+    /// The library's name.
+    pub name: String,
+    /// The library without that line, its line end kept.
+    pub body: &'a [u8],
+}
+
+/// Whether libraries and functions may have this name.
+pub(crate) fn is_name(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+}
+
+pub(crate) const BAD_NAME: &str = "Library names can only contain letters, numbers, or \
+    underscores(_) and must be at least one character long";
+
+/// Reads the first line of a library.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn title(library: &[u8]) -> Result<Titled<'_>, String> {
+    if !library.starts_with(b"#!") {
+        return Err("Missing library metadata".into());
+    }
+    let end = library.iter().position(|byte| *byte == b'\n').ok_or("Invalid library metadata")?;
+    let (line, body) = library.split_at(end);
+    let line = String::from_utf8_lossy(&line[2..]);
+    let mut words = line.split_ascii_whitespace();
+    let engine = match words.next() {
+        Some(engine) if !line.starts_with(|c: char| c.is_ascii_whitespace()) => engine,
+        _ => "",
+    };
+    let mut name = None;
+    for word in words {
+        let (key, value) = word.split_at_checked(5).unwrap_or((word, ""));
+        if !key.eq_ignore_ascii_case("name=") {
+            return Err(format!("Invalid metadata value given: {word}"));
+        }
+        if name.replace(value.to_owned()).is_some() {
+            let text = "Invalid metadata value, name argument was given multiple times";
+            return Err(text.into());
+        }
+    }
+    let name = name.ok_or("Library name was not given")?;
+    if !is_name(name.as_bytes()) {
+        return Err(BAD_NAME.into());
+    }
+    if !engine.eq_ignore_ascii_case("lua") {
+        return Err(format!("Engine '{engine}' not found"));
+    }
+    Ok(Titled { name, body })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +110,28 @@ mod tests {
         assert_eq!(body, b"\nreturn 1");
         for wrong in ["#!lua", "#!python\n", "#!lua name=x\n", "#!lua flags=fly\n"] {
             assert!(read(wrong.as_bytes()).unwrap_err().starts_with("ERR "), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_library_says_its_name() {
+        let titled = title(b"#!LUA name=lib_1\nreturn").unwrap();
+        assert_eq!((titled.name.as_str(), titled.body), ("lib_1", &b"\nreturn"[..]));
+        for (wrong, text) in [
+            ("return", "Missing library metadata"),
+            ("#!lua name=a", "Invalid library metadata"),
+            ("#!lua\n", "Library name was not given"),
+            ("#!lua name=\n", BAD_NAME),
+            ("#!lua name=a-b\n", BAD_NAME),
+            ("#!lua name=a x=b\n", "Invalid metadata value given: x=b"),
+            (
+                "#!lua name=a NAME=b\n",
+                "Invalid metadata value, name argument was given multiple times",
+            ),
+            ("#!js name=a\n", "Engine 'js' not found"),
+        ] {
+            let said = title(wrong.as_bytes()).err();
+            assert_eq!(said.as_deref(), Some(text), "{wrong}");
         }
     }
 }

@@ -6,14 +6,78 @@ use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
 
+/// Which keys go when the memory of a node is at its limit, as Redis's `maxmemory-policy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvictionPolicy {
+    /// None: writes are refused.
+    #[default]
+    #[serde(rename = "noeviction")]
+    NoEviction,
+    /// Those that were not used for longest, about.
+    #[serde(rename = "allkeys-lru")]
+    AllKeysLru,
+    /// Those that are used least often, about.
+    #[serde(rename = "allkeys-lfu")]
+    AllKeysLfu,
+    /// Any.
+    #[serde(rename = "allkeys-random")]
+    AllKeysRandom,
+    /// Of those that expire, those that were not used for longest, about.
+    VolatileLru,
+    /// Of those that expire, those that are used least often, about.
+    VolatileLfu,
+    /// Any that expire.
+    VolatileRandom,
+    /// Those that expire soonest, about.
+    VolatileTtl,
+}
+
+/// How many keys are drawn unless it is said.
+const SAMPLES: u32 = 5;
+
+// What has its default is not written, so that settings that say nothing of it stay as they are.
+fn is_usual(samples: &u32) -> bool {
+    *samples == SAMPLES
+}
+
+impl EvictionPolicy {
+    fn is_none(&self) -> bool {
+        *self == Self::NoEviction
+    }
+
+    /// Its name in Redis.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoEviction => "noeviction",
+            Self::AllKeysLru => "allkeys-lru",
+            Self::AllKeysLfu => "allkeys-lfu",
+            Self::AllKeysRandom => "allkeys-random",
+            Self::VolatileLru => "volatile-lru",
+            Self::VolatileLfu => "volatile-lfu",
+            Self::VolatileRandom => "volatile-random",
+            Self::VolatileTtl => "volatile-ttl",
+        }
+    }
+}
+
 /// What protects a data node from its clients; sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
     /// Connected clients; more are refused with an error. 1 to 1,000,000, default 10,000.
     pub maxclients: u32,
-    /// Memory of the keys; at it writes are refused. 0 = no limit (the default).
+    /// Memory of the keys; at it keys go by `maxmemory_policy`, or writes are refused. 0 = no limit
+    /// (the default).
     pub maxmemory_bytes: u64,
+    /// Which keys go at that limit; none by default.
+    #[serde(skip_serializing_if = "EvictionPolicy::is_none")]
+    pub maxmemory_policy: EvictionPolicy,
+    /// How many keys are drawn for each that goes: the more, the better it is chosen and the longer
+    /// that takes. 1 to 64, default 5.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub maxmemory_samples: u32,
     /// Answers waiting for one client that does not read; more closes it. Default 64 MiB.
     pub output_buffer_bytes_max: u64,
     /// Commands of one client not yet executed; more closes it. Default 64 MiB.
@@ -29,6 +93,8 @@ impl Default for Limits {
         Self {
             maxclients: 10_000,
             maxmemory_bytes: 0,
+            maxmemory_policy: EvictionPolicy::NoEviction,
+            maxmemory_samples: SAMPLES,
             output_buffer_bytes_max: 64 * MIB,
             query_buffer_bytes_max: 64 * MIB,
             bulk_bytes_max: 32 * MIB,

@@ -235,6 +235,9 @@ impl Limits {
             let message = "must be 0 (no limit) or at least 1048576 bytes (1 MiB)";
             problems.push(Problem::new(format!("{at}.maxmemoryBytes"), message));
         }
+        if !(1..=64).contains(&self.maxmemory_samples) {
+            problems.push(Problem::new(format!("{at}.maxmemorySamples"), "must be 1 to 64"));
+        }
         let sizes = [
             ("outputBufferBytesMax", self.output_buffer_bytes_max, 64 << 10, 4 << 30),
             ("queryBufferBytesMax", self.query_buffer_bytes_max, 64 << 10, 4 << 30),

@@ -130,6 +130,7 @@ const REFUSED: &[(&str, Change)] = &[
     ("log.fetchBytesPerSec", |s| s.log.fetch_bytes_per_sec = 0),
     ("limits.maxclients", |s| s.limits.maxclients = 0),
     ("limits.maxmemoryBytes", |s| s.limits.maxmemory_bytes = 5),
+    ("limits.maxmemorySamples", |s| s.limits.maxmemory_samples = 0),
     ("limits.bulkBytesMax", |s| s.limits.bulk_bytes_max = 33 << 20),
     ("limits.queryBufferBytesMax", |s| s.limits.query_buffer_bytes_max = 32 << 20),
     ("priority", |s| s.priority = 101),

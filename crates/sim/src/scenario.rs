@@ -230,6 +230,7 @@ fn keyspace(rng: &mut Rng) -> KeyspaceConfig {
         durability: Durability { flushed: rng.chance(300), zones: 1 },
         reads: if rng.chance(150) { ReadsSetting::Confirm } else { ReadsSetting::Lease },
         limits: Default::default(),
+        notify_keyspace_events: String::new(),
         password_sha256: None,
         users: Default::default(),
     }

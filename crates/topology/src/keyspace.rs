@@ -2,12 +2,12 @@
 
 use crate::Resources;
 use cairn_crd::Keyspace;
-use cairn_crd::keyspace::{ReadMode, SecretKey};
+use cairn_crd::keyspace::{EvictionPolicy as Wanted, ReadMode, SecretKey};
 use cairn_crd::quantity::size_bytes;
 use cairn_crd::shared::Ack;
 use cairn_logic::record::{Durability, Rule};
-use cairn_settings::Reads;
 use cairn_settings::directory_keys::{KeyspaceConfig, KeyspaceLimits};
+use cairn_settings::{EvictionPolicy, Reads};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,12 +38,28 @@ pub fn keyspace_config(keyspace: &Keyspace, resources: &Resources) -> KeyspaceCo
         limits: KeyspaceLimits {
             maxclients: limits.maxclients.and_then(|n| u32::try_from(n).ok()),
             maxmemory_bytes: bytes(&limits.maxmemory),
+            maxmemory_policy: limits.maxmemory_policy.map(policy),
+            maxmemory_samples: limits.maxmemory_samples.and_then(|n| u32::try_from(n).ok()),
             output_buffer_bytes_max: bytes(&limits.output_buffer),
             query_buffer_bytes_max: bytes(&limits.query_buffer),
             bulk_bytes_max: bytes(&limits.max_value),
         },
+        notify_keyspace_events: spec.notify_keyspace_events.clone().unwrap_or_default(),
         password_sha256: default_password(keyspace, resources),
         users: users(keyspace, resources),
+    }
+}
+
+fn policy(wanted: Wanted) -> EvictionPolicy {
+    match wanted {
+        Wanted::NoEviction => EvictionPolicy::NoEviction,
+        Wanted::AllKeysLru => EvictionPolicy::AllKeysLru,
+        Wanted::AllKeysLfu => EvictionPolicy::AllKeysLfu,
+        Wanted::AllKeysRandom => EvictionPolicy::AllKeysRandom,
+        Wanted::VolatileLru => EvictionPolicy::VolatileLru,
+        Wanted::VolatileLfu => EvictionPolicy::VolatileLfu,
+        Wanted::VolatileRandom => EvictionPolicy::VolatileRandom,
+        Wanted::VolatileTtl => EvictionPolicy::VolatileTtl,
     }
 }
 

@@ -227,6 +227,7 @@ fn the_edges_of_the_rules_make_valid_settings() {
     keyspace.limits.query_buffer = Some("64Ki".to_owned());
     keyspace.limits.output_buffer = Some("4Gi".to_owned());
     keyspace.limits.maxmemory = Some("1Mi".to_owned());
+    keyspace.limits.maxmemory_samples = Some(64);
     keyspace.limits.maxclients = Some(1);
     keyspace.log.bytes_kept = Some("1Mi".to_owned());
     keyspace.log.bytes_max = Some("4Mi".to_owned());

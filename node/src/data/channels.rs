@@ -155,7 +155,6 @@ impl Channels {
     }
 
     /// Whether nobody listens to anything.
-    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.channels.is_empty() && self.patterns.is_empty() && self.shards.is_empty()
     }

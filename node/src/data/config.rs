@@ -1,6 +1,7 @@
 //! What a data thread is told of its limits, and of the passwords of the keyspace's resource.
 
 use cairn_acl::Fixed;
+use cairn_keyspace::{Classes, Eviction};
 use cairn_logic::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,11 +28,15 @@ pub struct Config {
     pub idle_max: Duration,
     /// Appended and not yet committed bytes above which no request is read.
     pub uncommitted_max_bytes: u64,
-    /// Memory above which commands that need more are refused, in bytes; 0: no limit.
+    /// Memory above which keys go or commands that need more are refused, in bytes; 0: no limit.
     pub memory_max_bytes: u64,
     /// How long a master takes to check every part of its data against its members'; zero: it does
     /// not.
     pub check_interval: Duration,
+    /// Which keys go where memory is at its limit.
+    pub eviction: Eviction,
+    /// What keys undergo that those who listen are told of.
+    pub events: Classes,
 }
 
 impl Config {
@@ -57,6 +62,8 @@ impl Default for Config {
             uncommitted_max_bytes: 64 << 20,
             memory_max_bytes: 0,
             check_interval: Duration::ZERO,
+            eviction: Eviction::default(),
+            events: Classes::NONE,
         }
     }
 }

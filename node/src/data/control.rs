@@ -145,11 +145,13 @@ impl Server {
     fn rebuild(&mut self, load: u64) {
         self.load = load;
         self.end_export();
+        self.functions = None;
         let core = &mut self.core;
         debug_assert!(core.mastership.is_none(), "only a follower rebuilds");
         core.forget_compared();
         core.keyspace = Keyspace::new(core.seed);
         core.keyspace.may_mend(core.may_mend);
+        core.config_changed();
         core.last = EntryId::ZERO;
         core.committed = Offset::ZERO;
         core.gap = false;
@@ -242,6 +244,7 @@ impl Server {
         if self.core.config.fixed() != before {
             self.users_changed();
         }
+        self.core.config_changed();
     }
 
     fn query(&mut self, query: Query) {

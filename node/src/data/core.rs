@@ -1,6 +1,7 @@
 //! What the thread owns besides sockets: the keyspace, its position in the group, the time of turn.
 
 use crate::data::doors::Doors;
+use crate::data::evict::Evicting;
 use crate::data::link::{Answers, Clock, Config, FromData, NoRoom, Reads, Released, Shared};
 use crate::data::outgoing::Outgoing;
 use crate::data::routes::Routes;
@@ -68,6 +69,8 @@ pub struct Core {
     pub may_mend: bool,
     /// `reads: confirm`.
     pub confirm: Confirm,
+    /// How far making room has got.
+    pub evicting: Evicting,
     /// Counts for INFO.
     pub stats: Stats,
     /// When the thread started.
@@ -122,6 +125,8 @@ pub struct Stats {
     pub noacks: u64,
     /// Keys deleted because they had expired.
     pub expired: u64,
+    /// Keys deleted to make room.
+    pub evicted: u64,
     /// Bytes read from clients.
     pub input_bytes: u64,
     /// Bytes written to clients.
@@ -153,9 +158,19 @@ impl Core {
     pub fn begin_turn(&mut self) {
         self.now = (self.clock.now)();
         self.unix_ms = (self.clock.unix_ms)();
+        self.keyspace.set_time(self.unix_ms);
         let since = self.now.since(self.started).as_millis();
         // Wraps after 49 days; only differences are used.
         self.turn_ms = since as u32;
+    }
+
+    /// Tells the keyspace what the configuration says of it.
+    pub fn config_changed(&mut self) {
+        if self.keyspace.wanted_events() != self.config.events {
+            self.keyspace.want_events(self.config.events);
+        }
+        self.keyspace.set_eviction(self.config.eviction);
+        self.keyspace.resident_bytes = || crate::memory::resident_bytes().unwrap_or(0);
     }
 
     /// The term, or zero when not master.
@@ -267,6 +282,7 @@ impl Core {
         gauges.differences.store(self.stats.differences, Relaxed);
         gauges.repairs.store(self.stats.repairs, Relaxed);
         gauges.long_turns.store(self.stats.long_turns, Relaxed);
+        gauges.evicted.store(self.stats.evicted, Relaxed);
         gauges.lost_messages.store(self.stats.lost_messages, Relaxed);
         gauges.turned_at.store(self.now.as_nanos(), Relaxed);
     }

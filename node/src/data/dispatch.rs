@@ -46,7 +46,7 @@ pub enum Flow {
 pub const NO_SLOT: u16 = u16::MAX;
 
 const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
-const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+pub(super) const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const MISCONF: &str = "MISCONF The disk of this node is almost full: commands that write are \
     refused until there is room on it, reads go on.";
 const LOG_FULL: &str = "MISCONF The log of this node has reached its bound: commands that write \
@@ -59,6 +59,8 @@ pub(super) const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the 
 pub(super) enum Refused {
     /// It is answered with this error.
     Error(String),
+    /// There is no room for what it needs, unless keys are taken away.
+    NoMemory,
     /// It waits for a handover to end.
     Stalled,
 }
@@ -138,12 +140,8 @@ impl Core {
         if !write {
             return Ok(());
         }
-        let limit = self.config.memory_max_bytes;
-        if limit > 0
-            && command.flags.has(Flags::DENY_OOM)
-            && self.keyspace.used_bytes() as u64 > limit
-        {
-            return Err(Refused::Error(OOM.into()));
+        if self.is_full_for(command) {
+            return Err(Refused::NoMemory);
         }
         match self.no_room {
             None => {}
@@ -157,6 +155,12 @@ impl Core {
                 Err(Refused::Error(NOREPLICAS.into()))
             }
         }
+    }
+
+    /// Whether there is no memory for a command that may need some.
+    #[inline]
+    fn is_full_for(&self, command: &Command) -> bool {
+        self.is_full() && command.flags.has(Flags::DENY_OOM) && !self.evicting.goes_on
     }
 
     /// What a reply waits for: `wrote` says whether its command appended, `depends_on` what it saw.
@@ -215,6 +219,9 @@ impl Server {
         let from = conn.replies.buf.len();
         conn.session.last_command = command.name;
         if let Err(refused) = self.core.admit(command, args, at, conn.session.readonly) {
+            if matches!(refused, Refused::NoMemory) && self.make_room() {
+                return self.data(index, command, args, at);
+            }
             return self.refused(index, command, args, refused);
         }
         let ctx = self.core.ctx();
@@ -243,6 +250,9 @@ impl Server {
             self.touch_since(logged, Some(index));
             self.serve_blocked();
         }
+        if self.core.keyspace.has_events() {
+            self.tell_events();
+        }
         Flow::Next
     }
 
@@ -265,6 +275,7 @@ impl Server {
         match refused {
             _ if !command.takes(args.len()) => wrong_arity(command.name, &mut conn.replies.buf),
             Refused::Error(text) => conn.replies.buf.error(&text),
+            Refused::NoMemory => conn.replies.buf.error(OOM),
             Refused::Stalled => {
                 self.stall(index);
                 return Flow::Again;
@@ -308,6 +319,9 @@ impl Server {
             conn.replies.take_back(point);
         }
         conn.replies.free_rest();
+        if self.core.keyspace.has_events() {
+            self.tell_events();
+        }
         if !self.published.is_empty() {
             self.deliver();
         }
@@ -350,6 +364,7 @@ impl Server {
             Some(Session::Reset) => self.reset(index),
             Some(Session::Quit) => self.quit(index),
             Some(Session::Eval) if !in_multi => return self.eval(index, command, args, item.at),
+            Some(Session::Function) if !in_multi => return self.function_alone(index, args),
             _ if in_multi => return self.queue(index, command, args, item.at),
             Some(session) => self.session_command(index, session, args),
             None => {
@@ -388,6 +403,7 @@ impl Server {
             Session::Acl => self.acl(index, args),
             Session::Asking => self.asking(index),
             Session::Latency => self.latency(index, args),
+            Session::Lolwut => self.lolwut(index, args),
             Session::Nowhere => self.refuse_command(index, args),
             Session::Slowlog => self.slowlog(index, args),
             Session::Subscribe => self.subscribe(index, Scope::Channel, args),
@@ -404,6 +420,7 @@ impl Server {
             Session::Cluster => self.cluster(index, args),
             Session::Command => self.command(index, args),
             Session::Config => self.config(index, args),
+            Session::Function => self.function(index, args),
             Session::Hello => self.hello(index, args),
             Session::Info => self.info(index, args),
             Session::Readonly => self.set_readonly(index, true),

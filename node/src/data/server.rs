@@ -4,6 +4,7 @@ use crate::data::blocked::Blocked;
 use crate::data::changing::Changing;
 use crate::data::channels::Channels;
 use crate::data::commands::config::Kept;
+use crate::data::commands::function::Functions;
 use crate::data::commands::pause::Paused;
 use crate::data::conn::{Conn, Pause, ReadEnd};
 use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
@@ -118,6 +119,8 @@ pub struct Server {
     pub(super) leisure: Leisure,
     /// The scripts of clients; made for the first one.
     pub(super) scripts: Option<Box<cairn_script::Engine>>,
+    /// The functions of this group; loaded when the first one is called.
+    pub(super) functions: Option<Box<Functions>>,
     /// Where large values are dropped.
     dropper: Dropper,
 }
@@ -168,6 +171,7 @@ impl Server {
             digests: Digests::default(),
             leisure: Leisure::default(),
             scripts: None,
+            functions: None,
             dropper: Dropper::start(),
         }
     }
@@ -209,6 +213,7 @@ impl Server {
         self.forget_gone();
         self.look_at_blocked();
         self.look_at_pause();
+        self.evict_on();
         self.touched.clear();
         let before = self.core.stats.input_bytes;
         if !self.is_full() && self.stopping.is_none() {
@@ -232,6 +237,10 @@ impl Server {
         self.core.append();
         if self.tracking.has_pending() {
             self.tell_trackers();
+        }
+        // Of keys that expired, and of waits that ended.
+        if self.core.keyspace.has_events() {
+            self.tell_events();
         }
         self.dropper.take(self.core.keyspace.take_trash());
         self.ask_confirmation();

@@ -126,10 +126,12 @@ pub fn start(options: Options) -> Result<Running, Error> {
         unkept: Default::default(),
         may_mend: true,
         confirm: Confirm::default(),
+        evicting: Default::default(),
         stats: Stats::default(),
         started: now,
     };
     core.renew_users();
+    core.config_changed();
     let (post, published) = Post::new();
     let mut server = Server::new(net, core, end.receiver, post);
     server.port = addresses.first().map_or(0, SocketAddr::port);
@@ -200,7 +202,7 @@ impl Server {
     /// Whether there is something to do without waiting.
     fn has_work(&self) -> bool {
         let reading = self.stopping.is_none() && !self.is_full() && !self.net.ready.is_empty();
-        let leisure = self.leisure_due() <= self.core.now;
+        let leisure = self.leisure_due() <= self.core.now || self.core.evicting.goes_on;
         reading || self.net.accepting || !self.net.flush.is_empty() || leisure
     }
 

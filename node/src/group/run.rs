@@ -14,6 +14,7 @@ use crate::peer::links::AddressBook;
 use crate::peer::{self, Inbound};
 use anyhow::{Context, Result};
 use cairn_host::Event;
+use cairn_keyspace::{Classes, Eviction, Policy};
 use cairn_logic::ids::Version;
 use cairn_logic::time::{Duration, Instant};
 use cairn_settings::directory_keys::{Claim, KeyspaceConfig, KeyspaceUsers, Make, NodeInfo};
@@ -36,6 +37,8 @@ pub(super) fn config(settings: &NodeSettings, limits: Limits, keyspace: &Keyspac
     Config {
         password_sha256: keyspace.password_sha256.clone(),
         users: keyspace.users.clone(),
+        // One that a newer resource may ask for is none here.
+        events: Classes::parse(keyspace.notify_keyspace_events.as_bytes()).unwrap_or_default(),
         ..plain_config(settings, limits)
     }
 }
@@ -49,6 +52,11 @@ fn plain_config(settings: &NodeSettings, limits: Limits) -> Config {
         output_buffer_max_bytes: size(limits.output_buffer_bytes_max),
         value_max_bytes: size(limits.bulk_bytes_max),
         memory_max_bytes: limits.maxmemory_bytes,
+        eviction: Eviction {
+            policy: Policy::parse(limits.maxmemory_policy.name().as_bytes()).unwrap_or_default(),
+            samples: limits.maxmemory_samples,
+            ..Eviction::default()
+        },
         check_interval: settings.log.check_interval,
         ..Config::default()
     }

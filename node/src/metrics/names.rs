@@ -214,6 +214,12 @@ metrics! {
         DATA,
         "Turns of the data thread that took more than 20 ms: nobody is served meanwhile.",
     );
+    /// Evicted.
+    EVICTED = counter(
+        "cairn_node_evicted_keys_total",
+        DATA,
+        "Keys deleted by this node as master, because memory was at its limit (maxmemory-policy).",
+    );
     /// Lost messages.
     LOST_MESSAGES = counter(
         "cairn_node_lost_messages_total",

@@ -121,6 +121,7 @@ fn keyspace() -> etcd::PutRequest {
         durability: Durability { flushed: false, zones: 1 },
         reads: Reads::Lease,
         limits: KeyspaceLimits::default(),
+        notify_keyspace_events: String::new(),
         password_sha256: None,
         users: Default::default(),
     };

@@ -4,11 +4,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use cairn_keyspace::command::lookup;
-use cairn_keyspace::{Ctx, EffectLog, Keyspace, unknown_command};
+use cairn_keyspace::{Classes, Ctx, EffectLog, Keyspace, unknown_command};
 use cairn_logic::ids::Offset;
 use cairn_resp::{ArgsBuf, Reply, ReplyBuf, Version};
 
-use super::Line;
+use super::{Line, Told};
 
 /// The largest value, as redis-server has it unless told otherwise.
 const VALUE_BYTES_MAX: usize = 512 << 20;
@@ -26,20 +26,27 @@ impl Ours {
     /// Empty ones.
     pub fn new(version: Version) -> Self {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let (master, copy) = (Keyspace::new(1), Keyspace::new(2));
+        let (mut master, copy) = (Keyspace::new(1), Keyspace::new(2));
+        master.set_time(now_ms as u64);
+        master.want_events(Classes::parse(Told::CLASSES).unwrap_or_default());
         Self { master, copy, log: EffectLog::new(Offset(1)), version, now_ms: now_ms as u64 }
     }
 
-    /// The replies to commands on empty data, and what is there then.
+    /// The replies to commands on empty data, the events of each, and what is there then.
     ///
     /// # Errors
     /// If one is no reply, or the copy holds something else in the end.
-    pub fn round(lines: &[Line], version: Version) -> Result<(Vec<Reply>, Self)> {
+    pub fn round(lines: &[Line], version: Version) -> Result<(Vec<Reply>, Vec<Told>, Self)> {
         let mut ours = Self::new(version);
-        let replies = lines.iter().map(|line| ours.reply(line)).collect::<Result<_>>()?;
+        let (mut replies, mut told) = (Vec::new(), Vec::new());
+        for line in lines {
+            replies.push(ours.reply(line)?);
+            let events = ours.master.take_events().into_iter();
+            told.push(Told::new(events.map(|event| (event.name.to_owned(), event.key))));
+        }
         let same = ours.master.digest() == ours.copy.digest();
         ensure!(same, "the log makes other data than the commands");
-        Ok((replies, ours))
+        Ok((replies, told, ours))
     }
 
     /// The reply to a command.

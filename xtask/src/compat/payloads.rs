@@ -55,12 +55,12 @@ pub fn cross(redis: &mut Redis, ours: &mut Ours, version: Version) -> Result<usi
             lines.push(restore(key, payload));
         }
     }
-    let (count, mut replies) = (lines.len(), redis.round(&lines, version)?);
+    let (mut replies, _) = redis.round(&lines, version)?;
     replies.retain(|reply| *reply != Reply::Simple("OK".to_owned()));
     ensure!(replies.is_empty(), "RESTORE at redis-server: {}", show::reply(&replies[0]));
     let got = redis.replies(&readers)?;
     same(&readers, &want, &got, "to redis-server")?;
-    Ok(count + theirs.iter().filter(|reply| matches!(reply, Reply::Bulk(_))).count())
+    Ok(lines.len() + theirs.iter().filter(|reply| matches!(reply, Reply::Bulk(_))).count())
 }
 
 fn same(lines: &[Line], ours: &[Reply], theirs: &[Reply], way: &str) -> Result<()> {

@@ -8,6 +8,8 @@ use crate::shared::Ack;
 
 /// Names whose groups and nodes would be mistaken for those of the global plane.
 const RESERVED: [&str; 4] = ["acceptor", "checkpoint", "global", "spare"];
+/// The letters of `notify-keyspace-events`.
+const EVENTS: &str = "Ag$lshzxeKEtmdn";
 /// The most members a group has.
 const MEMBERS_MAX: i64 = 7;
 
@@ -118,6 +120,24 @@ fn limits() -> Vec<Rule<Keyspace>> {
         "must be 1 to 1000000",
         |k: &Keyspace| k.spec.limits.maxclients.is_none_or(|n| (1..=1_000_000).contains(&n)),
     )];
+    rules.push(Rule::spec(
+        "limits.maxmemorySamples",
+        "!has(self.limits.maxmemorySamples) || \
+         (self.limits.maxmemorySamples >= 1 && self.limits.maxmemorySamples <= 64)",
+        "must be 1 to 64",
+        |k: &Keyspace| k.spec.limits.maxmemory_samples.is_none_or(|n| (1..=64).contains(&n)),
+    ));
+    rules.push(Rule::spec(
+        "notifyKeyspaceEvents",
+        format!(
+            "!has(self.notifyKeyspaceEvents) || self.notifyKeyspaceEvents.matches('^[{EVENTS}]*$')"
+        ),
+        format!("must be letters out of {EVENTS}"),
+        |k: &Keyspace| {
+            let given = k.spec.notify_keyspace_events.as_deref().unwrap_or_default();
+            given.chars().all(|letter| EVENTS.contains(letter))
+        },
+    ));
     for (field, least, most, get) in sizes {
         let field = format!("limits.{field}");
         rules.extend(size(&field, (least, most), move |k: &Keyspace| get(&k.spec.limits)));

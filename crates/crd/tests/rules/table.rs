@@ -222,6 +222,8 @@ pub fn keyspace_cases() -> Vec<Case> {
     let ack = |ack: &str| ("/spec/durability/ack", json!(ack));
     let replicas = |n: i32| ("/spec/replicas", json!(n));
     let backups = |n: i32| ("/spec/backups", json!(n));
+    let samples = |n: i32| ("/spec/limits/maxmemorySamples", json!(n));
+    let events = |text: &str| ("/spec/notifyKeyspaceEvents", json!(text));
     let mut cases = vec![
         k(&[], None),
         k(&name("t1"), None),
@@ -256,6 +258,8 @@ pub fn keyspace_cases() -> Vec<Case> {
         k(&[("/spec/limits/maxmemory", json!("1Gi"))], None),
         k(&[("/spec/limits/maxmemory", json!("1GB"))], Some(("spec.limits.maxmemory", "64Mi"))),
         k(&[("/spec/limits/maxmemory", json!("1Ki"))], Some(("spec.limits.maxmemory", "1Mi to"))),
+        k(&[samples(65)], Some(("spec.limits.maxmemorySamples", "1 to 64"))),
+        k(&[events("KE x")], Some(("spec.notifyKeyspaceEvents", "must be letters"))),
         k(&[("/spec/limits/maxValue", json!("33Mi"))], Some(("spec.limits.maxValue", "1Ki to"))),
         k(
             &[("/spec/limits/queryBuffer", json!("32Mi"))],

@@ -71,6 +71,7 @@ impl Town {
             durability: Durability { flushed: false, zones: 1 },
             reads: Reads::Lease,
             limits: keys::KeyspaceLimits::default(),
+            notify_keyspace_events: String::new(),
             password_sha256: None,
             users: BTreeMap::new(),
         };

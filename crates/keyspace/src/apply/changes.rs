@@ -41,6 +41,10 @@ fn entry(mut effects: Reader<'_>, visit: &mut impl FnMut(Change<'_>)) -> Option<
                 visit(Change::Key(effects.text()?));
                 visit(Change::Key(effects.text()?));
             }
+            op @ (Op::Library | Op::LibraryDrop) => {
+                effects.text()?;
+                pass_over(op, &mut effects).ok()?;
+            }
             op => {
                 visit(Change::Key(effects.text()?));
                 pass_over(op, &mut effects).ok()?;

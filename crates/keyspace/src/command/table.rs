@@ -4,7 +4,7 @@ use super::{Command, Flags, Group, Keys, Kind, More, Run, RunFn, Session};
 use crate::run::payloads;
 use crate::run::streams::{self, claims, groups, info, pending, reads};
 use crate::run::{bitfields, bits, blocking, draws, expiry, geo, geo_search, hashes, hyperloglog};
-use crate::run::{inspect, keys, lcs, list_moves, list_places, lists, renames, scan};
+use crate::run::{inspect, keys, lcs, list_moves, list_places, lists, memory, renames, scan};
 use crate::run::{set_algebra, sets, sort, sorted_ranges, sorted_removals, sorted_sets};
 use crate::run::{sorted_unions, sorted_walks, strings};
 
@@ -193,9 +193,10 @@ pub(super) const LIST: &[Command] = &[
     generic("rename", 3, WRITE, Keys::TWO, renames::rename),
     generic("renamenx", 3, FAST_WRITE, Keys::TWO, renames::renamenx),
     generic("restore", -4, GROW, Keys::ONE, payloads::restore),
+    generic("restore-asking", -4, GROW, Keys::ONE, payloads::restore),
     generic("sort", -2, SORTS, Keys::ONE.and(More::Stored(2)), sort::sort),
     generic("sort_ro", -2, MOVABLE, Keys::ONE, sort::sort_ro),
-    generic("touch", -2, FAST_READ, Keys::ALL, keys::exists),
+    generic("touch", -2, FAST_READ, Keys::ALL, keys::touch),
     generic("ttl", 2, FAST_READ, Keys::ONE, expiry::ttl),
     generic("type", 2, FAST_READ, Keys::ONE, keys::type_of),
     generic("unlink", -2, FAST_WRITE, Keys::ALL, keys::del),
@@ -320,7 +321,7 @@ pub(super) const LIST: &[Command] = &[
     data("dbsize", 1, FAST_READ, Keys::NONE, Group::Server, keys::dbsize),
     data("flushall", -1, WRITE, Keys::NONE, Group::Server, keys::flush),
     data("flushdb", -1, WRITE, Keys::NONE, Group::Server, keys::flush),
-    data("memory", -2, READ, Keys::SECOND, Group::Server, inspect::memory),
+    data("memory", -2, READ, Keys::SECOND, Group::Server, memory::memory),
     data("time", 1, ALWAYS, Keys::NONE, Group::Server, keys::time),
     data("echo", 2, ALWAYS, Keys::NONE, Group::Connection, keys::echo),
     data("ping", -1, ALWAYS, Keys::NONE, Group::Connection, keys::ping),
@@ -329,9 +330,12 @@ pub(super) const LIST: &[Command] = &[
     nowhere("debug", -2),
     nowhere("failover", -1),
     nowhere("lastsave", 1),
+    nowhere("migrate", -6),
     nowhere("module", -2),
     nowhere("monitor", 1),
     nowhere("move", 3),
+    nowhere("pfdebug", 3),
+    nowhere("pfselftest", 1),
     nowhere("psync", -3),
     nowhere("replconf", -1),
     nowhere("replicaof", 3),
@@ -354,9 +358,13 @@ pub(super) const LIST: &[Command] = &[
     script("eval_ro", EVALS.and(Flags::READONLY)),
     script("evalsha", EVALS.and(Flags::MAY_REPLICATE)),
     script("evalsha_ro", EVALS.and(Flags::READONLY)),
+    script("fcall", EVALS.and(Flags::MAY_REPLICATE)),
+    script("fcall_ro", EVALS.and(Flags::READONLY)),
+    session("function", -2, Flags::NO_SCRIPT, Group::Scripting, Session::Function),
     session("exec", 1, OPEN.and(Flags::SKIP_SLOWLOG), Group::Transactions, Session::Exec),
     session("hello", -1, ALWAYS_NO_AUTH, Group::Connection, Session::Hello),
     session("info", -1, OPEN, Group::Server, Session::Info),
+    session("lolwut", -1, FAST_READ, Group::Server, Session::Lolwut),
     session("multi", 1, ALWAYS, Group::Transactions, Session::Multi),
     channels("psubscribe", -2, LISTENS, Keys::NONE, Session::Psubscribe),
     channels("publish", 3, PUBLISHES, Keys::NONE, Session::Publish),

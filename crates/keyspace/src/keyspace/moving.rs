@@ -23,12 +23,12 @@ impl Keyspace {
         let Some(place) = self.find(from.0, from.1) else { return };
         let slot = to.0.slot;
         let entry = self.table(slot).entry(place);
-        let expiry = entry.expiry();
+        let (expiry, usage) = (entry.expiry(), entry.usage());
         if let View::Bytes(text) = entry.value() {
             let text = text.to_vec();
             self.remove(from.0, place);
-            self.put_text(to.0, to.1, None, &text, expiry);
-            return;
+            let place = self.put_text(to.0, to.1, None, &text, expiry);
+            return self.put_usage(to.0, place, usage);
         }
         let Some(value) = self.change(slot, |table, _| table.remove(place)) else { return };
         if slot.get() == self.watched
@@ -36,9 +36,10 @@ impl Keyspace {
         {
             export.renamed(address_of(&value), to.1);
         }
-        self.change(slot, |table, hasher| {
+        let place = self.change(slot, |table, hasher| {
             table.insert(hasher, to.0.hash, to.1, Payload::Object(value), expiry)
         });
+        self.put_usage(to.0, place, usage);
     }
 
     /// Copies a value with its expiry, which is there, to another key, in place of what is there.

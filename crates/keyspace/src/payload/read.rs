@@ -41,6 +41,15 @@ enum Length {
 }
 
 impl<'a> Reader<'a> {
+    /// `room`: so many bytes may come out of compressed texts.
+    pub fn new(rest: &'a [u8], room: usize) -> Self {
+        Self { rest, room }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], Bad> {
         let (bytes, rest) = self.rest.split_at_checked(len).ok_or(Bad::Malformed)?;
         self.rest = rest;

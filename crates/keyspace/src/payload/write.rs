@@ -36,6 +36,14 @@ impl Writer {
         self.bytes(text);
     }
 
+    /// What stands behind is written.
+    pub fn done(mut self) -> Vec<u8> {
+        self.bytes(&VERSION.to_le_bytes());
+        let sum = checksum::of(&self.0);
+        self.bytes(&sum.to_le_bytes());
+        self.0
+    }
+
     fn begin(&mut self, kind: u8, len: usize) {
         self.0.push(kind);
         self.length(len as u64);
@@ -76,10 +84,7 @@ pub(crate) fn dump(value: &View<'_, Value>) -> Vec<u8> {
             stream::write(stream, &mut out);
         }
     }
-    out.bytes(&VERSION.to_le_bytes());
-    let sum = checksum::of(&out.0);
-    out.bytes(&sum.to_le_bytes());
-    out.0
+    out.done()
 }
 
 fn string(text: &[u8], out: &mut Writer) {

@@ -2,6 +2,7 @@
 
 use super::bits::{lengthen, offset, read, write};
 use super::strings::text;
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::Refusal;
@@ -155,8 +156,10 @@ fn run(call: &mut Call<'_>, reads_only: bool) -> Outcome {
         return Err(Refusal::text("ERR BITFIELD_RO only supports the GET subcommand"));
     }
     let (at, key) = (call.at_first(), call.arg(1));
+    call.reads = len.is_none();
     let mut place = call.find(at, key);
     text(call, at, place)?;
+    let logged = call.log.open_bytes();
     if let Some(len) = len {
         if len > call.ctx.value_bytes_max {
             return Err(Refusal::TooLarge);
@@ -164,7 +167,11 @@ fn run(call: &mut Call<'_>, reads_only: bool) -> Outcome {
         place = Some(lengthen(call, at, key, place, len)?);
     }
     call.reply.array(steps.len());
-    steps.iter().try_for_each(|step| perform(call, at, place, step))
+    steps.iter().try_for_each(|step| perform(call, at, place, step))?;
+    if call.log.open_bytes() > logged {
+        call.tell(Classes::STRING, "setbit", key);
+    }
+    Ok(())
 }
 
 /// BITFIELD key [GET type offset | [OVERFLOW how] SET type offset value | INCRBY type offset by]

@@ -4,6 +4,7 @@
 //! about: O(n) as in Redis.
 
 use super::strings::{store, text};
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::Refusal;
@@ -49,7 +50,10 @@ pub(super) fn lengthen(
     let place = match place {
         Some(place) if len <= old => return Ok(place),
         Some(place) => place,
-        None => call.ks.put_text(at, key, None, b"", None),
+        None => {
+            call.tell_new(key);
+            call.ks.put_text(at, key, None, b"", None)
+        }
     };
     call.ks.resize_text(at, key, place, len, len - 1..len);
     call.log.set_range(key, len as u64 - 1, &[0]);
@@ -88,10 +92,15 @@ pub(crate) fn setbit(call: &mut Call<'_>) -> Outcome {
     };
     let (at, key) = (call.at_first(), call.arg(1));
     let place = call.find(at, key);
+    let before = text(call, at, place)?.len();
     let place = lengthen(call, at, key, place, (from / 8) as usize + 1)?;
-    let old = read(text(call, at, Some(place))?, from, 1);
+    let now = text(call, at, Some(place))?;
+    let (old, longer) = (read(now, from, 1), now.len() > before);
     if old != value {
         write(call, (at, key, place), from, 1, value);
+    }
+    if old != value || longer {
+        call.tell(Classes::STRING, "setbit", key);
     }
     call.reply.integer(old as i64);
     Ok(())
@@ -229,6 +238,7 @@ pub(crate) fn bitop(call: &mut Call<'_>) -> Outcome {
         }
         _ => return Err(Refusal::Syntax),
     };
+    call.reads = true;
     for key in call.args.from(3).iter() {
         let at = call.ks.locate(key);
         let place = call.find(at, key);
@@ -252,10 +262,17 @@ pub(crate) fn bitop(call: &mut Call<'_>) -> Outcome {
     }
     let key = call.arg(2);
     let at = call.ks.locate(key);
+    call.reads = false;
     let place = call.find(at, key);
     match place {
-        _ if len > 0 => store(call, at, key, place, &result, None),
-        Some(place) => call.delete(at, key, place),
+        _ if len > 0 => {
+            store(call, at, key, place, &result, None);
+            call.tell(Classes::STRING, "set", key);
+        }
+        Some(place) => {
+            call.delete(at, key, place);
+            call.tell_generic("del", key);
+        }
         None => {}
     }
     call.reply.count(len);

@@ -2,7 +2,9 @@
 //! it may wait for more. Who waits, and in which order, is the caller's business.
 
 use super::list_moves::{self, Many};
+use super::lists;
 use super::sorted_removals::{self, From, pop_one_of};
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::refusal::Refusal;
 use crate::value::list::{List, Side};
@@ -37,6 +39,7 @@ fn pop_any(call: &mut Call<'_>, side: Side) -> Outcome {
         let at = call.ks.locate(key);
         let Some(place) = call.find_waited::<List>(at, key)? else { continue };
         let item = list_moves::take(call, (at, key, place), side, 1).pop();
+        call.tell_taken(Classes::LIST, lists::taken(side), at, key);
         call.reply.array(2);
         call.reply.bulk(key);
         call.reply.bulk(&item.unwrap_or_default());

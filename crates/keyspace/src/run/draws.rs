@@ -2,6 +2,7 @@
 
 use crate::dice::Dice;
 use crate::effects::Op;
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::refusal::Refusal;
 use crate::value::hash::Hash;
@@ -43,6 +44,7 @@ pub(crate) fn spop(call: &mut Call<'_>) -> Outcome {
     members.iter().for_each(|member| call.reply.bulk(member));
     if members.len() == len {
         call.delete(at, key, place);
+        call.tell_taken(Classes::SET, "spop", at, key);
         return Ok(());
     }
     let members: Vec<Vec<u8>> = members.into_iter().map(<[u8]>::to_vec).collect();
@@ -55,6 +57,7 @@ pub(crate) fn spop(call: &mut Call<'_>) -> Outcome {
     members.iter().for_each(|member| call.log.text(member));
     call.log.end_many(many, members.len());
     call.wrote(at.slot);
+    call.tell(Classes::SET, "spop", key);
     Ok(())
 }
 

@@ -35,7 +35,10 @@ pub(crate) fn deadline(call: &Call<'_>, unit: usize, amount: usize) -> Result<u6
 /// Gives a live key another expiry, or none, and logs it; one in the past deletes the key.
 pub(crate) fn change(call: &mut Call<'_>, at: At, key: &[u8], place: Place, expiry: Option<u64>) {
     match expiry {
-        Some(expiry) if expiry <= call.ctx.now_ms => return call.delete(at, key, place),
+        Some(expiry) if expiry <= call.ctx.now_ms => {
+            call.delete(at, key, place);
+            return call.tell_generic("del", key);
+        }
         Some(expiry) => {
             call.ks.put_expiry(at, place, Some(expiry));
             call.log.number(Op::ExpireAt, key, expiry);
@@ -49,6 +52,7 @@ pub(crate) fn change(call: &mut Call<'_>, at: At, key: &[u8], place: Place, expi
         }
     }
     call.wrote(at.slot);
+    call.tell_generic(if expiry.is_some() { "expire" } else { "persist" }, key);
 }
 
 #[derive(Default)]
@@ -144,6 +148,7 @@ pub(crate) fn persist(call: &mut Call<'_>) -> Outcome {
 fn show(call: &mut Call<'_>, show: impl FnOnce(u64, u64) -> u64) -> Outcome {
     let at = call.at_first();
     let now = call.ctx.now_ms;
+    call.uses = false;
     let value = match call.find(at, call.arg(1)) {
         None => -2,
         Some(place) => match call.ks.expiry(at, place) {

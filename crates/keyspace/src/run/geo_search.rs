@@ -332,6 +332,7 @@ fn set<T>(flag: &mut T, value: T) -> usize {
 fn search(call: &mut Call<'_>, form: Form) -> Outcome {
     let key = call.arg(if form == Form::SearchStore { 2 } else { 1 });
     let at = call.ks.locate(key);
+    call.reads = true;
     let source = call.find_as::<Sorted>(at, key)?.map(|place| (at, place));
     let mut query = Query::new();
     let first = query.read_begin(call, form, source)?;
@@ -340,7 +341,11 @@ fn search(call: &mut Call<'_>, form: Form) -> Outcome {
     let sorted = source.and_then(|(at, place)| call.ks.collection::<Sorted>(at, place));
     let found = sorted.map_or_else(Vec::new, |sorted| query.found(sorted));
     match query.store {
-        Some(to) => store_sorted(call, to, query.as_sorted(call, &found)),
+        Some(to) => {
+            let search = form == Form::SearchStore;
+            let event = if search { "geosearchstore" } else { "georadiusstore" };
+            store_sorted(call, to, query.as_sorted(call, &found), event)
+        }
         None => {
             query.reply(call, &found);
             Ok(())

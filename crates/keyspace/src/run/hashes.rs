@@ -2,6 +2,7 @@
 
 use crate::decimal::Decimal;
 use crate::effects::Op;
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::refusal::Refusal;
 use crate::value::hash::Hash;
@@ -30,6 +31,7 @@ fn set_pairs(call: &mut Call<'_>) -> Result<usize, Refusal> {
     });
     log.end_many(many, (args.len() - 2) / 2);
     call.wrote(at.slot);
+    call.tell(Classes::HASH, "hset", key);
     Ok(added)
 }
 
@@ -169,14 +171,16 @@ pub(crate) fn hdel(call: &mut Call<'_>) -> Outcome {
         }
         removed
     });
-    let any = log.end_many(many, removed);
-    call.wrote_if(any, at.slot);
+    if log.end_many(many, removed) {
+        call.wrote(at.slot);
+        call.tell_taken(Classes::HASH, "hdel", at, key);
+    }
     call.reply.count(removed);
     Ok(())
 }
 
-/// Sets the field in argument 2 to `value` and logs it.
-fn set_one(call: &mut Call<'_>, value: &[u8]) -> Outcome {
+/// Sets the field in argument 2 to `value` and logs it, which is this event.
+fn set_one(call: &mut Call<'_>, value: &[u8], event: &'static str) -> Outcome {
     let (at, key, field) = (call.at_first(), call.arg(1), call.arg(2));
     let place = call.open::<Hash>(at, key)?;
     call.ks.update(at, place, |hash: &mut Hash, touch| hash.set(touch, field, value));
@@ -185,6 +189,7 @@ fn set_one(call: &mut Call<'_>, value: &[u8]) -> Outcome {
     call.log.text(value);
     call.log.end_many(many, 1);
     call.wrote(at.slot);
+    call.tell(Classes::HASH, event, key);
     Ok(())
 }
 
@@ -200,7 +205,7 @@ pub(crate) fn hincrby(call: &mut Call<'_>) -> Outcome {
     };
     let new = old.checked_add(delta).ok_or(Refusal::Overflow)?;
     let mut room = [0; I64_TEXT_MAX];
-    set_one(call, format_i64(new, &mut room))?;
+    set_one(call, format_i64(new, &mut room), "hincrby")?;
     call.reply.integer(new);
     Ok(())
 }
@@ -220,7 +225,7 @@ pub(crate) fn hincrbyfloat(call: &mut Call<'_>) -> Outcome {
     };
     let sum = old.sum(delta);
     let text = sum.ok_or(Refusal::text("ERR increment would produce NaN or Infinity"))?;
-    set_one(call, text.as_bytes())?;
+    set_one(call, text.as_bytes(), "hincrbyfloat")?;
     call.reply.bulk(text.as_bytes());
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! write like any other, and whoever may not write only replies.
 
 use super::strings::{store_keeping, text};
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::Refusal;
@@ -77,6 +78,7 @@ pub(crate) fn pfadd(call: &mut Call<'_>) -> Outcome {
     if changed {
         new.forget_count();
         write(call, (at, key, place), old.as_bytes(), &new);
+        call.tell(Classes::STRING, "pfadd", key);
     }
     call.reply.integer(i64::from(changed));
     Ok(())
@@ -126,7 +128,9 @@ pub(crate) fn pfcount(call: &mut Call<'_>) -> Outcome {
 
 /// PFMERGE to [key ...]
 pub(crate) fn pfmerge(call: &mut Call<'_>) -> Outcome {
+    call.reads = true;
     let merged = merged(call, 1)?;
+    call.reads = false;
     let (at, key) = (call.at_first(), call.arg(1));
     let place = call.find(at, key);
     let found = read(call, at, place)?;
@@ -134,6 +138,7 @@ pub(crate) fn pfmerge(call: &mut Call<'_>) -> Outcome {
     let mut new = old.clone();
     new.take(&merged)?;
     write(call, (at, key, place), old.as_bytes(), &new);
+    call.tell(Classes::STRING, "pfadd", key);
     call.reply.ok();
     Ok(())
 }

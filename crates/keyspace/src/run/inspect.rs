@@ -20,19 +20,12 @@ const OBJECT_HELP: &[&str] = &[
     "ENCODING <key>",
     "    Tells how the value of a key is kept, in the words of Redis.",
     "FREQ <key>",
-    "    Refused: how often a key is used is not counted.",
+    "    Tells how often a key is used, as a counter of 8 bits, under an LFU maxmemory-policy.",
     "IDLETIME <key>",
-    "    Refused: when a key was last used is not kept.",
+    "    Tells for how many seconds a key was not used. Unless maxmemory-policy is an LRU one,",
+    "    uses are noted from the first time on that somebody asks for it.",
     "REFCOUNT <key>",
     "    Tells how many share the value of a key: always 1.",
-    "HELP",
-    "    Shows this text.",
-];
-
-const MEMORY_HELP: &[&str] = &[
-    "MEMORY <subcommand> [<arg> ...]. Subcommands are:",
-    "USAGE <key> [SAMPLES <count>]",
-    "    Tells how many bytes a key and its value take; nothing is estimated from samples.",
     "HELP",
     "    Shows this text.",
 ];
@@ -84,7 +77,9 @@ pub(crate) fn object(call: &mut Call<'_>) -> Outcome {
     const NOT_LFU: &str = "ERR An LFU maxmemory policy is not selected, access frequency not \
                            tracked. Please note that when switching between policies at runtime \
                            LRU and LFU data will take some time to adjust.";
-    const NOT_LRU: &str = "ERR idle time is not tracked";
+    const NOT_LRU: &str = "ERR An LFU maxmemory policy is selected, idle time not tracked. Please \
+                           note that when switching between policies at runtime LRU and LFU data \
+                           will take some time to adjust.";
     let subcommand = call.arg(1).to_ascii_lowercase();
     let name = match subcommand.as_slice() {
         b"help" if call.argc() == 2 => return help(call, OBJECT_HELP),
@@ -100,6 +95,7 @@ pub(crate) fn object(call: &mut Call<'_>) -> Outcome {
     }
     let key = call.arg(2);
     let at = call.ks.locate(key);
+    (call.reads, call.uses) = (false, false);
     let Some(place) = call.find(at, key) else {
         call.reply.null();
         return Ok(());
@@ -110,43 +106,17 @@ pub(crate) fn object(call: &mut Call<'_>) -> Outcome {
             call.reply.bulk(encoding.as_bytes());
         }
         "refcount" => call.reply.integer(1),
-        "freq" => return Err(Refusal::text(NOT_LFU)),
-        _ => return Err(Refusal::text(NOT_LRU)),
-    }
-    Ok(())
-}
-
-/// MEMORY USAGE key [SAMPLES count], MEMORY HELP
-pub(crate) fn memory(call: &mut Call<'_>) -> Outcome {
-    match call.arg(1).to_ascii_lowercase().as_slice() {
-        b"help" if call.argc() == 2 => return help(call, MEMORY_HELP),
-        b"help" => return Err(wrong_arity("memory", "help")),
-        b"usage" if call.argc() > 2 => {}
-        b"usage" => return Err(wrong_arity("memory", "usage")),
-        _ => return Err(unknown(call, "MEMORY")),
-    }
-    let mut option = 3;
-    while option < call.argc() {
-        if !call.is_word(option, "SAMPLES") || option + 1 == call.argc() {
-            return Err(Refusal::Syntax);
+        "freq" => {
+            let often = call.ks.usage.often.ok_or(Refusal::text(NOT_LFU))?;
+            let count = call.ks.usage.count(call.ks.usage_of(at, place), often);
+            call.reply.integer(i64::from(count));
         }
-        if call.integer(option + 1)? < 0 {
-            return Err(Refusal::Syntax);
+        _ if call.ks.usage.often.is_some() => return Err(Refusal::text(NOT_LRU)),
+        _ => {
+            call.ks.note_uses();
+            let idle_s = call.ks.usage.idle_s(call.ks.usage_of(at, place));
+            call.reply.integer(i64::from(idle_s));
         }
-        option += 2;
-    }
-    let key = call.arg(2);
-    let at = call.ks.locate(key);
-    match call.find(at, key) {
-        Some(place) => {
-            let bytes = call.ks.table(at.slot).entry(place).memory_bytes();
-            let object = match call.ks.table(at.slot).entry(place).value() {
-                View::Bytes(_) => 0,
-                View::Object(value) => value.memory_bytes(),
-            };
-            call.reply.count(bytes + object);
-        }
-        None => call.reply.null(),
     }
     Ok(())
 }

@@ -38,6 +38,7 @@ pub(crate) fn del(call: &mut Call<'_>) -> Outcome {
         let at = call.ks.locate(key);
         if let Some(place) = call.find(at, key) {
             call.delete(at, key, place);
+            call.tell_generic("del", key);
             count += 1;
         }
     }
@@ -45,8 +46,14 @@ pub(crate) fn del(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// EXISTS key [key ...], TOUCH key [key ...]
+/// EXISTS key [key ...]
 pub(crate) fn exists(call: &mut Call<'_>) -> Outcome {
+    call.uses = false;
+    touch(call)
+}
+
+/// TOUCH key [key ...]
+pub(crate) fn touch(call: &mut Call<'_>) -> Outcome {
     let mut count = 0;
     for key in call.args.from(1).iter() {
         let at = call.ks.locate(key);
@@ -59,6 +66,7 @@ pub(crate) fn exists(call: &mut Call<'_>) -> Outcome {
 /// TYPE key
 pub(crate) fn type_of(call: &mut Call<'_>) -> Outcome {
     let at = call.at_first();
+    call.uses = false;
     let name = match call.find(at, call.arg(1)) {
         None => "none",
         Some(place) => call.ks.kind(at, place).name(),

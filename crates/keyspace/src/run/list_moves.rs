@@ -1,6 +1,8 @@
 //! Commands that take items from one of several lists, or move them to another.
 
+use super::lists::{pushed, taken};
 use crate::effects::Op;
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::Refusal;
@@ -28,16 +30,16 @@ pub(super) fn take(
     side: Side,
     count: usize,
 ) -> Vec<Vec<u8>> {
-    let mut taken = Vec::with_capacity(count);
+    let mut items = Vec::with_capacity(count);
     call.ks.update(at, place, |list: &mut List, touch| {
         for _ in 0..count {
-            list.pop(touch, side, |item| taken.push(item.to_vec()));
+            list.pop(touch, side, |item| items.push(item.to_vec()));
         }
     });
     let op = if side == Side::Front { Op::PopFront } else { Op::PopBack };
     call.log.number(op, key, count as u64);
     call.wrote(at.slot);
-    taken
+    items
 }
 
 fn push(call: &mut Call<'_>, key: &[u8], side: Side, item: &[u8]) -> Outcome {
@@ -84,6 +86,8 @@ pub(super) fn move_item(call: &mut Call<'_>, from: Side, to: Side) -> Result<boo
     if !stays {
         push(call, target, to, &item)?;
     }
+    call.tell(Classes::LIST, pushed(to), target);
+    call.tell_taken(Classes::LIST, taken(from), at, source);
     call.reply.bulk(&item);
     Ok(true)
 }
@@ -134,11 +138,12 @@ impl Many {
             let at = call.ks.locate(key);
             let Some(place) = call.find_waited::<List>(at, key)? else { continue };
             let len = call.ks.collection::<List>(at, place).map_or(0, List::len);
-            let taken = take(call, (at, key, place), self.side, self.count.min(len));
+            let items = take(call, (at, key, place), self.side, self.count.min(len));
+            call.tell_taken(Classes::LIST, taken(self.side), at, key);
             call.reply.array(2);
             call.reply.bulk(key);
-            call.reply.array(taken.len());
-            taken.iter().for_each(|item| call.reply.bulk(item));
+            call.reply.array(items.len());
+            items.iter().for_each(|item| call.reply.bulk(item));
             return Ok(true);
         }
         call.reply.null_array();

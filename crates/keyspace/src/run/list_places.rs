@@ -1,6 +1,7 @@
 //! Commands on places in the middle of a list. All of them pass over the items before that place.
 
 use crate::effects::Op;
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::refusal::Refusal;
 use crate::value::list::{List, Side};
@@ -38,6 +39,7 @@ pub(crate) fn linsert(call: &mut Call<'_>) -> Outcome {
         call.log.list_item(Op::ListInsert, key, index, item);
     }
     call.wrote(at.slot);
+    call.tell(Classes::LIST, "linsert", key);
     call.reply.count(len);
     Ok(())
 }
@@ -56,6 +58,7 @@ pub(crate) fn lset(call: &mut Call<'_>) -> Outcome {
     call.ks.update(at, place, |list: &mut List, touch| list.set(touch, index, item));
     call.log.list_item(Op::ListSet, key, index, item);
     call.wrote(at.slot);
+    call.tell(Classes::LIST, "lset", key);
     call.reply.ok();
     Ok(())
 }
@@ -74,6 +77,7 @@ pub(crate) fn lrem(call: &mut Call<'_>) -> Outcome {
         call.ks.update(at, place, |list: &mut List, touch| list.remove_all(touch, &indexes));
         call.log.list_remove(key, &indexes);
         call.wrote(at.slot);
+        call.tell_taken(Classes::LIST, "lrem", at, key);
     }
     call.reply.count(indexes.len());
     Ok(())
@@ -124,6 +128,7 @@ pub(crate) fn ltrim(call: &mut Call<'_>) -> Outcome {
         }
         call.wrote_if(front + back > 0, at.slot);
     }
+    call.tell_taken(Classes::LIST, "ltrim", at, key);
     call.reply.ok();
     Ok(())
 }

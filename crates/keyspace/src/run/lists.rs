@@ -1,11 +1,22 @@
 //! Commands on lists.
 
 use crate::effects::Op;
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::refusal::Refusal;
 use crate::value::list::{List, Side};
 
 type Outcome = Result<(), Refusal>;
+
+/// The event of items that were pushed.
+pub(super) fn pushed(side: Side) -> &'static str {
+    if side == Side::Front { "lpush" } else { "rpush" }
+}
+
+/// The event of items that were taken.
+pub(super) fn taken(side: Side) -> &'static str {
+    if side == Side::Front { "lpop" } else { "rpop" }
+}
 
 fn push(call: &mut Call<'_>, side: Side, only_present: bool) -> Outcome {
     let (at, key) = (call.at_first(), call.arg(1));
@@ -30,6 +41,7 @@ fn push(call: &mut Call<'_>, side: Side, only_present: bool) -> Outcome {
     });
     log.end_many(many, args.len() - 2);
     call.wrote(at.slot);
+    call.tell(Classes::LIST, pushed(side), key);
     call.reply.count(len);
     Ok(())
 }
@@ -88,6 +100,7 @@ fn pop(call: &mut Call<'_>, side: Side) -> Outcome {
         let op = if side == Side::Front { Op::PopFront } else { Op::PopBack };
         call.log.number(op, key, popped as u64);
         call.wrote(at.slot);
+        call.tell_taken(Classes::LIST, taken(side), at, key);
     }
     Ok(())
 }

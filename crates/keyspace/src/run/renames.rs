@@ -19,6 +19,13 @@ fn elsewhere(call: &mut Call<'_>, op: Op) -> Outcome {
     }
     call.log.texts(op, &[key, new]);
     call.wrote(at.slot);
+    call.tell_new(new);
+    if op == Op::Rename {
+        call.tell_generic("rename_from", key);
+        call.tell_generic("rename_to", new);
+    } else {
+        call.tell_generic("copy_to", new);
+    }
     Ok(())
 }
 
@@ -83,7 +90,10 @@ pub(crate) fn copy(call: &mut Call<'_>) -> Outcome {
     if call.arg(1) == call.arg(2) {
         return Err(Refusal::text("ERR source and destination objects are the same"));
     }
-    let copied = is_there(call, 1) && (!is_there(call, 2) || replace);
+    call.reads = true;
+    let there = is_there(call, 1);
+    call.reads = false;
+    let copied = there && (!is_there(call, 2) || replace);
     if copied {
         elsewhere(call, Op::Copy)?;
     }

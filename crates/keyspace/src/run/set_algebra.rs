@@ -2,6 +2,7 @@
 //! time by the sizes of the sets they read.
 
 use crate::effects::{EffectLog, LENGTH_BYTES, Op};
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::refusal::Refusal;
 use crate::snapshot::Touch;
@@ -79,11 +80,18 @@ fn show(call: &mut Call<'_>, kind: Kind) -> Outcome {
 }
 
 fn store(call: &mut Call<'_>, kind: Kind) -> Outcome {
+    call.reads = true;
     let result = combined(call, kind, 2..call.argc())?;
     let mut bytes = 0;
     result.for_each(|member| bytes += member.len() + LENGTH_BYTES);
     let log = |set: &Set, log: &mut EffectLog| set.for_each(|member| log.text(member));
-    let count = call.store(call.arg(1), (result, bytes), Op::SetAdd, log)?;
+    let event = match kind {
+        Kind::Inter => "sinterstore",
+        Kind::Union => "sunionstore",
+        Kind::Diff => "sdiffstore",
+    };
+    let kept = (Op::SetAdd, Classes::SET, event);
+    let count = call.store(call.arg(1), (result, bytes), kept, log)?;
     call.reply.count(count);
     Ok(())
 }
@@ -161,6 +169,7 @@ pub(crate) fn smove(call: &mut Call<'_>) -> Outcome {
             call.log.text(member);
             call.log.end_many(many, 1);
             call.wrote(at.slot);
+            call.tell_taken(Classes::SET, "srem", at, source);
         }
         let place = call.open::<Set>(to, target)?;
         let new = call.ks.update(to, place, |set: &mut Set, touch| set.add(touch, member));
@@ -168,8 +177,10 @@ pub(crate) fn smove(call: &mut Call<'_>) -> Outcome {
         if new {
             call.log.text(member);
         }
-        let any = call.log.end_many(many, usize::from(new));
-        call.wrote_if(any, to.slot);
+        if call.log.end_many(many, usize::from(new)) {
+            call.wrote(to.slot);
+            call.tell(Classes::SET, "sadd", target);
+        }
     }
     call.reply.integer(i64::from(is_in));
     Ok(())

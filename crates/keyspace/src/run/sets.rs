@@ -1,6 +1,7 @@
 //! Commands on sets.
 
 use crate::effects::Op;
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::refusal::Refusal;
 use crate::value::set::Set;
@@ -23,8 +24,10 @@ pub(crate) fn sadd(call: &mut Call<'_>) -> Outcome {
         }
         added
     });
-    let any = log.end_many(many, added);
-    call.wrote_if(any, at.slot);
+    if log.end_many(many, added) {
+        call.wrote(at.slot);
+        call.tell(Classes::SET, "sadd", key);
+    }
     call.reply.count(added);
     Ok(())
 }
@@ -48,8 +51,10 @@ pub(crate) fn srem(call: &mut Call<'_>) -> Outcome {
         }
         removed
     });
-    let any = log.end_many(many, removed);
-    call.wrote_if(any, at.slot);
+    if log.end_many(many, removed) {
+        call.wrote(at.slot);
+        call.tell_taken(Classes::SET, "srem", at, key);
+    }
     call.reply.count(removed);
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! are, more than in proportion.
 
 use crate::effects::{EffectLog, LENGTH_BYTES, Op};
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::refusal::Refusal;
 use crate::slot::{hash_tag, slot_of};
@@ -95,6 +96,7 @@ fn options<'a>(call: &Call<'a>, may_store: bool) -> Result<Options<'a>, Refusal>
 /// The items under the key in argument 1, in their own order, and of what type they are.
 fn items(call: &mut Call<'_>, descending: bool) -> Result<(Vec<Vec<u8>>, Type), Refusal> {
     let at = call.at_first();
+    call.reads = true;
     let Some(place) = call.find(at, call.arg(1)) else { return Ok((Vec::new(), Type::List)) };
     let kind = call.ks.kind(at, place);
     let mut items = Vec::new();
@@ -241,7 +243,8 @@ fn perform(call: &mut Call<'_>, may_store: bool) -> Outcome {
         bytes += row.len() + LENGTH_BYTES;
     }
     let log = |list: &List, log: &mut EffectLog| list.iter_from(0).for_each(|item| log.text(item));
-    let count = call.store(target, (list, bytes), Op::PushBack, log)?;
+    let kept = (Op::PushBack, Classes::LIST, "sortstore");
+    let count = call.store(target, (list, bytes), kept, log)?;
     call.reply.count(count);
     Ok(())
 }

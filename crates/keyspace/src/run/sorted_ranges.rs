@@ -220,6 +220,7 @@ pub(crate) fn zrangestore(call: &mut Call<'_>) -> Outcome {
     let ends = ends(call, 3, &query)?;
     let key = call.arg(2);
     let at = call.ks.locate(key);
+    call.reads = true;
     let place = call.find_as::<Sorted>(at, key)?;
     let mut found = Sorted::default();
     if let Some(sorted) = place.and_then(|place| call.ks.collection::<Sorted>(at, place)) {
@@ -228,7 +229,7 @@ pub(crate) fn zrangestore(call: &mut Call<'_>) -> Outcome {
             found.set(&mut touch, member, score);
         });
     }
-    store_sorted(call, call.arg(1), found)
+    store_sorted(call, call.arg(1), found, "zrangestore")
 }
 
 fn query(by: By, reversed: bool) -> Query {

@@ -2,6 +2,7 @@
 
 use super::sorted_ranges::{score_end, score_ranks, text_end, text_ranks};
 use crate::effects::Op;
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::Refusal;
@@ -15,11 +16,13 @@ type Outcome = Result<(), Refusal>;
 /// So many members are logged by name, so that a copy that differs notices; more by their ranks.
 const NAMED_MAX: usize = 128;
 
-/// Removes the members with ranks in `first..end` and logs it; how many they are.
+/// Removes the members with ranks in `first..end` and logs it, which is this event; how many they
+/// are.
 fn remove_ranks(
     call: &mut Call<'_>,
     (at, key, place): (At, &[u8], Place),
     (first, end): (usize, usize),
+    event: &'static str,
 ) -> usize {
     let count = end - first;
     let Some(sorted) = call.ks.collection::<Sorted>(at, place).filter(|_| count > 0) else {
@@ -27,6 +30,7 @@ fn remove_ranks(
     };
     if count == sorted.len() {
         call.delete(at, key, place);
+        call.tell_taken(Classes::SORTED, event, at, key);
         return count;
     }
     if count <= NAMED_MAX {
@@ -39,10 +43,15 @@ fn remove_ranks(
     }
     call.ks.update(at, place, |it: &mut Sorted, touch| it.remove_ranks(touch, first, count));
     call.wrote(at.slot);
+    call.tell(Classes::SORTED, event, key);
     count
 }
 
-fn remove_range(call: &mut Call<'_>, ranks: impl FnOnce(&Sorted) -> (usize, usize)) -> Outcome {
+fn remove_range(
+    call: &mut Call<'_>,
+    event: &'static str,
+    ranks: impl FnOnce(&Sorted) -> (usize, usize),
+) -> Outcome {
     let (at, key) = (call.at_first(), call.arg(1));
     let place = call.find_as::<Sorted>(at, key)?;
     let sorted = place.and_then(|place| call.ks.collection::<Sorted>(at, place));
@@ -50,7 +59,7 @@ fn remove_range(call: &mut Call<'_>, ranks: impl FnOnce(&Sorted) -> (usize, usiz
         call.reply.integer(0);
         return Ok(());
     };
-    let removed = remove_ranks(call, (at, key, place), ranks);
+    let removed = remove_ranks(call, (at, key, place), ranks, event);
     call.reply.count(removed);
     Ok(())
 }
@@ -58,19 +67,19 @@ fn remove_range(call: &mut Call<'_>, ranks: impl FnOnce(&Sorted) -> (usize, usiz
 /// ZREMRANGEBYRANK key start stop
 pub(crate) fn zremrangebyrank(call: &mut Call<'_>) -> Outcome {
     let (start, stop) = (call.integer(2)?, call.integer(3)?);
-    remove_range(call, |sorted| super::range(start, stop, sorted.len()))
+    remove_range(call, "zremrangebyrank", |sorted| super::range(start, stop, sorted.len()))
 }
 
 /// ZREMRANGEBYSCORE key min max
 pub(crate) fn zremrangebyscore(call: &mut Call<'_>) -> Outcome {
     let (min, max) = (score_end(call.arg(2))?, score_end(call.arg(3))?);
-    remove_range(call, |sorted| score_ranks(sorted, &min, &max))
+    remove_range(call, "zremrangebyscore", |sorted| score_ranks(sorted, &min, &max))
 }
 
 /// ZREMRANGEBYLEX key min max
 pub(crate) fn zremrangebylex(call: &mut Call<'_>) -> Outcome {
     let (min, max) = (text_end(call.arg(2))?, text_end(call.arg(3))?);
-    remove_range(call, |sorted| text_ranks(sorted, &min, &max))
+    remove_range(call, "zremrangebylex", |sorted| text_ranks(sorted, &min, &max))
 }
 
 /// Which end members are taken from.
@@ -78,6 +87,12 @@ pub(crate) fn zremrangebylex(call: &mut Call<'_>) -> Outcome {
 pub(super) enum From {
     Lowest,
     Highest,
+}
+
+impl From {
+    fn event(self) -> &'static str {
+        if self == Self::Lowest { "zpopmin" } else { "zpopmax" }
+    }
 }
 
 /// Takes up to `count` members and replies with them, in pairs or flat; the head of the array is
@@ -110,7 +125,7 @@ fn pop(
             (len - count, len)
         }
     };
-    remove_ranks(call, (at, key, place), ranks);
+    remove_ranks(call, (at, key, place), ranks, from.event());
 }
 
 fn pop_one_key(call: &mut Call<'_>, from: From) -> Outcome {
@@ -172,7 +187,7 @@ pub(super) fn pop_one_of(
                 (len - 1, len)
             }
         };
-        remove_ranks(call, (at, key, place), ranks);
+        remove_ranks(call, (at, key, place), ranks, from.event());
         return Ok(true);
     }
     Ok(false)

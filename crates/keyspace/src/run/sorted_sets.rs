@@ -1,6 +1,7 @@
 //! Commands on sorted sets, those that read ranges apart.
 
 use crate::effects::Op;
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::refusal::Refusal;
 use crate::value::sorted::Sorted;
@@ -126,7 +127,10 @@ pub(super) fn add_scores<'a>(
             }
             return Ok(());
         }
-        None => call.ks.put_collection::<Sorted>(at, key),
+        None => {
+            call.tell_new(key);
+            call.ks.put_collection::<Sorted>(at, key)
+        }
     };
     let log = &mut *call.log;
     let many = log.begin_many(Op::SortedAdd, key);
@@ -152,8 +156,10 @@ pub(super) fn add_scores<'a>(
         });
     // Only INCR can fail inside, with one pair and before it has changed anything.
     let changed = outcome.as_ref().map_or(0, |added| added.changed);
-    let any = log.end_many(many, changed);
-    call.wrote_if(any, at.slot);
+    if log.end_many(many, changed) {
+        call.wrote(at.slot);
+        call.tell(Classes::SORTED, if options.increment { "zincr" } else { "zadd" }, key);
+    }
     let added = outcome?;
     match (options.increment, added.score) {
         (true, Some(score)) => call.reply.double(score),
@@ -189,8 +195,10 @@ pub(crate) fn zrem(call: &mut Call<'_>) -> Outcome {
         }
         removed
     });
-    let any = log.end_many(many, removed);
-    call.wrote_if(any, at.slot);
+    if log.end_many(many, removed) {
+        call.wrote(at.slot);
+        call.tell_taken(Classes::SORTED, "zrem", at, key);
+    }
     call.reply.count(removed);
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! O(n) as in Redis, and O(log n) for each member of the result.
 
 use crate::effects::{LENGTH_BYTES, Op, SCORE_BYTES};
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::hash::Hasher;
 use crate::refusal::Refusal;
@@ -237,17 +238,29 @@ fn combine(call: &mut Call<'_>, operation: Operation) -> Outcome {
 }
 
 fn combine_and_store(call: &mut Call<'_>, operation: Operation) -> Outcome {
+    call.reads = true;
     let result = request(call, operation, 2, true)?.result(call);
-    store_sorted(call, call.arg(1), result)
+    let event = match operation {
+        Operation::Union => "zunionstore",
+        Operation::Intersection => "zinterstore",
+        Operation::Difference => "zdiffstore",
+    };
+    store_sorted(call, call.arg(1), result, event)
 }
 
 /// Puts a sorted set under a key, whatever was there before, and replies with its length; an empty
-/// one leaves nothing there.
-pub(super) fn store_sorted(call: &mut Call<'_>, key: &[u8], sorted: Sorted) -> Outcome {
+/// one leaves nothing there. Otherwise that is this event.
+pub(super) fn store_sorted(
+    call: &mut Call<'_>,
+    key: &[u8],
+    sorted: Sorted,
+    event: &'static str,
+) -> Outcome {
     let len = sorted.len();
     let mut bytes = 0;
     sorted.for_each(0, len, |_, member| bytes += member.len() + SCORE_BYTES + LENGTH_BYTES);
-    let len = call.store(key, (sorted, bytes), Op::SortedAdd, |sorted, log| {
+    let kept = (Op::SortedAdd, Classes::SORTED, event);
+    let len = call.store(key, (sorted, bytes), kept, |sorted, log| {
         sorted.for_each(0, len, |score, member| {
             log.score(score);
             log.text(member);

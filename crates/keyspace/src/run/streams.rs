@@ -9,6 +9,7 @@ pub(crate) mod reads;
 mod trims;
 
 use crate::effects::Op;
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::Refusal;
@@ -100,10 +101,14 @@ pub(crate) fn xadd(call: &mut Call<'_>) -> Outcome {
         pairs.map(|at| (Item::of(args.get(at)), Item::of(args.get(at + 1)))).collect();
     let place = match place {
         Some(place) => place,
-        None => call.ks.put_collection::<Stream>(at, key),
+        None => {
+            call.tell_new(key);
+            call.ks.put_collection::<Stream>(at, key)
+        }
     };
     call.ks.update(at, place, |stream: &mut Stream, touch| stream.push(touch, id, &pairs));
     call.log.stream_add(key, id, &pairs);
+    call.tell(Classes::STREAM, "xadd", key);
     trims::trim(call, (at, key, place), &options);
     call.wrote(at.slot);
     call.reply.bulk(&id.text());
@@ -150,6 +155,7 @@ pub(crate) fn xdel(call: &mut Call<'_>) -> Outcome {
     if !gone.is_empty() {
         call.log.stream_ids(Op::StreamDelete, &[key], &gone);
         call.wrote(at.slot);
+        call.tell(Classes::STREAM, "xdel", key);
     }
     call.reply.count(gone.len());
     Ok(())
@@ -248,6 +254,7 @@ pub(crate) fn xsetid(call: &mut Call<'_>) -> Outcome {
     call.ks.update(found.0, found.1, |stream: &mut Stream, _| stream.head = head);
     call.log.stream_head(key, &head);
     call.wrote(found.0.slot);
+    call.tell(Classes::STREAM, "xsetid", key);
     call.reply.ok();
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::expiry::deadline;
 use crate::decimal::Decimal;
 use crate::effects::Op;
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::Refusal;
@@ -88,12 +89,14 @@ pub(crate) fn set(call: &mut Call<'_>) -> Outcome {
     let (key, value) = (call.arg(1), call.arg(2));
     let at = call.at_first();
     if call.argc() == 3 {
-        let place = call.ks.find(at, key);
+        let place = call.find_replaced(at, key);
         store(call, at, key, place, value, None);
+        tell_set(call, key, false);
         call.reply.ok();
         return Ok(());
     }
     let options = set_options(call)?;
+    call.reads = options.get;
     let place = call.find(at, key);
     if options.get {
         reply_text(call, at, place)?;
@@ -111,6 +114,7 @@ pub(crate) fn set(call: &mut Call<'_>) -> Outcome {
     }
     let kept = place.filter(|_| options.keep).and_then(|place| call.ks.expiry(at, place));
     store(call, at, key, place, value, options.expiry.or(kept));
+    tell_set(call, key, options.expiry.is_some());
     if !options.get {
         call.reply.ok();
     }
@@ -126,12 +130,23 @@ pub(crate) fn store(
     value: &[u8],
     expiry: Option<u64>,
 ) {
+    if place.is_none() {
+        call.tell_new(key);
+    }
     call.ks.put_text(at, key, place, value, expiry);
     match expiry {
         None => call.log.texts(Op::Set, &[key, value]),
         Some(expiry) => call.log.set_expiring(key, value, expiry),
     }
     call.wrote(at.slot);
+}
+
+/// Notes that a string was set, and an expiry with it.
+fn tell_set(call: &mut Call<'_>, key: &[u8], expires: bool) {
+    call.tell(Classes::STRING, "set", key);
+    if expires {
+        call.tell_generic("expire", key);
+    }
 }
 
 /// Writes a string that keeps the key's expiry, and logs it.
@@ -142,6 +157,9 @@ pub(super) fn store_keeping(
     place: Option<Place>,
     value: &[u8],
 ) {
+    if place.is_none() {
+        call.tell_new(key);
+    }
     let expiry = place.and_then(|place| call.ks.expiry(at, place));
     call.ks.put_text(at, key, place, value, expiry);
     call.log.texts(Op::SetKeeping, &[key, value]);
@@ -154,6 +172,7 @@ pub(crate) fn setnx(call: &mut Call<'_>) -> Outcome {
     let absent = call.find(at, key).is_none();
     if absent {
         store(call, at, key, None, call.arg(2), None);
+        tell_set(call, key, false);
     }
     call.reply.integer(i64::from(absent));
     Ok(())
@@ -162,8 +181,9 @@ pub(crate) fn setnx(call: &mut Call<'_>) -> Outcome {
 fn set_with_deadline(call: &mut Call<'_>, unit: &[u8]) -> Outcome {
     let expiry = super::expiry::deadline_of(call.ctx.now_ms, unit, call.integer(2)?)?;
     let (at, key) = (call.at_first(), call.arg(1));
-    let place = call.ks.find(at, key);
+    let place = call.find_replaced(at, key);
     store(call, at, key, place, call.arg(3), Some(expiry));
+    tell_set(call, key, true);
     call.reply.ok();
     Ok(())
 }
@@ -181,19 +201,23 @@ pub(crate) fn psetex(call: &mut Call<'_>) -> Outcome {
 /// GETSET key value
 pub(crate) fn getset(call: &mut Call<'_>) -> Outcome {
     let (at, key) = (call.at_first(), call.arg(1));
+    call.reads = true;
     let place = call.find(at, key);
     reply_text(call, at, place)?;
     store(call, at, key, place, call.arg(2), None);
+    tell_set(call, key, false);
     Ok(())
 }
 
 /// GETDEL key
 pub(crate) fn getdel(call: &mut Call<'_>) -> Outcome {
     let (at, key) = (call.at_first(), call.arg(1));
+    call.reads = true;
     let place = call.find(at, key);
     reply_text(call, at, place)?;
     if let Some(place) = place {
         call.delete(at, key, place);
+        call.tell_generic("del", key);
     }
     Ok(())
 }
@@ -207,6 +231,7 @@ pub(crate) fn getex(call: &mut Call<'_>) -> Outcome {
         4 if ["EX", "PX", "EXAT", "PXAT"].iter().any(|word| call.is_word(2, word)) => false,
         _ => return Err(Refusal::Syntax),
     };
+    call.reads = true;
     let place = call.find(at, key);
     let Some(found) = place else {
         call.reply.null();
@@ -244,6 +269,7 @@ fn add(call: &mut Call<'_>, delta: i64) -> Outcome {
     let new = old.checked_add(delta).ok_or(Refusal::Overflow)?;
     let mut room = [0; I64_TEXT_MAX];
     store_keeping(call, at, key, place, format_i64(new, &mut room));
+    call.tell(Classes::STRING, "incrby", key);
     call.reply.integer(new);
     Ok(())
 }
@@ -284,6 +310,7 @@ pub(crate) fn incrbyfloat(call: &mut Call<'_>) -> Outcome {
     let sum = old.sum(delta);
     let text = sum.ok_or(Refusal::text("ERR increment would produce NaN or Infinity"))?;
     store_keeping(call, at, key, place, text.as_bytes());
+    call.tell(Classes::STRING, "incrbyfloat", key);
     call.reply.bulk(text.as_bytes());
     Ok(())
 }
@@ -306,6 +333,7 @@ pub(crate) fn append(call: &mut Call<'_>) -> Outcome {
             call.wrote(at.slot);
         }
     }
+    call.tell(Classes::STRING, "append", key);
     call.reply.count(len);
     Ok(())
 }
@@ -325,12 +353,16 @@ pub(crate) fn setrange(call: &mut Call<'_>) -> Outcome {
     let end = end.ok_or(Refusal::TooLarge)?;
     let place = match place {
         Some(place) => place,
-        None => call.ks.put_text(at, key, None, b"", None),
+        None => {
+            call.tell_new(key);
+            call.ks.put_text(at, key, None, b"", None)
+        }
     };
     let len = old.max(end);
     call.ks.resize_text(at, key, place, len, from..end).copy_from_slice(piece);
     call.log.set_range(key, from as u64, piece);
     call.wrote(at.slot);
+    call.tell(Classes::STRING, "setrange", key);
     call.reply.count(len);
     Ok(())
 }
@@ -377,8 +409,9 @@ fn set_pairs(call: &mut Call<'_>) {
     for index in (1..call.argc()).step_by(2) {
         let (key, value) = (call.arg(index), call.arg(index + 1));
         let at = call.ks.locate(key);
-        let place = call.ks.find(at, key);
+        let place = call.find_replaced(at, key);
         store(call, at, key, place, value, None);
+        tell_set(call, key, false);
     }
 }
 

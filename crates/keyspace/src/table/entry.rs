@@ -1,10 +1,12 @@
 //! One entry: header, optional expiry, key and value in a single allocation.
 //!
 //! ```text
-//! byte 0     flags            bit 0 expiry present, bit 1 long key, bit 2 the value is an object
-//! byte 1     spare            (kept for an access counter)
+//! byte 0     flags            bit 0 expiry present, bit 1 long key, bit 2 the value is an object,
+//!                             bit 3 long value
+//! byte 1     use, high byte   when it was last used, or how often (`access.rs`)
 //! bytes 2-3  key length       (65535 if the key is long)
-//! bytes 4-7  value length     (of an object: 8, its pointer)
+//! bytes 4-5  value length     (of an object: 0)
+//! bytes 6-7  use, low bytes   (of a long value: the rest of its length; its use is not kept)
 //! [8]        expiry, ms       if flagged
 //! [8]        long key length  if flagged
 //! [8]        object pointer   if flagged, instead of value bytes
@@ -23,7 +25,10 @@ const HEADER: usize = 8;
 const EXPIRY: u8 = 1;
 const LONG_KEY: u8 = 2;
 const OBJECT: u8 = 4;
+const LONG_VALUE: u8 = 8;
 const LONG: u16 = u16::MAX;
+/// A longer value takes the place of its entry's use.
+const SHORT_MAX: usize = u16::MAX as usize;
 
 /// Entries are at least 16 bytes large and aligned to 8: three low bits of an address are free.
 const ALIGN: usize = 8;
@@ -107,6 +112,9 @@ impl<T> Raw<T> {
             flags |= OBJECT;
             head += 8;
         }
+        if value_len > SHORT_MAX {
+            flags |= LONG_VALUE;
+        }
         let value_field = u32::try_from(value_len).expect("values stay below 4 GiB");
         let key_field = if long { LONG } else { key.len() as u16 };
         let layout = layout(head + key.len() + value_len);
@@ -118,7 +126,12 @@ impl<T> Raw<T> {
             base.write(flags);
             base.add(1).write(0);
             base.add(2).cast::<u16>().write(key_field);
-            base.add(4).cast::<u32>().write(value_field);
+            if flags & LONG_VALUE == 0 {
+                base.add(4).cast::<u16>().write(value_field as u16);
+                base.add(6).cast::<u16>().write(0);
+            } else {
+                base.add(4).cast::<u32>().write(value_field);
+            }
             let mut word = base.add(HEADER).cast::<u64>();
             if let Some(expiry) = expiry {
                 word.write(expiry);
@@ -178,7 +191,57 @@ impl<T> Raw<T> {
     #[inline]
     fn value_len(self) -> usize {
         // SAFETY: a live entry has a header.
-        unsafe { self.at.as_ptr().add(4).cast::<u32>().read() as usize }
+        unsafe {
+            let field = self.at.as_ptr().add(4);
+            if self.flags() & LONG_VALUE != 0 {
+                return field.cast::<u32>().read() as usize;
+            }
+            usize::from(field.cast::<u16>().read())
+        }
+    }
+
+    /// Writes the length of a value, which is as long or short as its flag says.
+    ///
+    /// # Safety
+    /// As for [`Raw::object_mut`]; the allocation must have room for such a value.
+    unsafe fn set_value_len(self, len: usize) {
+        // SAFETY: a live entry has a header, and the caller vouches for exclusiveness.
+        unsafe {
+            let field = self.at.as_ptr().add(4);
+            match self.flags() & LONG_VALUE {
+                0 => field.cast::<u16>().write(len as u16),
+                _ => field.cast::<u32>().write(len as u32),
+            }
+        }
+    }
+
+    /// What is noted of its use, 24 bits; always 0 of a long value.
+    #[inline]
+    pub fn usage(self) -> u32 {
+        if self.flags() & LONG_VALUE != 0 {
+            return 0;
+        }
+        // SAFETY: a live entry has a header.
+        unsafe {
+            let low = self.at.as_ptr().add(6).cast::<u16>().read();
+            u32::from(self.at.as_ptr().add(1).read()) << 16 | u32::from(low)
+        }
+    }
+
+    /// Notes its use; nothing of a long value.
+    ///
+    /// # Safety
+    /// As for [`Raw::object_mut`].
+    #[inline]
+    pub unsafe fn set_usage(self, usage: u32) {
+        if self.flags() & LONG_VALUE != 0 {
+            return;
+        }
+        // SAFETY: a live entry has a header, and the caller vouches for exclusiveness.
+        unsafe {
+            self.at.as_ptr().add(1).write((usage >> 16) as u8);
+            self.at.as_ptr().add(6).cast::<u16>().write(usage as u16);
+        }
     }
 
     fn value_at(self) -> usize {
@@ -268,13 +331,14 @@ impl<T> Raw<T> {
     /// As for [`Raw::object_mut`].
     pub unsafe fn resize_in_place(self, len: usize) -> bool {
         let (at, old) = (self.value_at(), self.value_len());
-        if self.flags() & OBJECT != 0 || size_class(at + len) != size_class(at + old) {
+        let same_form = (len > SHORT_MAX) == (self.flags() & LONG_VALUE != 0);
+        let same_class = size_class(at + len) == size_class(at + old);
+        if self.flags() & OBJECT != 0 || !same_form || !same_class || u32::try_from(len).is_err() {
             return false;
         }
-        let Ok(field) = u32::try_from(len) else { return false };
         // SAFETY: the class of the new length is that of the allocation, so there is room.
         unsafe {
-            self.at.as_ptr().add(4).cast::<u32>().write(field);
+            self.set_value_len(len);
             if len > old {
                 self.at.as_ptr().add(at + old).write_bytes(0, len - old);
             }
@@ -309,10 +373,12 @@ impl<T> Raw<T> {
         unsafe {
             if self.flags() & OBJECT != 0 {
                 let new = Self::sized(self.key(), 0, Some(self.object_ptr()), expiry);
+                new.set_usage(self.usage());
                 self.release();
                 return new;
             }
             let new = Self::sized(self.key(), value_len, None, expiry);
+            new.set_usage(self.usage());
             let kept = self.value_len().min(value_len);
             let from = self.at.as_ptr().add(self.value_at());
             let to = new.at.as_ptr().add(new.value_at());

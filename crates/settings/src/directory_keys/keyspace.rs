@@ -1,7 +1,7 @@
 //! `/cairn/keyspaces/<name>`: what is wanted of a keyspace.
 
 use super::{DecodeError, KEYSPACES, decode, encode, name_after};
-use crate::{Limits, Reads, plain_durability};
+use crate::{EvictionPolicy, Limits, Reads, plain_durability};
 use cairn_logic::record::{Durability, Rule};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,12 @@ pub struct KeyspaceLimits {
     /// See [`Limits::maxmemory_bytes`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maxmemory_bytes: Option<u64>,
+    /// See [`Limits::maxmemory_policy`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxmemory_policy: Option<EvictionPolicy>,
+    /// See [`Limits::maxmemory_samples`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maxmemory_samples: Option<u32>,
     /// See [`Limits::output_buffer_bytes_max`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_buffer_bytes_max: Option<u64>,
@@ -46,6 +52,8 @@ impl KeyspaceLimits {
         Limits {
             maxclients: self.maxclients.unwrap_or(node.maxclients),
             maxmemory_bytes: self.maxmemory_bytes.unwrap_or(node.maxmemory_bytes),
+            maxmemory_policy: self.maxmemory_policy.unwrap_or(node.maxmemory_policy),
+            maxmemory_samples: self.maxmemory_samples.unwrap_or(node.maxmemory_samples),
             output_buffer_bytes_max: self
                 .output_buffer_bytes_max
                 .unwrap_or(node.output_buffer_bytes_max),
@@ -78,6 +86,9 @@ pub struct KeyspaceConfig {
     /// Bounds for its nodes.
     #[serde(default)]
     pub limits: KeyspaceLimits,
+    /// What keys undergo that those who listen are told of, as Redis's `notify-keyspace-events`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub notify_keyspace_events: String,
     /// SHA-256 of the password clients must give, 64 hexadecimal digits; none = open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_sha256: Option<String>,
@@ -122,6 +133,7 @@ mod tests {
             durability: Durability { flushed: true, zones: 2 },
             reads: Reads::Confirm,
             limits: KeyspaceLimits { maxclients: Some(7), ..KeyspaceLimits::default() },
+            notify_keyspace_events: "KEA".to_owned(),
             password_sha256: Some("ab".repeat(32)),
             users: [("app".to_owned(), ["cd".repeat(32), "ef".repeat(32)].into())].into(),
         }

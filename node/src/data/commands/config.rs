@@ -1,6 +1,7 @@
 //! CONFIG: the few parameters that tools ask for; what can be changed lasts until the keyspace's
 //! resource says otherwise.
 
+mod keys;
 mod kept;
 
 use crate::boot::clients_room;
@@ -39,12 +40,11 @@ const FIXED: &[(&str, &str)] = &[
     ("cluster-require-full-coverage", "no"),
     ("daemonize", "no"),
     ("databases", "1"),
-    ("maxmemory-policy", "noeviction"),
+    ("maxmemory-eviction-tenacity", "10"),
     ("save", ""),
     ("lua-time-limit", "5000"),
     ("latency-tracking", "yes"),
     ("latency-tracking-info-percentiles", "50 99 99.9"),
-    ("notify-keyspace-events", ""),
     ("tcp-keepalive", "0"),
 ];
 
@@ -74,7 +74,6 @@ impl Server {
         let threshold = self.latency.threshold.unwrap_or_default();
         let mut all: Vec<_> = FIXED.iter().map(|(name, value)| (*name, (*value).into())).collect();
         all.extend([
-            ("maxmemory", config.memory_max_bytes.to_string()),
             ("maxclients", config.clients_max.to_string()),
             ("requirepass", pass.to_owned()),
             ("acllog-max-len", self.denials.len_max().to_string()),
@@ -94,6 +93,7 @@ impl Server {
             ),
         ]);
         all.extend(self.kept.each().map(|(name, value)| (name, value.to_owned())));
+        all.extend(keys::shown(config));
         all.sort_unstable();
         all
     }
@@ -133,6 +133,7 @@ impl Server {
                 return self.out(index).error(&text);
             }
         }
+        self.core.config_changed();
         self.out(index).ok();
     }
 
@@ -148,11 +149,10 @@ impl Server {
         let count = |least, most| between(value, least, most).map_err(|why| failed(name, &why));
         let failed = |why: &str| Err(failed(name, why));
         let config = &mut self.core.config;
+        if let Some(done) = keys::set(config, name, value) {
+            return done;
+        }
         match name {
-            "maxmemory" => match bytes(value) {
-                Some(bytes) => config.memory_max_bytes = bytes,
-                None => return failed("argument must be a memory value"),
-            },
             "maxclients" => match clients_max(value) {
                 Ok(count) => config.clients_max = count,
                 Err(text) => return failed(&text),

@@ -5,6 +5,7 @@ use crate::data::commands::connection::REDIS_VERSION;
 use crate::data::commands::nodes::node_name;
 use crate::data::commands::word;
 use crate::data::server::Server;
+use crate::memory::resident_bytes;
 use cairn_logic::record::Role;
 use cairn_resp::Args;
 use std::collections::BTreeSet;
@@ -136,7 +137,7 @@ impl Server {
         put("used_memory_dataset", &used);
         put("maxmemory", &self.core.config.memory_max_bytes);
         put("maxmemory_human", &human(self.core.config.memory_max_bytes));
-        put("maxmemory_policy", &"noeviction");
+        put("maxmemory_policy", &self.core.config.eviction.policy.name());
         put("mem_not_committed", &self.core.outgoing.outstanding_bytes());
     }
 
@@ -149,7 +150,7 @@ impl Server {
         put("total_net_output_bytes", &stats.output_bytes);
         put("rejected_connections", &stats.refused);
         put("expired_keys", &stats.expired);
-        put("evicted_keys", &0);
+        put("evicted_keys", &stats.evicted);
         let count = |scope| self.channels.names(scope).count();
         put("pubsub_channels", &count(Scope::Channel));
         put("pubsub_patterns", &count(Scope::Pattern));
@@ -242,11 +243,4 @@ fn human(bytes: u64) -> String {
         value /= 1024.0;
     }
     format!("{value:.2}T")
-}
-
-/// The process's resident memory, from the kernel.
-fn resident_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
 }

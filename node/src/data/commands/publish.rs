@@ -105,7 +105,7 @@ impl Server {
         all.iter().for_each(|publication| self.tell_listeners(publication));
     }
 
-    fn tell_listeners(&mut self, publication: &Publication) {
+    pub(super) fn tell_listeners(&mut self, publication: &Publication) {
         let Publication { channel, message, sharded } = publication;
         let (scope, name) = match sharded {
             true => (Scope::Shard, &b"smessage"[..]),

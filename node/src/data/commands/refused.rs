@@ -9,6 +9,8 @@ const SNAPSHOTS: &str = "members write snapshots while they go on: `snapshotInte
     Keyspace says how often";
 const PROCESS: &str = "nodes are started and ended by Kubernetes or by `cairn up` and `cairn down`";
 const STREAM: &str = "members of a group follow its log on the peer port, which clients cannot";
+const MOVES: &str = "the planner moves slots between groups; between keyspaces `cairn backup` and \
+    `cairn restore` carry data over, and a single key goes by DUMP and RESTORE";
 const ONE_DATABASE: &str = "a keyspace has one database; another Keyspace is another one";
 
 /// What the command called `name` is told.
@@ -20,6 +22,8 @@ fn instead(name: &str) -> Option<&'static str> {
         "sync" | "psync" | "replconf" => STREAM,
         "swapdb" | "move" => ONE_DATABASE,
         "debug" => "`cairn status`, `cairn why` and `cairn inspect` show what is inside",
+        "migrate" => MOVES,
+        "pfdebug" | "pfselftest" => "it looks into Redis itself",
         "module" => "nodes load no foreign code",
         "monitor" => "SLOWLOG, LATENCY and INFO commandstats tell what clients do",
         _ => return None,
@@ -45,7 +49,7 @@ mod tests {
     fn every_command_that_is_refused_is_told_what_to_do_instead() {
         let refused = COMMANDS.iter().filter(|it| it.session() == Some(Session::Nowhere));
         let names: Vec<&str> = refused.map(|command| command.name).collect();
-        assert_eq!(names.len(), 16);
+        assert_eq!(names.len(), 19);
         assert!(names.iter().all(|name| instead(name).is_some()), "{names:?}");
     }
 }

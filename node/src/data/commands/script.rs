@@ -4,7 +4,7 @@ use crate::data::commands::transaction::Sum;
 use crate::data::commands::{help, word};
 use crate::data::core::{BATCH_BYTES, Core};
 use crate::data::denials::Context;
-use crate::data::dispatch::{CROSSSLOT, Flow, NO_SLOT, Refused, same_slot};
+use crate::data::dispatch::{CROSSSLOT, Flow, NO_SLOT, OOM, Refused, same_slot};
 use crate::data::routing::{Ask, Verdict};
 use crate::data::server::Server;
 use cairn_acl::{Denied, Reason};
@@ -17,7 +17,7 @@ use cairn_resp::{Args, ReplyBuf};
 use cairn_script::{Engine, Host, Level, Limits, Run, Sha};
 
 /// What scripts may take. One that goes on for longer is stopped, and what it wrote stays.
-const LIMITS: Limits = Limits {
+pub(super) const LIMITS: Limits = Limits {
     time: Duration::from_secs(1),
     memory_bytes: 64 << 20,
     scripts_max: 10_000,
@@ -96,6 +96,10 @@ impl Server {
                 self.out(index).error(&text);
                 return Flow::Next;
             }
+            Err(Refused::NoMemory) => {
+                self.out(index).error(OOM);
+                return Flow::Next;
+            }
             Err(Refused::Stalled) => {
                 self.stall(index);
                 return Flow::Again;
@@ -107,7 +111,7 @@ impl Server {
         Flow::Next
     }
 
-    /// Runs a script within a unit of the log; writes one reply.
+    /// Runs a script, or calls a function, within a unit of the log; writes one reply.
     pub(in crate::data) fn run_script(
         &mut self,
         index: usize,
@@ -117,7 +121,12 @@ impl Server {
         slot: &mut u16,
     ) {
         let mut reply = ReplyBuf::new(self.out(index).version());
-        if let Err(text) = self.try_script(index, (command, args), (sum, slot), &mut reply) {
+        let what = (command, args);
+        let tried = match command.name {
+            "fcall" | "fcall_ro" => self.try_function(index, what, (sum, slot), &mut reply),
+            _ => self.try_script(index, what, (sum, slot), &mut reply),
+        };
+        if let Err(text) = tried {
             reply.clear();
             reply.error(&text);
         }
@@ -151,7 +160,8 @@ impl Server {
             }
             let reads = command.flags.has(Flags::READONLY) || declared.no_writes;
             let logged = self.core.log.body_bytes();
-            let mut caller = Caller { server: self, index, sum, slot, reads, logged };
+            let mut caller =
+                Caller { server: self, index, sum, slot, reads, logged, lets_oom: false };
             let run = Run { keys: args.from(3).first(count), arguments: args.from(3 + count) };
             engine.run(&sha, run, &mut caller, reply);
             Ok(())
@@ -223,7 +233,7 @@ const fn denial(denied: &Denied) -> &'static str {
 }
 
 /// How many of a script's arguments are keys.
-fn key_count(args: Args<'_>) -> Result<usize, String> {
+pub(super) fn key_count(args: Args<'_>) -> Result<usize, String> {
     let count = parse_i64(args.get(2));
     let count = count.ok_or("ERR value is not an integer or out of range")?;
     let count = usize::try_from(count).map_err(|_| "ERR Number of keys can't be negative")?;
@@ -234,16 +244,18 @@ fn key_count(args: Args<'_>) -> Result<usize, String> {
 }
 
 /// A script that is being run, as its commands see it.
-struct Caller<'a> {
-    server: &'a mut Server,
-    index: usize,
-    sum: &'a mut Sum,
+pub(super) struct Caller<'a> {
+    pub server: &'a mut Server,
+    pub index: usize,
+    pub sum: &'a mut Sum,
     /// The one slot of its keys, as soon as it is known.
-    slot: &'a mut u16,
+    pub slot: &'a mut u16,
     /// Whether it may only read.
-    reads: bool,
+    pub reads: bool,
     /// The log's bytes before it.
-    logged: usize,
+    pub logged: usize,
+    /// Whether it may write where there is no memory.
+    pub lets_oom: bool,
 }
 
 impl Caller<'_> {
@@ -313,6 +325,8 @@ impl Caller<'_> {
             Ok(()) => Ok(()),
             Err(Refused::Error(text)) if text.starts_with("MOVED") => Err(NOT_HERE.into()),
             Err(Refused::Error(text)) => Err(text),
+            Err(Refused::NoMemory) if self.lets_oom => Ok(()),
+            Err(Refused::NoMemory) => Err(OOM.into()),
             Err(Refused::Stalled) => Err("TRYAGAIN the group is handing over".into()),
         }
     }

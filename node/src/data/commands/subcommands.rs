@@ -113,6 +113,18 @@ const LATENCY: &[Subcommand] = &[
 const SCRIPT: &[Subcommand] =
     &[("debug", 3), ("exists", -3), ("flush", -2), ("help", 2), ("kill", 2), ("load", 3)];
 
+const FUNCTION: &[Subcommand] = &[
+    ("delete", 3),
+    ("dump", 2),
+    ("flush", -2),
+    ("help", 2),
+    ("kill", 2),
+    ("list", -2),
+    ("load", -3),
+    ("restore", -3),
+    ("stats", 2),
+];
+
 fn known(session: Session) -> Option<(&'static str, &'static [Subcommand])> {
     Some(match session {
         Session::Acl => ("acl", ACL),
@@ -120,6 +132,7 @@ fn known(session: Session) -> Option<(&'static str, &'static [Subcommand])> {
         Session::Cluster => ("cluster", CLUSTER),
         Session::Command => ("command", COMMAND),
         Session::Config => ("config", CONFIG),
+        Session::Function => ("function", FUNCTION),
         Session::Latency => ("latency", LATENCY),
         Session::Script => ("script", SCRIPT),
         Session::Pubsub => ("pubsub", PUBSUB),

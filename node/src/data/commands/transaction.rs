@@ -4,7 +4,7 @@ use crate::data::commands::acl;
 use crate::data::conn::Pause;
 use crate::data::core::REQUEST_BYTES_MAX;
 use crate::data::denials::Context;
-use crate::data::dispatch::{CROSSSLOT, Flow, Item, NO_SLOT, Refused};
+use crate::data::dispatch::{CROSSSLOT, Flow, Item, NO_SLOT, OOM, Refused};
 use crate::data::server::Server;
 use crate::data::session::{Multi, Watched, WatchedKey};
 use crate::data::watchers::Watcher;
@@ -65,6 +65,7 @@ impl Server {
         match self.core.admit(command, args, at, readonly) {
             Ok(()) => self.begin_watch(index, command, args),
             Err(Refused::Error(text)) => self.out(index).error(&text),
+            Err(Refused::NoMemory) => self.out(index).error(OOM),
             // A read behind it would stall, too, and must not run without its watch.
             Err(Refused::Stalled) => {
                 self.stall(index);
@@ -132,7 +133,7 @@ impl Server {
         }
         let readonly = self.session(index).readonly;
         let admitted = match command.session() {
-            None => self.core.admit(command, args, at, readonly),
+            None => self.with_room(|core| core.admit(command, args, at, readonly)),
             Some(Session::Eval) => self.core.admit_script(command, args, at, readonly),
             Some(Session::Ssubscribe) => self.core.admit_channels(args.from(1).iter()),
             Some(Session::Spublish) => self.core.admit_channels(std::iter::once(args.get(1))),
@@ -141,6 +142,7 @@ impl Server {
         if let Err(refused) = admitted {
             match refused {
                 Refused::Error(text) => self.out(index).error(&text),
+                Refused::NoMemory => self.out(index).error(OOM),
                 Refused::Stalled => {
                     self.stall(index);
                     return Flow::Again;
@@ -180,9 +182,10 @@ impl Server {
         }
         match self.admit_all(index, &multi) {
             Ok(()) => {}
-            Err(Refused::Error(text)) => {
+            Err(refused @ (Refused::Error(_) | Refused::NoMemory)) => {
+                let text = if let Refused::Error(text) = &refused { text } else { OOM };
                 self.forget_watched(index);
-                self.out(index).error(&aborted(&text));
+                self.out(index).error(&aborted(text));
                 return Flow::Next;
             }
             Err(Refused::Stalled) => {
@@ -221,7 +224,7 @@ impl Server {
             let Some(command) = lookup(args.name()) else { continue };
             let at = command.first_key(args).map(|key| self.core.keyspace.locate(key));
             match command.session() {
-                None => self.core.admit(command, args, at, readonly)?,
+                None => self.with_room(|core| core.admit(command, args, at, readonly))?,
                 Some(Session::Eval) => self.core.admit_script(command, args, at, readonly)?,
                 Some(_) => continue,
             }
@@ -267,11 +270,16 @@ impl Server {
     ) {
         let from = self.conn(index).replies.buf.len();
         let (mut sum, mut slot) = (Sum::default(), NO_SLOT);
+        let room = self.makes_room();
         let logged = self.core.log.body_bytes();
+        let goes_on = self.core.evicting.goes_on;
+        // Nothing goes while it lasts, and nothing of it is refused where there was room before.
+        self.core.evicting.goes_on |= room;
         self.core.log.begin_unit();
         self.in_unit = true;
         work(self, &mut sum, &mut slot);
         self.in_unit = false;
+        self.core.evicting.goes_on = goes_on;
         let wrote = self.core.log.end_unit();
         if wrote && self.is_attended() {
             self.touch_since(logged, Some(index));

@@ -10,7 +10,7 @@ use cairn_crd::{ConditionType, GroupStatus, Reason};
 use cairn_logic::counting::{Counts, Plane};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::{Record, Role};
-use cairn_settings::NodeCondition;
+use cairn_settings::{EvictionPolicy, NodeCondition};
 use cairn_wire::peer::pb::StatusReply;
 
 /// All that the verdicts on a group depend on.
@@ -251,7 +251,9 @@ impl Facts<'_> {
         }
         let limit_bytes = self.keyspace.config.limits.maxmemory_bytes.unwrap_or(0);
         let used_bytes = master.load.map_or(0, |load| load.used_bytes);
-        if limit_bytes > 0 && used_bytes >= limit_bytes {
+        let policy = self.keyspace.config.limits.maxmemory_policy.unwrap_or_default();
+        let refuses = policy == EvictionPolicy::NoEviction;
+        if refuses && limit_bytes > 0 && used_bytes >= limit_bytes {
             let used = format!("{}: {used_bytes} of {limit_bytes} bytes are used", master.node);
             return Verdict::yes(Reason::MemoryFull, used);
         }

@@ -4,6 +4,7 @@ use super::ids::{first, strict};
 use super::pending::no_key_or_group;
 use super::{Stream, entry};
 use crate::effects::{Delivery, Op};
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::{Refusal, shown};
@@ -34,6 +35,8 @@ struct Claimed {
     got: Vec<Delivery>,
     /// What is no entry any more.
     gone: Vec<Id>,
+    /// Whether the consumer was not there before.
+    new: bool,
 }
 
 impl Claim<'_> {
@@ -69,6 +72,7 @@ impl Claim<'_> {
         }
         if let Some(group) = stream.group_mut(self.group) {
             if claimed.got.is_empty() {
+                claimed.new = !group.consumers().contains_key(self.consumer);
                 group.see(self.consumer, self.now_ms);
             }
             let delivery = (self.consumer, self.delivered_ms, deliveries);
@@ -92,6 +96,9 @@ impl Claim<'_> {
             let names = [key, self.group, self.consumer];
             call.log.stream_consumer(names, self.now_ms);
             call.log.stream_pending(names, &claimed.got);
+            if claimed.new {
+                call.tell(Classes::STREAM, "xgroup-createconsumer", key);
+            }
         }
         !claimed.gone.is_empty() || !claimed.got.is_empty()
     }
@@ -100,6 +107,7 @@ impl Claim<'_> {
 /// The stream, which has this group.
 fn stream(call: &mut Call<'_>) -> Result<(At, Place), Refusal> {
     let (key, name) = (call.arg(1), call.arg(2));
+    call.reads = true;
     let found = call.stream(key)?;
     let stream = found.and_then(|found| call.stream_at(found));
     let known = stream.is_some_and(|stream| stream.groups().contains_key(name));

@@ -2,6 +2,7 @@
 
 use super::ids::{any, strict};
 use crate::effects::Op;
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::{Refusal, shown};
@@ -121,6 +122,7 @@ fn place_group(call: &mut Call<'_>, creates: bool) -> Outcome {
     let place = match found {
         Some((_, place)) => place,
         None => {
+            call.tell_new(key);
             let place = call.ks.put_collection::<Stream>(at, key);
             call.log.stream_head(key, &Default::default());
             place
@@ -132,6 +134,8 @@ fn place_group(call: &mut Call<'_>, creates: bool) -> Outcome {
     call.ks.update(at, place, |stream: &mut Stream, _| stream.put_group(name, id, read));
     call.log.stream_group(key, name, id, read);
     call.wrote(at.slot);
+    let event = if creates { "xgroup-create" } else { "xgroup-setid" };
+    call.tell(Classes::STREAM, event, key);
     call.reply.ok();
     Ok(())
 }
@@ -146,6 +150,7 @@ fn destroy(call: &mut Call<'_>) -> Outcome {
     if let Some(left) = dropped {
         call.log.texts(Op::StreamGroupDrop, &[key, name]);
         call.wrote(at.slot);
+        call.tell(Classes::STREAM, "xgroup-destroy", key);
         if let Some(left) = left {
             call.ks.trash.value(Value::Stream(left));
         }
@@ -178,6 +183,8 @@ fn change_consumer(call: &mut Call<'_>, creates: bool) -> Outcome {
         false => call.log.texts(Op::StreamConsumerDrop, &[key, name, consumer]),
     }
     call.wrote(at.slot);
+    let event = if creates { "xgroup-createconsumer" } else { "xgroup-delconsumer" };
+    call.tell(Classes::STREAM, event, key);
     call.reply.count(count.unwrap_or(0));
     Ok(())
 }
@@ -185,6 +192,7 @@ fn change_consumer(call: &mut Call<'_>, creates: bool) -> Outcome {
 /// XACK key group id [id ...]
 pub(crate) fn xack(call: &mut Call<'_>) -> Outcome {
     let (key, name) = (call.arg(1), call.arg(2));
+    call.reads = true;
     let found = call.stream(key)?;
     let stream = found.and_then(|found| call.stream_at(found));
     let known = stream.is_some_and(|stream| stream.groups().contains_key(name));

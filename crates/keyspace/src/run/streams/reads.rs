@@ -3,6 +3,7 @@
 use super::entry;
 use super::ids::strict;
 use crate::effects::Delivery;
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::{Refusal, shown};
@@ -159,6 +160,7 @@ fn from(call: &mut Call<'_>, wanted: &Wanted<'_>, index: usize) -> Result<From, 
 
 fn read(call: &mut Call<'_>, grouped: bool) -> Outcome {
     let wanted = wanted(call, grouped)?;
+    call.reads = !call.has_waited();
     let all = (0..wanted.count).map(|index| from(call, &wanted, index));
     let all = all.collect::<Result<Vec<_>, _>>()?;
     let mark = call.reply.begin_array();
@@ -277,12 +279,16 @@ fn read_group(
 /// The consumer is there, and was seen now.
 fn see(call: &mut Call<'_>, key: &[u8], found: (At, Place), reader: Reader<'_>) {
     let now_ms = call.ctx.now_ms;
-    call.ks.update(found.0, found.1, |stream: &mut Stream, _| {
-        if let Some(group) = stream.group_mut(reader.group) {
-            group.see(reader.consumer, now_ms);
-        }
+    let new = call.ks.update(found.0, found.1, |stream: &mut Stream, _| {
+        let Some(group) = stream.group_mut(reader.group) else { return false };
+        let new = !group.consumers().contains_key(reader.consumer);
+        group.see(reader.consumer, now_ms);
+        new
     });
     call.log.stream_consumer([key, reader.group, reader.consumer], now_ms);
+    if new {
+        call.tell(Classes::STREAM, "xgroup-createconsumer", key);
+    }
 }
 
 /// These entries, which are new to the group, were shown.

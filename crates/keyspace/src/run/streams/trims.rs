@@ -1,6 +1,7 @@
 //! How XADD and XTRIM say what goes.
 
 use super::ids::{given, strict};
+use crate::events::Classes;
 use crate::exec::Call;
 use crate::keyspace::At;
 use crate::refusal::Refusal;
@@ -103,6 +104,7 @@ pub fn trim(call: &mut Call<'_>, (at, key, place): (At, &[u8], Place), options: 
     let gone = call.ks.update(at, place, |stream: &mut Stream, touch| stream.cut(touch, to));
     if gone > 0 {
         call.log.stream_cut(key, to, gone);
+        call.tell(Classes::STREAM, "xtrim", key);
     }
     gone
 }
