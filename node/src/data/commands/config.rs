@@ -1,8 +1,8 @@
 //! CONFIG: the few parameters that tools ask for; what can be changed lasts until the keyspace's
 //! resource says otherwise.
 
-mod keys;
 mod kept;
+mod keys;
 
 use crate::boot::clients_room;
 use crate::data::commands::{help, word, wrong_arity};
