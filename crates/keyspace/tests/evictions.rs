@@ -29,7 +29,7 @@ impl World {
         let args: ArgsBuf = words.split(' ').collect();
         let ctx = Ctx { now_ms: self.now_ms, may_write: true, value_bytes_max: 1 << 20 };
         let mut reply = ReplyBuf::default();
-        let command = lookup(args.as_args().name()).unwrap();
+        let command = lookup(args.as_args().name()).expect("a command");
         self.keyspace.execute(&ctx, command, args.as_args(), None, &mut reply, &mut self.log);
         String::from_utf8_lossy(reply.as_bytes()).trim_end().to_owned()
     }
