@@ -32,7 +32,7 @@ pub(super) fn access(command: &Command) -> (Access, Access) {
         "pfmerge" => return (&["RW", "access", "insert"], READ),
         "set" | "bitfield" => &["RW", "access", "update", "variable_flags"],
         "pfcount" => &["RW", "access"],
-        "mset" | "setex" | "psetex" | "restore" => OVERWRITE,
+        "mset" | "setex" | "psetex" | "restore" | "restore-asking" => OVERWRITE,
         "setnx" | "msetnx" => FILL,
         "del" | "unlink" => REMOVE,
         "exists" | "touch" | "type" | "strlen" | "hlen" | "hstrlen" | "llen" | "scard"

@@ -177,7 +177,14 @@ pub fn categories(command: &Command) -> Vec<&'static str> {
     }
     let dangerous = matches!(
         command.name,
-        "flushall" | "flushdb" | "keys" | "info" | "restore" | "sort" | "sort_ro"
+        "flushall"
+            | "flushdb"
+            | "keys"
+            | "info"
+            | "restore"
+            | "restore-asking"
+            | "sort"
+            | "sort_ro"
     );
     if dangerous || command.flags.has(Flags::ADMIN) {
         found.push("@dangerous");
