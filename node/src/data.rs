@@ -20,6 +20,7 @@ mod export;
 mod figures;
 mod leisure;
 pub mod link;
+mod moving;
 mod net;
 mod outgoing;
 pub mod post;

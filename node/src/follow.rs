@@ -8,6 +8,7 @@ mod session;
 
 use crate::peer::{Identity, client};
 use cairn_global::Changed;
+use cairn_global::moving::Swap;
 use cairn_logic::ids::{GroupId, NodeId, Version};
 use cairn_logic::record::{Member, Record};
 use cairn_logic::time::Duration;
@@ -46,6 +47,8 @@ pub enum Ask {
         /// Members that the old one does not name: they must still hold their claims.
         joiners: Vec<Member>,
     },
+    /// Change keys of the system, if all of it is still as it was read. What became of it is read.
+    Swap(Swap),
     /// Read the record of a group.
     Read(GroupId),
     /// The group's master is silent, so the global master may be gone with its machine: if it does

@@ -5,6 +5,7 @@ use crate::apply::Error;
 use crate::keyspace::{Keyspace, SlotExpiry, SlotState};
 use crate::snapshot::Portion;
 use cairn_logic::ids::{Offset, SLOTS};
+use cairn_logic::moves::Marks;
 
 /// Builds some slots at a time.
 pub struct Builder {
@@ -21,6 +22,7 @@ pub struct Built {
     keys: usize,
     used: usize,
     expiring: usize,
+    marks: Marks,
 }
 
 impl Builder {
@@ -56,7 +58,8 @@ impl Builder {
         let slots = slots.collect();
         let (keys, used) = (std::mem::take(&mut from.keys), std::mem::take(&mut from.used));
         let expiring = std::mem::take(&mut from.expiring);
-        Some(Built { at, first, slots, keys, used, expiring })
+        let marks = std::mem::take(&mut from.hidden).into_marks();
+        Some(Built { at, first, slots, keys, used, expiring, marks })
     }
 }
 
@@ -81,7 +84,7 @@ impl Keyspace {
     /// # Errors
     /// [`Error::Malformed`]: one of them is not, and nothing was taken.
     pub fn adopt(&mut self, built: Built) -> Result<(), Error> {
-        let Built { at, first, slots, keys, used, expiring } = built;
+        let Built { at, first, slots, keys, used, expiring, marks } = built;
         let last = usize::from(first) + slots.len() - 1;
         let here = self.slots.get_mut(usize::from(first)..=last);
         let Some(here) = here.filter(|here| here.iter().all(|slot| slot.table.len() == 0)) else {
@@ -94,6 +97,7 @@ impl Keyspace {
         self.keys += keys;
         self.used += used;
         self.expiring += expiring;
+        marks.into_iter().for_each(|(slot, mark)| self.set_mark(slot, mark));
         self.set_floors(first..=last as u16, at);
         Ok(())
     }

@@ -5,6 +5,7 @@ mod moving;
 use crate::check::{BYTES_MAX, KEYS_MAX};
 use crate::differ::Found;
 use crate::hash::Hasher;
+use crate::hidden::Hidden;
 use crate::slot::slot_of;
 use crate::snapshot::{Export, Touch, address_of};
 use crate::table::{Entry, Payload, Place, SCAN_BITS, Table, View};
@@ -88,6 +89,8 @@ pub struct Keyspace {
     pub(crate) watched: u16,
     /// What was given up and is large.
     pub(crate) trash: Trash,
+    /// Slots that are shown to nobody.
+    pub(crate) hidden: Hidden,
 }
 
 impl Keyspace {
@@ -114,6 +117,7 @@ impl Keyspace {
             export: None,
             watched: SLOTS,
             trash: Trash::default(),
+            hidden: Hidden::default(),
         }
     }
 
@@ -473,6 +477,10 @@ impl Keyspace {
         let mut position = walk.position;
         for slot in walk.slot..SLOTS {
             let table = &self.slots[usize::from(slot)].table;
+            if Slot::try_from(slot).is_ok_and(|slot| self.is_hidden(slot)) {
+                position = 0;
+                continue;
+            }
             if left == 0 && table.len() > 0 {
                 return Some(Walk { slot, position: 0 });
             }
@@ -508,7 +516,7 @@ impl Keyspace {
     /// Deletes all keys, but for slots that were imported after that; every other slot counts as
     /// written at `offset`.
     pub(crate) fn clear(&mut self, offset: Offset) {
-        if self.floors.iter().any(|floor| offset <= *floor) {
+        if !self.marks().is_empty() || self.floors.iter().any(|floor| offset <= *floor) {
             return self.clear_some(offset);
         }
         self.keep_watched();
@@ -535,29 +543,36 @@ impl Keyspace {
     fn clear_some(&mut self, offset: Offset) {
         for number in 0..SLOTS {
             let slot = Slot::try_from(number).expect("a number below 16384 is a slot");
-            if self.holds(slot, offset) {
+            // What a move brings is another group's until then.
+            if self.holds(slot, offset) || self.marks().contains_key(&slot) {
                 continue;
             }
-            let mut held = 0;
-            self.table(slot).iter().for_each(|entry| {
-                if let View::Object(value) = entry.value() {
-                    held += value.memory_bytes();
-                }
-            });
-            self.used -= held;
-            let table = self.change(slot, |table, _| std::mem::take(table));
-            if number == self.watched
-                && let Some(export) = &mut self.export
-            {
-                export.keep_all(table);
-                self.watched = SLOTS;
-            } else {
-                self.trash.table(table);
-            }
-            let expiry = &mut self.expiries[usize::from(number)];
-            self.expiring -= expiry.keys as usize;
-            *expiry = SlotExpiry::default();
+            self.clear_slot(slot);
             self.mark_written(slot, offset);
         }
+    }
+
+    /// Deletes all keys of a slot.
+    pub(crate) fn clear_slot(&mut self, slot: Slot) {
+        let number = slot.get();
+        let mut held = 0;
+        self.table(slot).iter().for_each(|entry| {
+            if let View::Object(value) = entry.value() {
+                held += value.memory_bytes();
+            }
+        });
+        self.used -= held;
+        let table = self.change(slot, |table, _| std::mem::take(table));
+        if number == self.watched
+            && let Some(export) = &mut self.export
+        {
+            export.keep_all(table);
+            self.watched = SLOTS;
+        } else {
+            self.trash.table(table);
+        }
+        let expiry = &mut self.expiries[usize::from(number)];
+        self.expiring -= expiry.keys as usize;
+        *expiry = SlotExpiry::default();
     }
 }

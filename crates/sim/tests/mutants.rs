@@ -36,6 +36,10 @@ fn broken_rules_are_noticed_within_forty_seeds() {
         Mutant::SnapshotsUnkept,
         Mutant::MendsWithOwn,
         Mutant::BelievesAnyState,
+        Mutant::MovesWithoutEpoch,
+        Mutant::MovesTwice,
+        Mutant::SwitchesEarly,
+        Mutant::HoldEnds,
     ];
     for mutant in quick {
         let found = hunt(mutant, 1, 40, None);

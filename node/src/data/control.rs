@@ -97,6 +97,7 @@ impl Server {
                 self.core.keyspace.may_mend(may);
             }
             ToData::Publications(all) => self.arrived(&all.group, &all.publications),
+            ToData::Move(order) => self.move_order(order),
             ToData::Query(query) => self.query(query),
             ToData::Stop { within } => {
                 self.stopping = Some(self.core.now + within);
@@ -171,12 +172,14 @@ impl Server {
         core.confirm.under_way = false;
         core.outgoing.forget();
         self.touch_all_watched();
+        self.do_duties();
         self.resume_stalled();
         self.blocked.all_changed();
     }
 
     fn step_down(&mut self, epoch: Epoch) {
         self.end_export();
+        self.end_moves();
         self.checking = None;
         let core = &mut self.core;
         if let Some(mastership) = core.mastership.take() {
@@ -225,6 +228,7 @@ impl Server {
             self.tracking.all_changed();
         }
         self.core.set_routes(routes);
+        self.do_duties();
         self.redirect_limbo();
         self.resume_stalled();
         self.forget_moved_channels();

@@ -1,6 +1,7 @@
 //! What the thread owns besides sockets: the keyspace, its position in the group, the time of turn.
 
 use crate::data::link::{Answers, Clock, Config, FromData, NoRoom, Reads, Released, Shared};
+use crate::data::moving::Carrying;
 use crate::data::outgoing::Outgoing;
 use crate::data::routes::Routes;
 use crate::data::routing::View;
@@ -63,6 +64,10 @@ pub struct Core {
     pub unkept: Unkept,
     /// Whether what differs may be replaced.
     pub may_mend: bool,
+    /// The move of slots to another group that is under way, at the master that has them.
+    pub carrying: Option<Box<Carrying>>,
+    /// The last entry that said what becomes of slots.
+    pub slots_written: Offset,
     /// `reads: confirm`.
     pub confirm: Confirm,
     /// Counts for INFO.
@@ -198,6 +203,7 @@ impl Core {
             authority: false,
             opens_epoch: false,
         };
+        self.carry(&entries.body, head.last_offset());
         self.hand_over(head, Bytes::from(entries.body));
     }
 

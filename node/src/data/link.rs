@@ -6,6 +6,7 @@
 //! began), so that one of a later mastership can never release a reply of an earlier one.
 
 pub use crate::data::checks::Compared;
+pub use crate::data::moving::{Arrived, MoveNews, MoveOrder};
 pub use crate::data::post::Publications;
 use crate::data::routes::Routes;
 use bytes::Bytes;
@@ -128,6 +129,8 @@ pub enum ToData {
     MayMend(bool),
     /// What clients of another node have published.
     Publications(Box<Publications>),
+    /// Of a move of slots to another group, or from one.
+    Move(MoveOrder),
     /// A question for status and tests.
     Query(Query),
     /// Accept nobody new, admit nothing new, answer what waits (at most `within`), then end.
@@ -185,14 +188,15 @@ pub enum FromData {
         /// The offset that came.
         came: Offset,
     },
-    /// Comparing with the master's checks has found something, or something else differs. No
-    /// snapshot is written before [`ToData::KeptAside`] has answered it.
+    /// Something differs. No snapshot is written before [`ToData::KeptAside`] has answered it.
     Compared(Box<Compared>),
     /// `reads: confirm`: prove mastership for the reads that have come.
     NeedConfirm {
         /// Returned with [`ToData::ReadsConfirmed`].
         token: u64,
     },
+    /// Of a move of slots.
+    Move(MoveNews),
     /// All is answered and appended; the thread ends. Nothing comes after it.
     Stopped,
 }

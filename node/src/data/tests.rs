@@ -7,6 +7,7 @@ mod checks;
 mod commits;
 mod exports;
 mod figures;
+mod moves;
 mod positions;
 mod scripts;
 mod sessions;
@@ -147,7 +148,7 @@ impl Rig {
                         self.link.copies(&mut [batch.head.last_offset()]);
                         self.link.commit(batch.head.last_offset());
                     }
-                    FromData::Compared(_) => {}
+                    FromData::Compared(_) | FromData::Move(_) => {}
                     FromData::NeedConfirm { token } => {
                         self.link.send(ToData::ReadsConfirmed { token });
                     }
@@ -205,7 +206,7 @@ fn routes(master: &str, others: Role) -> Arc<Routes> {
     let mut slots = vec![NOBODY; usize::from(SLOTS)];
     slots[..10_000].fill(0);
     slots[10_000..16_000].fill(1);
-    Arc::new(Routes { me: NodeId::new("a"), revision: 7, groups, slots })
+    Arc::new(Routes { me: NodeId::new("a"), revision: 7, groups, slots, moves: Vec::new() })
 }
 
 /// A batch with one command's effects, as a master would log them.

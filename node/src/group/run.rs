@@ -2,6 +2,7 @@
 
 use super::cache::Cache;
 use super::courier::{self, Targets};
+use super::moving::{LineNews, Moving};
 use super::role::Role;
 use crate::aside;
 use crate::boot::{self, Boot, StopSignals};
@@ -90,6 +91,7 @@ struct Inputs {
     inbox: mpsc::Receiver<Inbound>,
     heard: mpsc::Receiver<Heard>,
     from_data: mpsc::Receiver<FromData>,
+    lines: mpsc::Receiver<LineNews>,
 }
 
 /// Why a data node's run is over.
@@ -117,8 +119,7 @@ pub async fn run(boot: Boot) -> Result<End> {
     })?;
     let (inbox, inbox_queue) = mpsc::channel(QUEUE);
     let (events, event_queue) = mpsc::unbounded_channel();
-    let (asks, ask_queue) = mpsc::channel(QUEUE);
-    let (heard, heard_queue) = mpsc::channel(QUEUE);
+    let ((asks, ask_queue), (heard, heard_queue)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
     for (what, address) in
         [("peers", settings.listen.peer), ("heartbeats", settings.listen.heartbeat)]
     {
@@ -130,6 +131,7 @@ pub async fn run(boot: Boot) -> Result<End> {
     let (cache, view) = Cache::open(&boot.folder)?;
     let (listeners, targets) = watch::channel(Targets::default());
     let book = AddressBook::default();
+    let (said, lines) = mpsc::channel(QUEUE);
     tokio::spawn(courier::run(boot.identity.clone(), book.clone(), targets, data.published));
     let mut role = Role {
         data: Rc::new(RefCell::new(data.link)),
@@ -153,6 +155,7 @@ pub async fn run(boot: Boot) -> Result<End> {
         lag: metrics::lag::Lag::default(),
         online: false,
         released: false,
+        moving: Moving::new(said),
         boot,
     };
     role.boot.identity.tls.watch();
@@ -170,6 +173,7 @@ pub async fn run(boot: Boot) -> Result<End> {
         inbox: inbox_queue,
         heard: heard_queue,
         from_data: data.from,
+        lines,
     };
     serve(role, inputs).await
 }
@@ -238,6 +242,7 @@ impl Inputs {
         tokio::select! {
             event = self.events.recv() => role.event(event.context("storage ended")?),
             inbound = self.inbox.recv() => role.inbound(inbound.context("ports ended")?),
+            news = self.lines.recv() => role.hear_line(news.context("lines ended")?),
             heard = self.heard.recv() => role.heard(heard.context("the line ended")?)?,
             from = self.from_data.recv() => match from {
                 Some(from) => role.hear_data(from),
