@@ -3,6 +3,7 @@
 //!
 //! `cargo run --profile fast --example data_thread -- [port] [confirm]`
 
+use cairn_acl::Stored;
 use cairn_logic::ids::{Epoch, GroupId, NodeId, Offset, SLOTS};
 use cairn_logic::record::Role;
 use cairn_logic::replication::Admission;
@@ -45,11 +46,21 @@ fn main() -> anyhow::Result<()> {
     link.send(ToData::Admission(Admission::Open));
     link.read_until(Some(Instant::from_nanos(u64::MAX)));
     link.send(ToData::Loading(false));
+    let mut users = Stored::default();
     while let Some(message) = running.from.blocking_recv() {
         match message {
             FromData::Appended(batch) => link.commit(batch.head.last_offset()),
             FromData::NeedConfirm { token } => link.send(ToData::ReadsConfirmed { token }),
             FromData::Compared(_) => {}
+            FromData::ChangeUsers { token, fixed, change } => {
+                let outcome = users.change(&fixed, &change).map_err(|refused| refused.text());
+                let outcome = outcome.map(|(after, deleted)| {
+                    users = after;
+                    link.send(ToData::Users(users.clone()));
+                    deleted
+                });
+                link.send(ToData::UsersChanged { token, outcome });
+            }
             FromData::SteppedDown { .. } | FromData::Gap { .. } | FromData::Stopped => break,
         }
     }

@@ -6,6 +6,7 @@
 
 mod blocked;
 mod broken;
+mod changing;
 mod channels;
 mod checks;
 mod chores;
@@ -13,7 +14,9 @@ mod commands;
 mod conn;
 mod control;
 mod core;
+mod denials;
 mod dispatch;
+mod doors;
 mod dropper;
 mod export;
 mod figures;

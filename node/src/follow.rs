@@ -5,8 +5,10 @@
 //! often. The node serves on meanwhile: nothing here is needed for that.
 
 mod session;
+mod users;
 
 use crate::peer::{Identity, client};
+use cairn_acl::{Change, Fixed};
 use cairn_global::Changed;
 use cairn_logic::ids::{GroupId, NodeId, Version};
 use cairn_logic::record::{Member, Record};
@@ -48,9 +50,44 @@ pub enum Ask {
     },
     /// Read the record of a group.
     Read(GroupId),
+    /// Change users of a keyspace; answered by [`Heard::Users`].
+    Users(UsersAsk),
     /// The group's master is silent, so the global master may be gone with its machine: if it does
     /// not answer in this time either, look for another one.
     Suspect(Duration),
+}
+
+/// A change of the users of a keyspace.
+#[derive(Debug)]
+pub struct UsersAsk {
+    /// Returned with the answer.
+    pub token: u64,
+    /// The keyspace.
+    pub keyspace: String,
+    /// The users whose passwords are the resource's.
+    pub fixed: Fixed,
+    /// What is changed.
+    pub change: Change,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct UsersHeard {
+    /// From there.
+    pub token: u64,
+    /// How many users were deleted, or the text of the error reply.
+    pub outcome: Result<usize, String>,
+    /// The users as they are now, if that is known.
+    pub now: Option<Changed>,
+}
+
+impl UsersHeard {
+    /// Nothing was changed, for the global plane is away.
+    fn away(token: u64) -> Self {
+        let text = "ERR the global plane cannot be reached, which keeps the users: nothing was \
+                    changed, try again later";
+        Self { token, outcome: Err(text.to_owned()), now: None }
+    }
 }
 
 /// What control hears of the global plane.
@@ -75,6 +112,8 @@ pub enum Heard {
     /// The change of this version of a group's record can never come into force: somebody who was
     /// to join has lost its claim.
     Refused(GroupId, Version),
+    /// What became of a change of users.
+    Users(UsersHeard),
     /// An order or plan.
     Down(pb::Down),
     /// The session is over; the view is old from now on.
@@ -97,7 +136,7 @@ pub struct Follow {
 /// Runs until `asks` is closed.
 pub async fn run(follow: Follow, mut asks: mpsc::Receiver<Ask>, heard: mpsc::Sender<Heard>) {
     let mut lost = Instant::now();
-    while let Some((master, address)) = look(&follow, lost, &mut asks).await {
+    while let Some((master, address)) = look(&follow, lost, &mut asks, &heard).await {
         tracing::info!(%master, address, "found the global master");
         let began = Instant::now();
         let ended = session::run(&follow, &master, &address, &mut asks, &heard).await;
@@ -117,12 +156,18 @@ async fn look(
     follow: &Follow,
     lost: Instant,
     asks: &mut mpsc::Receiver<Ask>,
+    heard: &mpsc::Sender<Heard>,
 ) -> Option<(String, String)> {
     let mut found = std::pin::pin!(find_master(follow, lost));
     loop {
         tokio::select! {
             found = &mut found => return Some(found),
-            ask = asks.recv() => tracing::debug!(ask = ?ask?, "dropped: no global master"),
+            ask = asks.recv() => match ask? {
+                Ask::Users(ask) => {
+                    heard.send(Heard::Users(UsersHeard::away(ask.token))).await.ok()?;
+                }
+                ask => tracing::debug!(?ask, "dropped: no global master"),
+            },
         }
     }
 }

@@ -14,6 +14,7 @@ mod role;
 mod routes;
 mod run;
 mod snapshots;
+mod users;
 mod world;
 
 pub use run::{End, run};

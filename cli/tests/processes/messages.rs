@@ -1,4 +1,5 @@
-//! Messages between the groups of a keyspace, and commands that wait while their master is lost.
+//! Messages between the groups of a keyspace, commands that wait while their master is lost, and
+//! users that all nodes know.
 
 use crate::support::{World, connect, say, show};
 use cairn_harness::client::{Connection, Frame};
@@ -83,4 +84,57 @@ fn messages_cross_groups_and_a_waiting_pop_goes_on_at_the_next_master() {
     let popped: Vec<String> = popped.elements().expect("two").iter().map(show).collect();
     assert_eq!(popped, ["b", "item"]);
     assert_eq!(say(&mut pushing, "LLEN b"), "0");
+
+    users_are_known_at_all_nodes(&world, &here, &there);
+}
+
+/// Also after a restart while the global plane is away, which keeps them.
+fn users_are_known_at_all_nodes(world: &World, here: &[Node], there: &[Node]) {
+    let denied = "-NOPERM this user has no permissions to run the 'set' command";
+    let set = "ACL SETUSER app on >secret -@all +get ~b";
+    assert_eq!(say(&mut connect(&here[1]), set), "OK");
+    let comes_in = |node: &Node| {
+        let second = Duration::from_secs(1);
+        let open = Connection::open(&node.redis(), second, second);
+        let mut client = open.ok()?;
+        let said = client.call(&[b"AUTH", b"app", b"secret"]).ok().map(|reply| show(&reply))?;
+        (said == "OK").then_some(client)
+    };
+    for node in here.iter().chain(there) {
+        let began = Instant::now();
+        world.eventually("a node knows the user", |_| comes_in(node).is_some());
+        eprintln!("{} knew the user after {:?}", node.id, began.elapsed());
+        let mut client = comes_in(node).expect("it knows the user");
+        assert_eq!(say(&mut client, "SET b 1"), denied, "{}", node.id);
+    }
+
+    // Two nodes change users at once: none of the changes is lost.
+    std::thread::scope(|scope| {
+        for (name, node) in [("x", &here[0]), ("y", &there[0])] {
+            scope.spawn(move || {
+                let mut admin = connect(node);
+                for n in 0..10 {
+                    assert_eq!(say(&mut admin, &format!("ACL SETUSER {name}{n} on")), "OK");
+                }
+            });
+        }
+    });
+    let mut admin = connect(&here[0]);
+    world.eventually("all users are known", |_| {
+        let users = admin.call(&[b"ACL", b"USERS"]).expect("an answer");
+        // Those, the default user and `app`.
+        users.elements().is_some_and(|users| users.len() == 22)
+    });
+
+    for global in ["global-0", "global-1"] {
+        world.cluster.kill(global, true).expect("a global node");
+    }
+    world.eventually("users cannot be changed", |_| {
+        say(&mut admin, "ACL SETUSER app +set").contains("the global plane cannot be reached")
+    });
+    let node = there.last().expect("a member");
+    world.cluster.kill(&node.id, false).expect("it runs");
+    world.eventually("it is back and knows the user", |_| comes_in(node).is_some());
+    let mut client = comes_in(node).expect("it knows the user");
+    assert_eq!(say(&mut client, "SET b 1"), denied);
 }

@@ -5,7 +5,8 @@
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::Record;
 use cairn_settings::directory_keys as keys;
-use keys::{Alive, Claim, ClusterInfo, KeyspaceConfig, NodeInfo, PoolConfig, SlotOwners};
+use keys::{Alive, Claim, ClusterInfo, KeyspaceConfig, KeyspaceUsers, NodeInfo};
+use keys::{PoolConfig, SlotOwners};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -37,6 +38,8 @@ pub struct View {
     pub pools: BTreeMap<String, PoolConfig>,
     /// Slots by keyspace.
     pub slots: BTreeMap<String, SlotOwners>,
+    /// Users of clients by keyspace.
+    pub users: BTreeMap<String, KeyspaceUsers>,
     /// Everything as it was read: values and versions.
     raw: BTreeMap<Vec<u8>, (Vec<u8>, u64)>,
 }
@@ -97,6 +100,12 @@ impl View {
             self.groups.insert(id, keys::decode_group(value)?);
         } else if let Some(name) = keys::slots_of_key(key) {
             self.slots.insert(name.to_owned(), SlotOwners::decode(value)?);
+        } else if let Some(name) = keys::users_of_key(key) {
+            // Better nobody comes in than everybody.
+            let users = KeyspaceUsers::decode(value);
+            let known = users.as_ref().map_or_else(|_| KeyspaceUsers::nobody(), Clone::clone);
+            self.users.insert(name.to_owned(), known);
+            users?;
         }
         Ok(())
     }
@@ -114,6 +123,8 @@ impl View {
             self.groups.remove(&id);
         } else if let Some(name) = keys::slots_of_key(key) {
             self.slots.remove(name);
+        } else if let Some(name) = keys::users_of_key(key) {
+            self.users.remove(name);
         }
     }
 
@@ -187,5 +198,7 @@ mod tests {
         let mut view = View::default();
         put(&mut view, "/cairn/cluster", b"{}");
         assert!(view.cluster.is_none());
+        put(&mut view, "/cairn/users/t", b"[");
+        assert_eq!(view.users["t"], KeyspaceUsers::nobody());
     }
 }

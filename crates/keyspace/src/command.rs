@@ -226,6 +226,7 @@ fn streams_word(args: Args<'_>) -> Option<usize> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named as its command; Nowhere stands for those refused")]
 pub enum Session {
+    Acl,
     Asking,
     Auth,
     Client,

@@ -50,9 +50,17 @@ pub trait Host {
     /// Executes a command of the script and writes exactly one reply in `out`'s version.
     fn call(&mut self, args: Args<'_>, out: &mut ReplyBuf);
 
+    /// Whether the script's user may have a command executed.
+    ///
+    /// # Errors
+    /// The text of the error reply.
+    fn may(&mut self, args: Args<'_>) -> Result<bool, String>;
+
     /// Takes a line of the script's log.
     fn log(&mut self, level: Level, text: &str);
 }
+
+const BUSY: &str = "ERR a command is being executed";
 
 /// What a run is given.
 #[derive(Clone, Copy, Debug)]
@@ -195,7 +203,7 @@ impl Engine {
         let arguments = list(lua, run.arguments)?;
         let execute = |args: &MultiValue| match host.try_borrow_mut() {
             Ok(mut host) => command(args, version.get(), &mut **host),
-            Err(_) => Err("ERR a command is being executed".to_owned()),
+            Err(_) => Err(BUSY.to_owned()),
         };
         lua.scope(|scope| {
             let call = scope.create_function(|lua, args: MultiValue| match execute(&args) {
@@ -205,6 +213,13 @@ impl Engine {
             let pcalled = scope.create_function(|lua, args: MultiValue| {
                 let reply = execute(&args).unwrap_or_else(Reply::Error);
                 convert::to_lua(lua, reply, version.get())
+            })?;
+            let may = scope.create_function(|_, args: MultiValue| {
+                let asked = given(&args).and_then(|args| {
+                    let mut host = host.try_borrow_mut().map_err(|_| BUSY.to_owned())?;
+                    host.may(args.as_args())
+                });
+                asked.map_err(|text| mlua::Error::external(Raised(text)))
             })?;
             let log = scope.create_function(|_, args: MultiValue| {
                 let Ok(mut host) = host.try_borrow_mut() else { return Ok(()) };
@@ -222,6 +237,7 @@ impl Engine {
                 pcalled,
                 log,
                 set_version,
+                may,
                 keys,
                 arguments,
             );
@@ -281,8 +297,8 @@ fn list(lua: &Lua, args: Args<'_>) -> mlua::Result<Table> {
     Ok(list)
 }
 
-/// Executes a command of a script.
-fn command(args: &MultiValue, version: Version, host: &mut dyn Host) -> Result<Reply, String> {
+/// A command and its arguments.
+fn given(args: &MultiValue) -> Result<ArgsBuf, String> {
     if args.is_empty() {
         return Err("ERR Please specify at least one argument for this redis lib call".into());
     }
@@ -292,6 +308,12 @@ fn command(args: &MultiValue, version: Version, host: &mut dyn Host) -> Result<R
             .ok_or("ERR Lua redis lib command arguments must be strings or integers")?;
         given.push(&arg);
     }
+    Ok(given)
+}
+
+/// Executes a command of a script.
+fn command(args: &MultiValue, version: Version, host: &mut dyn Host) -> Result<Reply, String> {
+    let given = given(args)?;
     let mut reply = ReplyBuf::new(version);
     host.call(given.as_args(), &mut reply);
     match Reply::parse(reply.as_bytes()) {

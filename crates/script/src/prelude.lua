@@ -48,8 +48,8 @@ local function explained(problem)
     return problem
 end
 
-return function(script, setfenv, compile, call, pcalled, log, setresp, keys, arguments)
-    local own = { call = call, pcall = pcalled, log = log, setresp = setresp }
+return function(script, setfenv, compile, call, pcalled, log, setresp, may, keys, arguments)
+    local own = { call = call, pcall = pcalled, log = log, setresp = setresp, acl_check_cmd = may }
     local redis = setmetatable(own, { __index = common })
     local world = { KEYS = keys, ARGV = arguments, redis = shown(redis) }
     world.server = world.redis

@@ -47,6 +47,14 @@ impl Host for Data {
         }
     }
 
+    fn may(&mut self, args: Args<'_>) -> Result<bool, String> {
+        match args.name() {
+            b"GET" => Ok(true),
+            b"SET" => Ok(false),
+            _ => Err("ERR Invalid command passed to redis.acl_check_cmd()".to_owned()),
+        }
+    }
+
     fn log(&mut self, level: Level, text: &str) {
         self.lines.push((level, text.to_owned()));
     }

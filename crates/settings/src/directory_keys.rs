@@ -12,6 +12,7 @@ mod keyspace;
 mod node;
 mod pool;
 mod slots;
+mod users;
 
 pub use alive::{Alive, alive_key, node_of_alive_key};
 pub use cluster::ClusterInfo;
@@ -21,6 +22,7 @@ pub use keyspace::{KeyspaceConfig, KeyspaceLimits, keyspace_key, keyspace_of_key
 pub use node::{Claim, Make, NodeInfo, node_key, node_of_key};
 pub use pool::{PoolConfig, pool_key, pool_of_key};
 pub use slots::{SlotOwners, SlotRange, slots_key, slots_of_key};
+pub use users::{KeyspaceUsers, users_key, users_of_key};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -43,6 +45,8 @@ pub const HISTORY: &str = "/cairn/history/";
 pub const SPARES: &str = "/cairn/spares/";
 /// Before the names of the keyspaces whose slots they are.
 pub const SLOTS: &str = "/cairn/slots/";
+/// Before the names of the keyspaces whose users they are.
+pub const USERS: &str = "/cairn/users/";
 
 /// A value that is not of the kind its key says.
 #[derive(Debug, thiserror::Error)]

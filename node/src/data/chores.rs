@@ -29,6 +29,7 @@ impl Server {
         self.count_rate();
         self.replies_too_late();
         self.look_at_waits();
+        self.changes_too_late();
         if self.core.now >= self.core.limbo_until
             || self.stalled.iter().any(|&index| {
                 self.net.conn(index).is_some_and(|conn| match conn.pause {
@@ -65,6 +66,7 @@ impl Server {
         !self.net.held.is_empty()
             || !self.stalled.is_empty()
             || !self.waits.is_empty()
+            || !self.changing.is_empty()
             || self.stopping.is_some()
             || self.expiring
     }

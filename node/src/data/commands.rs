@@ -1,6 +1,7 @@
 //! Commands about the connection, the transaction, the cluster and the node; data commands are in
 //! `cairn-keyspace`.
 
+pub mod acl;
 pub mod blocking;
 pub mod client;
 pub mod cluster;

@@ -74,6 +74,15 @@ pub enum Pause {
     },
     /// A command that waits for its keys: [`Conn::waiting`].
     Blocked,
+    /// A change of users, until all nodes can hear of it, or it is too late.
+    Users {
+        /// Which.
+        token: u64,
+        /// When it is too late.
+        until: Instant,
+        /// Whether the answer is a number of users.
+        counts: bool,
+    },
     /// A write while mastership is being handed over: until admitted, redirected, or too late.
     HandOver {
         /// When to try again at the latest.

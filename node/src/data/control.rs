@@ -90,6 +90,11 @@ impl Server {
             ToData::Routes(routes) => self.set_routes(routes),
             ToData::Loading(loading) => self.core.loading = loading,
             ToData::Config(config) => self.set_config(config),
+            ToData::Users(stored) => {
+                self.core.doors.stored = stored;
+                self.users_changed();
+            }
+            ToData::UsersChanged { token, outcome } => self.end_change(token, outcome),
             ToData::Repair(part) => self.repair(&part),
             ToData::KeptAside(count) => self.core.unkept.kept(count),
             ToData::MayMend(may) => {
@@ -232,7 +237,11 @@ impl Server {
     }
 
     fn set_config(&mut self, config: Config) {
+        let before = self.core.config.fixed();
         self.core.config = config;
+        if self.core.config.fixed() != before {
+            self.users_changed();
+        }
     }
 
     fn query(&mut self, query: Query) {

@@ -1,5 +1,6 @@
 //! What the thread owns besides sockets: the keyspace, its position in the group, the time of turn.
 
+use crate::data::doors::Doors;
 use crate::data::link::{Answers, Clock, Config, FromData, NoRoom, Reads, Released, Shared};
 use crate::data::outgoing::Outgoing;
 use crate::data::routes::Routes;
@@ -43,6 +44,8 @@ pub struct Core {
     pub last: EntryId,
     /// Limits and password.
     pub config: Config,
+    /// Who comes in.
+    pub doors: Doors,
     /// Committed, as seen when the turn began.
     pub committed: Offset,
     /// The moment the turn began.

@@ -5,6 +5,7 @@ use crate::data::channels::Scope;
 use crate::data::commands::subcommands::check;
 use crate::data::conn::Pause;
 use crate::data::core::Core;
+use crate::data::denials::Context;
 use crate::data::link::{Answers, NoRoom, Reads};
 use crate::data::replies::{Kind, Mark};
 use crate::data::routing::{Ask, Verdict};
@@ -186,13 +187,12 @@ impl Server {
     /// Executes one request and queues its reply.
     #[inline]
     pub fn request(&mut self, index: usize, args: Args<'_>, item: Item) -> Flow {
-        let locked = !self.core.config.is_open();
         let conn = self.conn(index);
-        let plain = conn.session.multi.is_none()
+        let plain = conn.session.free
+            && conn.session.multi.is_none()
             && conn.session.reply == ReplyMode::On
             && conn.session.listens.is_none()
             && conn.session.tracks.is_none()
-            && (!locked || conn.session.authenticated)
             && self.paused.is_none();
         match item.command {
             Some(command) if plain && command.session().is_none() => {
@@ -325,11 +325,13 @@ impl Server {
             self.refuse_transaction(index);
             return Flow::Next;
         }
-        let locked = !self.core.config.is_open();
-        let session = self.session(index);
-        session.last_command = command.name;
-        if locked && !session.authenticated && !command.flags.has(Flags::NO_AUTH) {
-            self.out(index).error("NOAUTH Authentication required.");
+        self.session(index).last_command = command.name;
+        if let Err(text) = self.may(index, command, args) {
+            if command.session() == Some(Session::Exec) {
+                self.abort(index, &text);
+                return Flow::Next;
+            }
+            self.out(index).error(&text);
             self.refuse_transaction(index);
             return Flow::Next;
         }
@@ -339,13 +341,7 @@ impl Server {
         if self.answered_listener(index, command, args) {
             return Flow::Next;
         }
-        let session = self.session(index);
-        if let Some(Err(text)) = command.session().map(|session| check(session, args)) {
-            self.out(index).error(&text);
-            self.refuse_transaction(index);
-            return Flow::Next;
-        }
-        let in_multi = session.multi.is_some();
+        let in_multi = self.session(index).multi.is_some();
         match command.session() {
             Some(Session::Exec) => return self.exec(index),
             Some(Session::Discard) => self.discard(index),
@@ -370,9 +366,26 @@ impl Server {
         Flow::Next
     }
 
+    /// Whether there is such a subcommand, and the client may have it executed.
+    fn may(&mut self, index: usize, command: &Command, args: Args<'_>) -> Result<(), String> {
+        if let Some(session) = command.session() {
+            check(session, args)?;
+        }
+        if self.must_come_in(index, command) {
+            return Err("NOAUTH Authentication required.".to_owned());
+        }
+        let in_multi = self.session(index).multi.is_some();
+        if in_multi && command.flags.has(Flags::NO_MULTI) {
+            return Err("ERR Command not allowed inside a transaction".to_owned());
+        }
+        let context = if in_multi { Context::Multi } else { Context::Toplevel };
+        self.allow(index, command, args, context)
+    }
+
     /// A command of the session, outside of a transaction or as a part of it.
     pub(super) fn session_command(&mut self, index: usize, session: Session, args: Args<'_>) {
         match session {
+            Session::Acl => self.acl(index, args),
             Session::Asking => self.asking(index),
             Session::Latency => self.latency(index, args),
             Session::Nowhere => self.refuse_command(index, args),

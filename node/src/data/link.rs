@@ -9,6 +9,7 @@ pub use crate::data::checks::Compared;
 pub use crate::data::post::Publications;
 use crate::data::routes::Routes;
 use bytes::Bytes;
+use cairn_acl::{Change, Fixed, Stored};
 use cairn_keyspace::{Built, Part, Portion};
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, Offset};
@@ -120,6 +121,15 @@ pub enum ToData {
     Loading(bool),
     /// New limits and password.
     Config(Config),
+    /// The users that clients have made or changed.
+    Users(Stored),
+    /// What became of [`FromData::ChangeUsers`]; the users after it were sent before.
+    UsersChanged {
+        /// From there.
+        token: u64,
+        /// How many were deleted, or the text of the error reply.
+        outcome: Result<usize, String>,
+    },
     /// While master: write what a part holds into the log, for a member whose copy differs.
     Repair(Part),
     /// So many of [`FromData::Compared`] were kept aside, durably, as far as it was asked.
@@ -193,6 +203,15 @@ pub enum FromData {
         /// Returned with [`ToData::ReadsConfirmed`].
         token: u64,
     },
+    /// A client changes users: answered by [`ToData::UsersChanged`].
+    ChangeUsers {
+        /// Returned with the answer.
+        token: u64,
+        /// The users whose passwords are the resource's.
+        fixed: Fixed,
+        /// What it changes.
+        change: Change,
+    },
     /// All is answered and appended; the thread ends. Nothing comes after it.
     Stopped,
 }
@@ -228,10 +247,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether everybody may come in.
+    /// The users whose passwords are the resource's.
     #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.password_sha256.is_none() && self.users.is_empty()
+    pub fn fixed(&self) -> Fixed {
+        Fixed { default: self.password_sha256.clone(), users: self.users.clone() }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::data::blocked::Waiting;
 use crate::data::channels::Listens;
 use crate::data::conn::{Conn, Feed};
+use crate::data::doors::Entry;
 use crate::data::session::Watched;
 use crate::data::stream::Stream;
 use crate::data::tracking::Tracks;
@@ -155,7 +156,7 @@ impl Net {
     }
 
     /// Accepts what waits at the listeners, as long as fewer than `clients_max` are open.
-    pub fn accept(&mut self, clients_max: usize, now: Instant, authenticated: bool) -> Accepted {
+    pub fn accept(&mut self, clients_max: usize, now: Instant, entry: Entry) -> Accepted {
         let mut accepted = Accepted::default();
         let mut more = false;
         for n in 0..self.listeners.len() {
@@ -173,7 +174,7 @@ impl Net {
                         accepted.refused += 1;
                     }
                     Ok((stream, peer)) => {
-                        if self.add(stream, peer, now, authenticated) {
+                        if self.add(stream, peer, now, entry) {
                             accepted.taken += 1;
                         }
                     }
@@ -193,13 +194,7 @@ impl Net {
         accepted
     }
 
-    fn add(
-        &mut self,
-        mut stream: TcpStream,
-        peer: SocketAddr,
-        now: Instant,
-        authenticated: bool,
-    ) -> bool {
+    fn add(&mut self, mut stream: TcpStream, peer: SocketAddr, now: Instant, entry: Entry) -> bool {
         // A client that is gone already fails here and is not missed.
         stream.set_nodelay(true).ok();
         let index = self.vacant.pop().unwrap_or(self.conns.len());
@@ -217,7 +212,7 @@ impl Net {
             }
         };
         let mut conn = Box::new(Conn::new(stream, self.next_id, peer, now));
-        conn.session.authenticated = authenticated;
+        conn.session.enter(entry);
         self.next_id += 1;
         self.open += 1;
         if index == self.conns.len() {

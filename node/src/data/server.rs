@@ -1,10 +1,12 @@
 //! The thread's whole state, and its turn: read, parse, prefetch, execute, append, answer.
 
 use crate::data::blocked::Blocked;
+use crate::data::changing::Changing;
 use crate::data::channels::Channels;
 use crate::data::commands::pause::Paused;
 use crate::data::conn::{Conn, Pause, ReadEnd};
 use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
+use crate::data::denials::Denials;
 use crate::data::dispatch::Flow;
 use crate::data::dropper::Dropper;
 use crate::data::export::Exporting;
@@ -56,6 +58,10 @@ pub struct Server {
     pub slow: SlowLog,
     /// Events that took long.
     pub latency: Latency,
+    /// What was refused to whom.
+    pub denials: Denials,
+    /// Clients that wait for what becomes of a change of users.
+    pub(super) changing: Changing,
     /// When the command, or the run of commands, that is executed now began.
     pub(super) began: Instant,
     /// Whether the last request was queued or refused, not executed.
@@ -127,6 +133,8 @@ impl Server {
             figures: Figures::default(),
             slow: SlowLog::default(),
             latency: Latency::default(),
+            denials: Denials::default(),
+            changing: Changing::default(),
             began: Instant::ZERO,
             not_executed: false,
             longest: (Duration::ZERO, ""),
@@ -243,12 +251,12 @@ impl Server {
         }
     }
 
-    fn limits(&self, authenticated: bool) -> Limits {
+    fn limits(&self, unauthenticated: bool) -> Limits {
         let config = &self.core.config;
         Limits {
             bulk_bytes_max: u32::try_from(config.value_max_bytes).unwrap_or(u32::MAX),
             request_bytes_max: REQUEST_BYTES_MAX as u64,
-            unauthenticated: !authenticated && !config.is_open(),
+            unauthenticated,
             ..Limits::default()
         }
     }
@@ -257,14 +265,16 @@ impl Server {
     fn receive(&mut self, index: usize) {
         let Some(conn) = self.net.conn(index) else { return };
         conn.listed_ready = false;
-        if conn.hung_up && matches!(conn.pause, Pause::Copies { .. } | Pause::Blocked) {
+        let waits =
+            matches!(conn.pause, Pause::Copies { .. } | Pause::Blocked | Pause::Users { .. });
+        if conn.hung_up && waits {
             conn.pause = Pause::Closing;
         }
         if conn.pause != Pause::None && !conn.hung_up {
             return;
         }
-        let authenticated = conn.session.authenticated;
-        let limits = self.limits(authenticated);
+        let unauthenticated = self.core.is_shut_out(&conn.session);
+        let limits = self.limits(unauthenticated);
         let mut feed = match self.conn(index).feed.take() {
             Some(mut feed) => {
                 // It may have authenticated since.

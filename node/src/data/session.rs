@@ -1,17 +1,24 @@
 //! What a connection has told about itself, and its open transaction.
 
 use crate::data::channels::Listens;
+use crate::data::doors::Entry;
 use crate::data::tracking::Tracks;
+use cairn_acl::User;
 use cairn_logic::ids::Offset;
 use cairn_resp::ArgsBuf;
+use std::sync::Arc;
 
 /// The state of one client's session; reset by RESET.
 #[derive(Debug, Default)]
 pub struct Session {
     /// Whether it gave the password, or none was needed when it came.
     pub authenticated: bool,
-    /// The user it came in as; none: the default one.
-    pub user: Option<String>,
+    /// The user it came in as, as it is now; none: the default one.
+    pub user: Option<Arc<User>>,
+    /// Whether it has come in, as a user who may do everything: nothing it asks for is checked.
+    pub free: bool,
+    /// Whether its user is gone: it is closed once it has heard of that.
+    pub expelled: bool,
     /// CLIENT SETNAME.
     pub name: Vec<u8>,
     /// CLIENT SETINFO LIB-NAME.
@@ -93,12 +100,18 @@ pub struct WatchedKey {
 impl Session {
     /// The name of its user.
     #[must_use]
-    pub fn user(&self) -> &str {
-        self.user.as_deref().unwrap_or("default")
+    pub fn user(&self) -> &[u8] {
+        self.user.as_ref().map_or(cairn_acl::DEFAULT, |user| user.name())
     }
 
     /// Back to the beginning, as RESET asks; the authentication is asked for anew.
-    pub fn reset(&mut self, authenticated: bool) {
-        *self = Self { authenticated, last_command: "reset", ..Self::default() };
+    pub fn reset(&mut self, entry: Entry) {
+        *self = Self { last_command: "reset", ..Self::default() };
+        self.enter(entry);
+    }
+
+    /// A client that has said nothing yet comes in.
+    pub fn enter(&mut self, Entry { authenticated, free }: Entry) {
+        (self.authenticated, self.free) = (authenticated, free);
     }
 }

@@ -50,12 +50,20 @@ impl Default for SlowLog {
 
 /// The arguments that are kept: long ones and many are cut, secrets left out.
 fn kept(args: Args<'_>) -> Vec<Vec<u8>> {
-    let secret = [&b"auth"[..], b"hello"].iter().any(|name| args.name().eq_ignore_ascii_case(name));
+    let named = |name: &[u8]| args.name().eq_ignore_ascii_case(name);
+    // Of what ACL SETUSER says, the subcommand is told.
+    let secret_from = if named(b"auth") || named(b"hello") {
+        1
+    } else if named(b"acl") {
+        2
+    } else {
+        usize::MAX
+    };
     let count = args.len();
     let shown = if count > ARGS_MAX { ARGS_MAX - 1 } else { count };
     let mut kept: Vec<Vec<u8>> = Vec::with_capacity(shown + 1);
     for (n, arg) in args.iter().take(shown).enumerate() {
-        if secret && n > 0 {
+        if n >= secret_from {
             kept.push(b"(redacted)".to_vec());
             continue;
         }

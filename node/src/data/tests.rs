@@ -1,5 +1,7 @@
 //! The data thread over real sockets, with a control that commits when the test says so.
 
+mod acl;
+mod acl_steps;
 mod bad_input;
 mod blocking;
 mod channels;
@@ -18,6 +20,7 @@ use crate::data::link::{Answers, Clock, Config, DataLink, FromData, Reads, ToDat
 use crate::data::post::Posted;
 use crate::data::routes::{GroupRoute, NOBODY, NodeRoute, Routes};
 use crate::data::{Options, start};
+use cairn_acl::Stored;
 use cairn_keyspace::command::lookup;
 use cairn_keyspace::{Ctx, EffectLog, Keyspace};
 use cairn_logic::batch::{Batch, BatchHead};
@@ -140,6 +143,7 @@ impl Rig {
     /// Commits everything at once from now on, in a thread of its own.
     fn commit_all(mut self) -> Committing {
         let address = self.address;
+        let mut users = Stored::default();
         std::thread::spawn(move || {
             while let Some(message) = self.from.blocking_recv() {
                 match message {
@@ -148,6 +152,16 @@ impl Rig {
                         self.link.commit(batch.head.last_offset());
                     }
                     FromData::Compared(_) => {}
+                    FromData::ChangeUsers { token, fixed, change } => {
+                        let changed = users.change(&fixed, &change);
+                        let outcome = changed.map_err(|refused| refused.text());
+                        let outcome = outcome.map(|(after, deleted)| {
+                            users = after;
+                            self.link.send(ToData::Users(users.clone()));
+                            deleted
+                        });
+                        self.link.send(ToData::UsersChanged { token, outcome });
+                    }
                     FromData::NeedConfirm { token } => {
                         self.link.send(ToData::ReadsConfirmed { token });
                     }

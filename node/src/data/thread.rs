@@ -2,6 +2,7 @@
 
 use crate::data::control::Inbox;
 use crate::data::core::{Confirm, Core, Stats};
+use crate::data::doors::Doors;
 use crate::data::link::{self, Clock, Config, DataLink, FromData};
 use crate::data::net::{Net, WAKER};
 use crate::data::outgoing::Outgoing;
@@ -99,7 +100,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
     let (sender, from) = mpsc::channel(OUTGOING_MAX);
     let now = (options.clock.now)();
     let routes = Arc::new(Routes::none(options.me));
-    let core = Core {
+    let mut core = Core {
         keyspace: Keyspace::new(options.seed),
         seed: options.seed,
         log: EffectLog::new(Offset(1)),
@@ -113,6 +114,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
         dirty_tail: false,
         last: EntryId::ZERO,
         config: options.config,
+        doors: Doors::default(),
         committed: Offset::ZERO,
         now,
         unix_ms: (options.clock.unix_ms)(),
@@ -127,6 +129,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
         stats: Stats::default(),
         started: now,
     };
+    core.renew_users();
     let (post, published) = Post::new();
     let mut server = Server::new(net, core, end.receiver, post);
     server.port = addresses.first().map_or(0, SocketAddr::port);
@@ -188,8 +191,8 @@ impl Server {
             return;
         }
         let (now, max) = (self.core.now, self.core.config.clients_max);
-        let open = self.core.config.is_open();
-        let accepted = self.net.accept(max, now, open);
+        let entry = self.core.entry();
+        let accepted = self.net.accept(max, now, entry);
         self.core.stats.connections += accepted.taken + accepted.refused;
         self.core.stats.refused += accepted.refused;
     }

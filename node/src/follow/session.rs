@@ -24,7 +24,7 @@ use tonic::Streaming;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
-type Hello = InterceptedService<Channel, SayHello>;
+pub(super) type Hello = InterceptedService<Channel, SayHello>;
 
 /// Messages that may wait to go up the line.
 const UP_QUEUE: usize = 64;
@@ -55,9 +55,9 @@ impl From<tonic::Status> for Ended {
     }
 }
 
-struct Session<'f> {
+pub(super) struct Session<'f> {
     follow: &'f Follow,
-    kv: KvClient<Hello>,
+    pub(super) kv: KvClient<Hello>,
     heard: &'f mpsc::Sender<Heard>,
     up: mpsc::Sender<pb::Up>,
     lease: i64,
@@ -213,7 +213,7 @@ impl Session<'_> {
         Err(Ended::Closed("a registration others keep changing"))
     }
 
-    async fn read_key(&mut self, key: &str) -> Result<(Option<Vec<u8>>, i64), Ended> {
+    pub(super) async fn read_key(&mut self, key: &str) -> Result<(Option<Vec<u8>>, i64), Ended> {
         let request = etcd::RangeRequest { key: key.to_owned().into(), ..Default::default() };
         let found = self.kv.range(request).await?.into_inner();
         let found = found.kvs.into_iter().next();
@@ -255,6 +255,10 @@ impl Session<'_> {
                 self.cas(group, expected, (*record, joiners)).await
             }
             Ask::Read(group) => self.read_record(group).await,
+            Ask::Users(ask) => {
+                let (heard, outcome) = self.change_users(ask).await;
+                self.tell(Heard::Users(heard)).await.and(outcome)
+            }
             // It is being asked already.
             Ask::Suspect(_) => Ok(()),
         }
@@ -311,7 +315,7 @@ impl Session<'_> {
     }
 }
 
-fn version_is(key: &str, version: i64) -> etcd::Compare {
+pub(super) fn version_is(key: &str, version: i64) -> etcd::Compare {
     etcd::Compare {
         result: etcd::compare::CompareResult::Equal.into(),
         target: etcd::compare::CompareTarget::Version.into(),
@@ -321,7 +325,7 @@ fn version_is(key: &str, version: i64) -> etcd::Compare {
     }
 }
 
-fn put(key: &str, value: Vec<u8>, lease: i64) -> etcd::RequestOp {
+pub(super) fn put(key: &str, value: Vec<u8>, lease: i64) -> etcd::RequestOp {
     let key = key.to_owned().into();
     let put = etcd::PutRequest { key, value: value.into(), lease, ..Default::default() };
     etcd::RequestOp { request: Some(etcd::request_op::Request::RequestPut(put)) }

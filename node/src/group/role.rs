@@ -5,7 +5,7 @@ use super::courier::Targets;
 use super::entropy::Entropy;
 use super::snapshots::{GroupSnapshots, Whose};
 use super::world::{GroupWorld, answers_of};
-use super::{claim, routes};
+use super::{claim, routes, users};
 use crate::boot::Boot;
 use crate::clock;
 use crate::data::link::{Config, DataLink, FromData, NoRoom, Query, Reads, ToData};
@@ -27,7 +27,7 @@ use cairn_logic::record::Record;
 use cairn_logic::replication::Replica;
 use cairn_logic::time::Instant;
 use cairn_settings::Reads as ReadsSetting;
-use cairn_settings::directory_keys::{Claim, keyspace_of};
+use cairn_settings::directory_keys::{Claim, KeyspaceUsers, keyspace_of};
 use cairn_wire::peer::control::{self, Instruction};
 use cairn_wire::peer::pb;
 use std::cell::RefCell;
@@ -54,6 +54,8 @@ pub struct Role {
     /// Whom messages of this node's clients go to.
     pub(super) listeners: watch::Sender<Targets>,
     pub(super) config: Config,
+    /// The users that the data thread was told of.
+    pub(super) users: KeyspaceUsers,
     pub(super) record: Version,
     pub(super) reported: Instant,
     pub(super) counted: (Instant, u64),
@@ -182,6 +184,9 @@ impl Role {
                     host.world.entropy.compared(*compared);
                 }
             }
+            FromData::ChangeUsers { token, fixed, change } => {
+                self.change_users(token, fixed, change);
+            }
             FromData::Stopped => self.stopped = true,
         }
     }
@@ -279,6 +284,10 @@ impl Role {
                 }
                 Ok(())
             }
+            Heard::Users(heard) => {
+                self.users_changed(heard);
+                Ok(())
+            }
             Heard::Down(down) => {
                 self.down(&down);
                 Ok(())
@@ -306,7 +315,9 @@ impl Role {
 
     fn changed(&mut self, revision: u64, keys: &[Changed]) -> Result<()> {
         for key in keys {
-            self.view.change(key);
+            if !users::is_behind(&self.view, key) {
+                self.view.change(key);
+            }
         }
         self.view.revision = revision;
         self.cache.changed();
@@ -323,6 +334,7 @@ impl Role {
         self.read_record();
         self.tell_routes();
         self.tell_config();
+        self.tell_users();
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use cairn_host::Event;
 use cairn_logic::ids::Version;
 use cairn_logic::time::{Duration, Instant};
-use cairn_settings::directory_keys::{Claim, KeyspaceConfig, Make, NodeInfo};
+use cairn_settings::directory_keys::{Claim, KeyspaceConfig, KeyspaceUsers, Make, NodeInfo};
 use cairn_settings::{Limits, NodeRole, NodeSettings};
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -144,6 +144,7 @@ pub async fn run(boot: Boot) -> Result<End> {
         routes: None,
         listeners,
         config: plain_config(&settings, settings.limits),
+        users: KeyspaceUsers::default(),
         record: Version::ZERO,
         reported: Instant::ZERO,
         counted: (clock::now(), 0),

@@ -55,7 +55,8 @@ fn keys_of(directory: &Directory, keyspace: &str) -> Vec<(String, i64)> {
             info.preferred_keyspace.as_deref() == Some(keyspace)
         }
     });
-    let first = [keys::keyspace_key(keyspace), keys::slots_key(keyspace)];
+    let first =
+        [keys::keyspace_key(keyspace), keys::slots_key(keyspace), keys::users_key(keyspace)];
     let all = first.into_iter().chain(groups.map(keys::group_key));
     let all = all.chain(nodes.map(|(id, _)| keys::node_key(id)));
     all.filter_map(|key| directory.revisions.get(&key).map(|seen| (key, *seen))).collect()
@@ -69,7 +70,13 @@ mod tests {
     fn seen() -> Observed {
         let mut observed = Seen::new().whole().observed;
         let directory = observed.plane.directory.as_mut().unwrap();
-        let keys = ["keyspaces/tweets", "slots/tweets", "groups/tweets-0", "nodes/tweets-0-0"];
+        let keys = [
+            "keyspaces/tweets",
+            "slots/tweets",
+            "users/tweets",
+            "groups/tweets-0",
+            "nodes/tweets-0-0",
+        ];
         for (at, key) in (10..).zip(keys) {
             directory.revisions.insert(format!("/cairn/{key}"), at);
         }
@@ -97,8 +104,13 @@ mod tests {
         observed.claims.insert("data-tweets-b-0-0".to_owned(), Default::default());
         let keys: Vec<String> = retired(&observed).into_iter().map(|(key, _)| key).collect();
         assert_eq!(
-            keys[..3],
-            ["/cairn/keyspaces/tweets", "/cairn/slots/tweets", "/cairn/groups/tweets-0"]
+            keys[..4],
+            [
+                "/cairn/keyspaces/tweets",
+                "/cairn/slots/tweets",
+                "/cairn/users/tweets",
+                "/cairn/groups/tweets-0"
+            ]
         );
         assert!(!keys.iter().any(|key| key.contains("tweets-b")));
         observed.plane.directory = None;

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::Problem;
 
 /// Crates that decide, and therefore may use nothing that waits, draws lots or owns a socket.
-pub const PURE: [&str; 5] = ["logic", "directory", "global", "resp", "keyspace"];
+pub const PURE: [&str; 6] = ["logic", "directory", "global", "resp", "keyspace", "acl"];
 
 const WORLDLY: [&str; 9] =
     ["tokio", "tonic", "prost", "mio", "kube", "rand", "rustix", "libc", "tokio-stream"];

@@ -17,6 +17,7 @@ pub(super) fn doc(name: &str) -> Doc {
 
 /// Name, first version and summary, in the order of names.
 const DOCS: &[(&str, &str, &str)] = &[
+    ("acl", "6.0.0", "Tells and changes users and what each may do."),
     ("append", "2.0.0", "Puts more bytes at the end of a string."),
     ("asking", "3.0.0", "Lets the next command use a slot that is being moved here."),
     ("auth", "1.0.0", "Authenticates the connection."),

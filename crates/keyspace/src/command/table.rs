@@ -342,6 +342,7 @@ pub(super) const LIST: &[Command] = &[
     nowhere("sync", 1),
     session("latency", -2, ADMIN.and(Flags::NO_SCRIPT), Group::Server, Session::Latency),
     session("slowlog", -2, ADMIN, Group::Server, Session::Slowlog),
+    session("acl", -2, OPEN, Group::Server, Session::Acl),
     session("asking", 1, Flags::FAST, Group::Cluster, Session::Asking),
     session("auth", -2, ALWAYS_NO_AUTH, Group::Connection, Session::Auth),
     session("client", -2, OPEN, Group::Connection, Session::Client),

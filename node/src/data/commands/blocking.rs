@@ -153,6 +153,11 @@ impl Server {
         self.net.list_ready(index);
     }
 
+    /// Ends a wait that its client may not go on with.
+    pub(in crate::data) fn refuse_wait(&mut self, who: Watcher, text: String) {
+        self.end_wait(who, End::Error(text));
+    }
+
     fn end_wait(&mut self, (index, id): Watcher, end: End) -> bool {
         let Some(conn) = blocked_conn(self.net.conn(index), id) else { return false };
         let Some(waiting) = conn.waiting.take() else { return false };

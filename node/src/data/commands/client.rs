@@ -173,7 +173,7 @@ impl Server {
 }
 
 /// The line of CLIENT LIST for a connection.
-fn describe(conn: &Conn, now: Instant) -> String {
+pub(in crate::data) fn describe(conn: &Conn, now: Instant) -> String {
     let mut line = String::with_capacity(256);
     let session = &conn.session;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -220,7 +220,7 @@ fn describe(conn: &Conn, now: Instant) -> String {
         session.watched.as_ref().map_or(0, |watched| watched.keys.len()),
         qbuf + out + multi_bytes + size_of::<Conn>(),
         session.last_command,
-        session.user(),
+        text(session.user()),
         redirect_of(session.tracks.as_deref()),
         text(&session.library),
         text(&session.library_version),

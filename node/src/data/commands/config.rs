@@ -25,6 +25,8 @@ const HELP: &[&str] = &[
 
 /// Parameters that are what they are, for tools that insist on asking.
 const FIXED: &[(&str, &str)] = &[
+    ("acl-pubsub-default", "resetchannels"),
+    ("aclfile", ""),
     ("appendfsync", "everysec"),
     ("appendonly", "no"),
     ("cluster-enabled", "yes"),
@@ -69,6 +71,7 @@ impl Server {
             ("maxmemory", config.memory_max_bytes.to_string()),
             ("maxclients", config.clients_max.to_string()),
             ("requirepass", pass.to_owned()),
+            ("acllog-max-len", self.denials.len_max().to_string()),
             ("slowlog-log-slower-than", micros(self.slow.slower_than)),
             ("slowlog-max-len", self.slow.len_max.to_string()),
             ("latency-monitor-threshold", threshold.as_millis().to_string()),
@@ -104,10 +107,12 @@ impl Server {
     fn config_set(&mut self, index: usize, args: Args<'_>) {
         let before = self.core.config.clone();
         let watched = (self.slow.slower_than, self.slow.len_max, self.latency.threshold);
+        let refusals = self.denials.len_max();
         for at in (2..args.len()).step_by(2) {
             if let Err(text) = self.set_parameter(&word(args.get(at)), args.get(at + 1)) {
                 self.core.config = before;
                 (self.slow.slower_than, self.slow.len_max, self.latency.threshold) = watched;
+                self.denials.set_len_max(refusals);
                 return self.out(index).error(&text);
             }
         }
@@ -159,8 +164,15 @@ impl Server {
                 Some(Ok(ms)) => self.latency.threshold = Some(Duration::from_millis(ms)),
                 _ => return failed(NOT_INTEGER),
             },
+            "acllog-max-len" => match number::parse_i64(value).map(usize::try_from) {
+                Some(Ok(len)) if len <= LEN_MAX => self.denials.set_len_max(len),
+                _ => return failed(&format!("argument must be between 0 and {LEN_MAX} inclusive")),
+            },
             "requirepass" => {
-                return failed("the password is the Keyspace resource's, for all nodes alike");
+                return failed(
+                    "the password is the Keyspace resource's, for all nodes alike; without one \
+                     there, ACL SETUSER default gives it one",
+                );
             }
             _ if FIXED.iter().any(|(known, _)| *known == name) => {
                 let same = FIXED.iter().any(|(known, is)| *known == name && is.as_bytes() == value);

@@ -2,10 +2,10 @@
 
 use crate::data::commands::{word, wrong_arity};
 use crate::data::conn::Pause;
+use crate::data::denials::{Context, Refusal, Why};
 use crate::data::server::Server;
 use crate::data::session::{ReplyMode, Session};
 use cairn_resp::{Args, Version, number};
-use sha2::{Digest, Sha256};
 
 /// What tools are told this node is compatible with.
 pub const REDIS_VERSION: &str = "7.2.4";
@@ -25,30 +25,20 @@ pub fn is_name(name: &[u8]) -> bool {
     name.iter().all(|byte| (b'!'..=b'~').contains(byte))
 }
 
-/// Compares without telling by its time how much of a guess was right.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    let differing = a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b));
-    std::hint::black_box(differing) == 0 && a.len() == b.len()
-}
-
-/// The user of that name, as a session keeps it.
-fn user_named(name: &[u8]) -> Option<String> {
-    (name != b"default").then(|| String::from_utf8_lossy(name).into_owned())
-}
-
 impl Server {
-    fn password_fits(&self, user: &[u8], password: &[u8]) -> bool {
-        let config = &self.core.config;
-        let is_default = user == b"default";
-        if config.is_open() {
-            return is_default;
+    /// A client comes in by name and password, with the command that it has `said`; whether these
+    /// are good.
+    fn comes_in(&mut self, index: usize, said: &[u8], name: &[u8], password: &[u8]) -> bool {
+        if let Some(user) = self.core.doors.users.coming_in(name, password).cloned() {
+            self.come_in(index, &user);
+            return true;
         }
-        let digest: String =
-            Sha256::digest(password).iter().map(|byte| format!("{byte:02x}")).collect();
-        let own = config.password_sha256.as_ref().filter(|_| is_default);
-        let user = std::str::from_utf8(user).ok().and_then(|user| config.users.get(user));
-        let mut good = own.into_iter().chain(user.into_iter().flatten());
-        good.any(|good| same(good.as_bytes(), digest.as_bytes()))
+        let in_multi = self.session(index).multi.is_some();
+        let context = if in_multi { Context::Multi } else { Context::Toplevel };
+        let object = said.to_vec();
+        let refusal = Refusal { reason: Why::Auth, context, object, user: name.to_vec() };
+        self.note_refusal(index, refusal);
+        false
     }
 
     /// `HELLO [protover [AUTH user password] [SETNAME name]]`
@@ -65,18 +55,12 @@ impl Server {
                 }
             };
         }
-        let (mut authenticated, mut name) = (self.session(index).authenticated, None);
-        let mut user = None;
-        let mut at = 2;
+        let (mut name, mut credentials, mut at) = (None, None, 2);
         while at < args.len() {
             let left = args.len() - at - 1;
             match word(args.get(at)).as_str() {
                 "auth" if left >= 2 => {
-                    if !self.password_fits(args.get(at + 1), args.get(at + 2)) {
-                        return self.out(index).error(WRONGPASS);
-                    }
-                    authenticated = true;
-                    user = Some(user_named(args.get(at + 1)));
+                    credentials = Some((args.get(at + 1), args.get(at + 2)));
                     at += 3;
                 }
                 "setname" if left >= 1 => {
@@ -93,16 +77,16 @@ impl Server {
                 }
             }
         }
-        if !authenticated && !self.core.config.is_open() {
+        if let Some((user, password)) = credentials
+            && !self.comes_in(index, args.name(), user, password)
+        {
+            return self.out(index).error(WRONGPASS);
+        }
+        if self.net.get(index).is_some_and(|conn| self.core.is_shut_out(&conn.session)) {
             return self.out(index).error(NOAUTH_HELLO);
         }
-        let session = self.session(index);
-        session.authenticated = true;
-        if let Some(user) = user {
-            session.user = user;
-        }
         if let Some(name) = name {
-            session.name = name;
+            self.session(index).name = name;
         }
         self.greet(index, version);
     }
@@ -132,20 +116,18 @@ impl Server {
     /// `AUTH [user] password`
     pub fn auth(&mut self, index: usize, args: Args<'_>) {
         let (user, password) = match args.len() {
-            2 => (&b"default"[..], args.get(1)),
+            2 => (cairn_acl::DEFAULT, args.get(1)),
             3 => (args.get(1), args.get(2)),
             4.. => return self.out(index).error("ERR syntax error"),
             _ => return wrong_arity(self, index, "auth"),
         };
-        if args.len() == 2 && self.core.config.is_open() {
+        if args.len() == 2 && self.core.doors.users.default_user().has_no_password() {
             return self.out(index).error(NO_PASSWORD);
         }
-        if !self.password_fits(user, password) {
-            return self.out(index).error(WRONGPASS);
+        match self.comes_in(index, args.name(), user, password) {
+            true => self.out(index).ok(),
+            false => self.out(index).error(WRONGPASS),
         }
-        let session = self.session(index);
-        (session.authenticated, session.user) = (true, user_named(user));
-        self.out(index).ok();
     }
 
     /// `SELECT db`
@@ -165,11 +147,11 @@ impl Server {
 
     /// `RESET`
     pub fn reset(&mut self, index: usize) {
-        let authenticated = self.core.config.is_open();
+        let entry = self.core.entry();
         self.forget_watched(index);
         self.stop_listening(index);
         self.stop_tracking(index);
-        self.session(index).reset(authenticated);
+        self.session(index).reset(entry);
         let out = self.out(index);
         out.set_version(Version::Resp2);
         out.simple("RESET");

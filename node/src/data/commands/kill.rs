@@ -43,7 +43,7 @@ struct Filter {
     address: Option<Vec<u8>>,
     local: Option<Vec<u8>>,
     kind: Option<Type>,
-    user: Option<String>,
+    user: Option<Vec<u8>>,
 }
 
 fn is(text: Option<&Vec<u8>>, socket: Option<SocketAddr>) -> bool {
@@ -96,11 +96,11 @@ impl Server {
                 "laddr" => filter.local = Some(value.to_vec()),
                 "type" => filter.kind = Some(Type::named(value)?),
                 "user" => {
-                    let user = String::from_utf8_lossy(value).into_owned();
-                    if user != "default" && !self.core.config.users.contains_key(&user) {
+                    if self.core.doors.users.get(value).is_none() {
+                        let user = String::from_utf8_lossy(value);
                         return Err(format!("ERR No such user '{user}'"));
                     }
-                    filter.user = Some(user);
+                    filter.user = Some(value.to_vec());
                 }
                 "skipme" => match word(value).as_str() {
                     "yes" => skip_me = true,

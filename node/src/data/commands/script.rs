@@ -3,9 +3,11 @@
 use crate::data::commands::transaction::Sum;
 use crate::data::commands::{help, word};
 use crate::data::core::{BATCH_BYTES, Core};
+use crate::data::denials::Context;
 use crate::data::dispatch::{CROSSSLOT, Flow, NO_SLOT, Refused, same_slot};
 use crate::data::routing::{Ask, Verdict};
 use crate::data::server::Server;
+use cairn_acl::{Denied, Reason};
 use cairn_keyspace::At;
 use cairn_keyspace::command::{Command, Flags, Session, lookup};
 use cairn_logic::replication::Admission;
@@ -211,6 +213,15 @@ impl Server {
     }
 }
 
+/// What its user lacks for a command of a script.
+const fn denial(denied: &Denied) -> &'static str {
+    match denied.reason {
+        Reason::Command => "can't run this command or subcommand",
+        Reason::Key => "can't access at least one of the keys mentioned in the command arguments",
+        Reason::Channel => "can't publish to the channel mentioned in the command",
+    }
+}
+
 /// How many of a script's arguments are keys.
 fn key_count(args: Args<'_>) -> Result<usize, String> {
     let count = parse_i64(args.get(2));
@@ -243,6 +254,11 @@ impl Caller<'_> {
         }
         if command.flags.has(Flags::NO_SCRIPT) {
             return Err(NOT_ALLOWED.into());
+        }
+        if let Some(denied) = self.server.denied(self.index, command, args) {
+            let why = denial(&denied);
+            self.server.note_denied(self.index, Context::Lua, denied);
+            return Err(format!("ERR The user executing the script {why}"));
         }
         let at = command.first_key(args).map(|key| self.server.core.keyspace.locate(key));
         if let Some(at) = at {
@@ -318,6 +334,10 @@ impl Host for Caller<'_> {
             out.clear();
             out.error(&text);
         }
+    }
+
+    fn may(&mut self, args: Args<'_>) -> Result<bool, String> {
+        self.server.script_may(self.index, args)
     }
 
     fn log(&mut self, level: Level, text: &str) {

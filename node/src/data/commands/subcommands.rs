@@ -8,6 +8,22 @@ use cairn_resp::Args;
 /// A name in lower case, and its arity as COMMAND would tell it: negative ones are a minimum.
 type Subcommand = (&'static str, i8);
 
+const ACL: &[Subcommand] = &[
+    ("cat", -2),
+    ("deluser", -3),
+    ("dryrun", -4),
+    ("genpass", -2),
+    ("getuser", 3),
+    ("help", 2),
+    ("list", 2),
+    ("load", 2),
+    ("log", -2),
+    ("save", 2),
+    ("setuser", -3),
+    ("users", 2),
+    ("whoami", 2),
+];
+
 const CLIENT: &[Subcommand] = &[
     ("caching", 3),
     ("getname", 2),
@@ -99,6 +115,7 @@ const SCRIPT: &[Subcommand] =
 
 fn known(session: Session) -> Option<(&'static str, &'static [Subcommand])> {
     Some(match session {
+        Session::Acl => ("acl", ACL),
         Session::Client => ("client", CLIENT),
         Session::Cluster => ("cluster", CLUSTER),
         Session::Command => ("command", COMMAND),

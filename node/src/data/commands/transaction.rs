@@ -1,11 +1,14 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH: a transaction is one unit of the log.
 
+use crate::data::commands::acl;
 use crate::data::conn::Pause;
 use crate::data::core::REQUEST_BYTES_MAX;
+use crate::data::denials::Context;
 use crate::data::dispatch::{CROSSSLOT, Flow, Item, NO_SLOT, Refused};
 use crate::data::server::Server;
 use crate::data::session::{Multi, Watched, WatchedKey};
 use crate::data::watchers::Watcher;
+use cairn_acl::{Denied, Reason};
 use cairn_keyspace::command::{Command, Flags, Session, lookup};
 use cairn_keyspace::{At, Ctx, slot_of};
 use cairn_logic::ids::{Offset, Slot};
@@ -13,6 +16,9 @@ use cairn_resp::{Args, ArgsBuf};
 
 /// Keys one client may watch.
 const WATCHED_MAX: usize = 10_000;
+
+const RULES_CHANGED: &str = "NOPERM ACLs rules changed between the moment the transaction was \
+    accumulated and the EXEC call. This command is no longer allowed for the following reason: ";
 
 /// What a transaction's reply waits for.
 #[derive(Default)]
@@ -101,6 +107,14 @@ impl Server {
         }
     }
 
+    /// An EXEC that is refused ends its transaction.
+    pub(in crate::data) fn abort(&mut self, index: usize, why: &str) {
+        self.session(index).multi = None;
+        self.forget_watched(index);
+        let text = format!("EXECABORT Transaction discarded because of: {why}");
+        self.out(index).error(&text);
+    }
+
     /// Queues a command between MULTI and EXEC.
     pub(in crate::data) fn queue(
         &mut self,
@@ -109,8 +123,9 @@ impl Server {
         args: Args<'_>,
         at: Option<At>,
     ) -> Flow {
-        if command.flags.has(Flags::NO_MULTI) {
-            let text = "ERR Command not allowed inside a transaction";
+        if command.session() == Some(Session::Acl) && acl::changes(args) {
+            let text = "ERR users cannot be changed inside a transaction: all nodes of the \
+                        keyspace have to hear of it";
             self.out(index).error(text);
             self.refuse_transaction(index);
             return Flow::Next;
@@ -227,6 +242,12 @@ impl Server {
             for queued in &multi.queue {
                 let args = queued.as_args();
                 let Some(command) = lookup(args.name()) else { continue };
+                if let Some(denied) = server.denied(index, command, args) {
+                    let why = reason(&denied);
+                    server.note_denied(index, Context::Multi, denied);
+                    server.out(index).error(&format!("{RULES_CHANGED}{why}"));
+                    continue;
+                }
                 match command.session() {
                     Some(Session::Eval) => server.run_script(index, command, args, sum, slot),
                     Some(session) => server.session_in_unit(index, session, args),
@@ -343,6 +364,15 @@ impl Server {
                 watched.dirty = true;
             }
         }
+    }
+}
+
+/// Why a command that was queued is not executed.
+const fn reason(denied: &Denied) -> &'static str {
+    match denied.reason {
+        Reason::Command => "no permission to execute the command or subcommand",
+        Reason::Key => "no permission to touch the specified keys",
+        Reason::Channel => "no permission to access one of the channels used as arguments",
     }
 }
 
