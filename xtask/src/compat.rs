@@ -17,6 +17,7 @@ mod redis;
 mod shapes;
 mod show;
 mod shrink;
+mod tcl;
 
 use std::collections::BTreeSet;
 
@@ -30,7 +31,10 @@ use redis::Redis;
 
 /// Arguments of `cargo xtask compat`.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// How many commands to send at least
     #[arg(long, default_value_t = 20_000)]
     commands: usize,
@@ -43,6 +47,13 @@ pub struct Args {
     /// Only shapes whose text begins with this, as `LPOS`
     #[arg(long)]
     only: Option<String>,
+}
+
+/// What is compared with instead of generated commands.
+#[derive(clap::Subcommand)]
+enum Other {
+    /// Valkey's own test suite, whose files CAIRN_VALKEY_TESTS names, against a running group
+    Tcl(tcl::Args),
 }
 
 /// A command: its name and arguments.
@@ -106,6 +117,9 @@ impl Pair {
 /// # Errors
 /// If redis-server cannot be started, or a reply cannot be read.
 pub fn run(args: &Args) -> Result<bool> {
+    if let Some(Other::Tcl(args)) = &args.other {
+        return tcl::run(args);
+    }
     let mut pair = Pair { redis: Redis::start()?, known: Known::load()?, payloads: 0 };
     println!("compat: {}, seed {}", pair.redis.version(), args.seed);
     let shapes = shapes::all(args.only.as_deref())?;

@@ -6,6 +6,7 @@
 pub mod api_tier;
 pub mod bench;
 pub mod chaos;
+pub mod clients;
 pub mod codegen;
 pub mod commands;
 pub mod compat;
@@ -58,12 +59,14 @@ enum Task {
     Chaos(chaos::Args),
     /// Measure ours against the best peer
     Bench(bench::Args),
-    /// The same commands to ours and to redis-server 7.0, every reply compared
+    /// The same commands to ours and to redis-server 7.0, every reply compared; Valkey's own tests
     Compat(compat::Args),
     /// Write docs/commands.md: every command of Redis 7.0, and whether it is there
     Commands,
     /// Use a cluster with stock clients of Redis and etcd
     Interop,
+    /// Use a cluster with Redis clients of five languages, and kill masters meanwhile
+    Clients(clients::Args),
     /// Tell stories on a real Kubernetes, with clients at work
     E2e(e2e::Args),
     /// A real Kubernetes on this machine, also where no registry can be reached
@@ -108,6 +111,7 @@ fn perform(task: Task) -> Result<bool> {
         Task::Compat(args) => compat::run(&args),
         Task::Commands => commands::run(),
         Task::Interop => interop::run(),
+        Task::Clients(args) => clients::run(&args),
         Task::E2e(args) => e2e::run(&args),
         Task::Kube(args) => kube::run(&args),
         Task::Image(args) => image::run(&args),

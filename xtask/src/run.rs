@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 use anyhow::{Context, Result, ensure};
 
@@ -65,6 +66,24 @@ pub fn watch(command: &mut Command, mut see: impl FnMut(&str)) -> Result<bool> {
         see(&text);
     }
     Ok(child.wait().with_context(|| format!("cannot wait for {line}"))?.success())
+}
+
+/// What a program prints, line by line as it comes, until it ends; its output must be a pipe.
+///
+/// # Errors
+/// If it is none.
+pub fn lines_of(child: &mut Child) -> Result<Receiver<String>> {
+    let output = child.stdout.take().context("standard output is a pipe")?;
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(std::io::Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
 }
 
 /// Where a program of this name would be found, if anywhere.

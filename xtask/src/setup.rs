@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 
+use crate::clients;
 use crate::run::{check, command, read, which};
 
 /// The Redis client whose cluster mode tests use unmodified.
@@ -21,7 +22,7 @@ const GO_MINOR_MIN: u32 = 21;
 /// Arguments of `cargo xtask setup`.
 #[derive(clap::Args, Default)]
 pub struct Args {
-    /// What to prepare for; without it, for everything
+    /// What to prepare for; without it, for tests and benchmarks
     #[arg(long = "for", value_enum)]
     purpose: Option<Purpose>,
 }
@@ -44,6 +45,8 @@ enum Purpose {
     Test,
     /// The servers that ours is compared with
     Bench,
+    /// Redis clients of other languages, for `cargo xtask clients`
+    Clients,
 }
 
 /// A program and the Debian package that has it.
@@ -90,6 +93,9 @@ pub fn run(args: &Args) -> Result<()> {
     if bench {
         etcd()?;
     }
+    if args.purpose == Some(Purpose::Clients) {
+        clients::install_all()?;
+    }
     println!("setup: complete=1");
     Ok(())
 }
@@ -120,6 +126,16 @@ pub fn python_program() -> Result<PathBuf> {
 /// As [`cache`].
 pub fn etcd_folder() -> Result<PathBuf> {
     Ok(cache()?.join(format!("etcd-{ETCD}")))
+}
+
+/// Installs programs that are missing: each one's name, and the Debian package that has it.
+///
+/// # Errors
+/// If one cannot be installed.
+pub fn tools(wanted: &[(&'static str, &'static str)]) -> Result<()> {
+    let tools: Vec<Tool> =
+        wanted.iter().map(|(name, package)| tool(name, package, false)).collect();
+    install(&tools.iter().collect::<Vec<_>>())
 }
 
 fn install(tools: &[&Tool]) -> Result<()> {
@@ -204,7 +220,10 @@ fn as_root(line: &[&str]) -> Result<()> {
 }
 
 /// A virtual environment outside the tree with the Redis client.
-fn python() -> Result<()> {
+///
+/// # Errors
+/// If it cannot be made, or pip finds no package.
+pub fn python() -> Result<()> {
     let program = python_program()?;
     if program.exists() {
         return Ok(());
@@ -290,7 +309,11 @@ pub fn go() -> Result<()> {
     apt(&["install", "-y", "-qq", "-t", "bookworm-backports", "golang-go"])
 }
 
-fn remove(folder: &Path) -> Result<()> {
+/// Removes a folder, if it is there.
+///
+/// # Errors
+/// If something of it cannot be removed.
+pub fn remove(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {folder:?}"))

@@ -1,5 +1,6 @@
 //! What commands there are: one static table for all that a node knows.
 
+mod access;
 mod describe;
 mod docs;
 mod table;

@@ -135,11 +135,6 @@ impl<'a> Call<'a> {
         self.waits = Some(Box::new(Wait { timeout, again: Some(again) }));
     }
 
-    /// Whether it has waited for its keys before.
-    pub fn has_waited(&self) -> bool {
-        self.again
-    }
-
     /// The same for a command that is executed again as it is.
     pub fn wait(&mut self, timeout: Option<Duration>) {
         self.waits = Some(Box::new(Wait { timeout, again: None }));

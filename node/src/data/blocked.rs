@@ -72,6 +72,12 @@ impl Blocked {
         self.everyone.len()
     }
 
+    /// How many keys are waited for.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
     /// What they take, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -3,6 +3,7 @@
 use crate::data::blocked::Blocked;
 use crate::data::changing::Changing;
 use crate::data::channels::Channels;
+use crate::data::commands::config::Kept;
 use crate::data::commands::pause::Paused;
 use crate::data::conn::{Conn, Pause, ReadEnd};
 use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
@@ -62,6 +63,8 @@ pub struct Server {
     pub denials: Denials,
     /// Clients that wait for what becomes of a change of users.
     pub(super) changing: Changing,
+    /// Settings that change nothing here.
+    pub kept: Kept,
     /// When the command, or the run of commands, that is executed now began.
     pub(super) began: Instant,
     /// Whether the last request was queued or refused, not executed.
@@ -135,6 +138,7 @@ impl Server {
             latency: Latency::default(),
             denials: Denials::default(),
             changing: Changing::default(),
+            kept: Kept::default(),
             began: Instant::ZERO,
             not_executed: false,
             longest: (Duration::ZERO, ""),

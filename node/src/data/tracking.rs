@@ -59,8 +59,10 @@ pub struct Changed {
 }
 
 /// All that is tracked at this node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tracking {
+    /// Keys remembered at most.
+    keys_max: usize,
     keys: BTreeMap<Vec<u8>, BTreeSet<Watcher>>,
     prefixes: BTreeMap<Vec<u8>, BTreeSet<Watcher>>,
     /// Everybody who tracks.
@@ -69,7 +71,39 @@ pub struct Tracking {
     pending: BTreeMap<Watcher, Told>,
 }
 
+impl Default for Tracking {
+    fn default() -> Self {
+        Self {
+            keys_max: KEYS_MAX,
+            keys: BTreeMap::new(),
+            prefixes: BTreeMap::new(),
+            clients: BTreeSet::new(),
+            pending: BTreeMap::new(),
+        }
+    }
+}
+
 impl Tracking {
+    /// How many keys are remembered at most.
+    #[must_use]
+    pub fn keys_max(&self) -> usize {
+        self.keys_max
+    }
+
+    /// Remembers so many keys at most from now on; those who have what is given up are told.
+    pub fn limit(&mut self, keys_max: usize) {
+        self.keys_max = keys_max;
+        while self.keys.len() > keys_max {
+            self.give_up_one();
+        }
+    }
+
+    fn give_up_one(&mut self) {
+        if let Some((key, clients)) = self.keys.pop_first() {
+            clients.into_iter().for_each(|client| self.tell(client, None, &key));
+        }
+    }
+
     /// Whether nobody tracks anything.
     #[must_use]
     #[inline]
@@ -119,10 +153,8 @@ impl Tracking {
                 self.keys.insert(key.to_vec(), BTreeSet::from([who]));
             }
         }
-        if self.keys.len() > KEYS_MAX
-            && let Some((key, clients)) = self.keys.pop_first()
-        {
-            clients.into_iter().for_each(|client| self.tell(client, None, &key));
+        if self.keys.len() > self.keys_max {
+            self.give_up_one();
         }
     }
 
@@ -229,6 +261,18 @@ mod tests {
         assert_eq!(tracking.take_pending(), BTreeMap::from([(A, Told::All), (B, Told::All)]));
         tracking.end(A, &tracks);
         assert_eq!(tracking.counts(), [1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn who_has_a_key_that_is_given_up_is_told() {
+        let mut tracking = Tracking::default();
+        tracking.begin(A, &BTreeSet::new());
+        tracking.limit(2);
+        [b"a", b"b", b"c"].into_iter().for_each(|key| tracking.read(A, key));
+        assert_eq!(tracking.take_pending(), BTreeMap::from([(A, keys(None, &["a"]))]));
+        tracking.limit(1);
+        assert_eq!(tracking.take_pending(), BTreeMap::from([(A, keys(None, &["b"]))]));
+        assert_eq!(tracking.counts(), [1, 1, 1, 0]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The COMMAND command: what commands there are, where their keys stand, what they are for.
 
+use super::access;
 use super::docs::{Doc, doc};
 use super::{COMMANDS, Command, Flags, Group, Keys, More, lookup};
 use crate::glob::matches;
@@ -83,13 +84,13 @@ fn get_keys(args: Args<'_>, flags: bool, reply: &mut ReplyBuf) {
     }
     let keys: Vec<_> = command.keys_of(args).collect();
     reply.array(keys.len());
-    for key in keys {
+    for (nth, key) in keys.into_iter().enumerate() {
         if flags {
             reply.array(2);
         }
         reply.bulk(key);
         if flags {
-            words(key_flags(command), reply);
+            words(access::of_request(command, args, nth), reply);
         }
     }
 }
@@ -184,18 +185,36 @@ pub fn categories(command: &Command) -> Vec<&'static str> {
 
 fn key_specs(command: &Command, reply: &mut ReplyBuf) {
     let Keys { first, last, step, more } = command.keys;
-    reply.array(usize::from(first > 0) + usize::from(more != More::None));
+    let (to_first, to_others) = access::access(command);
+    // Keys in a row that are not treated alike are told one and the rest.
+    let apart = first > 0 && last != first as i8 && to_first != to_others;
+    let count = usize::from(first > 0) + usize::from(apart) + usize::from(more != More::None);
+    reply.array(count);
     if first > 0 {
-        key_spec(command, reply);
-        found_by(reply, b"index", &[(b"index", Word::Number(i64::from(first)))]);
-        // Counted from the first key; negative ones from the last argument.
-        let last = if last < 0 { i64::from(last) } else { i64::from(last) - i64::from(first) };
-        key_range(reply, last, i64::from(step), 0);
+        let last = if apart { first as i8 } else { last };
+        key_row(first, last, step, to_first, reply);
     }
-    match more {
+    if apart {
+        key_row(first + 1, last, step, to_others, reply);
+    }
+    let to_more = if first > 0 { to_others } else { to_first };
+    more_keys(command, to_more, reply);
+}
+
+/// Keys from one argument to another.
+fn key_row(first: u8, last: i8, step: u8, access: &[&str], reply: &mut ReplyBuf) {
+    key_spec(access, reply);
+    found_by(reply, b"index", &[(b"index", Word::Number(i64::from(first)))]);
+    // Counted from the first key; negative ones from the last argument.
+    let last = if last < 0 { i64::from(last) } else { i64::from(last) - i64::from(first) };
+    key_range(reply, last, i64::from(step), 0);
+}
+
+fn more_keys(command: &Command, access: &[&str], reply: &mut ReplyBuf) {
+    match command.keys.more {
         More::None => {}
         More::Counted(at) => {
-            key_spec(command, reply);
+            key_spec(access, reply);
             found_by(reply, b"index", &[(b"index", Word::Number(i64::from(at)))]);
             reply.bulk(b"find_keys");
             let parts: [(&[u8], _); 3] = [
@@ -206,14 +225,14 @@ fn key_specs(command: &Command, reply: &mut ReplyBuf) {
             spec(reply, b"keynum", &parts);
         }
         More::Stored(from) => {
-            key_spec(command, reply);
+            key_spec(access, reply);
             let from = Word::Number(i64::from(from));
             let parts: [(&[u8], _); 2] = [(b"keyword", Word::Text(b"STORE")), (b"startfrom", from)];
             found_by(reply, b"keyword", &parts);
             key_range(reply, 0, 1, 0);
         }
         More::Streams => {
-            key_spec(command, reply);
+            key_spec(access, reply);
             // Behind GROUP, a group and a consumer, if it has to have them.
             let from = Word::Number(if command.name == "xreadgroup" { 4 } else { 1 });
             let parts: [(&[u8], _); 2] =
@@ -231,10 +250,10 @@ enum Word {
     Text(&'static [u8]),
 }
 
-fn key_spec(command: &Command, reply: &mut ReplyBuf) {
+fn key_spec(access: &[&str], reply: &mut ReplyBuf) {
     reply.map(3);
     reply.bulk(b"flags");
-    words(key_flags(command), reply);
+    words(access, reply);
 }
 
 fn found_by(reply: &mut ReplyBuf, kind: &[u8], parts: &[(&[u8], Word)]) {
@@ -264,29 +283,6 @@ fn spec(reply: &mut ReplyBuf, kind: &[u8], parts: &[(&[u8], Word)]) {
             Word::Number(number) => reply.integer(*number),
             Word::Text(text) => reply.bulk(text),
         }
-    }
-}
-
-/// What a command does to its keys: RO, RW, OW (overwrites) or RM (removes), then how.
-fn key_flags(command: &Command) -> &'static [&'static str] {
-    match command.name {
-        "set" => &["RW", "access", "update", "variable_flags"],
-        "mset" | "msetnx" | "setex" | "psetex" | "setnx" | "restore" => &["OW", "update"],
-        "del" | "unlink" => &["RM", "delete"],
-        "exists" | "touch" | "type" | "strlen" | "hlen" | "llen" | "scard" | "zcard"
-        | "hexists" | "sismember" | "smismember" | "watch" | "xlen" => &["RO"],
-        "spublish" | "ssubscribe" | "sunsubscribe" => &["not_key"],
-        "getdel" | "lpop" | "rpop" | "lmpop" | "blpop" | "brpop" | "blmpop" | "zpopmin"
-        | "zpopmax" | "zmpop" | "bzpopmin" | "bzpopmax" | "bzmpop" | "spop" => {
-            &["RW", "access", "delete"]
-        }
-        "hdel" | "srem" | "zrem" | "xautoclaim" | "xdel" | "xtrim" => &["RW", "delete"],
-        "lpush" | "rpush" | "lpushx" | "rpushx" | "sadd" | "append" | "hsetnx" => &["RW", "insert"],
-        "hset" | "hmset" | "zadd" | "setrange" | "expire" | "pexpire" | "expireat"
-        | "pexpireat" | "persist" | "xack" | "xadd" | "xclaim" | "xsetid" => &["RW", "update"],
-        "xreadgroup" => &["RO", "access"],
-        _ if command.flags.has(Flags::WRITE) => &["RW", "access", "update"],
-        _ => &["RO", "access"],
     }
 }
 

@@ -18,10 +18,10 @@ fn timeout(call: &Call<'_>, index: usize) -> Result<Option<Duration>, Refusal> {
         return text("ERR timeout is not a float or out of range");
     };
     let ms = (seconds * 1000.0).ceil();
-    // What no signed integer holds is negative in Redis's reckoning.
-    if ms < 0.0 || ms >= i64::MAX as f64 {
+    if ms < 0.0 {
         return text("ERR timeout is negative");
     }
+    // What no number holds becomes the greatest, which is out of range as well.
     let ms = ms as u64;
     if ms > (i64::MAX as u64).saturating_sub(call.ctx.now_ms) {
         return text("ERR timeout is out of range");

@@ -142,6 +142,8 @@ impl Wanted {
     fn parse(call: &Call<'_>) -> Result<Self, Refusal> {
         const NO_RANK: &str = "ERR RANK can't be zero: use 1 to start from the first match, 2 from \
                                the second ... or use negative to start from the end of the list";
+        const NO_SUCH_RANK: &str = "ERR value is out of range, value must between \
+                                    -9223372036854775807 and 9223372036854775807";
         let mut wanted = Self { rank: 1, count: None, compared: 0 };
         let mut at = 3;
         while at < call.argc() {
@@ -150,6 +152,10 @@ impl Wanted {
             }
             if call.is_word(at, "RANK") {
                 wanted.rank = call.integer(at + 1)?;
+                // Ranks count from both ends alike, as in Redis 7.2.
+                if wanted.rank == i64::MIN {
+                    return Err(Refusal::text(NO_SUCH_RANK));
+                }
                 if wanted.rank == 0 {
                     return Err(Refusal::text(NO_RANK));
                 }

@@ -1,15 +1,20 @@
 //! CONFIG: the few parameters that tools ask for; what can be changed lasts until the keyspace's
 //! resource says otherwise.
 
+mod kept;
+
 use crate::boot::clients_room;
 use crate::data::commands::{help, word, wrong_arity};
 use crate::data::conn::LISTENER_BYTES_MAX;
 use crate::data::figures::Figures;
 use crate::data::server::Server;
 use crate::data::slow::LEN_MAX;
+use crate::data::tracking::KEYS_MAX;
 use cairn_keyspace::fits;
 use cairn_logic::time::Duration;
 use cairn_resp::{Args, number};
+
+pub use kept::Kept;
 
 const HELP: &[&str] = &[
     "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -29,15 +34,16 @@ const FIXED: &[(&str, &str)] = &[
     ("aclfile", ""),
     ("appendfsync", "everysec"),
     ("appendonly", "no"),
+    ("bind", ""),
     ("cluster-enabled", "yes"),
     ("cluster-require-full-coverage", "no"),
+    ("daemonize", "no"),
     ("databases", "1"),
     ("maxmemory-policy", "noeviction"),
     ("save", ""),
     ("lua-time-limit", "5000"),
     ("latency-tracking", "yes"),
     ("latency-tracking-info-percentiles", "50 99 99.9"),
-    ("tracking-table-max-keys", "1000000"),
     ("notify-keyspace-events", ""),
     ("tcp-keepalive", "0"),
 ];
@@ -75,6 +81,7 @@ impl Server {
             ("slowlog-log-slower-than", micros(self.slow.slower_than)),
             ("slowlog-max-len", self.slow.len_max.to_string()),
             ("latency-monitor-threshold", threshold.as_millis().to_string()),
+            ("tracking-table-max-keys", self.tracking.keys_max().to_string()),
             ("timeout", config.idle_max.as_secs().to_string()),
             ("proto-max-bulk-len", config.value_max_bytes.to_string()),
             ("client-query-buffer-limit", config.query_buffer_max_bytes.to_string()),
@@ -86,6 +93,7 @@ impl Server {
                 ),
             ),
         ]);
+        all.extend(self.kept.each().map(|(name, value)| (name, value.to_owned())));
         all.sort_unstable();
         all
     }
@@ -105,12 +113,21 @@ impl Server {
     }
 
     fn config_set(&mut self, index: usize, args: Args<'_>) {
-        let before = self.core.config.clone();
+        let (before, kept) = (self.core.config.clone(), self.kept.clone());
+        let tracked = self.tracking.keys_max();
         let watched = (self.slow.slower_than, self.slow.len_max, self.latency.threshold);
         let refusals = self.denials.len_max();
+        let mut names = Vec::new();
         for at in (2..args.len()).step_by(2) {
-            if let Err(text) = self.set_parameter(&word(args.get(at)), args.get(at + 1)) {
-                self.core.config = before;
+            let name = word(args.get(at));
+            let set = match names.contains(&name) {
+                true => Err(failed(&name, "duplicate parameter")),
+                false => self.set_parameter(&name, args.get(at + 1)),
+            };
+            names.push(name);
+            if let Err(text) = set {
+                (self.core.config, self.kept) = (before, kept);
+                self.tracking.limit(tracked);
                 (self.slow.slower_than, self.slow.len_max, self.latency.threshold) = watched;
                 self.denials.set_len_max(refusals);
                 return self.out(index).error(&text);
@@ -120,9 +137,15 @@ impl Server {
     }
 
     fn set_parameter(&mut self, name: &str, value: &[u8]) -> Result<(), String> {
-        let failed = |why: &str| {
-            Err(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"))
-        };
+        if let Some(set) = self.kept.set(name, value) {
+            return set.map_err(|why| failed(name, &why));
+        }
+        // What is as it was is no change, whoever may make one.
+        let is = |(known, is): &(&str, String)| *known == name && is.as_bytes() == value;
+        if name != "requirepass" && self.parameters().iter().any(is) {
+            return Ok(());
+        }
+        let failed = |why: &str| Err(failed(name, why));
         let config = &mut self.core.config;
         match name {
             "maxmemory" => match bytes(value) {
@@ -168,6 +191,12 @@ impl Server {
                 Some(Ok(len)) if len <= LEN_MAX => self.denials.set_len_max(len),
                 _ => return failed(&format!("argument must be between 0 and {LEN_MAX} inclusive")),
             },
+            "tracking-table-max-keys" => match number::parse_i64(value).map(usize::try_from) {
+                Some(Ok(count)) if (1..=KEYS_MAX).contains(&count) => self.tracking.limit(count),
+                _ => {
+                    return failed(&format!("argument must be between 1 and {KEYS_MAX} inclusive"));
+                }
+            },
             "requirepass" => {
                 return failed(
                     "the password is the Keyspace resource's, for all nodes alike; without one \
@@ -175,8 +204,7 @@ impl Server {
                 );
             }
             _ if FIXED.iter().any(|(known, _)| *known == name) => {
-                let same = FIXED.iter().any(|(known, is)| *known == name && is.as_bytes() == value);
-                return if same { Ok(()) } else { failed("can't set immutable config") };
+                return failed("can't set immutable config");
             }
             "proto-max-bulk-len" | "client-query-buffer-limit" | "client-output-buffer-limit" => {
                 return failed("can't set immutable config");
@@ -189,6 +217,11 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// The error reply to a parameter that cannot be set.
+fn failed(name: &str, why: &str) -> String {
+    format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
 }
 
 /// A span as CONFIG shows it: -1 for none.

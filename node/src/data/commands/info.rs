@@ -7,6 +7,7 @@ use crate::data::commands::word;
 use crate::data::server::Server;
 use cairn_logic::record::Role;
 use cairn_resp::Args;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 const SECTIONS: [&str; 12] = [
@@ -106,7 +107,11 @@ impl Server {
 
     fn info_clients(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {
         let (mut biggest_in, mut biggest_out) = (0, 0);
+        // Keys without which some that wait are told so.
+        let mut needed = BTreeSet::new();
         for (_, conn) in self.net.conns() {
+            let waiting = conn.waiting.iter().filter(|it| it.command.name == "xreadgroup");
+            needed.extend(waiting.flat_map(|waiting| &waiting.keys));
             biggest_in = biggest_in.max(conn.input_bytes());
             biggest_out = biggest_out.max(conn.replies.pending_bytes());
         }
@@ -116,6 +121,8 @@ impl Server {
         put("client_recent_max_output_buffer", &biggest_out);
         put("tracking_clients", &self.tracking.counts()[0]);
         put("blocked_clients", &(self.waits.len() + self.blocked.len()));
+        put("total_blocking_keys", &self.blocked.keys());
+        put("total_blocking_keys_on_nokey", &needed.len());
     }
 
     fn info_memory(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {

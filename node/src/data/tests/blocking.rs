@@ -53,7 +53,7 @@ fn wrong_words_are_refused_as_redis_does() {
         ("BLPOP b", "-ERR wrong number of arguments for 'blpop' command"),
         ("BLPOP b x", "-ERR timeout is not a float or out of range"),
         ("BLPOP b -1", "-ERR timeout is negative"),
-        ("BLPOP b 1e300", "-ERR timeout is negative"),
+        ("BLPOP b 1e300", "-ERR timeout is out of range"),
         ("BLPOP b 9223372036854000", "-ERR timeout is out of range"),
         ("BLPOP b 0", wrong_type),
         ("BZPOPMIN b 0", wrong_type),
@@ -103,12 +103,17 @@ fn readers_of_streams_wait_for_what_comes_behind() {
     assert!(two.is_quiet(), "each entry goes to one of a group");
     assert_eq!(other.say("XPENDING b g - + 9 one").matches("2-0").count(), 1);
     assert_eq!(other.say("XGROUP DESTROY b g"), "1");
-    let gone = "-NOGROUP the consumer group this client was blocked on no longer exists";
+    let gone = "-NOGROUP No such key 'b' or consumer group 'g' in XREADGROUP with GROUP option";
     assert_eq!(show(&two.reply()), gone);
     other.say("XGROUP CREATE b g $");
     let mut one = waiting(&rig, &mut other, 0, "XREADGROUP GROUP g one BLOCK 0 STREAMS b >");
     assert_eq!(other.say("DEL b"), "1");
-    assert_eq!(show(&one.reply()), "-UNBLOCKED the stream key no longer exists");
+    assert_eq!(show(&one.reply()), gone);
+    other.say("XGROUP CREATE b g $ MKSTREAM");
+    let mut one = waiting(&rig, &mut other, 0, "XREADGROUP GROUP g one BLOCK 0 STREAMS b >");
+    assert_eq!(other.say("SET b 1"), "OK");
+    assert!(show(&one.reply()).starts_with("-WRONGTYPE"));
+    assert_eq!(other.say("DEL b"), "1");
     let mut late = rig.client();
     assert_eq!(late.say("XREAD BLOCK 1 STREAMS b $"), "(nil)");
     blocked(&mut other, 0);

@@ -112,18 +112,11 @@ fn timeout(call: &Call<'_>, index: usize) -> Result<Option<Duration>, Refusal> {
 }
 
 /// The refusal of a stream or group that is not there.
-fn missing(call: &Call<'_>, key: &[u8], group: &[u8], is_stream: bool) -> Refusal {
-    Refusal::text(match (call.has_waited(), is_stream) {
-        (true, true) => "NOGROUP the consumer group this client was blocked on no longer exists",
-        (true, false) => "UNBLOCKED the stream key no longer exists",
-        (false, _) => {
-            let (key, group) = (shown(key, usize::MAX), shown(group, usize::MAX));
-            return Refusal::Text(Cow::Owned(format!(
-                "NOGROUP No such key '{key}' or consumer group '{group}' in XREADGROUP with \
-                 GROUP option"
-            )));
-        }
-    })
+fn missing(key: &[u8], group: &[u8]) -> Refusal {
+    let (key, group) = (shown(key, usize::MAX), shown(group, usize::MAX));
+    Refusal::Text(Cow::Owned(format!(
+        "NOGROUP No such key '{key}' or consumer group '{group}' in XREADGROUP with GROUP option"
+    )))
 }
 
 /// From where on the stream in place `index` is read.
@@ -135,16 +128,25 @@ fn from(call: &mut Call<'_>, wanted: &Wanted<'_>, index: usize) -> Result<From, 
                        <group> <consumer> option.";
     let (key, id) = (call.arg(wanted.keys + index), call.arg(wanted.keys + wanted.count + index));
     let at = call.ks.locate(key);
-    let place = call.find_waited::<Stream>(at, key)?;
+    // Who reads for a group has nothing to wait for once the stream is another value.
+    let place = match wanted.group {
+        Some(_) => call.find_as::<Stream>(at, key)?,
+        None => call.find_waited::<Stream>(at, key)?,
+    };
     let stream = place.and_then(|place| call.stream_at((at, place)));
     if let Some(reader) = &wanted.group
         && !stream.is_some_and(|stream| stream.groups().contains_key(reader.group))
     {
-        return Err(missing(call, key, reader.group, stream.is_some()));
+        return Err(missing(key, reader.group));
     }
     match id {
         b"$" if wanted.group.is_some() => Err(Refusal::text(MEANINGLESS)),
         b"$" => Ok(From::Behind(stream.map_or(Id::MIN, |stream| stream.head.last))),
+        // The last entry, as in Valkey 8; without any, what comes.
+        b"+" if wanted.group.is_none() => {
+            let before = stream.and_then(|stream| stream.top()?.before());
+            Ok(From::Behind(before.unwrap_or_else(|| stream.map_or(Id::MIN, |it| it.head.last))))
+        }
         b">" if wanted.group.is_none() => Err(Refusal::text(NEW)),
         b">" => Ok(From::New),
         _ => match strict(id, 0)? {
