@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use cairn_harness::client::{Client, Patience, slot_of};
 use cairn_harness::clock::wait_until;
 use cairn_harness::cluster::Cluster;
+use clap::builder::PossibleValuesParser;
 
 use crate::product;
 use crate::run::{line_of, lines_of};
@@ -32,7 +33,7 @@ const STEP: Duration = Duration::from_millis(50);
 #[derive(clap::Args)]
 pub struct Args {
     /// Only this client; may be given several times
-    #[arg(long, value_name = "CLIENT", value_parser = clap::builder::PossibleValuesParser::new(NAMES))]
+    #[arg(long, value_name = "CLIENT", value_parser = PossibleValuesParser::new(NAMES))]
     only: Vec<String>,
 }
 

@@ -257,7 +257,9 @@ fn a_collection_is_walked_over() {
         SSCAN s 0 TYPE set => -ERR syntax error
         HSET h a 1 b 2 => :2
         HSCAN h 0 => [0 [a 1 b 2]]
-        HSCAN h 0 MATCH b => [0 [b 2]]",
+        HSCAN h 0 MATCH b => [0 [b 2]]
+        HSCAN h 0 NOVALUES COUNT 9 => [0 [a b]]
+        HSCAN h 0 NOSCORES => -ERR syntax error",
     );
     let members: BTreeSet<String> = (0..1000).map(|number| number.to_string()).collect();
     for member in &members {

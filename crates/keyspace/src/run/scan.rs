@@ -15,19 +15,37 @@ struct Options<'a> {
     pattern: Option<&'a [u8]>,
     count: usize,
     kind: Option<&'a [u8]>,
+    /// Whether items are shown without what belongs to them.
+    bare: bool,
 }
 
-/// The options from argument `from` on; whether there may be a TYPE.
-fn options<'a>(call: &Call<'a>, from: usize, typed: bool) -> Result<Options<'a>, Refusal> {
-    let mut options = Options { pattern: None, count: 10, kind: None };
+/// What may be said beside MATCH and COUNT.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Also {
+    Type,
+    Nothing,
+    /// This word asks for items without what belongs to them, as in Valkey 8.
+    Bare(&'static str),
+}
+
+/// The options from argument `from` on.
+fn options<'a>(call: &Call<'a>, from: usize, also: Also) -> Result<Options<'a>, Refusal> {
+    let mut options = Options { pattern: None, count: 10, kind: None, bare: false };
     let mut at = from;
     while at < call.argc() {
+        if let Also::Bare(word) = also
+            && call.is_word(at, word)
+        {
+            options.bare = true;
+            at += 1;
+            continue;
+        }
         if at + 1 >= call.argc() {
             return Err(Refusal::Syntax);
         }
         match call.arg(at).to_ascii_uppercase().as_slice() {
             b"MATCH" => options.pattern = Some(call.arg(at + 1)),
-            b"TYPE" if typed => options.kind = Some(call.arg(at + 1)),
+            b"TYPE" if also == Also::Type => options.kind = Some(call.arg(at + 1)),
             b"COUNT" => {
                 let count = call.integer(at + 1)?;
                 let count = usize::try_from(count).ok().filter(|count| *count > 0);
@@ -44,7 +62,7 @@ fn options<'a>(call: &Call<'a>, from: usize, typed: bool) -> Result<Options<'a>,
 pub(crate) fn scan(call: &mut Call<'_>) -> Outcome {
     let walk = Walk::from_cursor(cursor(call, 1)?);
     let walk = walk.ok_or(Refusal::text("ERR invalid cursor"))?;
-    let options = options(call, 2, true)?;
+    let options = options(call, 2, Also::Type)?;
     call.depend_on_all();
     let (now, mut found) = (call.ctx.now_ms, Vec::new());
     let mut shown = 0;
@@ -86,9 +104,11 @@ fn answer(call: &mut Call<'_>, cursor: u64, shown: usize, found: &[u8]) {
 }
 
 /// Scans the collection in argument 1 from the cursor in argument 2 on. `scan` visits items, each
-/// with its name first, from a position on, and says where to go on.
+/// with its name first, from a position on, and says where to go on; `bare`, if there is such a
+/// word, asks for names alone.
 pub(crate) fn scan_items<C: Collection>(
     call: &mut Call<'_>,
+    bare: Option<&'static str>,
     scan: impl FnOnce(&C, u64, usize, &mut dyn FnMut(&[&[u8]])) -> Option<u64>,
 ) -> Outcome {
     let cursor = cursor(call, 2)?;
@@ -98,14 +118,15 @@ pub(crate) fn scan_items<C: Collection>(
         answer(call, 0, 0, &[]);
         return Ok(());
     };
-    let options = options(call, 3, false)?;
+    let options = options(call, 3, bare.map_or(Also::Nothing, Also::Bare))?;
     let (mut found, mut shown, mut next) = (Vec::new(), 0, None);
     // No position is as large: nothing follows.
     if let Some(items) = call.ks.collection::<C>(at, place).filter(|_| cursor >> SCAN_BITS == 0) {
         next = scan(items, cursor, options.count, &mut |item| {
             if options.pattern.is_none_or(|pattern| matches(pattern, item[0])) {
-                item.iter().for_each(|text| push_bulk(&mut found, text));
-                shown += item.len();
+                let wanted = if options.bare { 1 } else { item.len() };
+                item[..wanted].iter().for_each(|text| push_bulk(&mut found, text));
+                shown += wanted;
             }
         });
     }
@@ -115,12 +136,12 @@ pub(crate) fn scan_items<C: Collection>(
 
 /// SSCAN key cursor [MATCH pattern] [COUNT count]
 pub(crate) fn sscan(call: &mut Call<'_>) -> Outcome {
-    scan_items(call, |set: &Set, from, count, visit| set.scan(from, count, |it| visit(&[it])))
+    scan_items(call, None, |set: &Set, from, count, visit| set.scan(from, count, |it| visit(&[it])))
 }
 
-/// HSCAN key cursor [MATCH pattern] [COUNT count]
+/// HSCAN key cursor [MATCH pattern] [COUNT count] [NOVALUES]
 pub(crate) fn hscan(call: &mut Call<'_>) -> Outcome {
-    scan_items(call, |hash: &Hash, from, count, visit| {
+    scan_items(call, Some("NOVALUES"), |hash: &Hash, from, count, visit| {
         hash.scan(from, count, |field, value| visit(&[field, value]))
     })
 }

@@ -63,9 +63,9 @@ pub(crate) fn zrandmember(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// ZSCAN key cursor [MATCH pattern] [COUNT count]
+/// ZSCAN key cursor [MATCH pattern] [COUNT count] [NOSCORES]
 pub(crate) fn zscan(call: &mut Call<'_>) -> Outcome {
-    scan_items(call, |sorted: &Sorted, from, count, visit| {
+    scan_items(call, Some("NOSCORES"), |sorted: &Sorted, from, count, visit| {
         sorted.scan(from, count, |score, member| {
             let mut text = Vec::new();
             push_f64(&mut text, score);

@@ -208,6 +208,8 @@ pub(crate) fn xrevrange(call: &mut Call<'_>) -> Outcome {
 pub(crate) fn xsetid(call: &mut Call<'_>) -> Outcome {
     const BELOW_DELETED: &str =
         "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id";
+    const BELOW_CURRENT: &str =
+        "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
     const BELOW_TOP: &str =
         "ERR The ID specified in XSETID is smaller than the target stream top item";
     const BELOW_LENGTH: &str = "ERR The entries_added specified in XSETID is smaller than the \
@@ -232,6 +234,10 @@ pub(crate) fn xsetid(call: &mut Call<'_>) -> Outcome {
     let key = call.arg(1);
     let found = call.stream(key)?.ok_or(Refusal::text("ERR no such key"))?;
     let Some(stream) = call.stream_at(found) else { return Ok(()) };
+    // IDs of entries that were deleted are not given again, as in Redis 7.2.
+    if id < stream.head.max_deleted {
+        return Err(Refusal::text(BELOW_CURRENT));
+    }
     if let Some(top) = stream.top() {
         if id < top {
             return Err(Refusal::text(BELOW_TOP));

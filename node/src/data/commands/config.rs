@@ -152,19 +152,10 @@ impl Server {
                 Some(bytes) => config.memory_max_bytes = bytes,
                 None => return failed("argument must be a memory value"),
             },
-            "maxclients" => {
-                let room = clients_room();
-                match number::parse_i64(value).and_then(|n| u32::try_from(n).ok()) {
-                    Some(count) if count > room => {
-                        return failed(&format!(
-                            "The operating system is not able to handle the specified number of \
-                             clients, try with {room}"
-                        ));
-                    }
-                    Some(count) if count > 0 => config.clients_max = count as usize,
-                    _ => return failed("argument must be between 1 and 4294967295 inclusive"),
-                }
-            }
+            "maxclients" => match clients_max(value) {
+                Ok(count) => config.clients_max = count,
+                Err(text) => return failed(&text),
+            },
             "timeout" => match number::parse_i64(value).and_then(|n| u64::try_from(n).ok()) {
                 Some(seconds) if seconds < 1 << 31 => {
                     config.idle_max = Duration::from_secs(seconds)
@@ -216,6 +207,19 @@ impl Server {
             }
         }
         Ok(())
+    }
+}
+
+/// How many clients a node may have, or why not so many.
+fn clients_max(value: &[u8]) -> Result<usize, String> {
+    let room = clients_room();
+    match number::parse_i64(value).and_then(|n| u32::try_from(n).ok()) {
+        Some(count) if count > room => Err(format!(
+            "The operating system is not able to handle the specified number of clients, try with \
+             {room}"
+        )),
+        Some(count) if count > 0 => Ok(count as usize),
+        _ => Err("argument must be between 1 and 4294967295 inclusive".to_owned()),
     }
 }
 

@@ -120,7 +120,8 @@ impl Server {
         put("client_recent_max_input_buffer", &biggest_in);
         put("client_recent_max_output_buffer", &biggest_out);
         put("tracking_clients", &self.tracking.counts()[0]);
-        put("blocked_clients", &(self.waits.len() + self.blocked.len()));
+        let blocked = self.waits.len() + self.blocked.len() + self.stalled.len();
+        put("blocked_clients", &blocked);
         put("total_blocking_keys", &self.blocked.keys());
         put("total_blocking_keys_on_nokey", &needed.len());
     }
@@ -158,6 +159,7 @@ impl Server {
         put("tracking_total_keys", &keys);
         put("tracking_total_items", &items);
         put("tracking_total_prefixes", &prefixes);
+        put("migrate_cached_sockets", &0);
         put("total_error_replies", &stats.errors);
         put("long_turns", &stats.long_turns);
         put("unacknowledged_writes", &stats.noacks);

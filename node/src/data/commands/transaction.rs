@@ -182,7 +182,7 @@ impl Server {
             Ok(()) => {}
             Err(Refused::Error(text)) => {
                 self.forget_watched(index);
-                self.out(index).error(&text);
+                self.out(index).error(&aborted(&text));
                 return Flow::Next;
             }
             Err(Refused::Stalled) => {
@@ -373,6 +373,16 @@ const fn reason(denied: &Denied) -> &'static str {
         Reason::Command => "no permission to execute the command or subcommand",
         Reason::Key => "no permission to touch the specified keys",
         Reason::Channel => "no permission to access one of the channels used as arguments",
+    }
+}
+
+/// What EXEC says when the transaction cannot be executed for this reason: that it is at an end,
+/// unless the client is sent elsewhere with it.
+fn aborted(reason: &str) -> String {
+    const ELSEWHERE: [&str; 5] = ["MOVED ", "ASK ", "CROSSSLOT ", "CLUSTERDOWN ", "TRYAGAIN "];
+    match ELSEWHERE.iter().any(|word| reason.starts_with(word)) {
+        true => reason.to_owned(),
+        false => format!("EXECABORT Transaction discarded because of: {reason}"),
     }
 }
 

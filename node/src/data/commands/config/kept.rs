@@ -1,6 +1,6 @@
-//! Settings by which Redis tunes its own layouts and chores: taken, bounded as there, kept until the
-//! node restarts and shown, but of no effect, because Cairn chooses these things itself. Programs
-//! that set them at their start work unchanged. Pure.
+//! Settings by which Redis tunes its own layouts and chores: taken, bounded as there, kept until
+//! the node restarts and shown, but of no effect, because Cairn chooses these things itself.
+//! Programs that set them at their start work unchanged. Pure.
 
 use cairn_resp::number;
 
