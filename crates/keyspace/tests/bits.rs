@@ -25,7 +25,8 @@ fn bits_are_set_counted_and_found() {
         BITCOUNT s 5 30 BIT => :17
         BITCOUNT s 7 7 BIT => :0
         BITCOUNT s -2 -3 => :0
-        BITCOUNT s 0 => -ERR syntax error
+        BITCOUNT s 0 => :26
+        BITCOUNT none 0 x => -ERR value is not an integer or out of range
         BITCOUNT s 0 1 WORD => -ERR syntax error
         BITCOUNT none 0 => :0
         BITPOS s 1 => :1

@@ -165,27 +165,23 @@ fn find_bit(text: &[u8], bits: Range<u64>, wanted: bool) -> Option<u64> {
     }
 }
 
-/// BITCOUNT key [start end [BYTE | BIT]]
+/// BITCOUNT key [start [end [BYTE | BIT]]]; a start alone is taken as in Valkey 8, and arguments are
+/// looked at before the key, as in Redis 7.2.
 pub(crate) fn bitcount(call: &mut Call<'_>) -> Outcome {
+    let (start, end, by_bit) = match call.argc() {
+        2 => (0, -1, false),
+        3 => (call.integer(2)?, -1, false),
+        4 | 5 => (call.integer(2)?, call.integer(3)?, counts_bits(call, 4)?),
+        _ => return Err(Refusal::Syntax),
+    };
     let at = call.at_first();
     let Some(place) = call.find(at, call.arg(1)) else {
         call.reply.integer(0);
         return Ok(());
     };
     let text = text(call, at, Some(place))?;
-    let bits = match call.argc() {
-        2 => bits_between(0, -1, text.len(), false),
-        4 | 5 => {
-            let (start, end) = (call.integer(2)?, call.integer(3)?);
-            let backwards = start < 0 && end < 0 && start > end;
-            if backwards {
-                None
-            } else {
-                bits_between(start, end, text.len(), counts_bits(call, 4)?)
-            }
-        }
-        _ => return Err(Refusal::Syntax),
-    };
+    let backwards = start < 0 && end < 0 && start > end;
+    let bits = if backwards { None } else { bits_between(start, end, text.len(), by_bit) };
     let count = bits.map_or(0, |bits| count_ones(text, bits));
     call.reply.integer(count as i64);
     Ok(())
@@ -198,18 +194,18 @@ pub(crate) fn bitpos(call: &mut Call<'_>) -> Outcome {
         1 => true,
         _ => return Err(Refusal::text("ERR The bit argument must be 1 or 0.")),
     };
-    let at = call.at_first();
-    let Some(place) = call.find(at, call.arg(1)) else {
-        call.reply.integer(if wanted { -1 } else { 0 });
-        return Ok(());
-    };
-    let text = text(call, at, Some(place))?;
     if call.argc() > 6 {
         return Err(Refusal::Syntax);
     }
     let start = if call.argc() > 3 { call.integer(3)? } else { 0 };
     let by_bit = counts_bits(call, 5)?;
     let end = if call.argc() > 4 { call.integer(4)? } else { -1 };
+    let at = call.at_first();
+    let Some(place) = call.find(at, call.arg(1)) else {
+        call.reply.integer(if wanted { -1 } else { 0 });
+        return Ok(());
+    };
+    let text = text(call, at, Some(place))?;
     let bits = bits_between(start, end, text.len(), by_bit);
     let found = bits.and_then(|bits| {
         // Unless the end was given, zeros follow behind it.

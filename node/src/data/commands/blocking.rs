@@ -60,6 +60,8 @@ impl Server {
             conn.replies.free(from);
             return Flow::Next;
         }
+        // It counts once it is served.
+        self.not_executed = true;
         let conn = self.net.conn(index).expect("a connection is open while it is served");
         self.blocked.add(&waiting, (index, conn.id));
         conn.pause = Pause::Blocked;
@@ -109,7 +111,9 @@ impl Server {
         let core = &mut self.core;
         let logged = core.log.body_bytes();
         let out = &mut conn.replies.buf;
+        let began = (core.clock.now)();
         let done = core.keyspace.execute_again(&ctx, command, args, out, &mut core.log);
+        let took = (core.clock.now)().since(began);
         if done.waits.is_some() {
             conn.replies.buf.truncate(from);
             conn.waiting = Some(waiting);
@@ -119,6 +123,7 @@ impl Server {
             conn.session.last_write = Offset(core.log.next_offset().0 - 1);
         }
         self.blocked.remove(&waiting);
+        self.note(index, command, args, took);
         self.go_on(index, &waiting, from, done.wrote, done.depends_on);
         if done.wrote {
             self.touch_since(logged, Some(index));

@@ -44,10 +44,21 @@ impl Server {
     pub(in crate::data) fn charge_one(&mut self, index: usize, item: Item, args: Args<'_>) {
         let took = self.lap();
         let Some(command) = item.command else { return };
-        self.figures.called(std::iter::once(command), took);
         if took > self.longest.0 {
             self.longest = (took, command.name);
         }
+        self.note(index, command, args, took);
+    }
+
+    /// A command, perhaps a part of another one or one that has waited, took so long.
+    pub(in crate::data) fn note(
+        &mut self,
+        index: usize,
+        command: &'static Command,
+        args: Args<'_>,
+        took: Duration,
+    ) {
+        self.figures.called(std::iter::once(command), took);
         let at_s = self.core.unix_ms / 1000;
         let fast = command.flags.has(Flags::FAST);
         self.latency.note(if fast { "fast-command" } else { "command" }, at_s, took);

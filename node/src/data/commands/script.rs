@@ -271,9 +271,15 @@ impl Caller<'_> {
         }
         self.admit(command, args, at)?;
         let core = &mut self.server.core;
-        let ctx = core.ctx();
+        let (ctx, began) = (core.ctx(), (core.clock.now)());
         let done = core.keyspace.execute(&ctx, command, args, at, out, &mut core.log);
         core.stats.commands += 1;
+        let took = (core.clock.now)().since(began);
+        self.server.note(self.index, command, args, took);
+        match out.as_bytes() {
+            [b'-', text @ ..] => self.server.figures.failed(Some(command), text, true),
+            _ => self.server.remember_read(self.index, command, args),
+        }
         self.sum.depends_on = self.sum.depends_on.max(done.depends_on);
         self.sum.shows_data |= at.is_some() || done.wrote || command.flags.has(Flags::READONLY);
         Ok(())
