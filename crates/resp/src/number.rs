@@ -149,7 +149,7 @@ fn push_fraction(out: &mut Vec<u8>, value: f64) {
 #[must_use]
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
-    if text.is_empty() || text.len() > 256 {
+    if text.is_empty() || text.len() > 512 {
         return None;
     }
     let value: f64 = match text.parse() {

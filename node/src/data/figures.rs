@@ -83,17 +83,28 @@ pub struct Figure {
     pub spans: Option<Histogram>,
 }
 
+impl Figure {
+    fn called(&mut self, step: usize, span: Duration) {
+        self.calls += 1;
+        self.time += span;
+        self.spans.get_or_insert_default().add(step, 1);
+    }
+}
+
 /// What is known of all commands.
 #[derive(Debug)]
 pub struct Figures {
     of: Vec<Figure>,
+    /// Subcommands, by the command's name and their own.
+    parts: BTreeMap<(&'static str, &'static str), Figure>,
     /// Errors by their first word.
     errors: BTreeMap<String, u64>,
 }
 
 impl Default for Figures {
     fn default() -> Self {
-        Self { of: vec![Figure::default(); COMMANDS.len()], errors: BTreeMap::new() }
+        let of = vec![Figure::default(); COMMANDS.len()];
+        Self { of, parts: BTreeMap::new(), errors: BTreeMap::new() }
     }
 }
 
@@ -103,11 +114,13 @@ impl Figures {
     pub fn called(&mut self, commands: impl Iterator<Item = &'static Command>, span: Duration) {
         let step = step(span);
         for command in commands {
-            let figure = &mut self.of[usize::from(command.number)];
-            figure.calls += 1;
-            figure.time += span;
-            figure.spans.get_or_insert_default().add(step, 1);
+            self.of[usize::from(command.number)].called(step, span);
         }
+    }
+
+    /// A call of a subcommand took `span`: it counts for itself and not for the command.
+    pub fn called_part(&mut self, command: &'static str, part: &'static str, span: Duration) {
+        self.parts.entry((command, part)).or_default().called(step(span), span);
     }
 
     /// A call of `command` ended with the error `text`; `executed`: it was not refused before.
@@ -126,21 +139,18 @@ impl Figures {
         }
     }
 
-    /// All commands of which anything is known, in the order of their names.
+    /// All commands and subcommands of which anything is known, in the order of their names.
     #[must_use]
-    pub fn known(&self) -> Vec<(&'static str, &Figure)> {
+    pub fn known(&self) -> Vec<(String, &Figure)> {
         let all = COMMANDS.iter().zip(&self.of);
+        let all = all.map(|(command, figure)| (command.name.to_owned(), figure));
+        let parts = self.parts.iter();
+        let parts = parts.map(|((command, part), figure)| (format!("{command}|{part}"), figure));
         let seen = |figure: &Figure| figure.calls + figure.rejected + figure.failed > 0;
-        let known = all.filter(|(_, figure)| seen(figure));
-        let mut known: Vec<_> = known.map(|(command, figure)| (command.name, figure)).collect();
-        known.sort_unstable_by_key(|(name, _)| *name);
+        let known = all.chain(parts).filter(|(_, figure)| seen(figure));
+        let mut known: Vec<_> = known.collect();
+        known.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         known
-    }
-
-    /// What is known of one command.
-    #[must_use]
-    pub fn of(&self, command: &Command) -> &Figure {
-        &self.of[usize::from(command.number)]
     }
 
     /// Errors by their first word.
@@ -167,10 +177,13 @@ mod tests {
         for micros in [1, 1, 1, 100] {
             figures.called(std::iter::once(get), Duration::from_micros(micros));
         }
-        let spans = figures.of(get).spans.clone().unwrap();
+        let spans = figures.known()[0].1.spans.clone().unwrap();
         assert_eq!((spans.percentile(50.0), spans.percentile(99.0)), (1.25, 112.0));
         assert_eq!(spans.doublings(), [(2, 3), (128, 4)]);
-        assert_eq!(figures.of(get).time, Duration::from_micros(103));
+        assert_eq!(figures.known()[0].1.time, Duration::from_micros(103));
+        figures.called_part("config", "get", Duration::from_micros(1));
+        let known = figures.known();
+        assert!(known.iter().map(|(name, _)| &name[..]).eq(["config|get", "get"]));
     }
 
     #[test]

@@ -124,6 +124,9 @@ impl Server {
         }
         self.blocked.remove(&waiting);
         self.note(index, command, args, took);
+        if self.conn(index).replies.buf.as_bytes().get(from) == Some(&b'-') {
+            self.count_error(index, Some(command), from, true);
+        }
         self.go_on(index, &waiting, from, done.wrote, done.depends_on);
         if done.wrote {
             self.touch_since(logged, Some(index));

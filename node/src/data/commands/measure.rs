@@ -1,6 +1,7 @@
 //! What commands cost: measured for a run of quick commands at once, and one by one where they may
 //! take long, so that the clock is not read for each of many.
 
+use crate::data::commands::subcommands::named;
 use crate::data::dispatch::Item;
 use crate::data::server::Server;
 use cairn_keyspace::command::{Command, Flags, Group};
@@ -58,7 +59,10 @@ impl Server {
         args: Args<'_>,
         took: Duration,
     ) {
-        self.figures.called(std::iter::once(command), took);
+        match named(command, args) {
+            Some(part) => self.figures.called_part(command.name, part, took),
+            None => self.figures.called(std::iter::once(command), took),
+        }
         let at_s = self.core.unix_ms / 1000;
         let fast = command.flags.has(Flags::FAST);
         self.latency.note(if fast { "fast-command" } else { "command" }, at_s, took);

@@ -1,8 +1,8 @@
 //! SLOWLOG and LATENCY: what took long at this node.
 
 use crate::data::commands::{help, word};
+use crate::data::figures::Figure;
 use crate::data::server::Server;
-use cairn_keyspace::command::{COMMANDS, Command, lookup};
 use cairn_resp::{Args, number};
 use std::fmt::Write;
 
@@ -146,13 +146,22 @@ impl Server {
     }
 
     fn latency_histogram(&mut self, index: usize, names: Args<'_>) {
-        let wanted: Vec<&Command> = match names.is_empty() {
-            true => COMMANDS.iter().collect(),
-            false => names.iter().filter_map(lookup).collect(),
+        let known = self.figures.known();
+        // A command stands for its subcommands as well.
+        let fits = |name: &str, wanted: &[u8]| {
+            let begin = name.as_bytes().get(..wanted.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(wanted))
+                && matches!(name.as_bytes().get(wanted.len()), None | Some(b'|'))
         };
-        let known = wanted.into_iter().filter_map(|command| {
-            let figure = self.figures.of(command);
-            Some((command.name, figure.calls, figure.spans.as_ref()?.doublings()))
+        let chosen: Vec<&(String, &Figure)> = match names.is_empty() {
+            true => known.iter().collect(),
+            false => {
+                let of = |wanted| known.iter().filter(move |(name, _)| fits(name, wanted));
+                names.iter().flat_map(of).collect()
+            }
+        };
+        let known = chosen.into_iter().filter_map(|(name, figure)| {
+            Some((name.clone(), figure.calls, figure.spans.as_ref()?.doublings()))
         });
         let known: Vec<_> = known.collect();
         let out = self.out(index);

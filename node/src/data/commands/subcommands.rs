@@ -134,6 +134,16 @@ pub fn has_subcommands(command: &Command) -> bool {
     command.session().and_then(known).is_some()
 }
 
+/// The subcommand that a request names, if it can be executed.
+#[must_use]
+pub fn named(command: &Command, args: Args<'_>) -> Option<&'static str> {
+    let session = command.session()?;
+    let (_, known) = known(session).filter(|_| args.len() > 1)?;
+    check(session, args).ok()?;
+    let is_it = |(name, _): &&Subcommand| args.get(1).eq_ignore_ascii_case(name.as_bytes());
+    known.iter().find(is_it).map(|(name, _)| *name)
+}
+
 /// Whether a command that has subcommands names one, with enough arguments.
 ///
 /// # Errors
