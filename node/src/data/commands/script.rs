@@ -337,6 +337,7 @@ impl Caller<'_> {
 impl Host for Caller<'_> {
     fn call(&mut self, args: Args<'_>, out: &mut ReplyBuf) {
         if let Err(text) = self.execute(args, out) {
+            self.server.figures.failed(lookup(args.name()), text.as_bytes(), false);
             out.clear();
             out.error(&text);
         }
