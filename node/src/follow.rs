@@ -57,6 +57,10 @@ pub enum Ask {
     Suspect(Duration),
 }
 
+/// Why users cannot be changed now.
+pub const USERS_AWAY: &str = "ERR the global plane cannot be reached, which keeps the users: \
+    nothing was changed, try again later";
+
 /// A change of the users of a keyspace.
 #[derive(Debug)]
 pub struct UsersAsk {
@@ -84,9 +88,7 @@ pub struct UsersHeard {
 impl UsersHeard {
     /// Nothing was changed, for the global plane is away.
     fn away(token: u64) -> Self {
-        let text = "ERR the global plane cannot be reached, which keeps the users: nothing was \
-                    changed, try again later";
-        Self { token, outcome: Err(text.to_owned()), now: None }
+        Self { token, outcome: Err(USERS_AWAY.to_owned()), now: None }
     }
 }
 

@@ -48,8 +48,8 @@ impl Server {
             (digests.next, digests.sum) = (0, 0);
             return false;
         }
-        let slots = (digests.next..SLOTS).filter_map(|number| Slot::try_from(number).ok());
-        if let Some(slot) = slots.into_iter().find(|slot| keyspace.slot_len(*slot) > 0) {
+        let mut slots = (digests.next..SLOTS).filter_map(|number| Slot::try_from(number).ok());
+        if let Some(slot) = slots.find(|slot| keyspace.slot_len(*slot) > 0) {
             digests.sum = digests.sum.wrapping_add(keyspace.slot_share(slot));
             digests.next = slot.get() + 1;
             return true;

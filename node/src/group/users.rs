@@ -2,13 +2,11 @@
 
 use super::role::Role;
 use crate::data::link::ToData;
-use crate::follow::{Ask, UsersAsk, UsersHeard};
+use crate::follow::{Ask, USERS_AWAY, UsersAsk, UsersHeard};
 use cairn_acl::{Change, Fixed, Stored};
 use cairn_global::{Changed, View};
 use cairn_settings::directory_keys::{keyspace_of, users_of_key};
 
-const AWAY: &str = "ERR the global plane cannot be reached, which keeps the users: nothing was \
-    changed, try again later";
 const NOWHERE: &str = "ERR this node belongs to no keyspace";
 
 /// Whether a change of users is older than what is known: what a client of this node has changed
@@ -31,7 +29,7 @@ impl Role {
         };
         let ask = Ask::Users(UsersAsk { token, keyspace, fixed, change });
         if !self.online || self.asks.try_send(ask).is_err() {
-            self.end_change(token, Err(AWAY.to_owned()));
+            self.end_change(token, Err(USERS_AWAY.to_owned()));
         }
     }
 

@@ -1,7 +1,7 @@
 //! FUNCTION, and how FCALL calls one: libraries are texts that the group's log and snapshots hold,
 //! so every member has them; each loads them when the first function is called there.
 
-use crate::data::commands::script::{Caller, LIMITS, key_count};
+use crate::data::commands::script::{Caller, LIMITS, NO_CLUSTER, key_count};
 use crate::data::commands::transaction::Sum;
 use crate::data::commands::{help, too_many, word};
 use crate::data::core::Core;
@@ -128,7 +128,7 @@ impl Server {
         })?;
         let reads = function.has(Flag::NoWrites);
         if function.has(Flag::NoCluster) {
-            return Err("ERR Can not run script on cluster, 'no-cluster' flag is set.".into());
+            return Err(NO_CLUSTER.into());
         }
         if !reads && self.core.mastership.is_none() {
             let text = "READONLY Can not run script with write flag on readonly replica";

@@ -28,6 +28,7 @@ pub(super) const LIMITS: Limits = Limits {
 const EFFECTS_BYTES_MAX: usize = 2 * BATCH_BYTES;
 
 const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
+pub(super) const NO_CLUSTER: &str = "ERR Can not run script on cluster, 'no-cluster' flag is set.";
 const NOT_ALLOWED: &str = "ERR This Redis command is not allowed from script";
 const READ_ONLY: &str = "ERR Write commands are not allowed from read-only scripts.";
 const NOT_MASTER: &str = "READONLY You can't write against a read only replica.";
@@ -151,8 +152,7 @@ impl Server {
         let outcome = sha.and_then(|sha| {
             let declared = engine.declared(&sha).ok_or_else(|| NO_SCRIPT.to_owned())?;
             if declared.no_cluster {
-                let text = "ERR Can not run script on cluster, 'no-cluster' flag is set.";
-                return Err(text.to_owned());
+                return Err(NO_CLUSTER.to_owned());
             }
             if let Some(key) = command.first_key(args) {
                 *slot = self.core.keyspace.locate(key).slot.get();
