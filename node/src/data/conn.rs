@@ -33,6 +33,12 @@ pub struct Conn {
     pub since: Instant,
     /// When it last sent something.
     pub active: Instant,
+    /// Bytes it has sent.
+    pub read_bytes: u64,
+    /// Bytes it was sent.
+    pub written_bytes: u64,
+    /// Commands it has had executed, those of its scripts among them.
+    pub commands: u64,
     /// Half-received or not yet executed requests.
     pub feed: Option<Box<Feed>>,
     /// What it is told.
@@ -233,6 +239,9 @@ impl Conn {
             peer,
             since: now,
             active: now,
+            read_bytes: 0,
+            written_bytes: 0,
+            commands: 0,
             feed: None,
             replies: Replies::default(),
             session: Session::default(),

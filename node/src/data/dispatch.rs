@@ -339,7 +339,7 @@ impl Server {
             self.refuse_transaction(index);
             return Flow::Next;
         }
-        self.session(index).last_command = command.name;
+        self.session(index).last_command = cairn_acl::full_name(command, args);
         if let Err(text) = self.may(index, command, args) {
             if command.session() == Some(Session::Exec) {
                 self.abort(index, &text);

@@ -307,6 +307,7 @@ impl Server {
         let count = feed.len() - before;
         if count > 0 {
             conn.active = now;
+            conn.read_bytes += count as u64;
         }
         if feed.parse() > feed.items.len() {
             for request in feed.items.len()..feed.parser.len() {
@@ -328,7 +329,7 @@ impl Server {
     fn serve(&mut self, index: usize) {
         let Some(conn) = self.net.conn(index) else { return };
         let Some(mut feed) = conn.feed.take() else { return };
-        let mut run = feed.next;
+        let (mut run, first) = (feed.next, feed.next);
         while feed.next < feed.items.len() && self.conn(index).pause == Pause::None {
             let args = feed.parser.args(feed.next, feed.bytes());
             let item = feed.items[feed.next];
@@ -359,6 +360,9 @@ impl Server {
             self.charge(&feed.items[run..feed.next]);
         }
         let conn = self.conn(index);
+        // What waits counts once it is served.
+        let waits = usize::from(conn.pause == Pause::Blocked);
+        conn.commands += (feed.next - first).saturating_sub(waits) as u64;
         let at_error = feed.next >= feed.items.len() && conn.pause == Pause::None;
         if let Some(error) = feed.error.filter(|_| at_error) {
             let from = conn.replies.buf.len();
@@ -424,6 +428,7 @@ impl Server {
         let alive = conn.flush();
         let after = conn.replies.pending_bytes();
         let held = conn.replies.is_held();
+        conn.written_bytes += (before - after) as u64;
         let slow = after > output_max || conn.overrun;
         if slow {
             let client = conn.peer;

@@ -104,9 +104,12 @@ impl Session {
         self.user.as_ref().map_or(cairn_acl::DEFAULT, |user| user.name())
     }
 
-    /// Back to the beginning, as RESET asks; the authentication is asked for anew.
+    /// Back to the beginning, as RESET asks; the authentication is asked for anew. Which library
+    /// it is stays known, as in Redis 7.2.
     pub fn reset(&mut self, entry: Entry) {
-        *self = Self { last_command: "reset", ..Self::default() };
+        let library = std::mem::take(&mut self.library);
+        let library_version = std::mem::take(&mut self.library_version);
+        *self = Self { last_command: "reset", library, library_version, ..Self::default() };
         self.enter(entry);
     }
 

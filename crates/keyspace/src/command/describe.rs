@@ -3,10 +3,10 @@
 use super::access;
 use super::docs::{Doc, doc};
 use super::{COMMANDS, Command, Flags, Group, Keys, More, lookup};
-use crate::glob::matches;
 use cairn_resp::{Args, ReplyBuf};
 
-/// Executes COMMAND [COUNT | LIST | INFO | DOCS | GETKEYS] with all its arguments.
+/// Executes COMMAND [COUNT | INFO | DOCS | GETKEYS] with all its arguments; LIST also names what
+/// this table does not know, and is not here.
 pub fn describe(args: Args<'_>, reply: &mut ReplyBuf) {
     if args.len() < 2 {
         reply.array(COMMANDS.len());
@@ -16,7 +16,6 @@ pub fn describe(args: Args<'_>, reply: &mut ReplyBuf) {
     let subcommand = args.get(1).to_ascii_lowercase();
     match (subcommand.as_slice(), args.len()) {
         (b"count", 2) => reply.count(COMMANDS.len()),
-        (b"list", _) => list(args.from(2), reply),
         (b"info", 2) => {
             reply.array(COMMANDS.len());
             COMMANDS.iter().for_each(|command| entry(command, reply));
@@ -46,30 +45,6 @@ pub fn describe(args: Args<'_>, reply: &mut ReplyBuf) {
             reply.error(&format!("ERR unknown subcommand '{given}'. Try COMMAND HELP."));
         }
     }
-}
-
-/// The names of all commands, or of those that fit to `FILTERBY MODULE | ACLCAT | PATTERN` and a
-/// word.
-fn list(filter: Args<'_>, reply: &mut ReplyBuf) {
-    let by = |word: &str| filter.get(1).eq_ignore_ascii_case(word.as_bytes());
-    let fits: &dyn Fn(&Command) -> bool = match filter.len() {
-        0 => &|_| true,
-        3 if !filter.get(0).eq_ignore_ascii_case(b"FILTERBY") => {
-            return reply.error("ERR syntax error");
-        }
-        3 if by("MODULE") => &|_| false,
-        3 if by("ACLCAT") => &|command| {
-            let is = |name: &&str| name.as_bytes()[1..].eq_ignore_ascii_case(filter.get(2));
-            categories(command).iter().any(is)
-        },
-        3 if by("PATTERN") => {
-            &|command| matches(&filter.get(2).to_ascii_lowercase(), command.name.as_bytes())
-        }
-        _ => return reply.error("ERR syntax error"),
-    };
-    let names: Vec<_> = COMMANDS.iter().filter(|command| fits(command)).collect();
-    reply.array(names.len());
-    names.iter().for_each(|command| reply.bulk(command.name.as_bytes()));
 }
 
 fn get_keys(args: Args<'_>, flags: bool, reply: &mut ReplyBuf) {

@@ -124,6 +124,7 @@ impl Server {
         }
         self.blocked.remove(&waiting);
         self.note(index, command, args, took);
+        self.conn(index).commands += 1;
         if self.conn(index).replies.buf.as_bytes().get(from) == Some(&b'-') {
             self.count_error(index, Some(command), from, true);
         }

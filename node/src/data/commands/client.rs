@@ -207,7 +207,8 @@ pub(in crate::data) fn describe(conn: &Conn, now: Instant) -> String {
         "id={} addr={} laddr={local} fd={} name={} age={} idle={} flags={flags} db=0 \
          sub={} psub={} ssub={} multi={multi} watch={} qbuf={qbuf} qbuf-free=0 argv-mem=0 \
          multi-mem={multi_bytes} rbs=0 rbp=0 obl={out} oll=0 omem={out} tot-mem={} events=r \
-         cmd={} user={} redir={} resp={resp} lib-name={} lib-ver={}",
+         cmd={} user={} redir={} resp={resp} lib-name={} lib-ver={} tot-net-in={} \
+         tot-net-out={} tot-cmds={}",
         conn.id,
         conn.peer,
         std::os::fd::AsRawFd::as_raw_fd(&conn.stream),
@@ -224,6 +225,9 @@ pub(in crate::data) fn describe(conn: &Conn, now: Instant) -> String {
         redirect_of(session.tracks.as_deref()),
         text(&session.library),
         text(&session.library_version),
+        conn.read_bytes,
+        conn.written_bytes,
+        conn.commands,
     );
     written.expect("writing to a string succeeds");
     line.push('\n');

@@ -3,6 +3,7 @@
 use crate::data::commands::word;
 use crate::data::conn::{Conn, Pause};
 use crate::data::server::Server;
+use cairn_logic::time::{Duration, Instant};
 use cairn_resp::{Args, number};
 use std::net::SocketAddr;
 
@@ -44,6 +45,8 @@ struct Filter {
     local: Option<Vec<u8>>,
     kind: Option<Type>,
     user: Option<Vec<u8>>,
+    /// Connections that are as old as this now.
+    age_min: Option<(Instant, Duration)>,
 }
 
 fn is(text: Option<&Vec<u8>>, socket: Option<SocketAddr>) -> bool {
@@ -57,6 +60,7 @@ impl Filter {
             && is(self.local.as_ref(), conn.local)
             && self.kind.is_none_or(|kind| kind == Type::of(conn))
             && self.user.as_ref().is_none_or(|user| user == conn.session.user())
+            && self.age_min.is_none_or(|(now, age)| now.since(conn.since) >= age)
     }
 }
 
@@ -102,6 +106,15 @@ impl Server {
                     }
                     filter.user = Some(value.to_vec());
                 }
+                // Of Redis 7.4 and Valkey 8: connections that are so many seconds old.
+                "maxage" => match number::parse_i64(value) {
+                    Some(seconds @ 1..) => {
+                        let age = Duration::from_secs(seconds as u64);
+                        filter.age_min = Some((self.core.now, age));
+                    }
+                    Some(_) => return Err("ERR maxage should be greater than 0".into()),
+                    None => return Err("ERR maxage is not an integer or out of range".into()),
+                },
                 "skipme" => match word(value).as_str() {
                     "yes" => skip_me = true,
                     "no" => skip_me = false,

@@ -287,6 +287,7 @@ impl Caller<'_> {
         let done = core.keyspace.execute(&ctx, command, args, at, out, &mut core.log);
         core.stats.commands += 1;
         let took = (core.clock.now)().since(began);
+        self.server.conn(self.index).commands += 1;
         self.server.note(self.index, command, args, took);
         match out.as_bytes() {
             [b'-', text @ ..] => self.server.figures.failed(Some(command), text, true),
