@@ -24,6 +24,13 @@ impl Trash {
         self.values.is_empty() && self.tables.is_empty()
     }
 
+    /// How many values there are, those of tables among them.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let tables: usize = self.tables.iter().map(Table::len).sum();
+        (self.values.len() + tables) as u64
+    }
+
     pub(crate) fn value(&mut self, value: Value) {
         // A string is one allocation, however long.
         let slow = !matches!(value, Value::Text(_)) && value.memory_bytes() >= BYTES_MIN;
@@ -73,6 +80,6 @@ mod tests {
         trash.table(Table::default());
         assert!(trash.is_empty());
         trash.value(hash(5000));
-        assert_eq!(trash.values.len(), 1);
+        assert_eq!((trash.values.len(), trash.count()), (1, 1));
     }
 }

@@ -181,6 +181,12 @@ impl<'a> Reader<'a> {
                 Reply::Verbatim(format, text.to_vec())
             }
             b'*' | b'~' | b'>' | b'%' => return self.aggregate(kind, depth),
+            // Attributes are of the reply behind them, which can be read without them.
+            b'|' => {
+                let len = self.length()?.and_then(|len| len.checked_mul(2));
+                self.many(len.ok_or(Stop::Malformed)?, depth)?;
+                return self.reply(depth + 1);
+            }
             _ => return Err(Stop::Malformed),
         })
     }

@@ -195,6 +195,11 @@ impl ReplyBuf {
         }
     }
 
+    /// The head of `count` attributes of the reply that follows, of RESP3 alone.
+    pub fn attribute(&mut self, count: usize) {
+        self.head(b'|', count);
+    }
+
     /// A boolean (`:1` or `:0` in RESP2).
     pub fn boolean(&mut self, value: bool) {
         match (self.version, value) {

@@ -105,6 +105,11 @@ fn written(value: &Value, version: Version, out: &mut ReplyBuf, depth: usize) ->
     Ok(())
 }
 
+/// How many pairs a table has. They are not kept: Lua lets only some thousands of values be held.
+fn count(table: &Table) -> Result<usize> {
+    table.pairs::<Value, Value>().try_fold(0, |count, pair| pair.map(|_| count + 1))
+}
+
 fn table_written(table: &Table, version: Version, out: &mut ReplyBuf, depth: usize) -> Result<()> {
     if let Value::String(text) = table.raw_get("err")? {
         out.error(&String::from_utf8_lossy(&text.as_bytes()));
@@ -119,21 +124,24 @@ fn table_written(table: &Table, version: Version, out: &mut ReplyBuf, depth: usi
         return Ok(());
     }
     if let Value::Table(map) = table.raw_get("map")? {
-        let pairs: Vec<(Value, Value)> = map.pairs().collect::<Result<_>>()?;
-        out.map(pairs.len());
-        for (key, value) in &pairs {
-            written(key, version, out, depth + 1)?;
-            written(value, version, out, depth + 1)?;
+        out.map(count(&map)?);
+        for pair in map.pairs::<Value, Value>() {
+            let (key, value) = pair?;
+            written(&key, version, out, depth + 1)?;
+            written(&value, version, out, depth + 1)?;
         }
         return Ok(());
     }
     if let Value::Table(set) = table.raw_get("set")? {
-        let pairs: Vec<(Value, Value)> = set.pairs().collect::<Result<_>>()?;
-        out.set(pairs.len());
-        return pairs.iter().try_for_each(|(item, _)| written(item, version, out, depth + 1));
+        out.set(count(&set)?);
+        for pair in set.pairs::<Value, Value>() {
+            written(&pair?.0, version, out, depth + 1)?;
+        }
+        return Ok(());
     }
     if let Value::String(digits) = table.raw_get("big_number")? {
-        out.big_number(&String::from_utf8_lossy(&digits.as_bytes()));
+        let digits = String::from_utf8_lossy(&digits.as_bytes()).replace(['\r', '\n'], " ");
+        out.big_number(&digits);
         return Ok(());
     }
     if let Value::Table(verbatim) = table.raw_get("verbatim_string")? {

@@ -2,7 +2,7 @@
 
 use crate::convert;
 use crate::functions::Libraries;
-use crate::library::{self, Dice};
+use crate::library::{self, Dice, Json};
 use crate::shebang::{self, Declared};
 use crate::store::{Script, Sha, Store};
 use cairn_logic::time::{Duration, Instant};
@@ -89,6 +89,7 @@ pub struct Engine {
     invoke: Function,
     pub(crate) set_environment: Function,
     compile: Function,
+    json: Json,
     /// When the run has to be over, in nanoseconds of `now`.
     pub(crate) deadline: Arc<AtomicU64>,
 }
@@ -120,13 +121,20 @@ impl Engine {
                 }
             }
         })?;
+        let json = Json::default();
         let dice = Dice::new(now().as_nanos() as i32);
         let base = library::base(&lua)?;
         let set_environment: Function = lua.globals().get("setfenv")?;
         let line = lua.create_function(|lua, ()| Ok(place_of_script(lua).map(|(_, line)| line)))?;
         let text = lua.create_function(|_, problem: Value| Ok(text_of(&problem)))?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=prelude");
-        let given = (base, library::libraries(&lua, &dice)?, library::common(&lua)?, line, text);
+        let given = (
+            base,
+            library::libraries(&lua, &dice, now, &json)?,
+            library::common(&lua)?,
+            line,
+            text,
+        );
         let worlds: Table = prelude.call(given)?;
         let [run, load, invoke] = ["run", "load", "invoke"].map(|name| worlds.raw_get(name));
         Ok(Self {
@@ -140,6 +148,7 @@ impl Engine {
             invoke: invoke?,
             set_environment,
             compile,
+            json,
             deadline: Arc::new(AtomicU64::new(u64::MAX)),
         })
     }
@@ -205,6 +214,7 @@ impl Engine {
     fn bounded(&self, what: What<'_>, run: Run<'_>, host: &mut dyn Host, out: &mut ReplyBuf) {
         let begin = out.len();
         self.collect();
+        self.json.reset();
         let until = (self.now)() + self.limits.time;
         self.deadline.store(until.as_nanos(), Relaxed);
         let outcome = watch(&self.lua, &self.deadline, self.now, LOOK_EVERY)

@@ -225,15 +225,20 @@ impl Engine {
         self.deadline.store(until.as_nanos(), Relaxed);
         let outcome = watch(&self.lua, &self.deadline, self.now, LOOK_EVERY).and_then(|()| {
             self.lua.scope(|scope| {
-                let register = scope.create_function(|_, args: MultiValue| {
-                    let done = read(&args).and_then(|it| add(&mut found.borrow_mut(), it));
-                    done.map_err(mlua::Error::runtime)
-                })?;
+                // An error calls the function by the name that the library has used.
+                let register = |api: &'static str| {
+                    let found = &found;
+                    scope.create_function(move |_, args: MultiValue| {
+                        let done = read(&args).and_then(|it| add(&mut found.borrow_mut(), it));
+                        done.map_err(|text| mlua::Error::runtime(text.replace("redis.", api)))
+                    })
+                };
+                let (by_redis, by_server) = (register("redis.")?, register("server.")?);
                 let log = scope.create_function(|_, args: MultiValue| {
                     let Ok(mut log) = log.try_borrow_mut() else { return Ok(()) };
                     library::log(&args, |level, text| log(level, text))
                 })?;
-                let given = (chunk, self.set_environment.clone(), register, log);
+                let given = (chunk, self.set_environment.clone(), by_redis, by_server, log);
                 let (good, value): (bool, Value) = self.load.call(given)?;
                 if good { Ok(None) } else { Problem::of(&value).map(|it| Some(it.text)) }
             })

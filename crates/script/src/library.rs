@@ -8,7 +8,9 @@ use crate::convert;
 use crate::engine::{Level, place_of_script};
 use crate::random::Random;
 use crate::store::Sha;
+use cairn_logic::time::Instant;
 use cairn_resp::Version;
+pub(crate) use json::Json;
 use mlua::{Error, Lua, MultiValue, Result, Table, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -68,13 +70,20 @@ pub(crate) fn base(lua: &Lua) -> Result<Table> {
 }
 
 /// Libraries by name.
-pub(crate) fn libraries(lua: &Lua, dice: &Dice) -> Result<Table> {
+pub(crate) fn libraries(
+    lua: &Lua,
+    dice: &Dice,
+    now: fn() -> Instant,
+    json: &Json,
+) -> Result<Table> {
     let (all, libraries) = (lua.globals(), lua.create_table()?);
+    let os = lua.create_table()?;
+    let clock = move |_: &Lua, _: MultiValue| Ok(now().as_nanos() as f64 / 1e9);
+    os.raw_set("clock", lua.create_function(clock)?)?;
+    libraries.raw_set("os", os)?;
     for name in ["string", "table", "math"] {
         libraries.raw_set(name, all.raw_get::<Value>(name)?)?;
     }
-    let text: Table = libraries.raw_get("string")?;
-    text.raw_set("dump", Value::Nil)?;
     let math: Table = libraries.raw_get("math")?;
     let thrown = dice.clone();
     math.raw_set(
@@ -90,7 +99,7 @@ pub(crate) fn libraries(lua: &Lua, dice: &Dice) -> Result<Table> {
         })?,
     )?;
     libraries.raw_set("bit", bits::library(lua)?)?;
-    libraries.raw_set("cjson", json::library(lua)?)?;
+    libraries.raw_set("cjson", json::library(lua, json)?)?;
     libraries.raw_set("cmsgpack", msgpack::library(lua)?)?;
     Ok(libraries)
 }

@@ -4,10 +4,43 @@
 -- and what calls a function of one.
 local base, libraries, common, line_of_script, text_of = ...
 local error, tostring, type, xpcall, setmetatable = error, tostring, type, xpcall, setmetatable
-local pcall = pcall
+local pcall, next, getmetatable, rawset, pairs = pcall, next, getmetatable, rawset, pairs
+
+local READ_ONLY = "Attempt to modify a readonly table"
 
 local function frozen()
-    error("Attempt to modify a readonly table", 2)
+    error(READ_ONLY, 2)
+end
+
+-- What is shown in place of the metatable of what cannot be written to.
+local seal = {}
+setmetatable(seal, { __newindex = frozen, __metatable = seal })
+
+function base.setmetatable(of, ...)
+    if getmetatable(of) == seal then
+        error(READ_ONLY, 2)
+    end
+    return setmetatable(of, ...)
+end
+
+function base.rawset(to, ...)
+    if getmetatable(to) == seal then
+        error(READ_ONLY, 2)
+    end
+    return rawset(to, ...)
+end
+
+-- What a table shows, for `pairs`. It must not lead back to the table, or both would stay.
+local inside = setmetatable({}, { __mode = "k" })
+
+function base.pairs(of, ...)
+    local all = of ~= nil and inside[of]
+    if not all then
+        return pairs(of, ...)
+    end
+    return function(_, name)
+        return next(all, name)
+    end, of, nil
 end
 
 -- As in Redis 7, what `redis.call` has raised is a text for those who catch it.
@@ -31,9 +64,11 @@ local absent = {
 }
 setmetatable(base, absent)
 
--- A table that shows another one and cannot be written to; what is forced into it goes with the run.
+-- A table that shows another one and cannot be written to.
 local function shown(of)
-    return setmetatable({}, { __index = of, __newindex = frozen, __metatable = false })
+    local shows = setmetatable({}, { __index = of, __newindex = frozen, __metatable = seal })
+    inside[shows] = of
+    return shows
 end
 
 local function explained(problem)
@@ -69,10 +104,10 @@ local function furnished(world, whole, setfenv, compile, call, pcalled, log, set
 end
 
 local function run(script, setfenv, compile, call, pcalled, log, setresp, may, keys, arguments)
-    local world = { KEYS = keys, ARGV = arguments }
-    furnished(world, world, setfenv, compile, call, pcalled, log, setresp, may)
-    setmetatable(world, { __index = base, __newindex = frozen, __metatable = false })
-    setfenv(script, world)
+    local world = setmetatable({ KEYS = keys, ARGV = arguments }, { __index = base })
+    local whole = setmetatable({}, { __index = world, __newindex = frozen, __metatable = seal })
+    furnished(world, whole, setfenv, compile, call, pcalled, log, setresp, may)
+    setfenv(script, whole)
     return xpcall(script, explained)
 end
 
@@ -90,19 +125,22 @@ local lasting = setmetatable({}, {
         return value
     end,
     __newindex = frozen,
-    __metatable = false,
+    __metatable = seal,
 })
 
-local function load(library, setfenv, register, log)
+-- What a library finds while it is loaded, by either name.
+local function loading(register, log)
     local own = { register_function = register, log = log }
     for name, value in next, common do
         if type(value) == "number" or type(value) == "string" then
             own[name] = value
         end
     end
-    setmetatable(own, absent)
-    there = { redis = shown(own) }
-    there.server = there.redis
+    return shown(setmetatable(own, absent))
+end
+
+local function load(library, setfenv, register, register_by_server, log)
+    there = { redis = loading(register, log), server = loading(register_by_server, log) }
     setfenv(library, lasting)
     local good, problem = xpcall(library, explained)
     there = {}

@@ -103,6 +103,74 @@ fn scripts_answer_as_those_of_redis() {
 }
 
 #[test]
+fn what_cannot_be_written_to_says_so() {
+    let mut world = World::new();
+    for script in [
+        "setmetatable(_G, {})",
+        "getmetatable(_G).__index = {}",
+        "rawset(redis, 'call', 1)",
+        "redis = function() return 1 end",
+        "_G = {}",
+        "x = 1",
+    ] {
+        let said = world.eval(script.as_bytes());
+        let want = "-ERR user_script:1: Attempt to modify a readonly table, on @user_script:1.\r\n";
+        assert_eq!(said, want, "{script}");
+    }
+}
+
+#[test]
+fn libraries_can_be_looked_through_and_tell_the_time_that_passes() {
+    let mut world = World::new();
+    let names = b"local all = {} for name in pairs(os) do all[#all+1] = name end return all";
+    assert_eq!(world.eval(names), "*1\r\n$5\r\nclock\r\n");
+    let waits = b"local t = os.clock() while os.clock() - t < 0.01 do end return 1";
+    assert_eq!(world.eval(waits), ":1\r\n");
+    let binary = b"return loadstring(string.dump(function() return 1 end))()";
+    assert!(world.eval(binary).contains("attempt to call a nil value"));
+}
+
+#[test]
+fn what_a_script_sets_in_cjson_ends_with_it() {
+    let mut world = World::new();
+    let deep = "return cjson.encode({{1}})";
+    let script = format!("cjson.encode_max_depth(1) {deep}");
+    assert!(world.eval(script.as_bytes()).contains("excessive depth (2)"));
+    assert_eq!(world.eval(deep.as_bytes()), "$5\r\n[[1]]\r\n");
+    for (script, want) in [
+        ("cjson.decode_max_depth(1) return cjson.decode('[[1]]')[1]", "too many nested"),
+        ("return cjson.encode({0/0})", "must not be NaN or Inf"),
+        ("cjson.encode_invalid_numbers('null') return cjson.encode({0/0})", "[null]"),
+        ("cjson.encode_invalid_numbers(true) return cjson.encode({-1/0})", "[-Infinity]"),
+        ("cjson.encode_number_precision(3) return cjson.encode({1/3})", "[0.333]"),
+        ("return cjson.encode({[100]=1})", "excessively sparse array"),
+        ("cjson.encode_sparse_array(true) return cjson.encode({[100]=1})", "{\"100\":1}"),
+        ("cjson.encode_max_depth('deep')", "expected integer between 1 and 2147483647"),
+    ] {
+        let said = world.eval(script.as_bytes());
+        assert!(said.contains(want), "{script}: {said}");
+    }
+}
+
+#[test]
+fn tables_of_many_texts_are_packed() {
+    let mut world = World::new();
+    let script = b"local all = {} for n = 1, 10000 do all['key' .. n] = n end \
+        local back = cmsgpack.unpack(cmsgpack.pack(all)) return back.key10000";
+    assert_eq!(world.eval(script), ":10000\r\n");
+    let script = b"redis.setresp(3) local all = {} for n = 1, 10000 do all['key' .. n] = n end \
+        return {map=all}";
+    assert_eq!(world.eval(script).matches("key").count(), 10_000);
+}
+
+#[test]
+fn a_number_of_any_size_breaks_no_line() {
+    let mut world = World::new();
+    let said = world.eval(b"return {big_number='123\\r\\n123'}");
+    assert_eq!(said, "$8\r\n123  123\r\n");
+}
+
+#[test]
 fn nothing_that_a_script_does_to_its_world_is_left_for_the_next_one() {
     let mut world = World::new();
     for spoilt in [
@@ -112,6 +180,11 @@ fn nothing_that_a_script_does_to_its_world_is_left_for_the_next_one() {
         "redis.x = 1",
         "getmetatable('').__index = {} return 1",
         "setmetatable(string, {}) return 1",
+        "setmetatable(_G, {}) return 1",
+        "getmetatable(_G).__index = {} return 1",
+        "rawset(getmetatable(_G), 'x', 1) return 1",
+        "redis = function() return 1 end",
+        "_G = {}",
         "KEYS[1] = 'other' return 1",
         "local f = loadstring('x = 1') f()",
     ] {

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod connection;
+mod debug;
 mod events;
 pub mod function;
 pub mod info;

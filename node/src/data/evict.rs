@@ -7,7 +7,7 @@
 use crate::data::core::Core;
 use crate::data::dispatch::{OOM, Refused};
 use crate::data::server::Server;
-use cairn_keyspace::{Evicted, Policy};
+use cairn_keyspace::{Evicted, Keyspace, Policy};
 use cairn_logic::time::{Duration, Instant};
 
 /// So much of a turn at most.
@@ -25,11 +25,18 @@ pub struct Evicting {
 }
 
 impl Core {
+    /// What is held against `maxmemory`. An empty keyspace takes something, too, so that a limit
+    /// of a few bytes lets nothing in.
+    #[inline]
+    pub(super) fn used_bytes(&self) -> u64 {
+        (self.keyspace.used_bytes() + size_of::<Keyspace>()) as u64
+    }
+
     /// Whether there is too much.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
         let limit = self.config.memory_max_bytes;
-        limit > 0 && self.keyspace.used_bytes() as u64 > limit
+        limit > 0 && self.used_bytes() > limit
     }
 
     /// Whether there is too much, and keys may go for that.

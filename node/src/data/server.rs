@@ -122,7 +122,7 @@ pub struct Server {
     /// The functions of this group; loaded when the first one is called.
     pub(super) functions: Option<Box<Functions>>,
     /// Where large values are dropped.
-    dropper: Dropper,
+    pub(super) dropper: Dropper,
 }
 
 impl Server {

@@ -30,7 +30,12 @@ type step struct {
 
 func main() {
 	ctx := context.Background()
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: os.Args[1:]})
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: os.Args[1:],
+		// A refused connection does not make this library ask for the routes again, and a dead
+		// master sends no MOVED: what is left is this interval, a minute if nothing is said.
+		ClusterStateReloadInterval: time.Second,
+	})
 	steps := []step{
 		{"connect", connect}, {"keys", keys}, {"pipeline", pipeline}, {"transaction", transaction},
 		{"messages", messages}, {"sharded_messages", shardedMessages}, {"script", scripts},

@@ -84,17 +84,23 @@ fn write_number(number: f64, out: &mut Vec<u8>) -> Result<()> {
 }
 
 fn write_table(table: &Table, out: &mut Vec<u8>, depth: usize) -> Result<()> {
-    let pairs: Vec<(Value, Value)> = table.pairs().collect::<Result<_>>()?;
-    let count = u32::try_from(pairs.len()).map_err(Error::external)?;
-    let places = 1..=i64::from(count);
-    if pairs.iter().all(|(key, _)| key.as_i64().is_some_and(|at| places.contains(&at))) {
+    // Looked at twice rather than kept: Lua lets only some thousands of values be held at once.
+    let (mut count, mut most, mut listed) = (0_u32, 0_i64, true);
+    for pair in table.pairs::<Value, Value>() {
+        let place = pair?.0.as_i64().filter(|at| *at >= 1);
+        listed &= place.is_some();
+        most = most.max(place.unwrap_or(0));
+        count = count.checked_add(1).ok_or_else(|| Error::runtime("table is too large"))?;
+    }
+    if listed && most <= i64::from(count) {
         encode::write_array_len(out, count).map_err(Error::external)?;
         return (1..=count).try_for_each(|at| write(&table.raw_get(at)?, out, depth + 1));
     }
     encode::write_map_len(out, count).map_err(Error::external)?;
-    for (key, value) in &pairs {
-        write(key, out, depth + 1)?;
-        write(value, out, depth + 1)?;
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        write(&key, out, depth + 1)?;
+        write(&value, out, depth + 1)?;
     }
     Ok(())
 }

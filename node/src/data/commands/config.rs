@@ -40,8 +40,11 @@ const FIXED: &[(&str, &str)] = &[
     ("cluster-require-full-coverage", "no"),
     ("daemonize", "no"),
     ("databases", "1"),
+    ("maxmemory-clients", "0"),
     ("maxmemory-eviction-tenacity", "10"),
+    ("replicaof", ""),
     ("save", ""),
+    ("slaveof", ""),
     ("lua-time-limit", "5000"),
     ("latency-tracking", "yes"),
     ("latency-tracking-info-percentiles", "50 99 99.9"),
@@ -60,6 +63,7 @@ impl Server {
             "resetstat" => {
                 self.core.stats = crate::data::core::Stats::default();
                 self.figures = Figures::default();
+                self.dropper.forget();
                 self.out(index).ok();
             }
             "rewrite" => self.out(index).error("ERR The server is running without a config file"),

@@ -128,16 +128,23 @@ impl Server {
     }
 
     fn info_memory(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {
-        let used = self.core.keyspace.used_bytes();
+        let used = self.core.used_bytes();
         let rss = resident_bytes().unwrap_or(0);
         put("used_memory", &used);
-        put("used_memory_human", &human(used as u64));
+        put("used_memory_human", &human(used));
         put("used_memory_rss", &rss);
         put("used_memory_rss_human", &human(rss));
-        put("used_memory_dataset", &used);
+        put("used_memory_dataset", &self.core.keyspace.used_bytes());
+        let (scripts, texts) = self.scripts.as_ref().map_or((0, 0), |engine| engine.scripts());
+        put("used_memory_scripts", &(texts + self.core.keyspace.libraries_bytes()));
+        put("number_of_cached_scripts", &scripts);
+        put("number_of_libraries", &self.core.keyspace.libraries().len());
         put("maxmemory", &self.core.config.memory_max_bytes);
         put("maxmemory_human", &human(self.core.config.memory_max_bytes));
         put("maxmemory_policy", &self.core.config.eviction.policy.name());
+        let (pending, freed) = self.dropper.counts();
+        put("lazyfree_pending_objects", &pending);
+        put("lazyfreed_objects", &freed);
         put("mem_not_committed", &self.core.outgoing.outstanding_bytes());
     }
 

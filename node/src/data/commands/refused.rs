@@ -34,6 +34,9 @@ impl Server {
     /// Refuses a command with the way that is Cairn's.
     pub fn refuse_command(&mut self, index: usize, args: Args<'_>) {
         let name = super::word(args.name());
+        if name == "debug" && super::debug::answered(args, self.out(index)) {
+            return;
+        }
         let why = instead(&name).unwrap_or("it is done in another way");
         let text = format!("ERR {} is not for clients of Cairn: {why}", name.to_ascii_uppercase());
         self.out(index).error(&text);

@@ -87,6 +87,7 @@ fn commands_are_listed_and_their_keys_told() {
     let mut client = rig.client();
     for (words, want) in [
         ("COMMAND LIST FILTERBY PATTERN getr*", "[getrange]"),
+        ("COMMAND LIST FILTERBY PATTERN config|*t", "[config|get config|resetstat config|set]"),
         ("COMMAND LIST FILTERBY ACLCAT nosuch", "[]"),
         ("COMMAND LIST FILTERBY MODULE x", "[]"),
         ("COMMAND LIST FILTERBY", "-ERR syntax error"),
@@ -98,6 +99,47 @@ fn commands_are_listed_and_their_keys_told() {
     ] {
         assert_eq!(client.say(words), want, "{words}");
     }
+}
+
+#[test]
+fn a_client_is_told_of_with_its_figures_and_may_be_killed_for_its_age() {
+    let rig = Committing::new();
+    let (mut client, mut other) = (rig.client(), rig.client());
+    client.say("CLIENT SETINFO LIB-NAME lettuce");
+    client.say("RESET");
+    client.say("PING");
+    let line = client.say("CLIENT INFO");
+    assert!(line.contains(" cmd=client|info "), "{line}");
+    assert!(line.contains(" lib-name=lettuce "), "{line}");
+    // What is in hand is not counted yet: its three before are.
+    assert!(line.trim_end().ends_with(" tot-cmds=3"), "{line}");
+    assert!(!line.contains(" tot-net-in=0 ") && !line.contains(" tot-net-out=0 "), "{line}");
+    assert_eq!(other.say("PING"), "PONG");
+    assert_eq!(client.say("CLIENT KILL MAXAGE 1000"), "0");
+    assert_eq!(client.say("CLIENT KILL MAXAGE 0"), "-ERR maxage should be greater than 0");
+    let refused = "-ERR maxage is not an integer or out of range";
+    assert_eq!(client.say("CLIENT KILL MAXAGE old"), refused);
+    assert_eq!(other.say("PING"), "PONG");
+}
+
+#[test]
+fn values_that_another_thread_drops_are_counted() {
+    let rig = Committing::new();
+    let mut client = rig.client();
+    let memory = |client: &mut super::Client| client.say("INFO memory");
+    assert!(memory(&mut client).contains("lazyfreed_objects:0\r\n"));
+    for part in 0..20 {
+        let items: Vec<String> = (0..500).map(|n| format!("{part}-{n}-and-more")).collect();
+        client.say(&format!("SADD b {}", items.join(" ")));
+    }
+    client.say("SET {b}small 1");
+    assert_eq!(client.say("UNLINK b {b}small"), "2");
+    while !memory(&mut client).contains("lazyfreed_objects:1\r\n") {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(memory(&mut client).contains("lazyfree_pending_objects:0\r\n"));
+    client.say("CONFIG RESETSTAT");
+    assert!(memory(&mut client).contains("lazyfreed_objects:0\r\n"));
 }
 
 #[test]

@@ -85,6 +85,12 @@ fn what_makes_no_library_is_refused_and_changes_nothing() {
                 .into(),
         ),
         (
+            "#!lua name=a\nserver.register_function('f')",
+            "ERR Error registering functions: ERR \
+            calling server.register_function with a single argument is only applicable"
+                .into(),
+        ),
+        (
             "#!lua name=a\nredis.register_function('add', function() end)",
             "ERR Function add already exists".into(),
         ),

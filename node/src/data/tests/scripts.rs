@@ -117,6 +117,18 @@ fn messages_of_scripts_are_heard() {
 }
 
 #[test]
+fn nothing_waits_within_a_script() {
+    let rig = Committing::new();
+    let mut client = rig.client();
+    let pop = "return redis.call('BLPOP',KEYS[1],0)";
+    assert_eq!(eval(&mut client, pop, "1 b"), "(nil)");
+    client.say("RPUSH b x");
+    assert_eq!(eval(&mut client, pop, "1 b"), "[b x]");
+    let copies = eval(&mut client, "return redis.call('WAIT',5,0)", "0");
+    assert!(copies.parse::<u64>().is_ok_and(|copies| copies < 5), "{copies}");
+}
+
+#[test]
 fn replicas_run_scripts_that_read_for_those_who_asked_for_it() {
     let rig = Rig::replica(Role::Replica);
     let mut client = rig.client();

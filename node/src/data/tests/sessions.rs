@@ -253,11 +253,13 @@ fn another_client_can_be_closed() {
 
 #[test]
 fn memory_above_the_limit_refuses_growth_only() {
-    let rig = Committing::with(Config { memory_max_bytes: 1, ..Config::default() });
+    let rig = Committing::new();
     let mut client = rig.client();
     assert_eq!(client.say("SET b 1"), "OK");
+    assert_eq!(client.say("CONFIG SET maxmemory 1"), "OK");
     let oom = "-OOM command not allowed when used memory > 'maxmemory'.";
     assert_eq!(client.say("SET b 2"), oom);
     assert_eq!(client.say("GET b"), "1");
     assert_eq!(client.say("DEL b"), "1");
+    assert_eq!(client.say("SET b 2"), oom);
 }

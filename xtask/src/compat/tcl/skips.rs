@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Skips {
     /// Tags whose tests are not run.
-    pub tags: Vec<String>,
+    tags: Vec<String>,
+    /// Files whose tests of such a tag are run.
+    allowed: Vec<(String, String)>,
     files: Vec<String>,
     tests: Vec<(String, String)>,
 }
@@ -15,7 +17,7 @@ impl Skips {
     /// Reads it.
     ///
     /// # Errors
-    /// If a line is not one of the three kinds, or gives no reason.
+    /// If a line is not one of the four kinds, or gives no reason.
     pub fn load() -> Result<Self> {
         let path = crate::root().join("xtask/compat/tcl.txt");
         let text =
@@ -33,10 +35,14 @@ impl Skips {
             match parts.as_slice() {
                 _ if parts.iter().any(|part| part.is_empty()) => bail!("tcl.txt:{}: empty", at + 1),
                 ["tag", tag, _] => skips.tags.push((*tag).to_owned()),
+                ["allow", file, tag, _] => {
+                    skips.allowed.push(((*file).into(), (*tag).into()));
+                }
                 ["file", file, _] => skips.files.push((*file).to_owned()),
                 ["test", file, test, _] => skips.tests.push(((*file).into(), (*test).into())),
                 _ => bail!(
-                    "tcl.txt:{}: not tag | T | why, file | F | why, test | F | T | why",
+                    "tcl.txt:{}: not tag | T | why, allow | F | TAG | why, file | F | why, \
+                     test | F | T | why",
                     at + 1
                 ),
             }
@@ -50,6 +56,12 @@ impl Skips {
             Some(beginning) => name.starts_with(beginning),
             None => file == name,
         })
+    }
+
+    /// The tags whose tests are not run in a file.
+    pub fn tags_of(&self, name: &str) -> Vec<String> {
+        let is = |tag: &String| self.allowed.iter().any(|(file, it)| file == name && it == tag);
+        self.tags.iter().filter(|tag| !is(tag)).cloned().collect()
     }
 
     /// The tests of a file that are not run, in the suite's own notation.
@@ -71,7 +83,10 @@ mod tests {
         let text = "# x\n\ntag | needs:repl | no SYNC\ntest | unit/dump | /MIG.*a | moves\n\
                     file | unit/moduleapi/* | no modules\n";
         let skips = Skips::parse(text).unwrap();
-        assert_eq!(skips.tags, ["needs:repl"]);
+        assert_eq!(skips.tags_of("unit/dump"), ["needs:repl"]);
+        let text = format!("{text}allow | unit/protocol | needs:repl | one that is served\n");
+        let skips = Skips::parse(&text).unwrap();
+        assert!(skips.tags_of("unit/protocol").is_empty() && !skips.tags_of("unit/dump").is_empty());
         assert_eq!(skips.tests_of("unit/dump"), ["/MIG.*a"]);
         assert!(skips.tests_of("unit/sort").is_empty());
         assert!(skips.has_file("unit/moduleapi/hash") && !skips.has_file("unit/module"));
@@ -79,6 +94,6 @@ mod tests {
 
     #[test]
     fn the_file_can_be_read() {
-        assert!(!Skips::load().unwrap().tags.is_empty());
+        assert!(!Skips::load().unwrap().tags_of("unit/dump").is_empty());
     }
 }

@@ -84,7 +84,7 @@ impl Suite {
             |name: &String| (asked.is_empty() && !skips.has_file(name)) || asked.contains(name);
         let files = names.into_iter().filter(wanted).map(|name| {
             let skipped = skips.tests_of(&name);
-            TestFile { skipped, denied: skips.tags.clone(), name }
+            TestFile { skipped, denied: skips.tags_of(&name), name }
         });
         Ok(files.collect())
     }
