@@ -9,6 +9,14 @@ pub struct Declared {
     pub no_cluster: bool,
 }
 
+impl Declared {
+    /// What this script says of itself; none if its first line is wrong.
+    #[must_use]
+    pub fn of(script: &[u8]) -> Option<Self> {
+        read(script).ok().map(|(declared, _)| declared)
+    }
+}
+
 /// Reads the first line, if it is one of these; the script without it, its line end kept so that
 /// lines are counted as before.
 ///

@@ -349,7 +349,7 @@ impl Server {
             self.refuse_transaction(index);
             return Flow::Next;
         }
-        if self.is_paused(index, command) {
+        if self.is_paused(index, command, args) {
             return Flow::Again;
         }
         if self.answered_listener(index, command, args) {

@@ -113,6 +113,14 @@ impl Server {
         outcome
     }
 
+    /// Whether there is such a function, and it says of itself that it changes nothing.
+    pub(super) fn function_only_reads(&mut self, name: &[u8]) -> bool {
+        let Ok(functions) = self.take_functions() else { return false };
+        let reads = functions.engine.function(name).is_some_and(|it| it.has(Flag::NoWrites));
+        self.functions = Some(functions);
+        reads
+    }
+
     fn call_function(
         &mut self,
         engine: &Engine,

@@ -4,7 +4,7 @@ use crate::data::conn::Pause;
 use crate::data::server::Server;
 use cairn_keyspace::command::{Command, Flags, Session, lookup};
 use cairn_logic::time::{Duration, Instant};
-use cairn_resp::{Args, number};
+use cairn_resp::{Args, ArgsBuf, number};
 
 /// A pause that a client has asked for.
 #[derive(Clone, Copy, Debug)]
@@ -13,10 +13,6 @@ pub struct Paused {
     pub until: Instant,
     /// Whether reads wait, too.
     pub all: bool,
-}
-
-fn changes(command: &Command) -> bool {
-    command.flags.has(Flags::WRITE) || command.flags.has(Flags::MAY_REPLICATE)
 }
 
 impl Server {
@@ -52,20 +48,39 @@ impl Server {
     }
 
     /// Keeps a command for later, if it is paused; whether it is.
-    pub(in crate::data) fn is_paused(&mut self, index: usize, command: &Command) -> bool {
+    pub(in crate::data) fn is_paused(
+        &mut self,
+        index: usize,
+        command: &Command,
+        args: Args<'_>,
+    ) -> bool {
         let Some(paused) = self.paused else { return false };
-        let executes = command.session() == Some(Session::Exec);
-        let queued = self.session(index).multi.as_ref().filter(|_| executes);
-        let queued = queued.is_some_and(|multi| {
-            let names = multi.queue.iter().map(|args| lookup(args.as_args().name()));
-            names.flatten().any(changes)
-        });
-        if !paused.all && !changes(command) && !queued {
+        if !paused.all && !self.may_change(command, args) && !self.queue_may_change(index, command)
+        {
             return false;
         }
         self.conn(index).pause = Pause::HandOver { until: paused.until };
         self.stalled.push(index);
         true
+    }
+
+    /// Whether a command is meant to change something.
+    fn may_change(&mut self, command: &Command, args: Args<'_>) -> bool {
+        let changes = command.flags.has(Flags::WRITE) || command.flags.has(Flags::MAY_REPLICATE);
+        changes && !self.only_reads(command, args)
+    }
+
+    /// Whether EXEC would execute such a command.
+    fn queue_may_change(&mut self, index: usize, command: &Command) -> bool {
+        if command.session() != Some(Session::Exec) {
+            return false;
+        }
+        let Some(multi) = self.session(index).multi.take() else { return false };
+        let mut queue = multi.queue.iter().map(ArgsBuf::as_args);
+        let changes =
+            queue.any(|args| lookup(args.name()).is_some_and(|it| self.may_change(it, args)));
+        self.session(index).multi = Some(multi);
+        changes
     }
 
     /// Ends a pause in time.

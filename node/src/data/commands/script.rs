@@ -14,7 +14,7 @@ use cairn_logic::replication::Admission;
 use cairn_logic::time::Duration;
 use cairn_resp::number::parse_i64;
 use cairn_resp::{Args, ReplyBuf};
-use cairn_script::{Engine, Host, Level, Limits, Run, Sha};
+use cairn_script::{Declared, Engine, Host, Level, Limits, Run, Sha};
 
 /// What scripts may take. One that goes on for longer is stopped, and what it wrote stays.
 pub(super) const LIMITS: Limits = Limits {
@@ -170,6 +170,20 @@ impl Server {
         outcome
     }
 
+    /// Whether what a command would run says of itself that it changes nothing.
+    pub(super) fn only_reads(&mut self, command: &Command, args: Args<'_>) -> bool {
+        let declared = match command.name {
+            "eval" => Declared::of(args.get(1)),
+            "evalsha" => {
+                let engine = self.scripts.as_ref();
+                engine.zip(Sha::read(args.get(1))).and_then(|(engine, sha)| engine.declared(&sha))
+            }
+            "fcall" => return self.function_only_reads(args.get(1)),
+            _ => None,
+        };
+        declared.is_some_and(|declared| declared.no_writes)
+    }
+
     fn take_scripts(&mut self) -> Result<Box<Engine>, String> {
         match self.scripts.take() {
             Some(engine) => Ok(engine),
@@ -269,6 +283,10 @@ impl Caller<'_> {
         let allowed = command.flags.has(Flags::BLOCKING) || harmless;
         if command.flags.has(Flags::NO_SCRIPT) && !allowed {
             return Err(NOT_ALLOWED.into());
+        }
+        // What others hear of counts as a change here.
+        if self.reads && command.flags.has(Flags::MAY_REPLICATE) {
+            return Err(READ_ONLY.into());
         }
         if let Some(denied) = self.server.denied(self.index, command, args) {
             let why = denial(&denied);

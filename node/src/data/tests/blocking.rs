@@ -283,6 +283,15 @@ fn a_pause_keeps_writes_or_everything_for_later() {
     let (mut one, mut other) = (rig.client(), rig.client());
     assert_eq!(other.say("CLIENT PAUSE 60000 WRITE"), "OK");
     assert_eq!(one.say("GET b"), "(nil)");
+    // Scripts that say that they change nothing are reads.
+    let reads = "EVAL #!lua\tflags=no-writes\nreturn\t7 0";
+    assert_eq!(one.say(reads), "7");
+    assert_eq!([one.say("MULTI"), one.say(reads), one.say("EXEC")], ["OK", "QUEUED", "[7]"]);
+    one.send("EVAL return\t8 0");
+    assert!(one.is_quiet());
+    other.say("CLIENT UNPAUSE");
+    assert_eq!(show(&one.reply()), "8");
+    assert_eq!(other.say("CLIENT PAUSE 60000 WRITE"), "OK");
     one.send("SET b 1");
     assert!(one.is_quiet());
     assert_eq!(other.say("CLIENT UNPAUSE"), "OK");

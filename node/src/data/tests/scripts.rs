@@ -45,6 +45,7 @@ fn what_a_script_may_not_do_is_refused() {
         ("EVAL", "return redis.call('EVAL','return 1',0)", "0", "ERR This Redis command is not"),
         ("EVAL", "return redis.call('LPUSH','b','v')", "1 b", "WRONGTYPE Operation against"),
         ("EVAL_RO", write, "1 b", "ERR Write commands are not allowed from read-only scripts."),
+        ("EVAL_RO", "return redis.call('PUBLISH','c','x')", "0", "ERR Write commands are not"),
         ("EVAL", "#!lua flags=no-cluster\nreturn 1", "0", "ERR Can not run script on cluster"),
         ("EVAL", "return redis.call('GET','c')", "1 b", "ERR Script attempted to access keys"),
         ("EVAL", "return redis.call('GET','a')", "0", "ERR Script attempted to access a non"),

@@ -86,7 +86,9 @@ mod tests {
         assert_eq!(skips.tags_of("unit/dump"), ["needs:repl"]);
         let text = format!("{text}allow | unit/protocol | needs:repl | one that is served\n");
         let skips = Skips::parse(&text).unwrap();
-        assert!(skips.tags_of("unit/protocol").is_empty() && !skips.tags_of("unit/dump").is_empty());
+        assert!(
+            skips.tags_of("unit/protocol").is_empty() && !skips.tags_of("unit/dump").is_empty()
+        );
         assert_eq!(skips.tests_of("unit/dump"), ["/MIG.*a"]);
         assert!(skips.tests_of("unit/sort").is_empty());
         assert!(skips.has_file("unit/moduleapi/hash") && !skips.has_file("unit/module"));
