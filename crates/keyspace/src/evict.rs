@@ -165,6 +165,10 @@ impl Keyspace {
     /// Takes one key away, by the policy, and logs that it is deleted: an entry of its own.
     pub fn evict_one(&mut self, log: &mut EffectLog) -> Evicted {
         let Some(by) = self.evictor.how.policy.by() else { return Evicted::Nothing };
+        // That none might go when it was reckoned last says nothing of now.
+        if self.evictor.slots.is_empty() {
+            self.evictor.draws_left = 0;
+        }
         for _ in 0..ROUNDS {
             let found = match by {
                 By::Chance => self.drawn().map(|(at, key)| Candidate { score: 0, at, key }),

@@ -200,3 +200,16 @@ fn what_is_noted_of_an_entry_survives_its_changes() {
         assert!(now >= count[1..].parse().unwrap(), "{change}: {now}");
     }
 }
+
+#[test]
+fn a_key_that_may_go_is_found_at_once_where_none_might_before() {
+    for tries in 0..20 {
+        let mut world = World::new(Policy::VolatileTtl);
+        world.say("SET stays x");
+        for _ in 0..tries {
+            assert_eq!(world.keyspace.evict_one(&mut world.log), Evicted::Nothing);
+        }
+        world.say("SET goes x EX 100");
+        assert_eq!(world.keyspace.evict_one(&mut world.log), Evicted::One, "after {tries}");
+    }
+}

@@ -7,6 +7,9 @@ pub struct Declared {
     pub no_writes: bool,
     /// It refuses to run in a cluster.
     pub no_cluster: bool,
+    /// Whether there is room must be asked before it runs, and not again; none if that is asked for
+    /// each of its commands, since it has no such line.
+    pub allow_oom: Option<bool>,
 }
 
 impl Declared {
@@ -36,6 +39,7 @@ pub(crate) fn read(script: &[u8]) -> Result<(Declared, &[u8]), String> {
     if !engine.eq_ignore_ascii_case("#!lua") {
         return Err(format!("ERR Unexpected engine in script shebang: {}", engine));
     }
+    declared.allow_oom = Some(false);
     for word in words {
         let flags = word.strip_prefix("flags=");
         let flags = flags.ok_or_else(|| format!("ERR Unknown lua shebang option: {word}"))?;
@@ -43,8 +47,9 @@ pub(crate) fn read(script: &[u8]) -> Result<(Declared, &[u8]), String> {
             match flag {
                 "no-writes" => declared.no_writes = true,
                 "no-cluster" => declared.no_cluster = true,
+                "allow-oom" => declared.allow_oom = Some(true),
                 // A script is always checked command by command, in its one slot.
-                "allow-oom" | "allow-stale" | "allow-cross-slot-keys" => {}
+                "allow-stale" | "allow-cross-slot-keys" => {}
                 _ => return Err(format!("ERR Unexpected flag in script shebang: {flag}")),
             }
         }
@@ -79,14 +84,15 @@ pub(crate) fn title(library: &[u8]) -> Result<Titled<'_>, String> {
     let end = library.iter().position(|byte| *byte == b'\n').ok_or("Invalid library metadata")?;
     let (line, body) = library.split_at(end);
     let line = String::from_utf8_lossy(&line[2..]);
-    let mut words = line.split_ascii_whitespace();
-    let engine = match words.next() {
-        Some(engine) if !line.starts_with(|c: char| c.is_ascii_whitespace()) => engine,
-        _ => "",
+    let (engine, words) = match line.find(|c: char| c.is_ascii_whitespace()) {
+        Some(end) => line.split_at(end),
+        None => (&*line, ""),
     };
     let mut name = None;
-    for word in words {
-        let (key, value) = word.split_at_checked(5).unwrap_or((word, ""));
+    for word in words.split_ascii_whitespace() {
+        // A name has nothing in it for which it would have to be quoted, and may be.
+        let word = word.replace('"', "");
+        let (key, value) = word.split_at_checked(5).unwrap_or((&word, ""));
         if !key.eq_ignore_ascii_case("name=") {
             return Err(format!("Invalid metadata value given: {word}"));
         }

@@ -67,6 +67,8 @@ pub struct Tracking {
     prefixes: BTreeMap<Vec<u8>, BTreeSet<Watcher>>,
     /// Everybody who tracks.
     clients: BTreeSet<Watcher>,
+    /// Who of them does by prefixes: what it has read before is not told apart.
+    broadcast: BTreeSet<Watcher>,
     /// What is to be told.
     pending: BTreeMap<Watcher, Told>,
 }
@@ -78,6 +80,7 @@ impl Default for Tracking {
             keys: BTreeMap::new(),
             prefixes: BTreeMap::new(),
             clients: BTreeSet::new(),
+            broadcast: BTreeSet::new(),
             pending: BTreeMap::new(),
         }
     }
@@ -121,6 +124,9 @@ impl Tracking {
     /// `who` tracks from now on, by these prefixes as well.
     pub fn begin(&mut self, who: Watcher, prefixes: &BTreeSet<Vec<u8>>) {
         self.clients.insert(who);
+        if !prefixes.is_empty() {
+            self.broadcast.insert(who);
+        }
         for prefix in prefixes {
             self.prefixes.entry(prefix.clone()).or_default().insert(who);
         }
@@ -129,6 +135,7 @@ impl Tracking {
     /// It does no longer. The keys it has read are forgotten when they change.
     pub fn end(&mut self, who: Watcher, tracks: &Tracks) {
         self.clients.remove(&who);
+        self.broadcast.remove(&who);
         self.pending.remove(&who);
         for prefix in &tracks.prefixes {
             if let Some(clients) = self.prefixes.get_mut(prefix) {
@@ -159,7 +166,7 @@ impl Tracking {
     }
 
     fn tell(&mut self, who: Watcher, prefix: Option<&[u8]>, key: &[u8]) {
-        if !self.clients.contains(&who) {
+        if !self.clients.contains(&who) || (prefix.is_none() && self.broadcast.contains(&who)) {
             return;
         }
         let told = self.pending.entry(who).or_insert_with(|| Told::Keys(Vec::new()));
@@ -261,6 +268,18 @@ mod tests {
         assert_eq!(tracking.take_pending(), BTreeMap::from([(A, Told::All), (B, Told::All)]));
         tracking.end(A, &tracks);
         assert_eq!(tracking.counts(), [1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn who_tracks_by_prefix_now_is_told_once_of_what_it_has_read_before() {
+        let mut tracking = Tracking::default();
+        tracking.begin(A, &BTreeSet::new());
+        tracking.begin(B, &BTreeSet::new());
+        tracking.read(A, b"x");
+        tracking.end(A, &Tracks::default());
+        tracking.begin(A, &BTreeSet::from([Vec::new()]));
+        tracking.changed(b"x", None);
+        assert_eq!(tracking.take_pending(), BTreeMap::from([(A, keys(Some(""), &["x"]))]));
     }
 
     #[test]

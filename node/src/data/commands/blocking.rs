@@ -11,6 +11,7 @@ use cairn_keyspace::command::{Command, Flags};
 use cairn_keyspace::{Wait, slot_of};
 use cairn_logic::ids::Offset;
 use cairn_logic::replication::Admission;
+use cairn_logic::time::Duration;
 use cairn_resp::{Args, ArgsBuf, number};
 
 /// What all waiting commands may take together, in bytes.
@@ -171,11 +172,16 @@ impl Server {
         let Some(conn) = blocked_conn(self.net.conn(index), id) else { return false };
         let Some(waiting) = conn.waiting.take() else { return false };
         let from = conn.replies.buf.len();
+        let in_vain = matches!(end, End::InVain);
         match end {
             End::InVain => conn.replies.buf.null_array(),
             End::Error(text) => conn.replies.buf.error(&text),
         }
         self.blocked.remove(&waiting);
+        if in_vain {
+            self.note(index, waiting.command, waiting.args.as_args(), Duration::ZERO);
+            self.conn(index).commands += 1;
+        }
         // That nothing came shows what the keys' slots held until now.
         let slots = waiting.keys.iter().map(|key| slot_of(key));
         let last = slots.map(|slot| self.core.keyspace.slot_last_write(slot)).max();

@@ -147,11 +147,8 @@ impl Server {
             return Err(text.into());
         }
         let lets_oom = function.has(Flag::AllowOom);
-        let full = self.core.is_full() && !self.core.evicting.goes_on;
-        if full && !lets_oom && !reads {
-            return Err("OOM allow-oom flag is not set on the script, can not run it when used \
-                        memory > 'maxmemory'"
-                .into());
+        if !lets_oom && !reads {
+            self.has_room_to_run()?;
         }
         if let Some(key) = command.first_key(args) {
             *slot = self.core.keyspace.locate(key).slot.get();

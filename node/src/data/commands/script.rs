@@ -159,9 +159,11 @@ impl Server {
                 sum.shows_data = true;
             }
             let reads = command.flags.has(Flags::READONLY) || declared.no_writes;
-            let logged = self.core.log.body_bytes();
-            let mut caller =
-                Caller { server: self, index, sum, slot, reads, logged, lets_oom: false };
+            if !reads && declared.allow_oom == Some(false) {
+                self.has_room_to_run()?;
+            }
+            let (logged, lets_oom) = (self.core.log.body_bytes(), declared.allow_oom == Some(true));
+            let mut caller = Caller { server: self, index, sum, slot, reads, logged, lets_oom };
             let run = Run { keys: args.from(3).first(count), arguments: args.from(3 + count) };
             engine.run(&sha, run, &mut caller, reply);
             Ok(())
@@ -182,6 +184,16 @@ impl Server {
             _ => None,
         };
         declared.is_some_and(|declared| declared.no_writes)
+    }
+
+    /// Whether a script or function may run that says nothing of what it does without memory.
+    pub(super) fn has_room_to_run(&self) -> Result<(), String> {
+        match self.core.is_full() && !self.core.evicting.goes_on {
+            true => Err("OOM allow-oom flag is not set on the script, can not run it when used \
+                         memory > 'maxmemory'"
+                .into()),
+            false => Ok(()),
+        }
     }
 
     fn take_scripts(&mut self) -> Result<Box<Engine>, String> {

@@ -131,6 +131,11 @@ impl Server {
             self.refuse_transaction(index);
             return Flow::Next;
         }
+        if matches!(command.name, "save" | "shutdown" | "psync") {
+            self.out(index).error("ERR Command not allowed inside a transaction");
+            self.refuse_transaction(index);
+            return Flow::Next;
+        }
         let readonly = self.session(index).readonly;
         let admitted = match command.session() {
             None => self.with_room(|core| core.admit(command, args, at, readonly)),

@@ -175,6 +175,7 @@ fn a_wait_ends_in_time_and_what_was_sent_behind_it_goes_on() {
     let mut room = [0; 12];
     std::io::Read::read_exact(&mut client.stream, &mut room).unwrap();
     assert_eq!(&room, b"*-1\r\n+PONG\r\n");
+    assert!(client.say("INFO commandstats").contains("cmdstat_blpop:calls=1,"));
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn values_that_another_thread_drops_are_counted() {
     client.say("SET {b}small 1");
     assert_eq!(client.say("UNLINK b {b}small"), "2");
     while !memory(&mut client).contains("lazyfreed_objects:1\r\n") {
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        super::pause(1);
     }
     assert!(memory(&mut client).contains("lazyfree_pending_objects:0\r\n"));
     client.say("CONFIG RESETSTAT");

@@ -118,6 +118,20 @@ fn messages_of_scripts_are_heard() {
 }
 
 #[test]
+fn a_script_that_says_what_it_is_is_refused_without_memory_unless_it_says_more() {
+    let rig = Committing::new();
+    let mut client = rig.client();
+    assert_eq!(client.say("CONFIG SET maxmemory 1"), "OK");
+    assert_eq!(eval(&mut client, "return 1", "0"), "1");
+    assert!(
+        eval(&mut client, "#!lua\nreturn 1", "0").starts_with("-OOM allow-oom flag is not set")
+    );
+    assert_eq!(eval(&mut client, "#!lua flags=no-writes\nreturn 1", "0"), "1");
+    let write = "#!lua flags=allow-oom\nreturn redis.call('SET',KEYS[1],'v')";
+    assert_eq!(eval(&mut client, write, "1 b"), "OK");
+}
+
+#[test]
 fn nothing_waits_within_a_script() {
     let rig = Committing::new();
     let mut client = rig.client();
