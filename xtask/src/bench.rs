@@ -76,6 +76,9 @@ struct LoadArgs {
     /// First write every key once
     #[arg(long)]
     fill: bool,
+    /// Pipelines sent per second at most, by all connections together [default: no bound]
+    #[arg(long)]
+    rate: Option<u64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -165,6 +168,7 @@ fn one_load(args: &LoadArgs) -> Result<bool> {
         keys: args.keys,
         value_bytes: args.value_bytes,
         fill: false,
+        batches_per_second: args.rate,
     };
     let time = Duration::from_secs(args.seconds);
     let measured = server.measure(&load, Duration::from_millis(700), time)?;

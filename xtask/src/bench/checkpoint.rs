@@ -33,13 +33,14 @@ use trace::VALUE_BYTES;
 /// All parts, in the order they run.
 const PARTS: [&str; 6] = ["s", "f1", "f2", "big-hash", "big-slot", "g"];
 /// Rows whose own figures say something, whatever the peer's are.
-const BY_THEMSELVES: [&str; 10] = [
+const BY_THEMSELVES: [&str; 11] = [
     "s1_stall",
     "s1_worse",
     "s1_memory",
     "f1_stall",
     "f2_short",
     "f2",
+    "f2_full_load",
     "g6_added",
     "g7",
     "g7_gb",
@@ -61,8 +62,9 @@ struct Pace {
     /// How often a member is killed for a short while, how long that is, and how often for a long
     /// one.
     short: (usize, Duration),
-    /// How often the peer's is for a short while: it makes a whole copy each time.
-    peer_short: usize,
+    /// How often the peer's is for a short while, for it makes a whole copy each time, and how often
+    /// ours and the peer's under full load.
+    few: usize,
     long: (usize, Duration),
     /// Keys of the directory.
     directory_keys: u64,
@@ -81,7 +83,7 @@ impl Pace {
                 interval: seconds(6),
                 quiet: seconds(3),
                 short: (5, seconds(1)),
-                peer_short: 1,
+                few: 1,
                 long: (1, seconds(4)),
                 directory_keys: 200_000,
                 tail: seconds(3),
@@ -93,7 +95,7 @@ impl Pace {
                 interval: seconds(20),
                 quiet: seconds(20),
                 short: (100, seconds(1)),
-                peer_short: 10,
+                few: 10,
                 long: (5, seconds(60)),
                 directory_keys: 10_000_000,
                 tail: seconds(30),

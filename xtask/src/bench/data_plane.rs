@@ -187,7 +187,16 @@ fn compare(round: &Round, pace: Pace, peer: &Server, ours: &Server) -> Result<Ve
 fn measure(server: &Server, mix: Mix, pipeline: usize, pace: Pace) -> Result<Measured> {
     let (address, keys) = (server.address, pace.keys);
     let (connections, value_bytes) = (CONNECTIONS, VALUE_BYTES);
-    let load = Load { address, connections, pipeline, mix, keys, value_bytes, fill: false };
+    let load = Load {
+        address,
+        connections,
+        pipeline,
+        mix,
+        keys,
+        value_bytes,
+        fill: false,
+        batches_per_second: None,
+    };
     server.measure(&load, pace.warm_up, pace.time)
 }
 

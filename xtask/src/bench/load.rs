@@ -4,6 +4,7 @@
 //! Each connection sends a batch of commands in one piece, waits for all answers, and sends the
 //! next; so a batch is the pipeline. The same generator loads both sides of every comparison.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,6 +20,10 @@ use mio::{Events, Interest, Poll, Token};
 const KEY_DIGITS: usize = 12;
 /// How long a server may answer nothing at all.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Between two looks whether the load is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Between two looks whether a connection may go on that has to wait for its turn.
+const PACE_EVERY: Duration = Duration::from_millis(1);
 
 /// What each connection sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +59,9 @@ pub struct Load {
     pub value_bytes: usize,
     /// If set, keys are not drawn: each is written once, and then the load ends.
     pub fill: bool,
+    /// Batches begun per second at most, by all connections together; as many as are answered if
+    /// not set.
+    pub batches_per_second: Option<u64>,
 }
 
 /// What the connections saw while they were measured.
@@ -112,12 +120,13 @@ pub fn run(load: &Load, signals: &Signals) -> Result<Seen> {
     let (began, samples) = (Instant::now(), Vec::new());
     let mut seen = Seen { answers: 0, errors: 0, batch_us, began, samples };
     let mut next_key = 0;
+    let mut turns = Turns::new(load);
     for connection in &mut connections {
         connection.begin(load, &mut next_key)?;
     }
     let mut heard = Instant::now();
     while !signals.stop.load(Ordering::Relaxed) {
-        poll.poll(&mut events, Some(Duration::from_millis(200)))?;
+        poll.poll(&mut events, Some(turns.look_every()))?;
         let measuring = signals.measuring.load(Ordering::Relaxed);
         for event in &events {
             let connection = &mut connections[event.token().0];
@@ -139,7 +148,10 @@ pub fn run(load: &Load, signals: &Signals) -> Result<Seen> {
             if measuring {
                 seen.note(connection, signals.tracing.load(Ordering::Relaxed));
             }
-            connection.begin(load, &mut next_key)?;
+            turns.rested.push_back(event.token().0);
+        }
+        while let Some(number) = turns.next() {
+            connections[number].begin(load, &mut next_key)?;
         }
         if load.fill && connections.iter().all(|connection| connection.waiting == 0) {
             break;
@@ -147,6 +159,43 @@ pub fn run(load: &Load, signals: &Signals) -> Result<Seen> {
         ensure!(heard.elapsed() < SILENCE_MAX, "{} fell silent", load.address);
     }
     Ok(seen)
+}
+
+/// Whose turn it is to send.
+struct Turns {
+    /// They have been answered and send nothing yet.
+    rested: VecDeque<usize>,
+    per_second: Option<u64>,
+    /// How many may have begun, and have, since then.
+    began: Instant,
+    begun: u64,
+}
+
+impl Turns {
+    fn new(load: &Load) -> Self {
+        let (rested, per_second) = (VecDeque::new(), load.batches_per_second);
+        Self { rested, per_second, began: Instant::now(), begun: 0 }
+    }
+
+    fn look_every(&self) -> Duration {
+        if self.rested.is_empty() { LOOK_EVERY } else { PACE_EVERY }
+    }
+
+    /// The next one, if it is due. What a slow server left undone for longer than a moment is not
+    /// made up for.
+    fn next(&mut self) -> Option<usize> {
+        if let Some(per_second) = self.per_second {
+            if self.rested.is_empty() {
+                return None;
+            }
+            let due = (self.began.elapsed().as_secs_f64() * per_second as f64) as u64;
+            if self.begun >= due {
+                return None;
+            }
+            self.begun = (self.begun + 1).max(due.saturating_sub(per_second / 100));
+        }
+        self.rested.pop_front()
+    }
 }
 
 impl Seen {
@@ -364,8 +413,20 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
+    const NOWHERE: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
     fn load(mix: Mix, pipeline: usize, address: SocketAddr) -> Load {
-        Load { address, connections: 1, pipeline, mix, keys: 10, value_bytes: 3, fill: true }
+        Load {
+            address,
+            connections: 1,
+            pipeline,
+            mix,
+            keys: 10,
+            value_bytes: 3,
+            fill: true,
+            batches_per_second: None,
+        }
     }
 
     /// Answers each batch with `answer`, in pieces of `piece` bytes, for as long as it is asked.
@@ -412,6 +473,20 @@ mod tests {
         let (batch, keys) = template(&load(Mix::SlotSet, 1, "127.0.0.1:1".parse().unwrap()));
         assert_eq!(batch, b"*3\r\n$3\r\nSET\r\n$16\r\n{s}:000000000000\r\n$3\r\nxxx\r\n");
         assert_eq!(&batch[keys[0] - 4..keys[0]], b"{s}:");
+    }
+
+    #[test]
+    fn a_bounded_load_begins_no_more_than_it_may() {
+        let mut turns = Turns { per_second: Some(100), ..Turns::new(&load(Mix::Set, 1, NOWHERE)) };
+        turns.rested.extend(0..1000);
+        let began = Instant::now();
+        let mut begun = 0;
+        while began.elapsed() < Duration::from_millis(60) {
+            begun += usize::from(turns.next().is_some());
+        }
+        assert!((1..=7).contains(&begun), "{begun} in 60 ms");
+        turns.per_second = None;
+        assert_eq!(std::iter::from_fn(|| turns.next()).count(), 1000 - begun);
     }
 
     #[test]

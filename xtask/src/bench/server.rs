@@ -98,8 +98,16 @@ impl Server {
     /// If the server fails.
     pub fn fill_with(&self, mix: load::Mix, keys: u64, value_bytes: usize) -> Result<()> {
         let address = self.address;
-        let load =
-            Load { address, connections: 8, pipeline: 64, mix, keys, value_bytes, fill: true };
+        let load = Load {
+            address,
+            connections: 8,
+            pipeline: 64,
+            mix,
+            keys,
+            value_bytes,
+            fill: true,
+            batches_per_second: None,
+        };
         let signals = Signals::default();
         signals.measuring.store(true, std::sync::atomic::Ordering::Relaxed);
         let errors = load::run(&load, &signals)?.errors;

@@ -10,7 +10,7 @@ use cairn_harness::clock::wait;
 use super::ours::Ours;
 use super::peer::Theirs;
 use super::rows::{Part, paragraph};
-use super::trace::{Span, Trace, VALUE_BYTES, Writes, under_load};
+use super::trace::{Span, Trace, Writes, under_load};
 use super::{LIMIT, Pace, machine};
 use crate::bench::load::Mix;
 
@@ -58,9 +58,9 @@ impl Big {
         match self {
             // A gigabyte, or a tenth of it in a quick run.
             Self::Hash => {
-                Writes { mix: Mix::HashSet, keys: pace.keys / 5, value_bytes: FIELD_BYTES }
+                Writes { mix: Mix::HashSet, value_bytes: FIELD_BYTES, ..Writes::of(pace.keys / 5) }
             }
-            Self::Slot => Writes { mix: Mix::SlotSet, keys: pace.keys, value_bytes: VALUE_BYTES },
+            Self::Slot => Writes { mix: Mix::SlotSet, ..Writes::of(pace.keys) },
         }
     }
 }

@@ -21,11 +21,58 @@ use crate::bench::report::median;
 /// before it could write one has ever more to apply, which is another matter.
 const INTERVAL: Duration = Duration::from_secs(5);
 
+/// Writes per second while members come and go, but for [`Away::FullLoad`]: what is missed in a
+/// minute can be caught up with in a moment, and the machine is not used up by load and master.
+const WRITES: u64 = 20_000;
+
+/// How a member is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Away {
+    Short,
+    Long,
+    /// Shortly, while there are as many writes as the master answers.
+    FullLoad,
+}
+
+impl Away {
+    const ALL: [Self; 3] = [Self::Short, Self::Long, Self::FullLoad];
+
+    fn key(self) -> &'static str {
+        match self {
+            Self::Short => "f2_short",
+            Self::Long => "f2",
+            Self::FullLoad => "f2_full_load",
+        }
+    }
+
+    fn of(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|away| away.key() == key)
+    }
+
+    fn for_so_long(self, pace: Pace) -> Duration {
+        if self == Self::Long { pace.long.1 } else { pace.short.1 }
+    }
+
+    /// How often a side's member is.
+    fn times(self, pace: Pace, ours: bool) -> usize {
+        match (self, ours) {
+            (Self::Long, _) => pace.long.0,
+            (Self::Short, true) => pace.short.0,
+            (Self::Short, false) | (Self::FullLoad, _) => pace.few,
+        }
+    }
+
+    fn writes(self, pace: Pace) -> Writes {
+        let per_second = (self != Self::FullLoad).then_some(WRITES);
+        Writes { per_second, ..Writes::of(pace.keys) }
+    }
+}
+
 /// A member that was away and came back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Return {
     ours: bool,
-    long: bool,
+    away: Away,
     /// Until it follows again.
     seconds: f64,
     /// Until it counts as a member again; the peer knows no such thing.
@@ -47,17 +94,16 @@ pub fn returns(pace: Pace, programs: &Path, scratch: &Path) -> Result<Part> {
     let mut returns = Returns::open(pace, folder(pace.quick)?.join("f2.jsonl"))?;
     for round in 0..pace.pairs {
         for ours in [false, true] {
-            let due = |long: bool| {
-                let all = times(pace, ours, long);
-                (all * (round + 1) / pace.pairs).saturating_sub(returns.of(ours, long).len())
-            };
-            let (short, long) = (due(false), due(true));
-            if short + long == 0 {
+            let due = Away::ALL.map(|away| {
+                let by_now = away.times(pace, ours) * (round + 1) / pace.pairs;
+                (away, by_now.saturating_sub(returns.of(ours, away).len()))
+            });
+            if due.iter().all(|(_, times)| *times == 0) {
                 continue;
             }
             match ours {
-                false => their_turn(pace, scratch, (short, long), &mut returns)?,
-                true => our_turn(pace, programs, (short, long), &mut returns)?,
+                false => their_turn(pace, scratch, due, &mut returns)?,
+                true => our_turn(pace, programs, due, &mut returns)?,
             }
         }
         println!("returns round {} of {}: {}", round + 1, pace.pairs, returns.words());
@@ -65,73 +111,63 @@ pub fn returns(pace: Pace, programs: &Path, scratch: &Path) -> Result<Part> {
     Ok(returns.part(pace))
 }
 
-/// How often a side's member comes back after being away for that long.
-fn times(pace: Pace, ours: bool, long: bool) -> usize {
-    match (long, ours) {
-        (true, _) => pace.long.0,
-        (false, true) => pace.short.0,
-        (false, false) => pace.peer_short,
-    }
-}
+type Due = [(Away, usize); 3];
 
-fn their_turn(
-    pace: Pace,
-    scratch: &Path,
-    times: (usize, usize),
-    returns: &mut Returns,
-) -> Result<()> {
+fn their_turn(pace: Pace, scratch: &Path, due: Due, returns: &mut Returns) -> Result<()> {
     let mut theirs = Theirs::start(&scratch.join("returns"), LIMIT)?;
     theirs.master().fill(pace.keys, VALUE_BYTES)?;
     theirs.link(LIMIT)?;
     let master = theirs.master().clone();
-    let ((), trace) = under_load(&master, Writes::of(pace.keys), || {
-        for (long, away) in turns(pace, times) {
-            theirs.unlink();
-            wait(away);
-            let (span, whole) = theirs.link(LIMIT)?;
-            let seconds = span.seconds();
-            returns.add(Return { ours: false, long, seconds, counts_seconds: seconds, whole })?;
-        }
-        Ok(())
-    })?;
-    trace.without_errors().map(drop)
+    for (away, times) in due {
+        let ((), trace) = under_load(&master, away.writes(pace), || {
+            for _ in 0..times {
+                theirs.unlink();
+                wait(away.for_so_long(pace));
+                let (span, whole) = theirs.link(LIMIT)?;
+                let seconds = span.seconds();
+                returns.add(Return {
+                    ours: false,
+                    away,
+                    seconds,
+                    counts_seconds: seconds,
+                    whole,
+                })?;
+            }
+            Ok(())
+        })?;
+        trace.without_errors()?;
+    }
+    Ok(())
 }
 
-fn our_turn(
-    pace: Pace,
-    programs: &Path,
-    times: (usize, usize),
-    returns: &mut Returns,
-) -> Result<()> {
+fn our_turn(pace: Pace, programs: &Path, due: Due, returns: &mut Returns) -> Result<()> {
     let ours = Ours::start(programs, Pace { interval: INTERVAL, ..pace }, "{}")?;
     ours.master.fill(pace.keys, VALUE_BYTES)?;
     ours.ear()?.hear("wrote a snapshot", LIMIT)?;
     ours.wait_whole(LIMIT)?;
-    let ((), trace) = under_load(&ours.master, Writes::of(pace.keys), || {
-        for (long, away) in turns(pace, times) {
-            ours.kill()?;
-            wait(away);
-            let mut ear = ours.ear()?;
-            let began = Instant::now();
-            ours.revive()?;
-            ours.wait_follows(LIMIT)?;
-            let seconds = Span::since(began).seconds();
-            ours.wait_whole(LIMIT)?;
-            let counts_seconds = Span::since(began).seconds();
-            let whole = ear.said("fetched a snapshot")?;
-            returns.add(Return { ours: true, long, seconds, counts_seconds, whole })?;
-            ours.ear()?.hear("wrote a snapshot", LIMIT)?;
-        }
-        Ok(())
-    })?;
-    println!("while members were away {} of Cairn's writes were refused", trace.errors);
+    for (away, times) in due {
+        let ((), trace) = under_load(&ours.master, away.writes(pace), || {
+            (0..times).try_for_each(|_| returns.add(come_back(&ours, away, pace)?))
+        })?;
+        println!("while members were away {} of Cairn's writes were refused", trace.errors);
+    }
     Ok(())
 }
 
-/// How long the member is away, each time: the short ones first.
-fn turns(pace: Pace, (short, long): (usize, usize)) -> impl Iterator<Item = (bool, Duration)> {
-    let shorts = std::iter::repeat_n((false, pace.short.1), short);
-    shorts.chain(std::iter::repeat_n((true, pace.long.1), long))
+/// Our member is killed and started again; once it has written a snapshot it could be once more.
+fn come_back(ours: &Ours, away: Away, pace: Pace) -> Result<Return> {
+    ours.kill()?;
+    wait(away.for_so_long(pace));
+    let mut ear = ours.ear()?;
+    let began = Instant::now();
+    ours.revive()?;
+    ours.wait_follows(LIMIT)?;
+    let seconds = Span::since(began).seconds();
+    ours.wait_whole(LIMIT)?;
+    let counts_seconds = Span::since(began).seconds();
+    let whole = ear.said("fetched a snapshot")?;
+    ours.ear()?.hear("wrote a snapshot", LIMIT)?;
+    Ok(Return { ours: true, away, seconds, counts_seconds, whole })
 }
 
 impl Returns {
@@ -150,8 +186,8 @@ impl Returns {
             // A line that is no whole one was being written when that run ended.
             all = lines.map_while(Return::of).collect();
         }
-        let sides = [(true, false), (true, true), (false, false), (false, true)];
-        let asked: usize = sides.map(|(ours, long)| times(pace, ours, long)).iter().sum();
+        let times = |away: Away| away.times(pace, true) + away.times(pace, false);
+        let asked: usize = Away::ALL.map(times).iter().sum();
         if all.len() >= asked {
             all.clear();
         }
@@ -173,53 +209,59 @@ impl Returns {
         Ok(())
     }
 
-    fn of(&self, ours: bool, long: bool) -> Vec<Return> {
-        self.all.iter().filter(|one| one.ours == ours && one.long == long).copied().collect()
+    fn of(&self, ours: bool, away: Away) -> Vec<Return> {
+        self.all.iter().filter(|one| one.ours == ours && one.away == away).copied().collect()
     }
 
     fn words(&self) -> String {
-        let of = |name: &str, ours: bool| {
-            let words = |long: bool| {
-                let found = self.of(ours, long);
+        let side = |name: &str, ours: bool| {
+            let words = Away::ALL.map(|away| {
+                let found = self.of(ours, away);
                 let copies = found.iter().filter(|one| one.whole).count();
                 let seconds = found.iter().map(|one| one.seconds);
                 let most = seconds.clone().fold(0.0, f64::max);
-                let middle = median(seconds.collect());
-                format!("{} in {middle:.2} s, at most {most:.2} s, {copies} whole", found.len())
-            };
-            format!("{name} {} shortly, {} for long", words(false), words(true))
+                let (count, middle) = (found.len(), median(seconds.collect()));
+                let kind = match away {
+                    Away::Short => "shortly",
+                    Away::Long => "for long",
+                    Away::FullLoad => "shortly under full load",
+                };
+                format!("{count} {kind} in {middle:.2} s, at most {most:.2} s, {copies} whole")
+            });
+            format!("{name} {}", words.join(", "))
         };
-        format!("{}; {}", of("Valkey", false), of("Cairn", true))
+        format!("{}; {}", side("Valkey", false), side("Cairn", true))
     }
 
     fn part(&self, pace: Pace) -> Part {
-        let mut part = Part::new("f2", &["f2_short", "f2"]);
-        for (key, long) in [("f2_short", false), ("f2", true)] {
+        let mut part = Part::new("f2", &Away::ALL.map(Away::key));
+        for away in Away::ALL {
             // The peer's few stand beside all of ours, one after the other.
-            for (peer, ours) in self.of(false, long).iter().cycle().zip(self.of(true, long)) {
-                part.add(key, peer.seconds, ours.seconds);
+            let peers = self.of(false, away);
+            for (peer, ours) in peers.iter().cycle().zip(self.of(true, away)) {
+                part.add(away.key(), peer.seconds, ours.seconds);
             }
         }
         let mine = self.all.iter().filter(|one| one.ours);
         part.whole_copies = mine.filter(|one| one.whole).count();
-        let counts = |long| {
-            let counted = self.of(true, long).into_iter().map(|one| one.counts_seconds);
+        let counts = Away::ALL.map(|away| {
+            let counted = self.of(true, away).into_iter().map(|one| one.counts_seconds);
             format!("{:.2} s", median(counted.collect()))
-        };
+        });
         let text = format!(
-            "F2: the member is killed, misses {:?} of writes, or {:?}, and is started again; \
+            "F2: the member is killed, misses {:?} of writes, or {:?}, and is started again, under \
+             {WRITES} writes/s, or under as many as the master answers; \
              Valkey's is there when its link is up, ours when it has applied what its master had \
              half a second before; logs are bounded as by default (4 GiB, whose last quarter \
              always stays), and it has written a snapshot since it came back before, of which one \
              is due every {:?}. {}. Ours counts again for acknowledgements when it has kept up for \
-             a while: {} and {} after its start (medians). While a member of a group of two is \
+             a while: {} after its start (medians). While a member of a group of two is \
              gone, the other refuses writes until it knows that it is alone.",
             pace.short.1,
             pace.long.1,
             INTERVAL,
             self.words(),
-            counts(false),
-            counts(true)
+            counts.join(", ")
         );
         part.notes = paragraph(&text);
         part
@@ -229,7 +271,7 @@ impl Returns {
 impl Return {
     fn json(&self) -> Value {
         json!({
-            "ours": self.ours, "long": self.long, "seconds": self.seconds,
+            "ours": self.ours, "away": self.away.key(), "seconds": self.seconds,
             "countsSeconds": self.counts_seconds, "whole": self.whole,
         })
     }
@@ -238,7 +280,7 @@ impl Return {
         let value: Value = serde_json::from_str(line).ok()?;
         Some(Self {
             ours: value["ours"].as_bool()?,
-            long: value["long"].as_bool()?,
+            away: Away::of(value["away"].as_str()?)?,
             seconds: value["seconds"].as_f64()?,
             counts_seconds: value["countsSeconds"].as_f64()?,
             whole: value["whole"].as_bool()?,
@@ -254,9 +296,9 @@ mod tests {
     fn a_run_goes_on_after_what_was_kept_whole() {
         let seconds = Duration::from_secs;
         let (short, long) = ((2, seconds(1)), (1, seconds(4)));
-        let pace = Pace { keys: 7, short, long, ..Pace::new(true, None) };
-        let one =
-            Return { ours: true, long: false, seconds: 1.5, counts_seconds: 4.0, whole: true };
+        let pace = Pace { keys: 7, short, long, few: 1, ..Pace::new(true, None) };
+        let (ours, away) = (true, Away::Short);
+        let one = Return { ours, away, seconds: 1.5, counts_seconds: 4.0, whole: true };
         let folder = crate::product::target_folder().join("tests");
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join(format!("f2-{}.jsonl", std::process::id()));
@@ -267,16 +309,18 @@ mod tests {
         std::fs::write(&returns.path, format!("{whole}{{\"ours\": tr")).unwrap();
         let mut again = open(pace);
         assert_eq!(again.all, [one]);
-        assert_eq!((again.of(true, false).len(), again.of(true, true).len()), (1, 0));
+        assert_eq!(Away::ALL.map(|away| again.of(true, away).len()), [1, 0, 0]);
         assert!(open(Pace { keys: 8, ..pace }).all.is_empty(), "another run");
         again = open(pace);
+        again.add(one).unwrap();
         for ours in [true, false] {
-            (0..2).for_each(|_| again.add(Return { ours, ..one }).unwrap());
-            again.add(Return { ours, long: true, ..one }).unwrap();
+            for away in Away::ALL {
+                again.add(Return { ours, away, ..one }).unwrap();
+            }
         }
         let part = again.part(pace);
-        assert_eq!((part.rows[0].pairs.len(), part.rows[1].pairs.len()), (2, 1));
-        assert_eq!(part.whole_copies, 3);
+        assert_eq!(part.rows.iter().map(|row| row.pairs.len()).collect::<Vec<_>>(), [2, 1, 1]);
+        assert_eq!(part.whole_copies, 4);
         assert!(open(pace).all.is_empty(), "it was at its end");
         std::fs::remove_file(&returns.path).unwrap();
     }

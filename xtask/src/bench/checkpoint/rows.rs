@@ -11,7 +11,7 @@ use crate::product;
 use crate::run::{command, read};
 
 /// Key, what it is, whether more is better.
-const ROWS: [(&str, &str, bool); 29] = [
+const ROWS: [(&str, &str, bool); 30] = [
     ("s1_stall", "S1 longest write during a snapshot: ms", false),
     ("s1_p999", "S1 p99.9 of writes during a snapshot: ms", false),
     ("s1_worse", "S1 that p99.9 by the one without a snapshot", false),
@@ -22,6 +22,7 @@ const ROWS: [(&str, &str, bool); 29] = [
     ("f1_stall", "F1 longest write meanwhile: ms", false),
     ("f2_short", "F2 member away shortly, then follows: s", false),
     ("f2", "F2 member away for long, then follows: s", false),
+    ("f2_full_load", "F2 shortly, under full load: s", false),
     ("g6_added", "G6 p99.9 of writes added by a snapshot: ms", false),
     ("g6_p999", "G6 p99.9 of writes during a snapshot: ms", false),
     ("g6_stall", "G6 longest write during a snapshot: ms", false),

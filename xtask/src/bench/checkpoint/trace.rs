@@ -110,16 +110,18 @@ pub struct Writes {
     /// Keys, or fields of the one hash.
     pub keys: u64,
     pub value_bytes: usize,
+    /// At most; as many as are answered if not set.
+    pub per_second: Option<u64>,
 }
 
 impl Writes {
     /// Keys of all slots.
     pub fn of(keys: u64) -> Self {
-        Self { mix: Mix::Set, keys, value_bytes: VALUE_BYTES }
+        Self { mix: Mix::Set, keys, value_bytes: VALUE_BYTES, per_second: None }
     }
 }
 
-/// Does `work` while 50 connections write as fast as they are answered, one write at a time each.
+/// Does `work` while 50 connections write, one write at a time each.
 ///
 /// # Errors
 /// If the work or the load fails.
@@ -129,8 +131,10 @@ pub fn under_load<T>(
     work: impl FnOnce() -> Result<T>,
 ) -> Result<(T, Trace)> {
     let (address, connections) = (server.address, CONNECTIONS);
-    let Writes { mix, keys, value_bytes } = writes;
-    let load = Load { address, connections, pipeline: 1, mix, keys, value_bytes, fill: false };
+    let Writes { mix, keys, value_bytes, per_second: batches_per_second } = writes;
+    let (pipeline, fill) = (1, false);
+    let load =
+        Load { address, connections, pipeline, mix, keys, value_bytes, fill, batches_per_second };
     let signals = Signals::default();
     let (done, seen) = std::thread::scope(|scope| {
         let running = scope.spawn(|| load::run(&load, &signals));
