@@ -43,7 +43,18 @@ impl Builder {
             return Err(Error::Malformed { offset: at });
         }
         self.begun = Some((begin, last, at));
+        self.make_room(portion);
         self.keyspace.import(portion, at)
+    }
+
+    /// Slots have about as many keys each; a little less, for what is too little grows once, and
+    /// what is too much stays.
+    fn make_room(&mut self, portion: &Portion) {
+        /// What no key takes less than.
+        const RECORD_BYTES_MIN: usize = 4;
+        let keys = (portion.keys as usize).min(portion.records.len() / RECORD_BYTES_MIN);
+        let each = keys / (usize::from(portion.last - portion.first) + 1);
+        self.keyspace.reserve(portion.first..=portion.last, each - each / 16);
     }
 
     /// The slots of the portions since this was last called, which must be all that these slots
@@ -52,6 +63,7 @@ impl Builder {
     pub fn take(&mut self) -> Option<Built> {
         let (first, last, at) = self.begun.take()?;
         let from = &mut self.keyspace;
+        from.trim(first..=last);
         let slots = (usize::from(first)..=usize::from(last)).map(|slot| {
             (std::mem::take(&mut from.slots[slot]), std::mem::take(&mut from.expiries[slot]))
         });

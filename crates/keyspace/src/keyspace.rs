@@ -287,6 +287,18 @@ impl Keyspace {
         self.slots[usize::from(slot.get())].last_write = offset;
     }
 
+    /// Makes room for so many keys in each of these slots that is empty.
+    pub(crate) fn reserve(&mut self, slots: RangeInclusive<u16>, keys: usize) {
+        let slots = slots.filter_map(|slot| Slot::try_from(slot).ok());
+        slots.for_each(|slot| self.change(slot, |table, _| table.reserve(keys)));
+    }
+
+    /// Gives back what was reserved in vain.
+    pub(crate) fn trim(&mut self, slots: RangeInclusive<u16>) {
+        let slots = slots.filter_map(|slot| Slot::try_from(slot).ok());
+        slots.for_each(|slot| self.change(slot, |table, _| table.trim()));
+    }
+
     /// Changes a slot's table and keeps the sums right.
     fn change<R>(&mut self, slot: Slot, change: impl FnOnce(&mut Table<Value>, &Hasher) -> R) -> R {
         let table = &mut self.slots[usize::from(slot.get())].table;

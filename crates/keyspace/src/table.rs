@@ -127,6 +127,23 @@ impl<T> Table<T> {
         self.bytes + self.directory.len() * size_of::<Segment>()
     }
 
+    /// Makes room for `count` entries, or as many as one segment has, where nothing is yet.
+    pub fn reserve(&mut self, count: usize) {
+        if self.root.cap() == 0 && self.directory.is_empty() {
+            self.root = Segment::with_room(count);
+            self.bytes += self.root.bytes();
+        }
+    }
+
+    /// Gives back room that was made for more entries than came.
+    pub fn trim(&mut self) {
+        if self.directory.is_empty() && self.root.is_sparse() {
+            self.bytes -= self.root.bytes();
+            self.root.shrink();
+            self.bytes += self.root.bytes();
+        }
+    }
+
     #[inline]
     fn segment_of(&self, hash: u64) -> usize {
         match self.directory.len() {

@@ -90,6 +90,15 @@ impl Segment {
         Self { pieces: std::ptr::null_mut(), cap: 0, len: 0, depth }
     }
 
+    /// A row that takes `count` words, or as many as a row may have, without growing.
+    pub fn with_room(count: usize) -> Self {
+        let mut cap = 0;
+        while usize::from(Self::fill_max(cap)) < count && cap < CAP_MAX {
+            cap = longer(cap);
+        }
+        if cap == 0 { Self::empty(0) } else { Self::with_cap(cap, 0) }
+    }
+
     fn with_cap(cap: u16, depth: u8) -> Self {
         let pieces = allocate::<*mut u64>(list_layout(cap));
         for index in 0..pieces_of(cap) {
@@ -288,14 +297,7 @@ impl Segment {
     pub fn grow(&mut self) {
         let mut cap = self.cap;
         loop {
-            cap = match cap {
-                0 => 8,
-                8 => 16,
-                16 => 32,
-                32..512 => cap + 32,
-                512..CAP_MAX => cap + 64,
-                _ => cap.checked_mul(2).expect("a segment's hashes are spread"),
-            };
+            cap = longer(cap);
             if self.rebuild(cap) {
                 return;
             }
@@ -368,6 +370,18 @@ impl Segment {
         }
         (self.pieces, self.cap) = (pieces, cap);
         (0..old.min(new)).for_each(|index| self.piece_mut(index).fill(0));
+    }
+}
+
+/// The next length of a row.
+fn longer(cap: u16) -> u16 {
+    match cap {
+        0 => 8,
+        8 => 16,
+        16 => 32,
+        32..512 => cap + 32,
+        512..CAP_MAX => cap + 64,
+        _ => cap.checked_mul(2).expect("a segment's hashes are spread"),
     }
 }
 

@@ -162,3 +162,26 @@ fn long_keys_are_kept_whole() {
         assert_eq!((table.entry(place).bytes(), table.entry(place).expiry()), (&b"v"[..], Some(9)));
     }
 }
+
+#[test]
+fn room_that_was_reserved_is_used_or_given_back() {
+    let hasher = Hasher::new(11);
+    for (reserved, keys) in [(0, 9), (300, 310), (300, 40), (300, 0), (5000, 2000), (896, 896)] {
+        let (mut table, mut grown) = (Table::<String>::default(), Table::default());
+        let mut model = BTreeMap::new();
+        table.reserve(reserved);
+        let row = table.root.bytes();
+        for number in 0..keys {
+            let (key, value) = (key(number), (None, vec![1; 9]));
+            put(&mut table, &hasher, &key, &value);
+            put(&mut grown, &hasher, &key, &value);
+            model.insert(key, value);
+        }
+        let same = keys * 17 / 16 < reserved as u64 && reserved < 900;
+        assert!(!same || table.root.bytes() == row, "it did not grow");
+        table.trim();
+        check(&table, &hasher, &model);
+        let (bytes, least) = (table.memory_bytes(), grown.memory_bytes());
+        assert!(bytes <= least + least / 4, "{reserved} for {keys}: {bytes} and {least}");
+    }
+}
