@@ -18,6 +18,8 @@ use crate::bench::data_plane::master;
 use crate::bench::server::Server;
 use crate::product;
 
+/// The only group.
+const GROUP: &str = "snapshots-0";
 /// How often a node's log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How often is asked whether a member is in sync.
@@ -115,6 +117,19 @@ impl Ours {
     /// If it does not run.
     pub fn kill(&self) -> Result<()> {
         Ok(self.cluster.kill(&self.replica, true)?)
+    }
+
+    /// Has the replica write a snapshot, and waits until it is durable.
+    ///
+    /// # Errors
+    /// If it writes none.
+    pub fn snapshot(&self, limit: Duration) -> Result<()> {
+        let mut ear = self.ear()?;
+        std::thread::scope(|scope| {
+            // It is told after a minute at the latest, so what counts is what the node says.
+            scope.spawn(|| self.cluster.cairn(["checkpoint", "now", GROUP]));
+            ear.wait_for("wrote a snapshot", limit)
+        })
     }
 
     /// Waits until the master knows that it is alone and takes writes.
