@@ -81,6 +81,11 @@ fn a_checkpoint_node_writes_one_of_the_directory_when_it_is_asked_to() {
     assert!(text.starts_with("checkpoint-0: "), "{text}");
     let written = row(&world).expect("it is durable");
     assert_eq!(written.split_whitespace().nth(1), Some("global"), "{written}");
+    world.eventually("the others fetch it, though none is due", |w| {
+        let text = checkpoint(w, &["list"]);
+        let has = |node: &str| text.lines().any(|line| line.starts_with(&format!("{node} ")));
+        has("global-0") && has("global-1")
+    });
     let text = checkpoint(&world, &["verify", "--log", "global"]);
     assert!(text.contains("checkpoint-0 global ") && text.contains(": whole, "), "{text}");
 

@@ -22,6 +22,8 @@ use tonic::Status;
 const PORTION_BYTES: usize = 32 << 10;
 /// How long a snapshot waits at most for a state whose hash every copy keeps for long.
 const MARK_WAIT: Duration = Duration::from_secs(10);
+/// The same if a person waits for it.
+const MARK_WAIT_ASKED: Duration = Duration::from_secs(1);
 /// The shortest and longest waits between two looks for a snapshot to fetch.
 const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// Between two tries to give up the front of the log.
@@ -123,8 +125,8 @@ impl Role {
         if exports.busy || self.host.world.snapshots.is_fetching() {
             return;
         }
-        let standing = if self.snapshot_is_due() { self.standing() } else { Standing::Neither };
-        if standing == Standing::Writes {
+        let standing = self.standing();
+        if standing == Standing::Writes && self.snapshot_is_due() {
             return self.begin_snapshot();
         }
         if self.exports.wanted.take().is_some() {
@@ -132,9 +134,12 @@ impl Role {
         }
         let now = clock::now();
         if standing == Standing::Fetches && now >= self.exports.look {
+            // Also before one is due: whoever writes may have been asked to.
             self.exports.look = now + (self.exports.every / 10).clamp(LOOK.0, LOOK.1);
-            let world = &mut self.host.world;
-            world.snapshots.fetch_newer(world.holders.clone());
+            if self.host.applied() > self.host.world.snapshots.newest().offset {
+                let world = &mut self.host.world;
+                world.snapshots.fetch_newer(world.holders.clone());
+            }
         }
     }
 
@@ -189,8 +194,9 @@ impl Role {
         let (exports, world) = (&mut self.exports, &mut self.host.world);
         let (now, core) = (clock::now(), &mut world.desk.core);
         let since = *exports.wanted.get_or_insert(now);
-        let waited = now.since(since) >= MARK_WAIT.min(exports.every / 2);
-        if core.is_master() || waited || !exports.asks.is_empty() {
+        let patience = if exports.asks.is_empty() { MARK_WAIT } else { MARK_WAIT_ASKED };
+        let waited = now.since(since) >= patience.min(exports.every / 2);
+        if core.is_master() || waited {
             core.begin_export();
         } else {
             core.want_export();

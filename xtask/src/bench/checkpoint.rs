@@ -2,8 +2,8 @@
 //! written and loaded (S2, S3, G7), and how soon who was away is there again (F1, F2), against
 //! Valkey and etcd.
 //!
-//! Each part is kept below `target/bench` when it is done; the page is made of all parts of the
-//! same programs, so that a long run may be made in pieces.
+//! Each part is kept beside the page when it is done, with the commit that it is of: so a long run
+//! may be made in pieces, and the page says what is of older programs.
 
 mod big;
 mod figure;
@@ -126,7 +126,8 @@ pub fn run(quick: bool, keys: Option<u64>, only: Option<&str>) -> Result<bool> {
     for name in PARTS {
         let wanted = only.is_none_or(|only| only.eq_ignore_ascii_case(name));
         // What a person asks for by name is measured again; a quick run is short enough.
-        let kept = Part::kept(name, pace).filter(|_| !wanted || (only.is_none() && !quick));
+        let again = |part: &Part| quick || only.is_some() || !part.is_current();
+        let kept = Part::kept(name, pace).filter(|part| !wanted || !again(part));
         match kept {
             Some(part) => {
                 println!("{name} was measured before");
@@ -141,18 +142,30 @@ pub fn run(quick: bool, keys: Option<u64>, only: Option<&str>) -> Result<bool> {
             None => {}
         }
     }
-    if parts.len() < PARTS.len() {
-        println!("the page is made when all parts are measured: {}", PARTS.join(", "));
-        return Ok(true);
-    }
     let notes = notes(pace, &parts)?;
+    let missing = PARTS.len() - parts.len();
     let copies = parts.iter().map(|part| part.whole_copies).sum();
     let rows: Vec<_> = parts.into_iter().flat_map(|part| part.rows).collect();
     let mut verdict = publish("checkpoint", "peer", &notes, quick, &rows)?;
     for row in rows.iter().filter(|row| BY_THEMSELVES.contains(&row.key)) {
         verdict = verdict.figure(row.key, median(row.pairs.iter().map(|pair| pair.1).collect()));
     }
+    if missing > 0 {
+        println!("{missing} parts are not measured yet; all are {}", PARTS.join(", "));
+        return Ok(true);
+    }
     verdict.count("f2_whole_copies", copies).judge()
+}
+
+/// Of which programs each part is.
+fn commits(parts: &[Part]) -> String {
+    let of = |name: &&str| {
+        let found = parts.iter().find(|part| part.name == *name);
+        let commit = found.map_or("not measured yet", |part| part.commit.as_str());
+        format!("{name}: {commit}")
+    };
+    let each: Vec<String> = PARTS.iter().map(of).collect();
+    format!("Commits that were measured, by part: {}.", each.join(", "))
 }
 
 fn measure(name: &str, pace: Pace, programs: &Path) -> Result<Part> {
@@ -193,7 +206,9 @@ fn notes(pace: Pace, parts: &[Part]) -> Result<String> {
         pace.keys, pace.interval
     );
     let peers = "The peer is etcd in the rows G6 and G7, in all others Valkey";
-    let mut text = format!("{peers}: {}.\n\n{}", version.trim(), paragraph(&groups));
+    let commits = paragraph(&commits(parts));
+    let groups = paragraph(&groups);
+    let mut text = format!("{peers}: {}.\n\n{commits}\n\n{groups}", version.trim());
     for part in parts.iter().filter(|part| !part.notes.is_empty()) {
         text += "\n\n";
         text += &part.notes;

@@ -14,8 +14,9 @@ use std::collections::VecDeque;
 const MARK_EVERY: u64 = 1 << 10;
 /// How many of those are kept.
 const MARKS_MAX: usize = 1 << 12;
-/// For how many of the last batches a hash is kept.
-const RECENT_MAX: usize = 1 << 14;
+/// For how many of the last batches a hash is kept: those of two minutes where a mark is slow to
+/// come (fewer than so many entries a second), for a snapshot takes long to be written and sent.
+const RECENT_MAX: usize = 1 << 17;
 
 /// Hashes of this copy's states.
 #[derive(Debug, Default)]

@@ -122,7 +122,8 @@ fn notes(pace: Pace, (peer_rate, rate): (f64, f64), held: &[Held]) -> Result<Str
          global replica and a checkpoint node; the snapshot is from the checkpoint node's first \
          key until master and replica have fetched it (`log.fetchBytesPerSecond` 64Mi). The p99.9 \
          added is that of this time less that of a quiet one under the same writes. G7: {:?} of \
-         such writes after a snapshot, then a process is killed and started alone; etcd is there \
+         such writes after a snapshot (ours: another one, written in quiet), then a process is killed and \
+         started alone; etcd is there \
          when it answers a read, ours (the global replica) when it has applied all it had. By \
          files: bytes of the snapshot and the log after it; etcd's db file. The last row is all \
          three of our processes at once, until a write is answered; etcd's is the same start as \
@@ -377,15 +378,21 @@ impl Plane {
             let watch = Watch::start(&self.processes()?)?;
             let (done, to) = self.snapshot()?;
             let held = watch.finish();
-            wait(pace.tail);
             Ok((done, quiet, Span { from: done.span.from, to }, held))
         };
         let load = load(&self.endpoint()?, pace.directory_keys, rate, false);
         let ((done, quiet, span, held), seen) = under(&load, work)?;
-        let tail = done.span.to.elapsed().as_secs_f64() * rate * (KEY_BYTES + VALUE_BYTES) as f64;
         let shown = shown(&trace(seen)?, quiet, span, done.keys_per_second, held)?;
+        // One that was written while nobody else wrote, so that what follows is all that is replayed.
+        let (done, _) = self.snapshot()?;
+        let ((), seen) = under(&load, || {
+            wait(pace.tail);
+            Ok(())
+        })?;
+        let tail = seen.samples.len() as u64 * PUTS * (KEY_BYTES + VALUE_BYTES) as u64;
+        trace(seen)?;
         let seconds = self.cold_start()?;
-        Ok((shown, Start { seconds, bytes: done.bytes + tail as u64 }))
+        Ok((shown, Start { seconds, bytes: done.bytes + tail }))
     }
 
     /// The global replica is killed and starts from its snapshot and the log after it; seconds.

@@ -58,6 +58,8 @@ pub fn row(key: &str) -> Row {
 #[derive(Debug)]
 pub struct Part {
     pub name: &'static str,
+    /// The last one that had changed the programs or this bench.
+    pub commit: String,
     pub rows: Vec<Row>,
     /// For the page, below the table.
     pub notes: String,
@@ -65,13 +67,21 @@ pub struct Part {
     pub whole_copies: usize,
 }
 
-/// Where results are kept; those of a quick run apart.
+/// Where a run keeps what it needs to go on.
 ///
 /// # Errors
 /// If the folder cannot be made.
 pub fn folder(quick: bool) -> Result<PathBuf> {
     let name = if quick { "checkpoint-quick" } else { "checkpoint" };
-    let folder = product::target_folder().join("bench").join(name);
+    made(product::target_folder().join("bench").join(name))
+}
+
+/// Where results are kept: beside the page, those of a quick run apart.
+fn results(quick: bool) -> Result<PathBuf> {
+    if quick { folder(true) } else { made(crate::root().join("docs/bench/checkpoint")) }
+}
+
+fn made(folder: PathBuf) -> Result<PathBuf> {
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
     Ok(folder)
 }
@@ -105,7 +115,7 @@ impl Part {
     /// A part that has found nothing yet.
     pub fn new(name: &'static str, keys: &[&str]) -> Self {
         let rows = keys.iter().map(|key| row(key)).collect();
-        Self { name, rows, notes: String::new(), whole_copies: 0 }
+        Self { name, commit: commit(), rows, notes: String::new(), whole_copies: 0 }
     }
 
     /// Whom it is compared with.
@@ -125,7 +135,7 @@ impl Part {
     fn json(&self, keys: u64) -> Value {
         let rows = self.rows.iter().map(|row| json!({"key": row.key, "pairs": row.pairs}));
         json!({
-            "commit": commit(), "keys": keys, "notes": self.notes, "wholeCopies": self.whole_copies,
+            "commit": self.commit, "keys": keys, "notes": self.notes, "wholeCopies": self.whole_copies,
             "rows": rows.collect::<Vec<_>>(),
         })
     }
@@ -143,7 +153,8 @@ impl Part {
         let notes = value["notes"].as_str()?.to_owned();
         let copies = value["wholeCopies"].as_u64()?;
         let whole_copies = usize::try_from(copies).ok()?;
-        Some(Self { name, rows: rows.collect::<Option<_>>()?, notes, whole_copies })
+        let commit = value["commit"].as_str()?.to_owned();
+        Some(Self { name, commit, rows: rows.collect::<Option<_>>()?, notes, whole_copies })
     }
 
     /// Keeps it.
@@ -151,17 +162,21 @@ impl Part {
     /// # Errors
     /// If the file cannot be written.
     pub fn store(&self, pace: Pace) -> Result<()> {
-        let path = folder(pace.quick)?.join(format!("{}.json", self.name));
-        std::fs::write(&path, self.json(pace.keys).to_string())
+        let path = results(pace.quick)?.join(format!("{}.json", self.name));
+        std::fs::write(&path, format!("{:#}\n", self.json(pace.keys)))
             .with_context(|| format!("cannot write {path:?}"))
     }
 
-    /// What an earlier run found of this commit with as many keys, if one did.
+    /// What an earlier run found with as many keys, if one did.
     pub fn kept(name: &'static str, pace: Pace) -> Option<Self> {
-        let path = folder(pace.quick).ok()?.join(format!("{name}.json"));
+        let path = results(pace.quick).ok()?.join(format!("{name}.json"));
         let value: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
-        let same = value["commit"] == commit() && value["keys"] == pace.keys;
-        same.then(|| Self::of(name, &value)).flatten()
+        (value["keys"] == pace.keys).then(|| Self::of(name, &value)).flatten()
+    }
+
+    /// Whether the programs and this bench are what they were then.
+    pub fn is_current(&self) -> bool {
+        self.commit == commit()
     }
 }
 
