@@ -1,6 +1,7 @@
 //! Receiving a snapshot of another node: a partial file that is taken in when it is whole and good.
 
 use super::format::SnapshotEnd;
+use super::rest::FLUSH_BYTES;
 use super::store::{SnapshotFile, Snapshots, from_name};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
@@ -9,8 +10,6 @@ use std::path::{Path, PathBuf};
 
 /// How a file that is being received is called: `partial-<length>-<name>`.
 const PARTIAL: &str = "partial-";
-/// So much is written between two flushes, so that the last one has little to do.
-const FLUSH_BYTES: u64 = 32 << 20;
 
 /// A snapshot that is being received; without [`Snapshots::accept`] it never becomes one.
 ///

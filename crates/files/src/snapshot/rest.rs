@@ -12,6 +12,10 @@ const WORK_BYTES: usize = 128 << 10;
 /// Long enough for a thread that was woken meanwhile to get this core.
 const REST: Duration = Duration::from_micros(50);
 
+/// So much of a snapshot's file is written between two flushes: a flush of the log that falls into
+/// one of these waits for it, about a millisecond.
+pub(super) const FLUSH_BYTES: u64 = 1 << 20;
+
 /// Sleeps for 50 us: after a piece of work that nobody in particular waits for.
 pub fn rest() {
     thread::park_timeout(REST);
