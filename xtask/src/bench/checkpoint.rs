@@ -62,8 +62,8 @@ struct Pace {
     /// How often a member is killed for a short while, how long that is, and how often for a long
     /// one.
     short: (usize, Duration),
-    /// How often the peer's is for a short while, for it makes a whole copy each time, and how often
-    /// ours and the peer's under full load.
+    /// How often the peer's is for a short while, for it makes a whole copy each time, and how
+    /// often ours and the peer's under full load.
     few: usize,
     long: (usize, Duration),
     /// Keys of the directory.

@@ -122,8 +122,8 @@ fn notes(pace: Pace, (peer_rate, rate): (f64, f64), held: &[Held]) -> Result<Str
          global replica and a checkpoint node; the snapshot is from the checkpoint node's first \
          key until master and replica have fetched it (`log.fetchBytesPerSecond` 64Mi). The p99.9 \
          added is that of this time less that of a quiet one under the same writes. G7: {:?} of \
-         such writes after a snapshot (ours: another one, written in quiet), then a process is killed and \
-         started alone; etcd is there \
+         such writes after a snapshot (ours: another one, written in quiet), then a process is \
+         killed and started alone; etcd is there \
          when it answers a read, ours (the global replica) when it has applied all it had. By \
          files: bytes of the snapshot and the log after it; etcd's db file. The last row is all \
          three of our processes at once, until a write is answered; etcd's is the same start as \
@@ -383,7 +383,7 @@ impl Plane {
         let load = load(&self.endpoint()?, pace.directory_keys, rate, false);
         let ((done, quiet, span, held), seen) = under(&load, work)?;
         let shown = shown(&trace(seen)?, quiet, span, done.keys_per_second, held)?;
-        // One that was written while nobody else wrote, so that what follows is all that is replayed.
+        // One that is written while nobody else writes: what follows is all that is replayed.
         let (done, _) = self.snapshot()?;
         let ((), seen) = under(&load, || {
             wait(pace.tail);

@@ -18,7 +18,8 @@ use super::{LIMIT, Pace};
 use crate::bench::report::median;
 
 /// Between two snapshots of ours by itself: never in such a run, for one is asked for after each
-/// return, so that no return has more to apply than the one before, nor a copy of a snapshot beside it.
+/// return, so that no return has more to apply than the one before, nor a copy of a snapshot
+/// beside it.
 const INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Writes per second while members come and go, but for [`Away::FullLoad`]: what is missed in a
@@ -253,9 +254,10 @@ impl Returns {
              {WRITES} writes/s, or under as many as the master answers; \
              Valkey's is there when its link is up, ours when it has applied what its master had \
              half a second before; logs are bounded as by default (4 GiB, whose last quarter \
-             always stays), and it has written a snapshot since it came back before. {}. Ours counts again for acknowledgements when it has kept up for \
-             a while: {} after its start (medians). While a member of a group of two is \
-             gone, the other refuses writes until it knows that it is alone.",
+             always stays), and it has written a snapshot since it came back before. {}. Ours \
+             counts again for acknowledgements when it has kept up for a while: {} after its start \
+             (medians). While a member of a group of two is gone, the other refuses writes until \
+             it knows that it is alone.",
             pace.short.1,
             pace.long.1,
             self.words(),

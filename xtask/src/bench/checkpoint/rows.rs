@@ -135,8 +135,8 @@ impl Part {
     fn json(&self, keys: u64) -> Value {
         let rows = self.rows.iter().map(|row| json!({"key": row.key, "pairs": row.pairs}));
         json!({
-            "commit": self.commit, "keys": keys, "notes": self.notes, "wholeCopies": self.whole_copies,
-            "rows": rows.collect::<Vec<_>>(),
+            "commit": self.commit, "keys": keys, "notes": self.notes,
+            "wholeCopies": self.whole_copies, "rows": rows.collect::<Vec<_>>(),
         })
     }
 
