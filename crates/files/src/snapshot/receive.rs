@@ -1,7 +1,7 @@
 //! Receiving a snapshot of another node: a partial file that is taken in when it is whole and good.
 
 use super::format::SnapshotEnd;
-use super::rest::FLUSH_BYTES;
+use super::rest::Flushed;
 use super::store::{SnapshotFile, Snapshots, from_name};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ pub struct Incoming<D: Disk> {
     name: String,
     bytes: u64,
     position: u64,
-    flushed: u64,
+    flushed: Flushed,
 }
 
 impl<D: Disk> Incoming<D> {
@@ -71,11 +71,7 @@ impl<D: Disk> Incoming<D> {
             return Err(error);
         }
         self.position += count;
-        if self.position - self.flushed >= FLUSH_BYTES {
-            self.file.sync().map_err(Error::io("flush", &self.path))?;
-            self.flushed = self.position;
-        }
-        Ok(())
+        self.flushed.follow(self.position, &self.file, &self.path)
     }
 }
 
@@ -114,7 +110,7 @@ impl<D: Disk> Snapshots<D> {
             return Err(Error::room(&path, bytes - position)(ErrorKind::StorageFull.into()));
         }
         let (disk, name) = (self.disk.clone(), name.to_owned());
-        Ok(Incoming { disk, file, path, name, bytes, position, flushed: position })
+        Ok(Incoming { disk, file, path, name, bytes, position, flushed: Flushed(position) })
     }
 
     /// Takes in a snapshot that was received: reads all of it, and only when every byte is good and

@@ -4,6 +4,9 @@
 //! whoever was woken meanwhile; an answer that needs several threads on such cores waits for
 //! several ticks.
 
+use crate::disk::DiskFile;
+use crate::error::{Error, Result};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +17,25 @@ const REST: Duration = Duration::from_micros(50);
 
 /// So much of a snapshot's file is written between two flushes: a flush of the log that falls into
 /// one of these waits for it, about a millisecond.
-pub(super) const FLUSH_BYTES: u64 = 1 << 20;
+const FLUSH_BYTES: u64 = 1 << 20;
+
+/// Up to where a snapshot's file is flushed.
+#[derive(Debug)]
+pub(super) struct Flushed(pub u64);
+
+impl Flushed {
+    /// Flushes `file`, which is written up to `position`, if that is far enough.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn follow(&mut self, position: u64, file: &impl DiskFile, path: &Path) -> Result<()> {
+        if position - self.0 >= FLUSH_BYTES {
+            file.sync().map_err(Error::io("flush", path))?;
+            self.0 = position;
+        }
+        Ok(())
+    }
+}
 
 /// Sleeps for 50 us: after a piece of work that nobody in particular waits for.
 pub fn rest() {

@@ -3,7 +3,7 @@
 use super::format::{
     LABEL_BYTES_MAX, NAME_BYTES_MAX, Section, SnapshotEnd, SnapshotHead, encode_head, encode_index,
 };
-use super::rest::{FLUSH_BYTES, rest_after};
+use super::rest::{Flushed, rest_after};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use cairn_logic::ids::EntryId;
@@ -21,7 +21,7 @@ pub struct SnapshotDraft<D: Disk> {
     file: D::File,
     path: PathBuf,
     position: u64,
-    flushed: u64,
+    flushed: Flushed,
     sections: Vec<Section>,
     records: u64,
     compressor: zstd::bulk::Compressor<'static>,
@@ -55,7 +55,7 @@ impl<D: Disk> SnapshotDraft<D> {
             file,
             path: path.to_owned(),
             position: 0,
-            flushed: 0,
+            flushed: Flushed(0),
             sections: Vec::new(),
             records: 0,
             compressor,
@@ -70,11 +70,7 @@ impl<D: Disk> SnapshotDraft<D> {
         let written = self.file.write_at(&mut [IoSlice::new(bytes)], self.position);
         written.map_err(Error::full_or("write", &self.path, needed_bytes))?;
         self.position += needed_bytes;
-        if self.position - self.flushed >= FLUSH_BYTES {
-            self.file.sync().map_err(Error::io("flush", &self.path))?;
-            self.flushed = self.position;
-        }
-        Ok(())
+        self.flushed.follow(self.position, &self.file, &self.path)
     }
 
     /// Adds a section: `records` records in `raw`, true after entry `at`.
