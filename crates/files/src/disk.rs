@@ -42,6 +42,22 @@ pub trait Disk: Debug + Clone + Send + Sync + 'static {
     /// # Errors
     /// As the system says.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a file that nobody needs any more, so that they hardly wait who flush other files
+    /// of this disk meanwhile: a large one may take seconds. Who reads it by
+    /// [`Disk::open_shared`] reads it to its end.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn retire(&self, path: &Path) -> io::Result<()> {
+        self.remove(path)
+    }
+    /// Opens a file for reading it to its end, also if it is removed meanwhile.
+    ///
+    /// # Errors
+    /// `NotFound`, or as the system says.
+    fn open_shared(&self, path: &Path) -> io::Result<Self::File> {
+        self.open(path)
+    }
     /// Makes all changes of names in a folder durable.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ mod tear;
 mod walk;
 mod writer;
 
-pub use flusher::LogFlusher;
+pub use flusher::{GivenUp, LogFlusher};
 pub use reader::LogReader;
 pub(crate) use segment::is_segment;
 pub use tails::CutTail;

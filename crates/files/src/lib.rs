@@ -37,7 +37,8 @@ pub use double::DoubleWriteFile;
 pub use error::{Error, Result};
 pub use folder::{Folder, boot_id};
 pub use group::{
-    CutTail, GroupFile, LogFlusher, LogOptions, LogReader, LogSpace, LogWriter, Recovered, Torn,
+    CutTail, GivenUp, GroupFile, LogFlusher, LogOptions, LogReader, LogSpace, LogWriter, Recovered,
+    Torn,
 };
 pub use inspect::inspect;
 pub use rotate::{Found, RotateFile};

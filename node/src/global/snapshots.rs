@@ -84,8 +84,7 @@ impl PlaneSnapshots {
     pub fn made(&mut self, newest: Newest) {
         self.stock.shown.good(newest);
         (self.best, self.since) = (Some(newest), clock::now());
-        let stock = self.stock.clone();
-        std::thread::Builder::new().name("prune".into()).spawn(move || stock.prune()).ok();
+        self.stock.prune();
     }
 
     /// The name of the snapshot of `at`.

@@ -7,6 +7,7 @@ use cairn_files::snapshot::SnapshotEnd;
 use cairn_files::{Error, RealDisk, Snapshot, SnapshotFile, Snapshots};
 use cairn_logic::ids::{EntryId, GroupId};
 use std::path::Path;
+use std::thread;
 
 /// The snapshots of one log on this node; all clones are the same.
 #[derive(Clone)]
@@ -79,11 +80,16 @@ impl Stock {
         }
     }
 
-    /// Removes all but the last [`KEPT`]. What is not removed now is when the next one is made.
+    /// Removes all but the last [`KEPT`], beside everything else. What is not removed now is when
+    /// the next one is made.
     pub fn prune(&self) {
-        if let Err(error) = self.folder.prune(KEPT) {
-            tracing::warn!(%error, "cannot remove an older snapshot");
-        }
+        let folder = self.folder.clone();
+        let prune = move || {
+            if let Err(error) = folder.prune(KEPT) {
+                tracing::warn!(%error, "cannot remove an older snapshot");
+            }
+        };
+        thread::Builder::new().name("prune".into()).spawn(prune).ok();
     }
 }
 

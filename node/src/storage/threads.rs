@@ -295,9 +295,17 @@ pub(super) fn spawn_flusher(
 /// What the disk makes of it, and how long it takes, is nothing that the writer waits for.
 fn give_up_front(flusher: &LogFlusher<RealDisk>, notify: &Notify) {
     match flusher.give_up_front() {
-        Ok(Some(before)) => {
+        Ok(Some(given_up)) => {
+            let before = given_up.before;
             tracing::info!(%before, "gave up the front of the log");
             notify(Event::Truncated(before));
+            let remove = || {
+                if let Err(error) = given_up.remove() {
+                    tracing::warn!(%error, "cannot remove a part of the log that was given up");
+                }
+            };
+            // Without a thread they go when the log is opened again.
+            thread::Builder::new().name("remove".into()).spawn(remove).ok();
         }
         Ok(None) => {}
         Err(error) => untrusted("giving up the front of the log", &error),

@@ -57,7 +57,8 @@ struct Pace {
     pairs: usize,
     /// Between two snapshots of a group.
     interval: Duration,
-    /// The quiet time before a snapshot; ours of a group is that between two snapshots.
+    /// The quiet time before a snapshot, about as long as one: what the machine does now and then
+    /// is to fall into both. Ours of a group is the time between two snapshots.
     quiet: Duration,
     /// How often a member is killed for a short while, how long that is, and how often for a long
     /// one.
@@ -93,7 +94,7 @@ impl Pace {
                 keys: 5_000_000,
                 pairs: 5,
                 interval: seconds(20),
-                quiet: seconds(20),
+                quiet: seconds(40),
                 short: (100, seconds(1)),
                 few: 10,
                 long: (5, seconds(60)),

@@ -175,6 +175,14 @@ impl Disk for FaultyDisk {
         RealDisk.remove(path)
     }
 
+    fn retire(&self, path: &Path) -> io::Result<()> {
+        RealDisk.retire(path)
+    }
+
+    fn open_shared(&self, path: &Path) -> io::Result<FaultyFile> {
+        RealDisk.open_shared(path).map(|file| world().add(file))
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         RealDisk.sync_dir(path)
     }

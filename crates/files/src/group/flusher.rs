@@ -2,11 +2,34 @@
 
 use crate::disk::Disk;
 use crate::disk::real::RealDisk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::group::LogSpace;
 use crate::group::shared::{Shared, lock};
 use cairn_logic::ids::EntryId;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// Segments that are no part of a log any more.
+#[derive(Debug)]
+#[must_use = "their files are still there"]
+pub struct GivenUp<D: Disk = RealDisk> {
+    /// The entry before the first that is still kept.
+    pub before: EntryId,
+    pub(crate) segments: Vec<PathBuf>,
+    pub(crate) disk: D,
+}
+
+impl<D: Disk> GivenUp<D> {
+    /// Removes their files, which takes seconds if there are many: flushes, and whoever else uses
+    /// the disk, come first. What is left by a crash or an error goes at the next open.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io).
+    pub fn remove(self) -> Result<()> {
+        let retire = |path: &PathBuf| self.disk.retire(path).map_err(Error::io("remove", path));
+        self.segments.iter().try_for_each(retire)
+    }
+}
 
 /// Flushes a log; may be used by several threads, which then wait for each other.
 #[derive(Debug)]
@@ -38,14 +61,13 @@ impl<D: Disk> LogFlusher<D> {
     }
 
     /// Gives up the whole segments before what [`LogWriter::release_before`] named, without
-    /// stopping the writer; one is kept for reuse. Returns the entry before the first that is still
-    /// kept, if any segment went.
+    /// stopping the writer; one is kept for reuse. `None` if no segment went.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) ends trust; then [`Error::Untrusted`](crate::Error).
     ///
     /// [`LogWriter::release_before`]: crate::LogWriter::release_before
-    pub fn give_up_front(&self) -> Result<Option<EntryId>> {
+    pub fn give_up_front(&self) -> Result<Option<GivenUp<D>>> {
         let _alone = lock(&self.shared.flushing);
         self.shared.give_up_front()
     }

@@ -6,7 +6,7 @@ use crate::group::flushmark::FlushMark;
 use crate::group::marks::MarkFile;
 use crate::group::segment::{self, RECORDS_AT, Segment, Spare};
 use crate::group::walk::Tip;
-use crate::group::{LogOptions, LogSpace, tails};
+use crate::group::{GivenUp, LogOptions, LogSpace, tails};
 use cairn_logic::ids::{EntryId, Offset};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -224,9 +224,8 @@ impl<D: Disk> Shared<D> {
     }
 
     /// Gives up the segments that hold only entries before what was released; one is kept for
-    /// reuse. Returns the entry before the first that is still kept, if any segment went. The
-    /// caller holds `flushing`.
-    pub fn give_up_front(&self) -> Result<Option<EntryId>> {
+    /// reuse, the others are to be removed. The caller holds `flushing`.
+    pub fn give_up_front(&self) -> Result<Option<GivenUp<D>>> {
         let (before, gone) = {
             let mut state = self.trusted()?;
             let Some(offset) = state.released.take() else { return Ok(None) };
@@ -244,23 +243,34 @@ impl<D: Disk> Shared<D> {
         }
         let set = lock(&self.marks).set(|marks| marks.first = before.offset.next());
         set.map_err(|error| self.fail(error))?;
+        let mut segments = Vec::new();
         for place in gone.into_values() {
-            self.recycle(&place).map_err(|error| self.fail(error))?;
+            if !self.reuse(&place).map_err(|error| self.fail(error))? {
+                segments.push(place.segment.path.clone());
+            }
         }
         let synced = self.disk.sync_dir(&self.dir);
         synced.map_err(Error::io("flush folder", &self.dir)).map_err(|e| self.fail(e))?;
-        Ok(Some(before))
+        Ok(Some(GivenUp { before, segments, disk: self.disk.clone() }))
     }
 
     /// Makes a segment the spare, or removes it.
     pub fn recycle(&self, place: &Place) -> Result<()> {
         let path = &place.segment.path;
+        match self.reuse(place)? {
+            true => Ok(()),
+            false => self.disk.remove(path).map_err(Error::io("remove", path)),
+        }
+    }
+
+    /// Makes a segment the spare; whether one was wanted.
+    fn reuse(&self, place: &Place) -> Result<bool> {
+        let path = &place.segment.path;
         let number = {
             let mut state = lock(&self.state);
             let fits = place.segment.bytes == self.options.segment_bytes;
             if state.spare.is_some() || !fits {
-                drop(state);
-                return self.disk.remove(path).map_err(Error::io("remove", path));
+                return Ok(false);
             }
             state.next_number += 1;
             state.next_number - 1
@@ -268,7 +278,8 @@ impl<D: Disk> Shared<D> {
         let to = self.dir.join(segment::spare_name_of(number));
         self.disk.rename(path, &to).map_err(Error::io("rename", path))?;
         let file = self.disk.open(&to).map_err(Error::io("open", &to))?;
-        self.keep_spare(Spare { path: to, number, file, bytes: place.segment.bytes })
+        self.keep_spare(Spare { path: to, number, file, bytes: place.segment.bytes })?;
+        Ok(true)
     }
 
     /// Keeps a spare unless there is one by now.

@@ -28,7 +28,7 @@ impl<D: Disk> Snapshots<D> {
             return Err(Error::Name { name: name.to_owned() });
         }
         let path = self.folder.join(name);
-        let file = match self.disk.open(&path) {
+        let file = match self.disk.open_shared(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::Gone { path }),
             opened => opened.map_err(Error::io("open", &path))?,
         };

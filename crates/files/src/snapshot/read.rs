@@ -28,7 +28,7 @@ impl<D: Disk> Snapshot<D> {
     /// [`Error::Format`] if a newer program wrote it or it is none, [`Error::Broken`] if it is not
     /// whole, [`Error::Io`].
     pub fn open(disk: &D, path: &Path) -> Result<Self> {
-        let file = disk.open(path).map_err(Error::io("open", path))?;
+        let file = disk.open_shared(path).map_err(Error::io("open", path))?;
         let io = || Error::io("read", path);
         let broken = |found| Error::Broken { path: path.to_owned(), found };
         let bytes = file.bytes().map_err(io())?;

@@ -7,6 +7,7 @@ use super::write::SnapshotDraft;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use cairn_logic::ids::{EntryId, Epoch, GroupId, Offset};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What is being written here; one at a time.
@@ -177,13 +178,17 @@ impl<D: Disk> Snapshots<D> {
         Ok(to)
     }
 
-    /// Removes all but the newest `keep`.
+    /// Removes all but the newest `keep`; takes seconds if they are large.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn prune(&self, keep: usize) -> Result<()> {
         for file in self.list()?.into_iter().skip(keep) {
-            self.remove(&file.path)?;
+            match self.disk.retire(&file.path) {
+                // Another call was first.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                retired => retired.map_err(Error::io("remove", &file.path))?,
+            }
         }
         self.sync()
     }

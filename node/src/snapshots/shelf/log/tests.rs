@@ -78,7 +78,9 @@ async fn what_is_not_kept_is_refused_with_what_is() {
     let mut node = node();
     node.log.commit(Offset(40));
     node.writer.release_before(Offset(21));
-    let first = node.writer.flusher().give_up_front().unwrap().unwrap().offset.next();
+    let given_up = node.writer.flusher().give_up_front().unwrap().unwrap();
+    let first = given_up.before.offset.next();
+    given_up.remove().unwrap();
     assert!(first > Offset(1), "some segments went");
     let refused = node.fetch(1).await.unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange);
