@@ -29,6 +29,7 @@ pub mod link;
 mod net;
 mod outgoing;
 pub mod post;
+mod replay;
 mod replies;
 pub mod routes;
 mod routing;

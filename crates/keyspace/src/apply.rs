@@ -2,9 +2,11 @@
 
 mod changed;
 mod changes;
+mod streams;
+mod together;
 
 pub use changes::{Change, changes_of};
-mod streams;
+pub use together::Mark;
 
 use crate::effects::{Op, Reader};
 use crate::keyspace::{At, Keyspace};

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 /// A row of numbers that look random.
+#[derive(Clone)]
 pub(crate) struct Dice(u64);
 
 impl Dice {

@@ -77,6 +77,27 @@ pub(crate) struct Found {
     pub keep: bool,
 }
 
+impl Found {
+    /// Whether no part is known to differ, and there is nothing to tell but what was compared.
+    pub fn is_quiet(&self) -> bool {
+        self.differ.is_empty() && self.fresh.is_quiet()
+    }
+
+    /// Takes what was found in other slots.
+    pub fn append(&mut self, other: Self) {
+        let Findings { checked, differ, replaced, left, healed } = other.fresh;
+        self.fresh.checked += checked;
+        self.fresh.differ.extend(differ);
+        self.fresh.replaced.extend(replaced);
+        self.fresh.left.extend(left);
+        self.fresh.healed |= healed;
+        self.differ.extend(other.differ);
+        self.fresh.differ.truncate(PARTS_MAX);
+        self.fresh.left.truncate(PARTS_MAX);
+        self.differ.truncate(PARTS_MAX);
+    }
+}
+
 impl Keyspace {
     /// What comparing has found since this was last called.
     pub fn take_findings(&mut self) -> Findings {

@@ -1,6 +1,9 @@
 //! The data of a group: 16384 tables, and what is known of each.
 
+mod lanes;
 mod moving;
+
+pub use lanes::Lane;
 
 use crate::check::{BYTES_MAX, KEYS_MAX};
 use crate::differ::Found;

@@ -60,7 +60,7 @@ mod trash;
 mod usage;
 mod value;
 
-pub use apply::{Change, Error, changes_of, keys_of};
+pub use apply::{Change, Error, Mark, changes_of, keys_of};
 pub use build::{Builder, Built};
 pub use check::{Checker, Checking};
 pub use differ::{Findings, Replaced, Unkept};
@@ -70,7 +70,7 @@ pub use evict::{Evicted, Eviction, Policy};
 pub use exec::{Ctx, Done, Wait};
 pub use expire::Expired;
 pub use glob::matches as fits;
-pub use keyspace::{At, Keyspace};
+pub use keyspace::{At, Keyspace, Lane};
 pub use libraries::LIBRARIES_BYTES_MAX;
 pub use mend::{Note, notes_of};
 pub use pace::Pace;

@@ -357,7 +357,7 @@ pub fn notes_of(body: &[u8], first: Offset, mut visit: impl FnMut(Note)) -> Resu
 }
 
 /// What both kinds of entries begin with: part, seed, digest.
-fn head(effects: &mut Reader<'_>) -> Option<(Part, u64, u64)> {
+pub(crate) fn head(effects: &mut Reader<'_>) -> Option<(Part, u64, u64)> {
     let part = Part::decode(effects.text()?)?;
     let mut number = || effects.text()?.try_into().ok().map(u64::from_le_bytes);
     Some((part, number()?, number()?))

@@ -23,6 +23,7 @@ pub(crate) struct Often {
 }
 
 /// What is noted, and the time it is.
+#[derive(Clone)]
 pub(crate) struct Usage {
     /// Whether it is noted when keys are used that are there; when they were made always is.
     pub uses: bool,

@@ -54,6 +54,7 @@ impl Server {
                 break;
             }
             match self.inbox.try_recv() {
+                Ok(ToData::Apply(batch)) if began.is_some() => self.replay(batch),
                 Ok(message) => self.message(message),
                 Err(TryRecvError::Empty) => return left,
                 Err(TryRecvError::Disconnected) => return Inbox::Gone,
@@ -63,7 +64,7 @@ impl Server {
         Inbox::More
     }
 
-    fn message(&mut self, message: ToData) {
+    pub(super) fn message(&mut self, message: ToData) {
         match message {
             ToData::Apply(batch) => self.apply(&batch),
             ToData::Rebuild { load } => self.rebuild(load),
@@ -110,7 +111,7 @@ impl Server {
         }
     }
 
-    fn apply(&mut self, batch: &Batch) {
+    pub(super) fn apply(&mut self, batch: &Batch) {
         self.core.shared.applied(batch);
         let core = &mut self.core;
         if core.gap {

@@ -1,0 +1,175 @@
+//! Batches that wait together are applied by several threads: each reads all of them and applies
+//! what concerns its slots. Effects on several slots that do not concern each other may be applied
+//! in any order, since nobody looks meanwhile; what concerns all slots is applied by the owner of
+//! the keyspace, when all lanes have come there.
+
+use super::{Error, Fault, pass_over};
+use crate::effects::{Op, Reader};
+use crate::keyspace::{Keyspace, Lane};
+use crate::mend::head;
+use crate::slot::slot_of;
+use cairn_logic::batch::Batch;
+use cairn_logic::ids::Offset;
+
+/// After so many effects who applies them may pause: at most some hundred microseconds of work.
+const PAUSE_EVERY: u32 = 256;
+
+/// How far batches have been applied: up to an effect of an entry of one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    batch: usize,
+    /// Entries of the batch before it.
+    entries: u32,
+    /// Where the entry begins in the batch, and the effect in the entry.
+    entry: usize,
+    effect: usize,
+}
+
+/// What becomes of an effect.
+enum Step {
+    Next,
+    /// Everything stops before it.
+    Stop,
+    /// Everything stops behind it.
+    StopBehind,
+}
+
+impl Keyspace {
+    /// Applies batches that follow each other and what was applied before. `work` has each of
+    /// `lanes` lanes do [`Lane::apply`] from the mark, and gives back what one of them said, or
+    /// the first error.
+    ///
+    /// # Errors
+    /// As [`Keyspace::apply`]; what has been applied is not known then.
+    pub fn apply_together(
+        &mut self,
+        batches: &[Batch],
+        lanes: usize,
+        work: impl Fn(&mut [Lane], Mark) -> Result<Mark, Error>,
+    ) -> Result<(), Error> {
+        let mut mark = Mark::default();
+        while mark.batch < batches.len() {
+            mark = match self.lend(lanes) {
+                Some(mut lent) => {
+                    let reached = work(&mut lent, mark);
+                    self.take_back(lent);
+                    self.apply_one(batches, reached?)?
+                }
+                None => self.apply_rest(batches, mark)?,
+            };
+        }
+        if let Some(last) = batches.last() {
+            self.forget_floors(last.head.last_offset().next());
+        }
+        Ok(())
+    }
+
+    /// The effect at the mark, if there is one.
+    fn apply_one(&mut self, batches: &[Batch], from: Mark) -> Result<Mark, Error> {
+        let step = |effects: &mut Reader<'_>, offset| {
+            self.apply_effect(effects, offset, None).map(|()| Step::StopBehind)
+        };
+        walk(batches, from, || {}, step)
+    }
+
+    fn apply_rest(&mut self, batches: &[Batch], from: Mark) -> Result<Mark, Error> {
+        let step = |effects: &mut Reader<'_>, offset| {
+            self.apply_effect(effects, offset, None).map(|()| Step::Next)
+        };
+        walk(batches, from, || {}, step)
+    }
+}
+
+impl Lane {
+    /// Applies what concerns its slots from `from` on, up to the end or to an effect that concerns
+    /// slots of several lanes; all lanes end there. Calls `pause` now and then.
+    ///
+    /// # Errors
+    /// As [`Keyspace::apply`].
+    pub fn apply(
+        &mut self,
+        batches: &[Batch],
+        from: Mark,
+        pause: impl FnMut(),
+    ) -> Result<Mark, Error> {
+        walk(batches, from, pause, |effects, offset| self.effect(effects, offset))
+    }
+
+    fn effect(&mut self, effects: &mut Reader<'_>, offset: Offset) -> Result<Step, Fault> {
+        let mut ahead = *effects;
+        let code = ahead.byte().ok_or(Fault::Malformed)?;
+        let op = Op::from_code(code).ok_or(Fault::Newer(code))?;
+        let (first, last) = match op {
+            Op::Flush | Op::Library | Op::LibraryDrop => return Ok(Step::Stop),
+            Op::Check | Op::Repair => {
+                let (first, last) = head(&mut ahead).ok_or(Fault::Malformed)?.0.slots();
+                (first.get(), last.get())
+            }
+            _ => {
+                let slot = slot_of(ahead.text().ok_or(Fault::Malformed)?).get();
+                (slot, slot)
+            }
+        };
+        if !self.some_has(first, last) {
+            return Ok(Step::Stop);
+        }
+        if self.has(first) {
+            self.keyspace.apply_effect(effects, offset, None)?;
+            if op == Op::Check {
+                self.checked_at = offset;
+            }
+            return Ok(Step::Next);
+        }
+        match op {
+            Op::Check => {}
+            Op::Repair => drop(ahead.text().ok_or(Fault::Malformed)?),
+            op => pass_over(op, &mut ahead)?,
+        }
+        *effects = ahead;
+        Ok(Step::Next)
+    }
+}
+
+/// Shows each effect from `from` on to `visit`, with the offset of its entry.
+fn walk(
+    batches: &[Batch],
+    from: Mark,
+    mut pause: impl FnMut(),
+    mut visit: impl FnMut(&mut Reader<'_>, Offset) -> Result<Step, Fault>,
+) -> Result<Mark, Error> {
+    let (mut mark, mut visited) = (from, 0_u32);
+    while let Some(Batch { head, body }) = batches.get(mark.batch) {
+        // The record of an epoch is nothing for a keyspace.
+        let body: &[u8] = if head.opens_epoch { &[] } else { body };
+        while mark.entry < body.len() {
+            let offset = Offset(head.first.0 + u64::from(mark.entries));
+            let malformed = Error::Malformed { offset };
+            let mut entries = Reader::new(&body[mark.entry..]);
+            let entry = entries.text().filter(|entry| !entry.is_empty()).ok_or(malformed)?;
+            let mut effects = Reader::new(&entry[mark.effect..]);
+            while !effects.is_empty() {
+                mark.effect = entry.len() - effects.len();
+                let step = visit(&mut effects, offset).map_err(|fault| fault.at(offset))?;
+                match step {
+                    Step::Next => {}
+                    Step::Stop => return Ok(mark),
+                    Step::StopBehind => {
+                        mark.effect = entry.len() - effects.len();
+                        return Ok(mark);
+                    }
+                }
+                visited += 1;
+                if visited.is_multiple_of(PAUSE_EVERY) {
+                    pause();
+                }
+            }
+            mark.entry = body.len() - entries.len();
+            (mark.effect, mark.entries) = (0, mark.entries + 1);
+        }
+        if !head.opens_epoch && mark.entries != head.count {
+            return Err(Error::Malformed { offset: head.first });
+        }
+        mark = Mark { batch: mark.batch + 1, ..Mark::default() };
+    }
+    Ok(mark)
+}
