@@ -19,6 +19,7 @@ pub mod leases;
 pub mod lessor;
 pub mod op;
 pub mod range;
+mod row;
 mod store;
 pub mod watch;
 

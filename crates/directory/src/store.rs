@@ -10,9 +10,9 @@ use crate::index::Index;
 use crate::item::{self, Item};
 use crate::leases::LeaseId;
 use crate::range::KeyRange;
+use crate::row::Row;
 use bytes::Bytes;
 use cairn_logic::ids::Revision;
-use std::collections::VecDeque;
 
 /// Which version to read: the newest one at or below.
 pub(crate) const NEWEST: u64 = u64::MAX;
@@ -22,7 +22,7 @@ pub(crate) struct Store {
     heap: Heap,
     index: Index,
     /// Every version above the sweep, in the order they were made.
-    log: VecDeque<Handle>,
+    log: Row,
     /// How many versions were ever added to it.
     pub made: u64,
     /// How many versions at the front of the log are swept but stay, being of the compaction.
@@ -60,7 +60,7 @@ impl Store {
         Self {
             heap: Heap::new(),
             index: Index::new(),
-            log: VecDeque::new(),
+            log: Row::default(),
             made: 0,
             cut: 0,
             revision: 1,
@@ -225,14 +225,14 @@ impl Store {
             item::insert(heap, prev, record)
         });
         *sum = sum.wrapping_add(digest);
-        self.log.push_back(handle);
+        self.log.push(handle);
         self.made += 1;
         lease
     }
 
     /// The revision of the newest version in the change log.
     pub fn newest_change(&self) -> Option<u64> {
-        self.log.back().map(|handle| Item::read(&self.heap, *handle).modified)
+        self.log.last().map(|handle| Item::read(&self.heap, handle).modified)
     }
 
     fn write<'k>(
@@ -258,7 +258,7 @@ impl Store {
             item.pack(scratch);
             item::insert(heap, prev, scratch)
         });
-        self.log.push_back(handle);
+        self.log.push(handle);
         self.made += 1;
         was
     }
@@ -268,7 +268,7 @@ impl Store {
     pub fn sweep(&mut self, items_max: usize, reader: u64) -> bool {
         let upto = self.compacted.min(reader);
         for _ in 0..items_max {
-            let Some(&handle) = self.log.get(self.cut) else { return true };
+            let Some(handle) = self.log.get(self.cut) else { return true };
             let modified = Item::read(&self.heap, handle).modified;
             if modified > upto {
                 return true;
@@ -280,7 +280,7 @@ impl Store {
                 continue;
             }
             debug_assert_eq!(self.cut, 0, "revisions grow along the log");
-            self.log.pop_front();
+            self.log.pop();
             self.remove_deletion(handle);
         }
         false
@@ -315,12 +315,12 @@ impl Store {
 
     /// The place in the change log of the first version at or above `revision`.
     pub fn place_of(&self, revision: u64) -> usize {
-        self.log.partition_point(|handle| Item::read(&self.heap, *handle).modified < revision)
+        self.log.partition_point(|handle| Item::read(&self.heap, handle).modified < revision)
     }
 
     /// Versions from `place` in the change log on.
     pub fn changes(&self, place: usize) -> impl Iterator<Item = Item<'_>> {
-        self.log.range(place.min(self.log.len())..).map(|handle| Item::read(&self.heap, *handle))
+        self.log.range_from(place).map(|handle| Item::read(&self.heap, handle))
     }
 
     /// What a watcher is told about a version.

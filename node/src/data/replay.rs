@@ -149,8 +149,7 @@ mod tests {
                 assert!(entries.body.len() > BYTES_MIN);
                 let (epoch, first, count) = (Epoch(1), entries.first, entries.count);
                 let (authority, opens_epoch) = (false, false);
-                let head =
-                    BatchHead { epoch, first, count, time_ms: 1, authority, opens_epoch };
+                let head = BatchHead { epoch, first, count, time_ms: 1, authority, opens_epoch };
                 batches.push(Batch { head, body: entries.body.into() });
             }
         }
