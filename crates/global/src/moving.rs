@@ -159,8 +159,7 @@ pub fn switch(view: &View, it: &Move, source: Epoch, target: Epoch) -> Option<Sw
     let keyspace = keys::keyspace_of(&it.source)?;
     let (mut moves, owners) = (view.moves.get(keyspace)?.clone(), view.slots.get(keyspace)?);
     let slots = keys::slots_key(keyspace);
-    let mut owned = (it.first.get()..=it.last.get()).filter_map(|n| Slot::try_from(n).ok());
-    let from_source = owned.all(|slot| owners.owner(slot) == Some(&it.source));
+    let from_source = it.slots().all(|slot| owners.owner(slot) == Some(&it.source));
     if !from_source && !broken(Mutant::MovesTwice) || !moves.switch(it.id) {
         return None;
     }

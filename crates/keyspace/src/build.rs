@@ -6,6 +6,7 @@ use crate::keyspace::{Keyspace, SlotExpiry, SlotState};
 use crate::libraries::Libraries;
 use crate::snapshot::Portion;
 use cairn_logic::ids::{Offset, SLOTS};
+use cairn_logic::moves::Marks;
 
 /// Builds some slots at a time.
 pub struct Builder {
@@ -23,6 +24,7 @@ pub struct Built {
     keys: usize,
     used: usize,
     expiring: usize,
+    marks: Marks,
 }
 
 impl Builder {
@@ -71,7 +73,8 @@ impl Builder {
         let (keys, used) = (std::mem::take(&mut from.keys), std::mem::take(&mut from.used));
         let expiring = std::mem::take(&mut from.expiring);
         let libraries = std::mem::take(&mut from.libraries);
-        Some(Built { at, first, slots, libraries, keys, used, expiring })
+        let marks = std::mem::take(&mut from.hidden).into_marks();
+        Some(Built { at, first, slots, libraries, keys, used, expiring, marks })
     }
 }
 
@@ -96,7 +99,7 @@ impl Keyspace {
     /// # Errors
     /// [`Error::Malformed`]: one of them is not, and nothing was taken.
     pub fn adopt(&mut self, built: Built) -> Result<(), Error> {
-        let Built { at, first, slots, libraries, keys, used, expiring } = built;
+        let Built { at, first, slots, libraries, keys, used, expiring, marks } = built;
         let last = usize::from(first) + slots.len() - 1;
         let here = self.slots.get_mut(usize::from(first)..=last);
         let Some(here) = here.filter(|here| here.iter().all(|slot| slot.table.len() == 0)) else {
@@ -110,6 +113,7 @@ impl Keyspace {
         self.used += used;
         self.expiring += expiring;
         self.libraries.adopt(libraries);
+        marks.into_iter().for_each(|(slot, mark)| self.set_mark(slot, mark));
         self.set_floors(first..=last as u16, at);
         Ok(())
     }

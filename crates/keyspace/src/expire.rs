@@ -28,7 +28,8 @@ impl Keyspace {
             let (number, position) = self.expiry_cursor;
             let slot = Slot::try_from(number).expect("the cursor stays below 16384");
             let expiry = self.expiries[usize::from(number)];
-            if position > 0 || (expiry.keys > 0 && expiry.earliest_ms <= now_ms) {
+            let hidden = self.is_hidden(slot);
+            if !hidden && (position > 0 || (expiry.keys > 0 && expiry.earliest_ms <= now_ms)) {
                 if left == 0 {
                     done.finished = false;
                     return done;

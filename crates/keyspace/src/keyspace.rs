@@ -7,6 +7,7 @@ use crate::differ::Found;
 use crate::events::Events;
 use crate::evict::Evictor;
 use crate::hash::Hasher;
+use crate::hidden::Hidden;
 use crate::libraries::Libraries;
 use crate::slot::slot_of;
 use crate::snapshot::{Export, Touch, address_of};
@@ -102,6 +103,8 @@ pub struct Keyspace {
     pub(crate) libraries: Libraries,
     /// What memory the process has, in bytes; 0 if that is not known.
     pub resident_bytes: fn() -> u64,
+    /// Slots that are shown to nobody.
+    pub(crate) hidden: Hidden,
 }
 
 impl Keyspace {
@@ -133,6 +136,7 @@ impl Keyspace {
             evictor: Evictor::default(),
             libraries: Libraries::default(),
             resident_bytes: || 0,
+            hidden: Hidden::default(),
         }
     }
 
@@ -507,6 +511,10 @@ impl Keyspace {
         let mut position = walk.position;
         for slot in walk.slot..SLOTS {
             let table = &self.slots[usize::from(slot)].table;
+            if Slot::try_from(slot).is_ok_and(|slot| self.is_hidden(slot)) {
+                position = 0;
+                continue;
+            }
             if left == 0 && table.len() > 0 {
                 return Some(Walk { slot, position: 0 });
             }
@@ -542,7 +550,7 @@ impl Keyspace {
     /// Deletes all keys, but for slots that were imported after that; every other slot counts as
     /// written at `offset`.
     pub(crate) fn clear(&mut self, offset: Offset) {
-        if self.floors.iter().any(|floor| offset <= *floor) {
+        if !self.marks().is_empty() || self.floors.iter().any(|floor| offset <= *floor) {
             return self.clear_some(offset);
         }
         self.keep_watched();
@@ -569,29 +577,36 @@ impl Keyspace {
     fn clear_some(&mut self, offset: Offset) {
         for number in 0..SLOTS {
             let slot = Slot::try_from(number).expect("a number below 16384 is a slot");
-            if self.holds(slot, offset) {
+            // What a move brings is another group's until then.
+            if self.holds(slot, offset) || self.marks().contains_key(&slot) {
                 continue;
             }
-            let mut held = 0;
-            self.table(slot).iter().for_each(|entry| {
-                if let View::Object(value) = entry.value() {
-                    held += value.memory_bytes();
-                }
-            });
-            self.used -= held;
-            let table = self.change(slot, |table, _| std::mem::take(table));
-            if number == self.watched
-                && let Some(export) = &mut self.export
-            {
-                export.keep_all(table);
-                self.watched = SLOTS;
-            } else {
-                self.trash.table(table);
-            }
-            let expiry = &mut self.expiries[usize::from(number)];
-            self.expiring -= expiry.keys as usize;
-            *expiry = SlotExpiry::default();
+            self.clear_slot(slot);
             self.mark_written(slot, offset);
         }
+    }
+
+    /// Deletes all keys of a slot.
+    pub(crate) fn clear_slot(&mut self, slot: Slot) {
+        let number = slot.get();
+        let mut held = 0;
+        self.table(slot).iter().for_each(|entry| {
+            if let View::Object(value) = entry.value() {
+                held += value.memory_bytes();
+            }
+        });
+        self.used -= held;
+        let table = self.change(slot, |table, _| std::mem::take(table));
+        if number == self.watched
+            && let Some(export) = &mut self.export
+        {
+            export.keep_all(table);
+            self.watched = SLOTS;
+        } else {
+            self.trash.table(table);
+        }
+        let expiry = &mut self.expiries[usize::from(number)];
+        self.expiring -= expiry.keys as usize;
+        *expiry = SlotExpiry::default();
     }
 }

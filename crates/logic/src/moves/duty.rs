@@ -58,6 +58,8 @@ pub fn duties(
     for it in moves {
         let left = match it.phase {
             Phase::Copy => continue,
+            // Whatever else was read: what this group owns is never deleted.
+            Phase::Done if it.source == *group && it.slots().any(&owned) => continue,
             Phase::Done if it.source == *group => {
                 let gone = |(_, mark): (&Slot, &Mark)| mark.gone && mark.id >= it.id;
                 let here = marks.range(it.first..=it.last).filter(|one| gone(*one)).count();
