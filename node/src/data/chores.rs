@@ -49,6 +49,7 @@ impl Server {
             }
         }
         self.expire();
+        self.do_duties();
         let clients = self.net.open();
         self.core.publish(clients);
         let master = self.core.mastership.is_some() && !self.core.keyspace.is_empty();
@@ -153,7 +154,9 @@ impl Server {
     /// The master deletes expired keys and logs that.
     fn expire(&mut self) {
         let core = &mut self.core;
-        if core.mastership.is_none() || core.gap || core.loading || self.paused.is_some() {
+        // What is held changes no more, not even by time.
+        let held = core.carrying.as_ref().is_some_and(|carrying| carrying.is_held());
+        if core.mastership.is_none() || core.gap || core.loading || self.paused.is_some() || held {
             return;
         }
         let began = (core.clock.now)();
