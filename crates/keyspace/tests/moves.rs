@@ -38,8 +38,8 @@ impl Group {
     fn run_at(&mut self, now_ms: u64, line: &str) -> String {
         let args: ArgsBuf = line.split(' ').collect();
         let ctx = Ctx { now_ms, may_write: true, value_bytes_max: 1 << 20 };
-        let (mut reply, command) = (ReplyBuf::default(), lookup(args.as_args().name()).unwrap());
-        let args = args.as_args();
+        let (mut reply, args) = (ReplyBuf::default(), args.as_args());
+        let command = lookup(args.name()).expect("it is a command");
         self.keyspace.execute(&ctx, command, args, None, &mut reply, &mut self.log);
         String::from_utf8_lossy(reply.as_bytes()).into_owned()
     }

@@ -138,7 +138,8 @@ impl World {
 
     fn step(&mut self) -> Held {
         self.stats.events += 1;
-        self.now = self.now + Duration::from_millis(self.rng.between(1, 12));
+        // Short, as a hold of half a second begins anew.
+        self.now = self.now + Duration::from_millis(self.rng.between(0, 2));
         let at = self.rng.index(4);
         match self.rng.below(if self.calm { 70 } else { 100 }) {
             0..12 => self.replicate(at),

@@ -234,7 +234,8 @@ impl Server {
         if routes.slots != old.slots {
             // Who keeps or watches keys of slots that have moved would hear of no change any more.
             self.tracking.all_changed();
-            let owner = |routes: &Routes, key: &[u8]| routes.owner(slot_of(key)).map(|it| it.id.clone());
+            let owner =
+                |routes: &Routes, key: &[u8]| routes.owner(slot_of(key)).map(|it| it.id.clone());
             let moved = |key: &[u8]| owner(&routes, key) != owner(&old, key);
             let told = self.watchers.touched_where(moved);
             self.tell_watchers(&told);
