@@ -384,7 +384,9 @@ impl World {
         if self.lines.is_empty() {
             return;
         }
-        let picked = self.rng.index(self.lines.len());
+        // Most of the time the newest; the others are of tries that are over.
+        let newest = self.lines.len() - 1;
+        let picked = if self.rng.chance(700) { newest } else { self.rng.index(newest + 1) };
         let from = self.lines[picked].from;
         let line = &mut self.lines[picked];
         let current = self.members[from].carries(line.id, line.order);
