@@ -2,7 +2,7 @@
 //! a builder, and who owns the keyspace only takes what they have made.
 
 use crate::apply::Error;
-use crate::keyspace::{Keyspace, SlotExpiry, SlotState};
+use crate::keyspace::{Keyspace, SlotSums, SlotState};
 use crate::libraries::Libraries;
 use crate::snapshot::Portion;
 use cairn_logic::ids::{Offset, SLOTS};
@@ -19,7 +19,7 @@ pub struct Builder {
 pub struct Built {
     at: Offset,
     first: u16,
-    slots: Vec<(SlotState, SlotExpiry)>,
+    slots: Vec<(SlotState, SlotSums)>,
     libraries: Libraries,
     keys: usize,
     used: usize,
@@ -67,7 +67,7 @@ impl Builder {
         let from = &mut self.keyspace;
         from.trim(first..=last);
         let slots = (usize::from(first)..=usize::from(last)).map(|slot| {
-            (std::mem::take(&mut from.slots[slot]), std::mem::take(&mut from.expiries[slot]))
+            (std::mem::take(&mut from.slots[slot]), std::mem::take(&mut from.sums[slot]))
         });
         let slots = slots.collect();
         let (keys, used) = (std::mem::take(&mut from.keys), std::mem::take(&mut from.used));
@@ -105,9 +105,9 @@ impl Keyspace {
         let Some(here) = here.filter(|here| here.iter().all(|slot| slot.table.len() == 0)) else {
             return Err(Error::Malformed { offset: at });
         };
-        let expiries = &mut self.expiries[usize::from(first)..=last];
-        for ((slot, expiry), built) in here.iter_mut().zip(expiries).zip(slots) {
-            (*slot, *expiry) = built;
+        let sums = &mut self.sums[usize::from(first)..=last];
+        for ((slot, sums), built) in here.iter_mut().zip(sums).zip(slots) {
+            (*slot, *sums) = built;
         }
         self.keys += keys;
         self.used += used;

@@ -78,12 +78,20 @@ impl OnSlots {
     }
 }
 
+fn slots_of(first: u16, last: u16) -> impl Iterator<Item = Slot> {
+    (first..=last).filter_map(|number| Slot::try_from(number).ok())
+}
+
 /// Which slots are hidden.
 #[derive(Default)]
 pub(crate) struct Hidden {
     marks: Marks,
     /// The same, found at once; empty while nothing is hidden.
     bits: Vec<u64>,
+    /// How many of them are being brought.
+    coming: usize,
+    /// Slots of which nobody is to take anything away.
+    still: Option<(Slot, Slot)>,
 }
 
 impl Hidden {
@@ -100,16 +108,18 @@ impl Hidden {
     fn set(&mut self, slot: Slot, mark: Option<Mark>) {
         self.bits.resize(usize::from(SLOTS / 64), 0);
         let (word, bit) = (usize::from(slot.get() / 64), 1_u64 << (slot.get() % 64));
-        match mark {
+        let before = match mark {
             Some(mark) => {
-                self.marks.insert(slot, mark);
                 self.bits[word] |= bit;
+                self.coming += usize::from(!mark.gone);
+                self.marks.insert(slot, mark)
             }
             None => {
-                self.marks.remove(&slot);
                 self.bits[word] &= !bit;
+                self.marks.remove(&slot)
             }
-        }
+        };
+        self.coming -= usize::from(before.is_some_and(|mark| !mark.gone));
         if self.marks.is_empty() {
             self.bits = Vec::new();
         }
@@ -130,11 +140,48 @@ impl Keyspace {
         &self.hidden.marks
     }
 
+    /// Whether some slots are being brought.
+    #[must_use]
+    pub fn is_bringing(&self) -> bool {
+        self.hidden.coming > 0
+    }
+
     /// The keys in slots that are shown.
     #[must_use]
     pub fn shown_len(&self) -> usize {
+        if !self.is_bringing() {
+            // What was taken away is empty.
+            return self.len();
+        }
         let hidden = self.hidden.marks.keys().map(|slot| self.slot_len(*slot)).sum::<usize>();
         self.len() - hidden
+    }
+
+    /// Whether slots may be brought, which empties them: they have nothing that is this group's,
+    /// whatever the directory says.
+    #[must_use]
+    pub fn may_take(&self, (first, last): (Slot, Slot)) -> bool {
+        let has = |slot: Slot| self.slot_len(slot) > 0 && !self.marks().contains_key(&slot);
+        !slots_of(first.get(), last.get()).any(has)
+    }
+
+    /// Whether slots may be carried away: each of them is this group's and whole.
+    #[must_use]
+    pub fn may_carry(&self, (first, last): (Slot, Slot)) -> bool {
+        self.marks().range(first..=last).next().is_none()
+    }
+
+    /// From now on nothing in these slots expires or makes room by itself; `None`: in all of them
+    /// again.
+    pub fn keep_still(&mut self, slots: Option<(Slot, Slot)>) {
+        self.hidden.still = slots;
+    }
+
+    /// Whether nothing in a slot expires or makes room by itself.
+    #[inline]
+    pub(crate) fn rests(&self, slot: Slot) -> bool {
+        let still = self.hidden.still;
+        self.is_hidden(slot) || still.is_some_and(|(first, last)| first <= slot && slot <= last)
     }
 
     /// Writes what becomes of slots into the log, as a master.
@@ -210,7 +257,7 @@ impl Keyspace {
 
     /// Applies an effect on slots that stands in the log, or in what a move brings.
     pub(crate) fn on_slots(&mut self, on: OnSlots, offset: Offset) {
-        for slot in (on.first..=on.last).filter_map(|number| Slot::try_from(number).ok()) {
+        for slot in slots_of(on.first, on.last) {
             if self.holds(slot, offset) {
                 continue;
             }

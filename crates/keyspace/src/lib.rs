@@ -28,6 +28,7 @@ pub mod command;
 mod apply;
 mod build;
 mod check;
+mod clear;
 mod compare;
 mod decimal;
 mod dice;

@@ -154,9 +154,7 @@ impl Server {
     /// The master deletes expired keys and logs that.
     fn expire(&mut self) {
         let core = &mut self.core;
-        // What is held changes no more, not even by time.
-        let held = core.carrying.as_ref().is_some_and(|carrying| carrying.is_held());
-        if core.mastership.is_none() || core.gap || core.loading || self.paused.is_some() || held {
+        if core.mastership.is_none() || core.gap || core.loading || self.paused.is_some() {
             return;
         }
         let began = (core.clock.now)();

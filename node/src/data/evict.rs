@@ -85,9 +85,7 @@ impl Server {
     fn is_taken_up(&self) -> bool {
         let core = &self.core;
         let spent = core.evicting.spent_in == Some(core.now);
-        // What is held changes no more.
-        let held = core.carrying.as_ref().is_some_and(|carrying| carrying.is_held());
-        spent || held || core.gap || core.loading || self.in_unit || self.paused.is_some()
+        spent || core.gap || core.loading || self.in_unit || self.paused.is_some()
     }
 
     fn evict(&mut self) {

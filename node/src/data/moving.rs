@@ -80,6 +80,8 @@ pub enum MoveNews {
         id: MoveId,
         /// Which.
         session: u64,
+        /// In words.
+        why: &'static str,
     },
     /// Nothing is left of a move that has ended.
     Ended(MoveId),
@@ -116,6 +118,14 @@ impl Core {
         let other = self.view.of_slot(slot, Ask { write: true, readonly: false });
         let verdict = if other == Verdict::Here { Verdict::Down } else { other };
         Err(Refused::Error(self.view.error(verdict, slot.get())))
+    }
+
+    /// The first and the last slot that a move is bringing.
+    fn brought_by(&self, id: MoveId) -> Option<(Slot, Slot)> {
+        let marks = self.keyspace.marks().iter();
+        let mut brought = marks.filter(|(_, mark)| mark.id == id && !mark.gone);
+        let first = *brought.next()?.0;
+        Some((first, brought.next_back().map_or(first, |(slot, _)| *slot)))
     }
 
     fn home(&self) -> Option<&GroupId> {
@@ -156,6 +166,7 @@ impl Server {
             self.core.keyspace.end_export();
         }
         if carrying.is_held() {
+            self.core.keyspace.keep_still(None);
             self.resume_stalled();
             self.blocked.all_changed();
             self.serve_blocked();
@@ -167,6 +178,7 @@ impl Server {
         if self.core.carrying.take().is_some_and(|carrying| carrying.is_copying()) {
             self.core.keyspace.end_export();
         }
+        self.core.keyspace.keep_still(None);
         self.incoming = Incoming::default();
         // Whoever masters next has in its log what is committed.
         self.core.slots_written = Offset::ZERO;
@@ -195,7 +207,7 @@ impl Server {
             return;
         }
         let routes = core.view.routes.clone();
-        if routes.moves.is_empty() && core.keyspace.marks().is_empty() {
+        if routes.moves.is_empty() && !core.keyspace.is_bringing() {
             return;
         }
         let Some(group) = core.home().cloned() else { return };
@@ -222,14 +234,14 @@ impl Server {
                 return;
             }
         };
-        let routes = &self.core.view.routes;
-        let known = routes.moves.iter().find(|it| it.id == id).map(|it| (it.first, it.last));
-        let whole = || {
-            let mut marked = self.core.keyspace.marks().iter().filter(|(_, mark)| mark.id == id);
-            let first = *marked.next()?.0;
-            Some((first, marked.next_back().map_or(first, |(slot, _)| *slot)))
+        let slots = match verb {
+            Verb::DropSource => {
+                let known = self.core.view.routes.moves.iter().find(|it| it.id == id);
+                known.map(|it| (it.first, it.last))
+            }
+            _ => self.core.brought_by(id),
         };
-        let Some(slots) = known.or_else(whole) else { return };
+        let Some(slots) = slots else { return };
         tracing::info!(%id, first = slots.0.get(), last = slots.1.get(), ?verb, "slots of a move");
         self.core.write_slots(verb, id, slots);
         if verb == Verb::Show {

@@ -11,10 +11,10 @@ use crate::follow::Ask;
 use cairn_global::moving::{self, Swap};
 use cairn_logic::ids::{Epoch, GroupId, NodeId, Offset, Version};
 use cairn_logic::message::Position;
-use cairn_logic::moves::{Facts, Move, Report, Source, SourceEffect, SourceInput};
+use cairn_logic::moves::{Facts, Move, MoveId, Report, Source, SourceEffect, SourceInput};
 use cairn_logic::record::Record;
-use cairn_logic::time::Instant;
-use cairn_settings::directory_keys::{group_key, keyspace_of};
+use cairn_logic::time::{Duration, Instant};
+use cairn_settings::directory_keys::{group_key, keyspace_of, moves_key};
 use cairn_wire::peer::pb;
 use line::Line;
 use tokio::sync::mpsc;
@@ -23,10 +23,14 @@ pub use line::{LineNews, Said};
 
 /// Frames that may wait for the line.
 const QUEUE: usize = 8;
+/// After so long what was asked is asked again.
+const FORGET_AGAIN: Duration = Duration::from_millis(200);
 
 /// What is under way.
 pub struct Moving {
     current: Option<Current>,
+    /// When, and at which version of the moves, it was last asked to forget one that has ended.
+    forgot: Option<(u64, Instant)>,
     /// Where lines say what became of them.
     said: mpsc::Sender<LineNews>,
 }
@@ -36,6 +40,10 @@ struct Current {
     source: Source,
     line: Option<Line>,
     began: Instant,
+    /// Why the last try has come to nothing, until one goes well.
+    why: Option<String>,
+    /// Whether it is to begin anew under another number.
+    renews: bool,
 }
 
 impl Moving {
@@ -46,7 +54,7 @@ impl Moving {
 
     /// Nothing; lines speak by `said`.
     pub fn new(said: mpsc::Sender<LineNews>) -> Self {
-        Self { current: None, said }
+        Self { current: None, forgot: None, said }
     }
 }
 
@@ -83,7 +91,7 @@ impl Role {
                 "moving slots"
             );
             let (source, began) = (Source::new(it.id), clock::now());
-            Current { it, source, line: None, began }
+            Current { it, source, line: None, began, why: None, renews: false }
         });
         if let Some(current) = &self.moving.current {
             let facts = Facts { phase: Some(current.it.phase), ..self.facts_of(&current.it) };
@@ -144,7 +152,9 @@ impl Role {
                 self.ask_swap(moving::switch(&self.view, &it, source, target));
             }
             SourceEffect::Renew => {
-                tracing::warn!(id = %it.id, "a move takes too long: it begins anew");
+                if !std::mem::replace(&mut current.renews, true) {
+                    tracing::warn!(id = %it.id, "a hold takes too long: the move begins anew");
+                }
                 let keyspace = keyspace_of(&it.source).unwrap_or_default();
                 self.ask_swap(moving::renew(&self.view, keyspace, it.id));
             }
@@ -173,17 +183,41 @@ impl Role {
         let (of, input) = match news {
             MoveNews::Copied { id, session } => (id, SourceInput::Copied { session }),
             MoveNews::Held { id, at } => (id, SourceInput::Held { at }),
-            MoveNews::Failed { id, session } => (id, SourceInput::Lost { session }),
-            MoveNews::Ended(id) => {
-                let keyspace = self.group.as_ref().and_then(keyspace_of);
-                let keyspace = keyspace.unwrap_or_default().to_owned();
-                return self.ask_swap(moving::forget(&self.view, &keyspace, id));
-            }
+            MoveNews::Failed { id, session, why } => return self.lose_try(id, session, why.into()),
+            MoveNews::Ended(id) => return self.forget_move(id),
         };
         // What is said of one move must not count for the next.
-        if self.moving.current.as_ref().is_some_and(|current| current.it.id == of) {
-            self.step_move(input);
+        let Some(current) = self.moving.current.as_mut().filter(|it| it.it.id == of) else { return };
+        if matches!(input, SourceInput::Copied { .. }) {
+            current.why = None;
         }
+        self.step_move(input);
+    }
+
+    /// Nothing is left of a move. All moves are one key, so one is forgotten after the other; the
+    /// data thread says it again.
+    fn forget_move(&mut self, id: MoveId) {
+        let Some(keyspace) = self.group.as_ref().and_then(keyspace_of).map(str::to_owned) else {
+            return;
+        };
+        let (version, now) = (self.view.version(&moves_key(&keyspace)), clock::now());
+        let asked = |(of, at): (u64, Instant)| of == version && now.since(at) < FORGET_AGAIN;
+        if !self.moving.forgot.is_some_and(asked) {
+            self.moving.forgot = Some((version, now));
+            self.ask_swap(moving::forget(&self.view, &keyspace, id));
+        }
+    }
+
+    /// A try has come to nothing.
+    fn lose_try(&mut self, id: MoveId, session: u64, why: String) {
+        let current = self.moving.current.as_mut();
+        let mine = |it: &&mut Current| it.it.id == id && it.source.session() == session;
+        let Some(current) = current.filter(mine) else { return };
+        if current.why.as_ref() != Some(&why) {
+            tracing::warn!(%id, why, "slots are carried again from the beginning");
+            current.why = Some(why);
+        }
+        self.step_move(SourceInput::Lost { session });
     }
 
     /// What a line to a target's master says.
@@ -199,10 +233,7 @@ impl Role {
                 let report = Report { session, epoch, covered, last };
                 self.step_move(SourceInput::Report(report));
             }
-            Said::Lost(why) => {
-                tracing::info!(%id, why, "the line of a move is lost");
-                self.step_move(SourceInput::Lost { session });
-            }
+            Said::Lost(why) => self.lose_try(id, session, why),
         }
     }
 
@@ -220,7 +251,10 @@ impl Role {
     pub(super) fn move_status(&self) -> Vec<pb::MoveStatus> {
         let status = |current: &Current| pb::MoveStatus {
             r#move: current.it.id.0,
-            step: current.source.words().to_owned(),
+            step: match &current.why {
+                Some(why) => format!("{} (again: {why})", current.source.words()),
+                None => current.source.words().to_owned(),
+            },
             bytes: current.line.as_ref().map_or(0, Line::bytes),
             since_ms: clock::now().since(current.began).as_millis() as u64,
         };

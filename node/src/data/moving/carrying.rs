@@ -24,6 +24,7 @@ const WAITING_MAX: usize = 8;
 const TAIL_BYTES_MAX: usize = 64 << 20;
 /// Between two frames that only say how far the log is.
 const QUIET: Duration = Duration::from_millis(50);
+const CLOSED: &str = "the line is closed";
 /// Until it is looked again whether copying may go on.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -192,18 +193,22 @@ impl Carrying {
 impl Core {
     /// Begins a try.
     pub(super) fn begin_carrying(&mut self, carrying: Carrying) {
+        let whole = self.keyspace.may_carry(carrying.slots);
         self.carrying = Some(Box::new(carrying));
         if self.mastership.is_none() {
-            return self.fail_carrying();
+            return self.fail_carrying("this node is not master");
+        }
+        if !whole {
+            return self.fail_carrying("these slots are not whole here, whatever the directory says");
         }
         // The first frame has nothing: whoever gets it makes room.
         let Some(carrying) = &mut self.carrying else { return };
         if carrying.send(Vec::new(), Offset::ZERO) != Ok(None) {
-            self.fail_carrying();
+            self.fail_carrying(CLOSED);
         }
     }
 
-    fn fail_carrying(&mut self) {
+    fn fail_carrying(&mut self, why: &'static str) {
         let Some(carrying) = self.carrying.as_mut() else { return };
         let (id, session) = (carrying.id, carrying.session);
         if carrying.is_held() {
@@ -213,7 +218,7 @@ impl Core {
             self.stop_export_of_move();
             self.carrying = None;
         }
-        self.outgoing.send(FromData::Move(MoveNews::Failed { id, session }));
+        self.outgoing.send(FromData::Move(MoveNews::Failed { id, session, why }));
     }
 
     fn stop_export_of_move(&mut self) {
@@ -225,7 +230,7 @@ impl Core {
     /// A snapshot begins: what is being copied is copied anew after it.
     pub(in crate::data) fn stop_copying(&mut self) {
         if self.carrying.as_ref().is_some_and(|carrying| carrying.is_copying()) {
-            self.fail_carrying();
+            self.fail_carrying("a snapshot begins");
         }
     }
 
@@ -246,13 +251,12 @@ impl Core {
                 carrying.tail_bytes += entries.len();
                 carrying.tail.push_back((last, entries));
                 if carrying.tail_bytes > TAIL_BYTES_MAX {
-                    tracing::warn!(id = %carrying.id, "clients are faster than a move");
-                    self.fail_carrying();
+                    self.fail_carrying("clients write faster than the target takes");
                 }
             }
             Err(error) => {
                 tracing::error!(%error, "own entries that cannot be read");
-                self.fail_carrying();
+                self.fail_carrying("own entries cannot be read");
             }
         }
     }
@@ -303,7 +307,7 @@ impl Core {
             }
         });
         if sent.is_err() && !carrying.is_held() {
-            self.fail_carrying();
+            self.fail_carrying(CLOSED);
         }
     }
 
@@ -315,6 +319,8 @@ impl Core {
             return;
         };
         carrying.held = Some(now);
+        // What is held changes no more, not even by time.
+        self.keyspace.keep_still(Some(carrying.slots));
         let held = MoveNews::Held { id: carrying.id, at };
         self.outgoing.send(FromData::Move(held));
     }

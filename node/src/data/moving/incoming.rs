@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 
 const FULL: &str = "maxmemory is reached there";
+const NOT_EMPTY: &str = "that group has keys in these slots which the directory says are not its \
+                         own: nothing is deleted";
 
 /// A part of a move, and where answers go.
 #[derive(Debug)]
@@ -55,7 +57,8 @@ impl Server {
     pub(super) fn arrived_of_move(&mut self, Arrived { frame, back }: Arrived) {
         if let Err(refused) = self.take_of_move(&frame, &back) {
             let id = frame.r#move;
-            tracing::info!(id, refused, "a part of a move is refused");
+            // It is asked again and again; the source says so once.
+            tracing::debug!(id, refused, "a part of a move is refused");
             let order = Order { epoch: Epoch(frame.epoch), session: frame.session };
             let current = self.incoming.moves.get_mut(&MoveId(id));
             if let Some((target, _)) = current.filter(|(target, _)| target.is(order)) {
@@ -135,6 +138,9 @@ impl Server {
         slots: (Slot, Slot),
         back: &mpsc::Sender<pb::MoveReply>,
     ) -> Result<(), &'static str> {
+        if !self.core.keyspace.may_take(slots) {
+            return Err(NOT_EMPTY);
+        }
         match self.incoming.moves.get_mut(&id) {
             Some((target, old)) => {
                 if !target.begin(order) {
