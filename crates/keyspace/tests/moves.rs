@@ -182,6 +182,53 @@ fn a_snapshot_knows_which_slots_are_hidden() {
 }
 
 #[test]
+fn what_is_held_rests_and_all_else_goes_on() {
+    let mut source = Group::new(1);
+    for key in ["{a}1", "{b}1"] {
+        source.run(&format!("SET {key} x PX 100"));
+        source.run(&format!("SET {key}2 x"));
+    }
+    source.keyspace.set_eviction(Eviction { policy: Policy::AllKeysLru, ..Eviction::default() });
+    source.keyspace.keep_still(Some((slot("a"), slot("a"))));
+    let later = NOW_MS + 1000;
+    assert_eq!(source.keyspace.expire_some(later, 1000, &mut source.log).deleted, 1);
+    while source.keyspace.evict_one(&mut source.log) != Evicted::Nothing {}
+    assert_eq!(source.keyspace.slot_len(slot("a")), 2, "the end of the hold decides that");
+    assert_eq!(source.keyspace.slot_len(slot("b")), 0);
+    source.keyspace.keep_still(None);
+    assert_eq!(source.keyspace.expire_some(later, 1000, &mut source.log).deleted, 1);
+    assert_eq!(source.keyspace.evict_one(&mut source.log), Evicted::One);
+    assert!(source.keyspace.is_empty());
+}
+
+#[test]
+fn what_is_not_whole_is_not_carried_and_keys_that_are_shown_are_not_replaced() {
+    let mut target = bringing();
+    let of = |tag| (slot(tag), slot(tag));
+    assert!(!target.keyspace.may_carry(of("a")), "half of it is here");
+    assert!(target.keyspace.may_take(of("a")), "again, by a later try");
+    assert!(target.keyspace.may_carry(of("b")) && !target.keyspace.may_take(of("b")));
+    target.slots(Verb::Show, ONE, slot("a"));
+    assert!(target.keyspace.may_carry(of("a")) && !target.keyspace.may_take(of("a")));
+    target.slots(Verb::DropSource, TWO, slot("a"));
+    assert!(!target.keyspace.may_carry(of("a")) && target.keyspace.may_take(of("a")));
+}
+
+#[test]
+fn a_slot_that_was_given_away_takes_no_memory_whatever_was_in_it() {
+    let (mut source, long) = (Group::new(1), "x".repeat(5000));
+    for line in ["RPUSH {a}l", "SET {a}s", "SADD {a}t", "XADD {a}x 1-1 f", "HSET {a}h f"] {
+        source.run(&format!("{line} {long}"));
+    }
+    source.run(&format!("APPEND {{a}}s {long}"));
+    source.run(&format!("SET {{a}}e {long} PX 100"));
+    source.run("RENAME {a}l {a}m");
+    assert!(source.keyspace.used_bytes() > 30_000);
+    source.slots(Verb::DropSource, ONE, slot("a"));
+    assert_eq!((source.keyspace.used_bytes(), source.keyspace.len()), (0, 0));
+}
+
+#[test]
 fn functions_stay_where_they_are() {
     let (mut source, mut target) = (Group::new(1), Group::new(2));
     source.keyspace.put_library(b"mine", b"#!lua name=mine", &mut source.log);
@@ -273,6 +320,8 @@ proptest! {
         source.slots(Verb::DropSource, ONE, moved);
         prop_assert_eq!(source.keyspace.slot_len(moved), 0);
         prop_assert_eq!(source.member().digest(), source.keyspace.digest());
+        source.run("FLUSHALL");
+        prop_assert_eq!(source.keyspace.used_bytes(), 0);
     }
 
     /// Bytes that nobody has written are refused or applied, and no more.

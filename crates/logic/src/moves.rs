@@ -161,6 +161,11 @@ impl Moves {
         self.last_id
     }
 
+    /// Goes on with numbers above those that somebody may have been given who is not known of.
+    pub fn skip(&mut self, count: u64) {
+        self.last_id.0 = self.last_id.0.saturating_add(count);
+    }
+
     /// Adds a move of slots that `source` owns.
     ///
     /// # Errors
