@@ -48,6 +48,17 @@ struct Line {
     replies: VecDeque<(Epoch, Offset)>,
 }
 
+/// What goes wrong in a world, and how often: of 30 chances.
+#[derive(Clone, Copy)]
+struct Weather {
+    /// Groups get another epoch.
+    seals: u64,
+    /// Lines break.
+    cuts: u64,
+    /// Moves are given up.
+    cancels: u64,
+}
+
 /// What is known of a key by nobody but the world.
 #[derive(Default)]
 struct Key {
@@ -71,6 +82,7 @@ struct World {
     serial: u64,
     /// Until when members hear nothing of the directory.
     deaf: [u64; 4],
+    weather: Weather,
     stats: Stats,
     trace: Vec<String>,
     calm: bool,
@@ -103,9 +115,13 @@ impl World {
     fn new(seed: u64) -> Self {
         let town = Town::new();
         let member = |at: usize| Member::new(at, &town);
+        let mut rng = Rng::new(seed ^ 0x6d6f_7665);
+        let mut often = |choices: [u64; 3]| choices[rng.index(3)];
+        let (seals, cuts) = (often([2, 5, 12]), often([0, 3, 8]));
+        let weather = Weather { seals, cuts, cancels: often([0, 2, 6]) };
         let keys = (0..TAGS.len()).flat_map(keys_of).map(|key| (key, Key::default()));
         Self {
-            rng: Rng::new(seed ^ 0x6d6f_7665),
+            rng,
             now: Instant::from_nanos(1_000_000_000),
             members: (0..4).map(member).collect(),
             town,
@@ -115,6 +131,7 @@ impl World {
             keys: keys.collect(),
             serial: 0,
             deaf: [0; 4],
+            weather,
             stats: Stats::default(),
             trace: Vec::new(),
             calm: false,
@@ -141,24 +158,45 @@ impl World {
         // Short, as a hold of half a second begins anew.
         self.now = self.now + Duration::from_millis(self.rng.between(0, 2));
         let at = self.rng.index(4);
-        match self.rng.below(if self.calm { 70 } else { 100 }) {
-            0..12 => self.replicate(at),
-            12..22 => self.town_commits()?,
-            22..34 => self.reads_news(at),
-            34..46 => self.carry(),
-            46..56 => self.tick(at),
-            56..60 => self.read(at)?,
-            60..63 => self.stale_read(at)?,
-            63..70 if self.calm => self.succeed(at / 2),
-            63..85 => self.write(at),
-            85 => self.seal(at / 2),
-            86..90 => self.succeed(at / 2),
-            90..92 => self.members[at].hears(self.sealed[at / 2]),
-            92..96 => self.operator(),
-            96..98 => self.break_line(),
-            _ => self.cancel(),
+        match self.rng.below(1000) {
+            0..150 => (0..4).for_each(|at| self.replicate(at)),
+            150..270 => self.town_commits()?,
+            270..430 => self.reads_news(at),
+            430..600 => self.carry(),
+            600..660 => self.tick(at),
+            660..710 => {
+                let at = self.holder_or(at);
+                self.read(at)?;
+            }
+            710..740 => self.stale_read(at)?,
+            740..790 => self.succeed(at / 2),
+            790..1000 if self.calm => self.tick(at),
+            790..940 => self.write(at),
+            940..955 => self.members[at].hears(self.sealed[at / 2]),
+            955..970 => self.operator(),
+            _ => self.goes_wrong(at),
         }
-        self.commits(at / 2)
+        (0..2).try_for_each(|group| self.commits(group))
+    }
+
+    /// One of what this world suffers from.
+    fn goes_wrong(&mut self, at: usize) {
+        let Weather { seals, cuts, cancels } = self.weather;
+        let which = self.rng.below(30);
+        if which < seals {
+            let at = self.holder_or(at);
+            self.seal(at / 2);
+        } else if which < seals + cuts {
+            self.break_line();
+        } else if which < seals + cuts + cancels {
+            self.cancel();
+        }
+    }
+
+    /// Half of the time a member that holds slots, if there is one: where it hurts most.
+    fn holder_or(&mut self, at: usize) -> usize {
+        let holder = self.members.iter().position(Member::is_holding);
+        holder.filter(|_| self.rng.chance(500)).unwrap_or(at)
     }
 
     /// A follower gets some of what its master has.
@@ -166,7 +204,7 @@ impl World {
         let group = at / 2;
         let other = at ^ 1;
         let epoch = self.sealed[group];
-        if self.members[other].epoch != Some(epoch) {
+        if self.members[other].epoch != Some(epoch) || self.rng.chance(200) {
             return;
         }
         let most = if self.calm { 50 } else { self.rng.between(0, 6) as usize };
@@ -334,7 +372,8 @@ impl World {
         if !self.calm && self.stats.events < self.deaf[at] {
             return;
         }
-        if self.rng.chance(80) {
+        let often = if self.members[at].is_holding() { 300 } else { 60 };
+        if self.rng.chance(often) {
             self.deaf[at] = self.stats.events + self.rng.between(50, 400);
         }
         let most = if self.calm { 100 } else { self.rng.between(1, 5) as usize };
@@ -390,7 +429,8 @@ impl World {
         let from = self.lines[picked].from;
         let line = &mut self.lines[picked];
         let current = self.members[from].carries(line.id, line.order);
-        if current {
+        // As many as may be on their way.
+        if current && line.frames.len() < 4 {
             let more = self.members[from].more_frames();
             line.frames.extend(more);
         }

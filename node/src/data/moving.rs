@@ -14,6 +14,7 @@ pub use incoming::{Arrived, Incoming};
 use crate::data::core::Core;
 use crate::data::dispatch::Refused;
 use crate::data::link::FromData;
+use crate::data::routes::NOBODY;
 use crate::data::routing::{Ask, Verdict};
 use crate::data::server::Server;
 use cairn_keyspace::Verb;
@@ -211,6 +212,10 @@ impl Server {
             return;
         }
         let Some(group) = core.home().cloned() else { return };
+        if routes.slots.iter().all(|owner| *owner == NOBODY) {
+            // Who owns what is not known.
+            return;
+        }
         let copies = |id| routes.moves.iter().any(|it| it.id == id && it.phase == Phase::Copy);
         self.incoming.retain(copies);
         let core = &self.core;

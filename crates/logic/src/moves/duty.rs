@@ -48,10 +48,11 @@ pub fn duties(
         }
     };
     for (slot, mark) in marks.iter().filter(|(_, mark)| !mark.gone) {
-        let comes = |it: &Move| it.id == mark.id && it.phase == Phase::Copy;
+        // It comes still, or came; whatever else was read: what came is never deleted.
+        let stays = |it: &Move| it.id == mark.id && it.phase != Phase::Aborted;
         if owned(*slot) {
             add(Duty::Show(mark.id));
-        } else if !moves.iter().any(comes) {
+        } else if !moves.iter().any(stays) {
             add(Duty::DropImport(mark.id));
         }
     }

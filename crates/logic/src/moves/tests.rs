@@ -223,6 +223,7 @@ fn a_target_shows_what_it_owns_and_deletes_what_it_never_will() {
     let here = marks(&[(10, 5, false), (11, 5, false)]);
     assert_eq!(duties(&me, &one(Phase::Copy), |_| false, &here), []);
     assert_eq!(duties(&me, &one(Phase::Done), |_| true, &here), [Duty::Show(MoveId(5))]);
+    assert_eq!(duties(&me, &one(Phase::Done), |_| false, &here), [], "it contradicts itself");
     assert_eq!(duties(&me, &[], |_| true, &here), [Duty::Show(MoveId(5))]);
     let drop = [Duty::DropImport(MoveId(5))];
     assert_eq!(duties(&me, &one(Phase::Aborted), |_| false, &here), drop);

@@ -2,7 +2,7 @@
 
 use super::{Line, Town};
 use cairn_global::moving;
-use cairn_global::{Changed, View};
+use cairn_global::View;
 use cairn_keyspace::command::lookup;
 use cairn_keyspace::{Ctx, EffectLog, Export, Keyspace, Verb, entries_about};
 use cairn_logic::ids::{EntryId, Epoch, GroupId, Offset, Slot};
@@ -27,6 +27,7 @@ pub(super) struct Entry {
 /// A part of what a move brings.
 pub(super) struct Frame {
     begins: bool,
+    number: u64,
     entries: Vec<u8>,
     covers: Offset,
 }
@@ -41,6 +42,8 @@ struct Carrying {
     copied: Option<Vec<u8>>,
     /// Entries up to this one are told.
     told: usize,
+    /// Frames so far.
+    sent: u64,
 }
 
 /// A try that is to be carried: of which move, to whom, beginning with what.
@@ -86,7 +89,8 @@ fn ask(keyspace: &mut Keyspace, log: &mut EffectLog, args: &[&[u8]]) -> Vec<u8> 
 
 /// The numbers in a list.
 pub(super) fn list(keyspace: &Keyspace, key: &[u8]) -> Vec<u64> {
-    let mut export = Export::new(1 << 30);
+    let slot = cairn_keyspace::slot_of(key).get();
+    let mut export = Export::of((slot, slot), 1 << 30);
     export.advance(keyspace, EntryId::ZERO, usize::MAX);
     let mut found = Vec::new();
     for (_, portion) in export.take() {
@@ -104,7 +108,7 @@ pub(super) fn list(keyspace: &Keyspace, key: &[u8]) -> Vec<u64> {
 impl Member {
     pub fn new(at: usize, town: &Town) -> Self {
         let mut view = View::default();
-        town.history.iter().for_each(|changed| view.change(changed));
+        town.history.iter().flatten().for_each(|changed| view.change(changed));
         Self {
             at,
             group: GroupId::new(format!("t-{}", at / 2)),
@@ -134,6 +138,11 @@ impl Member {
 
     pub fn list(&self, key: &[u8]) -> Vec<u64> {
         list(&self.keyspace, key)
+    }
+
+    /// Whether it holds slots.
+    pub fn is_holding(&self) -> bool {
+        self.source.as_ref().is_some_and(|(_, source)| source.holds())
     }
 
     /// Whether it answers commands on the slot as a master.
@@ -244,8 +253,8 @@ impl Member {
         sealed: Epoch,
         committed: usize,
     ) -> usize {
-        let news: Vec<Changed> = town.history.iter().skip(self.seen).take(most).cloned().collect();
-        news.iter().for_each(|changed| self.view.change(changed));
+        let news: Vec<_> = town.history.iter().skip(self.seen).take(most).cloned().collect();
+        news.iter().flatten().for_each(|changed| self.view.change(changed));
         self.seen += news.len();
         let record = self.view.groups[&self.group].clone();
         let me = record.master.as_ref().is_some_and(|id| id.as_str() == format!("n-{}", self.at));
@@ -344,8 +353,9 @@ impl Member {
                     let records = export.take().into_iter().flat_map(|(_, one)| one.records);
                     let copied: Option<Vec<u8>> = Some(records.collect());
                     self.carrying =
-                        Some(Carrying { id: it.id, order, slots, at, copied, told: at });
-                    let begins = Frame { begins: true, entries: Vec::new(), covers: Offset::ZERO };
+                        Some(Carrying { id: it.id, order, slots, at, copied, told: at, sent: 1 });
+                    let (number, entries, covers) = (1, Vec::new(), Offset::ZERO);
+                    let begins = Frame { begins: true, number, entries, covers };
                     opens = Some((it.id, order, to, VecDeque::from([begins])));
                 }
                 SourceEffect::Hold => {
@@ -375,12 +385,16 @@ impl Member {
     pub fn more_frames(&mut self) -> Vec<Frame> {
         let committed = self.committed;
         let Some(it) = &mut self.carrying else { return Vec::new() };
-        let mut frames = Vec::new();
+        let (mut frames, mut sent) = (Vec::new(), it.sent);
         if it.at > committed {
             return frames;
         }
+        let mut frame = |entries, covers| {
+            sent += 1;
+            Frame { begins: false, number: sent, entries, covers }
+        };
         if let Some(entries) = it.copied.take() {
-            frames.push(Frame { begins: false, entries, covers: Offset::ZERO });
+            frames.push(frame(entries, Offset::ZERO));
             if let Some((_, source)) = &mut self.source {
                 let copied = SourceInput::Copied { session: it.order.session };
                 source.step(Instant::ZERO, copied, &mut Vec::new());
@@ -392,7 +406,8 @@ impl Member {
             entries.extend(entries_about(&entry.body, &slots).expect("own entries"));
         }
         it.told = committed.max(it.told);
-        frames.push(Frame { begins: false, entries, covers: Offset(it.told as u64) });
+        frames.push(frame(entries, Offset(it.told as u64)));
+        it.sent = sent;
         frames
     }
 
@@ -404,7 +419,11 @@ impl Member {
         let moves = self.moves();
         let known = coming(&moves, id, &self.group, |slot| self.owns(slot));
         let Some(it) = known else { return false };
+        let expected = self.incoming.get(&id).is_some_and(|it| it.expects(order, frame.number));
         if frame.begins {
+            if !self.keyspace.may_take((it.first, it.last)) {
+                return false;
+            }
             let fresh = match self.incoming.get_mut(&id) {
                 Some(target) => target.begin(order),
                 None => self.incoming.insert(id, Target::new(order)).is_none(),
@@ -413,7 +432,7 @@ impl Member {
                 return false;
             }
             self.write_slots(Verb::Take, id, it.first);
-        } else if !self.incoming.get(&id).is_some_and(|target| target.is(order)) {
+        } else if !expected {
             return false;
         }
         if !frame.entries.is_empty() {

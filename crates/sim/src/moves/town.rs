@@ -10,8 +10,8 @@ use cairn_settings::directory_keys::{self as keys, SlotOwners, SlotRange};
 /// What is committed, and what is on its way.
 pub(super) struct Town {
     view: View,
-    /// Every change of a key, in order.
-    pub history: Vec<Changed>,
+    /// Everything that was committed, in order; what one transaction has changed is read at once.
+    pub history: Vec<Vec<Changed>>,
     proposed: Vec<Swap>,
     /// What comes when nobody expects it any more.
     late: Vec<Swap>,
@@ -33,7 +33,7 @@ impl Town {
         let slot = |number| Slot::try_from(number).expect("a number below 16384");
         let all = SlotRange { first: slot(0), last: slot(16383), group: group(0) };
         let owners = SlotOwners::new(vec![all]).expect("one range");
-        town.write(keys::slots_key("t"), owners.encode());
+        town.write(vec![(keys::slots_key("t"), owners.encode())]);
         town
     }
 
@@ -41,10 +41,13 @@ impl Town {
         &self.view
     }
 
-    fn write(&mut self, key: String, value: Vec<u8>) {
-        let version = self.view.version(&key) + 1;
-        let changed = Changed { key: key.into_bytes(), value: Some((value, version)) };
-        self.view.change(&changed);
+    fn write(&mut self, puts: Vec<(String, Vec<u8>)>) {
+        let changed = puts.into_iter().map(|(key, value)| {
+            let version = self.view.version(&key) + 1;
+            Changed { key: key.into_bytes(), value: Some((value, version)) }
+        });
+        let changed: Vec<Changed> = changed.collect();
+        changed.iter().for_each(|one| self.view.change(one));
         self.history.push(changed);
     }
 
@@ -61,7 +64,7 @@ impl Town {
             attempt: if open { epoch.next() } else { epoch },
             open,
         };
-        self.write(keys::group_key(&group(at)), keys::encode_group(&record));
+        self.write(vec![(keys::group_key(&group(at)), keys::encode_group(&record))]);
     }
 
     fn record(&self, at: usize) -> &Record {
@@ -114,9 +117,7 @@ impl Town {
             return None;
         }
         let before = self.view.slots.get("t").cloned();
-        for (key, value) in swap.put {
-            self.write(key, value);
-        }
+        self.write(swap.put);
         let moves = self.view.moves.get("t").map(|moves| moves.all().to_vec());
         let switched = before.as_ref() != self.view.slots.get("t");
         Some(format!("the directory has {moves:?}{}", if switched { ", switched" } else { "" }))

@@ -221,6 +221,56 @@ fn whoever_watches_a_key_of_another_slot_goes_on() {
 }
 
 #[test]
+fn an_exec_that_rests_on_a_key_of_a_held_slot_waits_for_what_becomes_of_it() {
+    let mut stage = Stage::new();
+    let mut near = stage.source.client();
+    stage.say(&mut near, "SET bar 1");
+    stage.say(&mut near, "WATCH bar");
+    stage.say(&mut near, "MULTI");
+    stage.say(&mut near, "SET zap 1");
+    stage.carry(1);
+    stage.until("everything is copied", |it| it.covered > 0);
+    stage.source.link.send(ToData::Move(MoveOrder::Hold { session: 1 }));
+    stage.until("it is held", |it| it.held().is_some());
+    near.send("EXEC");
+    assert!(near.is_quiet(), "the target may have changed the key already");
+    stage.source.link.send(moving("a", Some(Phase::Done)));
+    stage.source.link.send(ToData::Move(MoveOrder::End));
+    stage.until("the source has deleted it", |it| it.news.contains(&MoveNews::Ended(ID)));
+    assert_eq!(show(&near.reply()), "(nil)");
+}
+
+#[test]
+fn half_of_a_slot_is_not_carried_on() {
+    let mut stage = Stage::new();
+    let mut near = stage.source.client();
+    stage.say(&mut near, "SET bar 1");
+    stage.carry(1);
+    stage.until("it is there, and hidden", |it| it.covered > 0);
+    let (to, _frames) = mpsc::channel(8);
+    let (id, slots) = (MoveId(9), (slot(), slot()));
+    stage.target.link.send(ToData::Move(MoveOrder::Carry { id, session: 1, slots, to }));
+    stage.until("that is refused", |it| {
+        it.news.iter().any(|news| matches!(news, MoveNews::Failed { id: MoveId(9), .. }))
+    });
+}
+
+#[test]
+fn keys_that_the_directory_says_are_not_there_are_replaced_by_nothing() {
+    let mut stage = Stage::new();
+    let (mut near, mut far) = (stage.source.client(), stage.target.client());
+    stage.target.link.send(moving("x", Some(Phase::Done)));
+    stage.say(&mut far, "SET bar here");
+    // A directory of before.
+    stage.target.link.send(moving("x", Some(Phase::Copy)));
+    stage.say(&mut near, "SET bar there");
+    stage.carry(1);
+    stage.until("it is refused", |it| !it.refused.is_empty());
+    assert!(stage.refused[0].contains("nothing is deleted"), "{:?}", stage.refused);
+    assert_eq!(stage.say(&mut far, "CLUSTER COUNTKEYSINSLOT 5061"), "1");
+}
+
+#[test]
 fn a_target_without_memory_keeps_nothing_of_what_comes() {
     let config = Config { memory_max_bytes: 1, ..Config::default() };
     let mut stage = Stage::with(Config::default(), config);
