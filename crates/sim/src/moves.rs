@@ -467,7 +467,12 @@ impl World {
             self.source(from, SourceInput::Lost { session });
         }
         if self.lines.len() > 12 {
-            self.lines.remove(0);
+            // Of what is on the oldest ones nothing comes any more.
+            let members = &self.members;
+            let old = self.lines.iter().position(|it| !members[it.from].carries(it.id, it.order));
+            if let Some(old) = old {
+                self.lines.remove(old);
+            }
         }
     }
 

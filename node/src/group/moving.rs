@@ -40,6 +40,8 @@ struct Current {
     source: Source,
     line: Option<Line>,
     began: Instant,
+    /// Since when its slots are held.
+    held: Option<Instant>,
     /// Why the last try has come to nothing, until one goes well.
     why: Option<String>,
     /// Whether it is to begin anew under another number.
@@ -91,7 +93,7 @@ impl Role {
                 "moving slots"
             );
             let (source, began) = (Source::new(it.id), clock::now());
-            Current { it, source, line: None, began, why: None, renews: false }
+            Current { it, source, line: None, began, held: None, why: None, renews: false }
         });
         if let Some(current) = &self.moving.current {
             let facts = Facts { phase: Some(current.it.phase), ..self.facts_of(&current.it) };
@@ -146,6 +148,7 @@ impl Role {
             }
             SourceEffect::Hold => {
                 let session = current.source.session();
+                current.held = Some(clock::now());
                 self.order_move(MoveOrder::Hold { session });
             }
             SourceEffect::Switch { source, target } => {
@@ -159,9 +162,11 @@ impl Role {
                 self.ask_swap(moving::renew(&self.view, keyspace, it.id));
             }
             SourceEffect::End => {
-                let took_ms = clock::now().since(current.began).as_millis() as u64;
+                let now = clock::now();
+                let took_ms = now.since(current.began).as_millis() as u64;
+                let held_us = current.held.map_or(0, |held| now.since(held).as_micros() as u64);
                 current.line = None;
-                tracing::info!(id = %it.id, took_ms, "the move has ended here");
+                tracing::info!(id = %it.id, took_ms, held_us, "the move has ended here");
                 self.order_move(MoveOrder::End);
             }
         }
