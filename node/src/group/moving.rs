@@ -48,6 +48,20 @@ struct Current {
     renews: bool,
 }
 
+impl Current {
+    /// A move begins, or goes on under another number.
+    fn begin(it: Move, old: Option<&Self>) -> Self {
+        let same = |old: &&Self| old.it.first == it.first && old.it.target == it.target;
+        let began = old.filter(same).map_or_else(clock::now, |old| old.began);
+        tracing::info!(
+            id = %it.id, first = it.first.get(), last = it.last.get(), target = %it.target,
+            "moving slots"
+        );
+        let source = Source::new(it.id);
+        Self { it, source, line: None, began, held: None, why: None, renews: false }
+    }
+}
+
 impl Moving {
     /// The mastership is over; the next one begins anew.
     pub fn end(&mut self) {
@@ -87,14 +101,8 @@ impl Role {
         if !over {
             return;
         }
-        self.moving.current = due.map(|it| {
-            tracing::info!(
-                id = %it.id, first = it.first.get(), last = it.last.get(), target = %it.target,
-                "moving slots"
-            );
-            let (source, began) = (Source::new(it.id), clock::now());
-            Current { it, source, line: None, began, held: None, why: None, renews: false }
-        });
+        let old = self.moving.current.take();
+        self.moving.current = due.map(|it| Current::begin(it, old.as_ref()));
         if let Some(current) = &self.moving.current {
             let facts = Facts { phase: Some(current.it.phase), ..self.facts_of(&current.it) };
             self.step_move(SourceInput::Read { facts, mine });
