@@ -72,11 +72,9 @@ pub enum Error {
         keyspace: String,
     },
     /// Its nodes do not all understand the same.
-    #[error(
-        "nodes of {group} run different versions ({one}, {other}): move slots when the upgrade is done"
-    )]
+    #[error("nodes of {group} run versions {one} and {other}: move slots after the upgrade")]
     Mixed {
-        /// The group with the first that differs.
+        /// The group with the first node that differs.
         group: String,
         /// A version.
         one: String,

@@ -306,7 +306,11 @@ impl Keyspace {
     }
 
     /// Changes a slot's table and keeps the sums right.
-    pub(crate) fn change<R>(&mut self, slot: Slot, change: impl FnOnce(&mut Table<Value>, &Hasher) -> R) -> R {
+    pub(crate) fn change<R>(
+        &mut self,
+        slot: Slot,
+        change: impl FnOnce(&mut Table<Value>, &Hasher) -> R,
+    ) -> R {
         let table = &mut self.slots[usize::from(slot.get())].table;
         let (bytes, keys) = (table.memory_bytes(), table.len());
         let result = change(table, &self.hasher);

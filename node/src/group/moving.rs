@@ -200,7 +200,8 @@ impl Role {
             MoveNews::Ended(id) => return self.forget_move(id),
         };
         // What is said of one move must not count for the next.
-        let Some(current) = self.moving.current.as_mut().filter(|it| it.it.id == of) else { return };
+        let current = self.moving.current.as_mut().filter(|current| current.it.id == of);
+        let Some(current) = current else { return };
         if matches!(input, SourceInput::Copied { .. }) {
             current.why = None;
         }

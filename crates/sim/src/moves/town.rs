@@ -97,7 +97,7 @@ impl Town {
 
     /// One of the proposals comes, perhaps very late; what it changed, if it did.
     pub fn commits(&mut self, rng: &mut Rng) -> Option<String> {
-        let late = rng.chance(60) && !self.late.is_empty();
+        let late = rng.chance(30) && !self.late.is_empty();
         let from = if late { &mut self.late } else { &mut self.proposed };
         if from.is_empty() {
             return None;

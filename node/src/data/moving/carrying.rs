@@ -199,7 +199,7 @@ impl Core {
             return self.fail_carrying("this node is not master");
         }
         if !whole {
-            return self.fail_carrying("these slots are not whole here, whatever the directory says");
+            return self.fail_carrying("these slots are not whole at their owner");
         }
         // The first frame has nothing: whoever gets it makes room.
         let Some(carrying) = &mut self.carrying else { return };
