@@ -72,7 +72,7 @@ pub enum Error {
         keyspace: String,
     },
     /// Its nodes do not all understand the same.
-    #[error("nodes of {group} run versions {one} and {other}: move slots after the upgrade")]
+    #[error("{group} runs version {other}, others {one}: move slots after the upgrade")]
     Mixed {
         /// The group with the first node that differs.
         group: String,
