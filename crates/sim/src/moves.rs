@@ -221,6 +221,8 @@ impl World {
         else {
             return Ok(());
         };
+        // Also of what needs no entry.
+        self.members[master].tell_targets(&mut self.lines);
         let verified = self.members[master ^ 1].verified(self.sealed[group]);
         let before = self.committed[group];
         let mine = self.members[master].log.len();
