@@ -76,6 +76,6 @@ fn slots_that_move_are_never_lost_nor_halved_nor_two_groups() {
     let summary = run_many(1, 60, 1, &options);
     assert!(summary.broken.is_empty(), "{}", summary.broken[0]);
     let stats = summary.stats;
-    assert!(stats.changes > 120 && stats.takeovers > 1000, "{summary}");
-    assert!(stats.writes > 5000 && stats.reads > 1000 && stats.stale_reads > 500, "{summary}");
+    assert!(stats.changes > 120 && stats.takeovers > 400, "{summary}");
+    assert!(stats.writes > 2000 && stats.reads > 4000 && stats.stale_reads > 3000, "{summary}");
 }
