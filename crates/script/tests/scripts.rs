@@ -262,15 +262,17 @@ fn lines_of_the_log_arrive() {
     assert_eq!(world.data.lines, lines);
 }
 
-/// Reads MessagePack, writes what was read, and reads that: `:1` if nothing is another then, `:2` if
-/// something is, `:0` if there was nothing. Tables are compared by what they hold, for the order of
-/// a table of Lua, which is that of its pack, depends on the order in which it was filled.
+/// Reads MessagePack, writes what was read, and reads that: `:1` if nothing is another then, `:2`
+/// if something is, `:0` if there was nothing. Tables are compared by what they hold, for the order
+/// of a table of Lua, which is that of its pack, depends on the order in which it was filled.
 fn read_and_written(pack: &[u8]) -> String {
     let text: String = pack.iter().map(|byte| format!("\\{byte:03}")).collect();
     let script = format!(
         "local same \
          local function holds(table, key, value) \
-           for k, v in pairs(table) do if same(k, key) and same(v, value) then return true end end \
+           for k, v in pairs(table) do \
+             if same(k, key) and same(v, value) then return true end \
+           end \
            return false \
          end \
          local function within(a, b) \
@@ -278,7 +280,9 @@ fn read_and_written(pack: &[u8]) -> String {
            return true \
          end \
          same = function(a, b) \
-           if type(a) == 'table' and type(b) == 'table' then return within(a, b) and within(b, a) end \
+           if type(a) == 'table' and type(b) == 'table' then \
+             return within(a, b) and within(b, a) \
+           end \
            return a == b or (a ~= a and b ~= b) \
          end \
          local read = {{cmsgpack.unpack('{text}')}} if #read == 0 then return 0 end \
