@@ -6,7 +6,7 @@
 mod commands;
 
 use cairn_keyspace::{EffectLog, Keyspace, Lane, Mark};
-use cairn_logic::batch::{Batch, BatchHead};
+use cairn_logic::batch::Batch;
 use cairn_logic::ids::{Epoch, Offset};
 use commands::run;
 use std::time::Instant;
@@ -26,16 +26,7 @@ fn written(writes: u64, key: impl Fn(u64) -> u64) -> Vec<Batch> {
         let key = format!("key:{:012}", key(number));
         run(&mut keyspace, &mut log, &[b"SET", key.as_bytes(), &[b'v'; 64]]);
         if number % BATCH == BATCH - 1 || number + 1 == writes {
-            let entries = log.take().expect("something was written");
-            let head = BatchHead {
-                epoch: Epoch(1),
-                first: entries.first,
-                count: entries.count,
-                time_ms: 1,
-                authority: false,
-                opens_epoch: false,
-            };
-            batches.push(Batch { head, body: entries.body.into() });
+            batches.push(log.take().expect("something was written").into_batch(Epoch(1), 1));
         }
     }
     batches

@@ -9,7 +9,8 @@ mod streams;
 
 pub(crate) use streams::Delivery;
 
-use cairn_logic::ids::Offset;
+use cairn_logic::batch::{Batch, BatchHead};
+use cairn_logic::ids::{Epoch, Offset};
 
 /// What an effect does. The numbers are on disk: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +189,22 @@ pub struct Entries {
     pub count: u32,
     /// Their bytes, for [`crate::Keyspace::apply`].
     pub body: Vec<u8>,
+}
+
+impl Entries {
+    /// The batch of a master of this epoch, made at `time_ms` (milliseconds since 1970).
+    #[must_use]
+    pub fn into_batch(self, epoch: Epoch, time_ms: u64) -> Batch {
+        let head = BatchHead {
+            epoch,
+            first: self.first,
+            count: self.count,
+            time_ms,
+            authority: false,
+            opens_epoch: false,
+        };
+        Batch { head, body: self.body.into() }
+    }
 }
 
 impl EffectLog {

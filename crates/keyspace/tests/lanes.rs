@@ -38,16 +38,8 @@ impl Master {
     }
 
     fn end_batch(&mut self) {
-        let Some(entries) = self.log.take() else { return };
-        let head = BatchHead {
-            epoch: Epoch(1),
-            first: entries.first,
-            count: entries.count,
-            time_ms: NOW_MS,
-            authority: false,
-            opens_epoch: false,
-        };
-        self.batches.push(Batch { head, body: entries.body.into() });
+        let entries = self.log.take();
+        self.batches.extend(entries.map(|entries| entries.into_batch(Epoch(1), NOW_MS)));
     }
 
     /// What opens an epoch is nothing for a keyspace.

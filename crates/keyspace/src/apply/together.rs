@@ -25,13 +25,11 @@ pub struct Mark {
     effect: usize,
 }
 
-/// What becomes of an effect.
+/// Whether it goes on behind what was read.
+#[derive(Clone, Copy)]
 enum Step {
     Next,
-    /// Everything stops before it.
     Stop,
-    /// Everything stops behind it.
-    StopBehind,
 }
 
 impl Keyspace {
@@ -53,9 +51,9 @@ impl Keyspace {
                 Some(mut lent) => {
                     let reached = work(&mut lent, mark);
                     self.take_back(lent);
-                    self.apply_one(batches, reached?)?
+                    self.apply_from(batches, reached?, Step::Stop)?
                 }
-                None => self.apply_rest(batches, mark)?,
+                None => self.apply_from(batches, mark, Step::Next)?,
             };
         }
         if let Some(last) = batches.last() {
@@ -64,19 +62,14 @@ impl Keyspace {
         Ok(())
     }
 
-    /// The effect at the mark, if there is one.
-    fn apply_one(&mut self, batches: &[Batch], from: Mark) -> Result<Mark, Error> {
-        let step = |effects: &mut Reader<'_>, offset| {
-            self.apply_effect(effects, offset, None).map(|()| Step::StopBehind)
-        };
-        walk(batches, from, || {}, step)
-    }
-
-    fn apply_rest(&mut self, batches: &[Batch], from: Mark) -> Result<Mark, Error> {
-        let step = |effects: &mut Reader<'_>, offset| {
-            self.apply_effect(effects, offset, None).map(|()| Step::Next)
-        };
-        walk(batches, from, || {}, step)
+    /// The effect at the mark, if there is one, and with [`Step::Next`] all behind it.
+    fn apply_from(&mut self, batches: &[Batch], from: Mark, then: Step) -> Result<Mark, Error> {
+        walk(
+            batches,
+            from,
+            || {},
+            |effects, offset| self.apply_effect(effects, offset, None).map(|()| then),
+        )
     }
 }
 
@@ -130,7 +123,8 @@ impl Lane {
     }
 }
 
-/// Shows each effect from `from` on to `visit`, with the offset of its entry.
+/// Shows what is left of each entry from `from` on to `visit`, which reads an effect of it or stops
+/// there, with the offset of the entry.
 fn walk(
     batches: &[Batch],
     from: Mark,
@@ -148,15 +142,10 @@ fn walk(
             let entry = entries.text().filter(|entry| !entry.is_empty()).ok_or(malformed)?;
             let mut effects = Reader::new(&entry[mark.effect..]);
             while !effects.is_empty() {
-                mark.effect = entry.len() - effects.len();
                 let step = visit(&mut effects, offset).map_err(|fault| fault.at(offset))?;
-                match step {
-                    Step::Next => {}
-                    Step::Stop => return Ok(mark),
-                    Step::StopBehind => {
-                        mark.effect = entry.len() - effects.len();
-                        return Ok(mark);
-                    }
+                mark.effect = entry.len() - effects.len();
+                if let Step::Stop = step {
+                    return Ok(mark);
                 }
                 visited += 1;
                 if visited.is_multiple_of(PAUSE_EVERY) {
