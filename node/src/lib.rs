@@ -4,6 +4,7 @@ pub mod acceptor;
 pub mod aside;
 pub mod boot;
 pub mod clock;
+mod cores;
 pub mod data;
 pub mod etcd;
 pub mod follow;

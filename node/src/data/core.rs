@@ -208,15 +208,8 @@ impl Core {
             return;
         };
         let Some(entries) = self.log.take() else { return };
-        let head = BatchHead {
-            epoch: mastership.epoch,
-            first: entries.first,
-            count: entries.count,
-            time_ms: self.unix_ms,
-            authority: false,
-            opens_epoch: false,
-        };
-        self.hand_over(head, Bytes::from(entries.body));
+        let batch = entries.into_batch(mastership.epoch, self.unix_ms);
+        self.hand_over(batch);
     }
 
     /// Appends an epoch record.
@@ -233,13 +226,13 @@ impl Core {
             opens_epoch: true,
         };
         self.log.set_next(head.first.next());
-        self.hand_over(head, record);
+        self.hand_over(Batch { head, body: record });
     }
 
-    fn hand_over(&mut self, head: BatchHead, body: Bytes) {
-        self.last = head.last();
+    fn hand_over(&mut self, batch: Batch) {
+        self.last = batch.head.last();
         self.stats.batches += 1;
-        self.outgoing.append(Batch { head, body });
+        self.outgoing.append(batch);
     }
 
     /// New routes.

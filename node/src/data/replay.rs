@@ -1,6 +1,7 @@
 //! The log's tail at a start: batches that wait together are applied by several threads, each of
 //! which has some of the slots. Clients get LOADING meanwhile.
 
+use crate::cores::workers;
 use crate::data::leisure::SLICE_QUIET;
 use crate::data::link::ToData;
 use crate::data::server::Server;
@@ -8,20 +9,13 @@ use cairn_files::snapshot::rest;
 use cairn_keyspace::{Error, Lane, Mark};
 use cairn_logic::batch::Batch;
 use cairn_logic::time::Instant;
-use std::sync::LazyLock;
 use std::thread;
 
-/// What is applied together, in bytes of batches, about: some ten milliseconds of work, so that
-/// lending slots, about a third of one for each lane, does not count.
+/// What is applied together, in bytes of batches, about: enough that lending slots, which takes the
+/// same time for each lane, does not count.
 const BYTES: usize = 16 << 20;
 /// Less is not worth the threads.
 const BYTES_MIN: usize = 256 << 10;
-/// Threads, at most.
-const LANES_MAX: usize = 8;
-
-/// Threads that apply.
-static LANES: LazyLock<usize> =
-    LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from).min(LANES_MAX));
 
 impl Server {
     /// Applies a batch, and those that wait behind it.
@@ -38,7 +32,7 @@ impl Server {
                 Err(_) => break,
             }
         }
-        if bytes >= BYTES_MIN && *LANES > 1 && !self.is_attended() && self.follow(&batches) {
+        if bytes >= BYTES_MIN && workers() > 1 && !self.is_attended() && self.follow(&batches) {
             self.apply_together(&batches);
         } else {
             batches.iter().for_each(|batch| self.apply(batch));
@@ -66,7 +60,7 @@ impl Server {
         let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return };
         let now = core.clock.now;
         let work = |lanes: &mut [Lane], from| side_by_side(lanes, batches, from, now);
-        if let Err(error) = core.keyspace.apply_together(batches, *LANES, work) {
+        if let Err(error) = core.keyspace.apply_together(batches, workers(), work) {
             tracing::error!(%error, first = %first.head.first, "cannot apply batches");
             return core.found_gap(first.head.first);
         }
@@ -119,7 +113,6 @@ mod tests {
     use crate::data::link::{Clock, Config, FromData, Query};
     use crate::data::{Options, Running};
     use cairn_keyspace::{Ctx, EffectLog, Keyspace, command};
-    use cairn_logic::batch::BatchHead;
     use cairn_logic::ids::{Epoch, NodeId, Offset};
     use cairn_resp::{ArgsBuf, ReplyBuf, Version};
 
@@ -147,10 +140,7 @@ mod tests {
             if number % 3000 == 2999 {
                 let entries = log.take().unwrap();
                 assert!(entries.body.len() > BYTES_MIN);
-                let (epoch, first, count) = (Epoch(1), entries.first, entries.count);
-                let (authority, opens_epoch) = (false, false);
-                let head = BatchHead { epoch, first, count, time_ms: 1, authority, opens_epoch };
-                batches.push(Batch { head, body: entries.body.into() });
+                batches.push(entries.into_batch(Epoch(1), 1));
             }
         }
         (keyspace, batches)

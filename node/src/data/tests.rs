@@ -26,7 +26,7 @@ use crate::data::{Options, start};
 use cairn_acl::Stored;
 use cairn_keyspace::command::lookup;
 use cairn_keyspace::{Ctx, EffectLog, Keyspace};
-use cairn_logic::batch::{Batch, BatchHead};
+use cairn_logic::batch::Batch;
 use cairn_logic::ids::{Epoch, GroupId, NodeId, Offset, SLOTS};
 use cairn_logic::record::Role;
 use cairn_logic::replication::Admission;
@@ -233,16 +233,7 @@ fn batch(words: &[&str]) -> Batch {
         (Ctx { now_ms: 1, may_write: true, value_bytes_max: 1 << 20 }, ReplyBuf::default());
     let command = lookup(words[0].as_bytes()).unwrap();
     master.execute(&ctx, command, args.as_args(), None, &mut reply, &mut log);
-    let entries = log.take().unwrap();
-    let head = BatchHead {
-        epoch: Epoch(1),
-        first: entries.first,
-        count: entries.count,
-        time_ms: 1,
-        authority: false,
-        opens_epoch: false,
-    };
-    Batch { head, body: entries.body.into() }
+    log.take().unwrap().into_batch(Epoch(1), 1)
 }
 
 /// Lets the thread under test run; a test never decides by the length of it.

@@ -2,6 +2,7 @@
 //! decompress and check; the control loop takes it when it is whole and its hash is right.
 
 use crate::clock;
+use crate::cores::workers;
 use crate::snapshots::{Newest, Stock};
 use crate::status;
 use crate::storage::Notify;
@@ -16,8 +17,6 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Threads that read, decompress and check, at most.
-const READERS_MAX: usize = 8;
 /// Sections that one of them has ready before those are taken, beside the one it is at.
 const SECTIONS_AHEAD: usize = 4;
 /// Between two lines that say how far it is.
@@ -147,7 +146,7 @@ pub fn load_now(snapshot: &Snapshot<RealDisk>) -> Result<Directory> {
 
 /// The directory, `None` if nobody wants it any more.
 fn read(snapshot: &Snapshot<RealDisk>, shared: &Progress) -> Result<Option<Directory>> {
-    let readers = thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX);
+    let readers = workers();
     let (mut directory, mut told) = (Directory::new(), clock::now());
     let taken = thread::scope(|scope| {
         let start = |nth| {

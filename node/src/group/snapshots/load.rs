@@ -2,6 +2,7 @@
 //! takes the slots as they are ready, in any order.
 
 use crate::clock;
+use crate::cores::workers;
 use crate::data::link::Feeder;
 use crate::snapshots::{Newest, Shown};
 use crate::status;
@@ -15,8 +16,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Threads that build, at most.
-const BUILDERS_MAX: usize = 8;
 /// Between two lines that say how far it is.
 const PROGRESS: Duration = Duration::from_secs(5);
 
@@ -61,7 +60,7 @@ fn feed(
     percent: &AtomicU32,
 ) -> Result<()> {
     let units = units(snapshot)?;
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(BUILDERS_MAX);
+    let threads = workers();
     let (next, progress) = (AtomicUsize::new(0), Mutex::new(Progress::new(snapshot)));
     let build = || -> Result<()> {
         let mut builder = Builder::new(feeder.seed());
