@@ -94,6 +94,34 @@ pub enum Command {
         #[arg(long, default_value_t = 30)]
         timeout_sec: u64,
     },
+    /// Show who owns which slots, and the moves that have not ended, with their progress.
+    #[command(after_help = "Examples:\n  cairn slots\n  cairn slots -o json | jq .moves")]
+    Slots {
+        /// How to print it.
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Move slots, with all keys in them, to another group, while clients go on.
+    #[command(after_help = "Examples:\n  cairn move 7 tweets-1\n  \
+        cairn move 0-1023 tweets-1 --timeout-sec 600\n  \
+        cairn move 0-8191 tweets-1 --timeout-sec 0      do not wait; see `cairn slots`")]
+    Move {
+        /// A slot, or the first and the last one: `7`, `0-1023`.
+        slots: String,
+        /// The group that is to own them.
+        group: String,
+        /// How long to wait for it, in seconds; 0: not at all. The moves go on all the same.
+        #[arg(long, default_value_t = 300)]
+        timeout_sec: u64,
+    },
+    /// Give up moves of slots: their sources go on to own them. What was switched stays.
+    #[command(after_help = "Examples:\n  cairn cancel-move tweets 12\n  cairn cancel-move tweets")]
+    CancelMove {
+        /// The keyspace.
+        keyspace: String,
+        /// The number of the move, as `cairn slots` says it; absent: all that are under way.
+        id: Option<u64>,
+    },
     /// Say why a group is as it is: what it waits for, and for whom.
     #[command(after_help = "Examples:\n  cairn why tweets-0\n  cairn why global")]
     Why {

@@ -15,6 +15,7 @@ mod inspect;
 mod kubernetes;
 mod logs;
 mod manifest;
+mod moves;
 mod place;
 mod plane;
 mod pool;
@@ -91,6 +92,11 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Failover { group, to, timeout_sec } => {
             failover::failover(&place, &group, to.as_deref(), timeout_sec).await
         }
+        Command::Slots { output } => shown(moves::slots(&place, output).await?),
+        Command::Move { slots, group, timeout_sec } => {
+            moves::move_slots(&place, &slots, &group, timeout_sec).await
+        }
+        Command::CancelMove { keyspace, id } => moves::cancel(&place, &keyspace, id).await,
         Command::Why { group } => shown(failover::why(&place, &group).await?),
         Command::Recover { group, accept_loss, node, yes, rebuild } => {
             let decision = recover::Decision { accept_loss, node, yes };

@@ -4,6 +4,7 @@
 //! ordinary commands, so the target may have other groups and slots. At the end the digests of what
 //! was in the archive and of what is in the keyspace must be equal.
 
+mod owners;
 mod target;
 mod tls;
 
@@ -12,8 +13,10 @@ use crate::place::Place;
 use crate::print;
 use anyhow::{Context, Result, bail, ensure};
 use cairn_archive::{Archive, GroupPlan, State, moment, plan};
+use cairn_logic::ids::{SLOTS, Slot};
 use cairn_settings::report::RestoreReport;
 use clap::Args;
+use owners::Owners;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use target::{Entry, Login, Target};
@@ -90,26 +93,29 @@ async fn work_on(place: &Place, args: &RestoreArgs) -> Result<RestoreReport> {
     let entry = Entry { login: login(args)?, tls: tls(args)? };
     let mut target = Target::open(plane, &args.into, entry).await?;
     target.ensure_empty().await?;
+    let into = &args.into;
     let until = args.at.map_or_else(|| "its end".to_owned(), moment::show);
     let (id, name) = (&plan.backup, &args.keyspace);
     print::line(format_args!("restoring {name} from backup {id} up to {until}"));
-    let mut restored = Vec::new();
+    let (mut restored, mut owners) = (Vec::new(), Owners::default());
     for group in &plan.groups {
         let mut state = build(&archive, group, plan.at_ms).await?;
         let expired = state.expire(now_ms());
+        let keyspace = state.keyspace();
+        let shown = (0..SLOTS).filter_map(|number| Slot::try_from(number).ok());
+        let shown = shown.filter(|slot| keyspace.slot_len(*slot) > 0);
+        owners.add(shown, keyspace.marks()).with_context(|| holds_a_part(into))?;
         let (keys, last) = (state.keyspace().len(), state.last());
         print::line(format_args!(
             "{}: up to entry {last}; {keys} keys, {expired} more have expired since",
             group.group
         ));
-        target.write(&state).await.with_context(|| {
-            format!("{} now holds a part: empty it (FLUSHALL) before the next try", args.into)
-        })?;
+        target.write(&state).await.with_context(|| holds_a_part(into))?;
         restored.push(Restored::of(state));
     }
+    owners.check().with_context(|| holds_a_part(into))?;
     let digest = compare(&target, &mut restored).await?;
     let keys: usize = restored.iter().map(Restored::keys).sum();
-    let into = &args.into;
     print::line(format_args!("{into}: {keys} keys; digest {digest:016x} here and there"));
     Ok(RestoreReport {
         backup: plan.backup,
@@ -118,6 +124,10 @@ async fn work_on(place: &Place, args: &RestoreArgs) -> Result<RestoreReport> {
         digest: format!("{digest:016x}"),
         error: None,
     })
+}
+
+fn holds_a_part(into: &str) -> String {
+    format!("{into} now holds a part: empty it (FLUSHALL) before the next try")
 }
 
 /// How to speak TLS with the doors of clients, if at all.

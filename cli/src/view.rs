@@ -5,6 +5,7 @@ use crate::plane::Plane;
 use crate::supervise::Process;
 use anyhow::{Context, Result};
 use cairn_logic::ids::{GroupId, NodeId};
+use cairn_logic::moves::Moves;
 use cairn_logic::record::Record;
 use cairn_settings::directory_keys as keys;
 use cairn_settings::directory_keys::{Alive, KeyspaceConfig, NodeInfo, PoolConfig, SlotOwners};
@@ -22,6 +23,8 @@ pub struct Topology {
     pub groups: BTreeMap<GroupId, Record>,
     /// Owners of slots by keyspace.
     pub slots: BTreeMap<String, SlotOwners>,
+    /// Moves of slots by keyspace.
+    pub moves: BTreeMap<String, Moves>,
     /// Registered nodes.
     pub nodes: BTreeMap<NodeId, NodeInfo>,
     /// Nodes whose lease lives.
@@ -42,6 +45,8 @@ impl Topology {
                 topology.groups.insert(id, keys::decode_group(value)?);
             } else if let Some(name) = keys::slots_of_key(key) {
                 topology.slots.insert(name.to_owned(), SlotOwners::decode(value)?);
+            } else if let Some(name) = keys::moves_of_key(key) {
+                topology.moves.insert(name.to_owned(), keys::decode_moves(value)?);
             } else if let Some(id) = keys::node_of_alive_key(key) {
                 topology.alive.insert(id, Alive::decode(value)?);
             } else if let Some(name) = keys::pool_of_key(key) {

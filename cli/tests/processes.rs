@@ -23,6 +23,8 @@ mod etcd;
 mod history;
 #[path = "processes/messages.rs"]
 mod messages;
+#[path = "processes/moves.rs"]
+mod moves;
 #[path = "processes/plane.rs"]
 mod plane;
 #[path = "processes/probes.rs"]

@@ -132,7 +132,8 @@ pub async fn run(boot: Boot) -> Result<()> {
                 | Inbound::Line { .. }
                 | Inbound::Up { .. }
                 | Inbound::LineClosed { .. }
-                | Inbound::Publications(_) => {}
+                | Inbound::Publications(_)
+                | Inbound::Carried { .. } => {}
             },
         }
     }

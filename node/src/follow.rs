@@ -10,6 +10,7 @@ mod users;
 use crate::peer::{Identity, client};
 use cairn_acl::{Change, Fixed};
 use cairn_global::Changed;
+use cairn_global::moving::Swap;
 use cairn_logic::ids::{GroupId, NodeId, Version};
 use cairn_logic::record::{Member, Record};
 use cairn_logic::time::Duration;
@@ -48,6 +49,8 @@ pub enum Ask {
         /// Members that the old one does not name: they must still hold their claims.
         joiners: Vec<Member>,
     },
+    /// Change keys of the system, if all of it is still as it was read. What became of it is read.
+    Swap(Swap),
     /// Read the record of a group.
     Read(GroupId),
     /// Change users of a keyspace; answered by [`Heard::Users`].

@@ -11,6 +11,7 @@ mod believe;
 mod exports;
 mod history;
 mod lines;
+mod moves;
 mod own;
 mod rebuild;
 mod recover;

@@ -10,6 +10,7 @@ mod courier;
 mod entropy;
 mod facts;
 mod known;
+mod moving;
 mod role;
 mod routes;
 mod run;

@@ -250,6 +250,9 @@ fn of_log(log: &pb::LogStatus, facts: &Facts, all: &mut Vec<Sample>) {
         all.push(sample(names::LAG, entries as f64));
         all.push(sample(names::LAG_SECONDS, age.as_secs_f64()));
     }
+    if let Some(it) = log.moves.first() {
+        all.push(sample(names::MOVE, it.since_ms as f64 / 1000.0));
+    }
     if let Some(record) = keys::decode_group(&log.record).ok().filter(|_| master) {
         let worst = |log: &pb::LogStatus| log.members.iter().map(|m| m.lag_entries).max();
         all.extend([

@@ -115,6 +115,13 @@ pub enum Inbound {
     Wish(pb::WishRequest, Reply<pb::WishReply>),
     /// What clients of another node have published.
     Publications(Box<Publications>),
+    /// A part of what a move brings.
+    Carried {
+        /// What.
+        frame: pb::MoveFrame,
+        /// Where answers go.
+        back: mpsc::Sender<pb::MoveReply>,
+    },
     /// What do you know of the directory?
     Known(Reply<pb::KnownReply>),
     /// Begin the directory anew with this.

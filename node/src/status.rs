@@ -58,6 +58,7 @@ pub fn log_status<W: World>(
         applied: host.applied().0,
         master_silence_ms: millis(report.master_silence),
         record: record.unwrap_or_default().into(),
+        moves: Vec::new(),
         members: members.collect(),
         waiting,
         digest: None,

@@ -100,8 +100,11 @@ impl State {
         &self.keyspace
     }
 
-    /// Deletes what has expired by `now_ms`; returns how many keys that were.
+    /// Deletes what has expired by `now_ms`, and what no client was shown; returns how many keys of
+    /// the former that were.
     pub fn expire(&mut self, now_ms: u64) -> usize {
+        // What a move was bringing is another group's, which has it.
+        self.keyspace.forget_hidden();
         let mut log = EffectLog::new(Offset(1));
         let mut deleted = 0;
         loop {

@@ -12,6 +12,7 @@ use cairn_logic::ids::{Epoch, GroupId, Slot};
 use cairn_logic::moves::{Move, MoveId, Moves, Refused, SLOTS_MAX};
 use cairn_logic::mutant::{Mutant, broken};
 use cairn_settings::directory_keys as keys;
+use std::collections::BTreeSet;
 
 #[cfg(test)]
 mod tests;
@@ -70,6 +71,16 @@ pub enum Error {
         /// The keyspace.
         keyspace: String,
     },
+    /// Its nodes do not all understand the same.
+    #[error("{group} runs version {other}, others {one}: move slots after the upgrade")]
+    Mixed {
+        /// The group with the first node that differs.
+        group: String,
+        /// A version.
+        one: String,
+        /// Another one.
+        other: String,
+    },
     /// The moves themselves.
     #[error("slots {first}-{last}: {why}")]
     Refused {
@@ -91,6 +102,24 @@ fn swap(view: &View, keyspace: &str, moves: &Moves) -> Swap {
     let key = keys::moves_key(keyspace);
     let compare = vec![(key.clone(), view.version(&key))];
     Swap { compare, put: vec![(key, keys::encode_moves(moves))] }
+}
+
+/// Whether all members of these groups that are known run one version: what a newer one writes into
+/// its log an older one cannot read.
+fn one_version<'a>(view: &View, groups: impl Iterator<Item = &'a GroupId>) -> Result<(), Error> {
+    let mut known: Option<&str> = None;
+    for group in groups {
+        let members = view.groups.get(group).into_iter().flat_map(|record| &record.members);
+        for node in members.filter_map(|member| view.nodes.get(&member.id)) {
+            let (version, group) = (node.make.version.as_str(), group.as_str().to_owned());
+            let one = *known.get_or_insert(version);
+            if one != version {
+                let (one, other) = (one.to_owned(), version.to_owned());
+                return Err(Error::Mixed { group, one, other });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Moves the slots from `first` to `last` to `target`: one move for each owner, and for each
@@ -121,6 +150,7 @@ pub fn begin(
         return Err(refused((first, last), Refused::Range { first: a, last: b }));
     }
     let (mut moves, mut begun) = (moves_of(view, keyspace), Vec::new());
+    let mut parties = BTreeSet::from([target]);
     let mut at = first;
     loop {
         let owner = owners.owner(at).ok_or(Error::NoOwner { slot: at.get() })?;
@@ -130,6 +160,7 @@ pub fn begin(
             end = after(end);
         }
         if owner != target {
+            parties.insert(owner);
             let added = moves.begin((at, end), owner, target);
             begun.push(added.map_err(|why| refused((at, end), why))?);
         }
@@ -141,6 +172,7 @@ pub fn begin(
     if begun.is_empty() {
         return Err(refused((first, last), Refused::Same));
     }
+    one_version(view, parties.into_iter())?;
     let mut swap = swap(view, keyspace, &moves);
     // Whoever owns them now is the source.
     let slots = keys::slots_key(keyspace);
@@ -159,8 +191,7 @@ pub fn switch(view: &View, it: &Move, source: Epoch, target: Epoch) -> Option<Sw
     let keyspace = keys::keyspace_of(&it.source)?;
     let (mut moves, owners) = (view.moves.get(keyspace)?.clone(), view.slots.get(keyspace)?);
     let slots = keys::slots_key(keyspace);
-    let mut owned = (it.first.get()..=it.last.get()).filter_map(|n| Slot::try_from(n).ok());
-    let from_source = owned.all(|slot| owners.owner(slot) == Some(&it.source));
+    let from_source = it.slots().all(|slot| owners.owner(slot) == Some(&it.source));
     if !from_source && !broken(Mutant::MovesTwice) || !moves.switch(it.id) {
         return None;
     }

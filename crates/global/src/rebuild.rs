@@ -151,6 +151,7 @@ pub fn rebuild(found: &Found, decided: &Decided) -> Result<Rebuilt, Vec<Contradi
         }
     }
     slots::resolve(base.view, decided, &sources, &mut keys, &mut wrong);
+    moves(base.view, &mut keys);
     if !wrong.is_empty() {
         return Err(wrong);
     }
@@ -225,6 +226,16 @@ fn cluster(found: &Found, all: &mut Keys, wrong: &mut Vec<Contradiction>) {
             let info = ClusterInfo { uid: found.uid.clone(), format: cairn_settings::FORMAT };
             all.insert(keys::CLUSTER.into(), (info.encode(), 1));
         }
+    }
+}
+
+/// Moves go on; their numbers above those that may have been given out since.
+fn moves(base: &View, all: &mut Keys) {
+    for (keyspace, moves) in &base.moves {
+        let (key, mut moves) = (keys::moves_key(keyspace), moves.clone());
+        moves.skip(BUMP);
+        let version = base.version(&key);
+        all.insert(key.into_bytes(), (keys::encode_moves(&moves), version + 1));
     }
 }
 

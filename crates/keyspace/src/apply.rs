@@ -5,10 +5,12 @@ mod changes;
 mod streams;
 mod together;
 
+pub(crate) use changes::effects_about;
 pub use changes::{Change, changes_of};
 pub use together::Mark;
 
 use crate::effects::{Op, Reader};
+use crate::hidden::OnSlots;
 use crate::keyspace::{At, Keyspace};
 use crate::snapshot::{Portion, Touch};
 use crate::table::Place;
@@ -18,6 +20,7 @@ use crate::value::list::{List, Side};
 use crate::value::set::Set;
 use crate::value::sorted::Sorted;
 use cairn_logic::ids::{Offset, SLOTS};
+use cairn_logic::moves::MoveId;
 use std::ops::RangeInclusive;
 
 /// A batch that cannot be applied. The keyspace is then of no use any more: the caller must stop,
@@ -55,8 +58,19 @@ pub(crate) enum Fault {
     Diverged,
 }
 
+/// Where an entry stands.
+#[derive(Clone, Copy)]
+pub(crate) enum Origin<'a> {
+    /// In the log.
+    Log,
+    /// In a snapshot or a repair of these slots.
+    Slots(&'a RangeInclusive<u16>),
+    /// In what a move brings.
+    Piece(MoveId),
+}
+
 impl Fault {
-    fn at(self, offset: Offset) -> Error {
+    pub(crate) fn at(self, offset: Offset) -> Error {
         match self {
             Fault::Malformed => Error::Malformed { offset },
             Fault::Newer(code) => Error::Newer { offset, code },
@@ -76,7 +90,7 @@ impl Keyspace {
         let mut offset = first;
         let mut count = 0;
         while !reader.is_empty() {
-            let applied = self.apply_entry(&mut reader, offset, None);
+            let applied = self.apply_entry(&mut reader, offset, Origin::Log);
             applied.map_err(|fault| fault.at(offset))?;
             count += 1;
             offset = offset.next();
@@ -110,21 +124,21 @@ impl Keyspace {
     ) -> Result<(), Fault> {
         let mut reader = Reader::new(records);
         while !reader.is_empty() {
-            self.apply_entry(&mut reader, at, Some(slots))?;
+            self.apply_entry(&mut reader, at, Origin::Slots(slots))?;
         }
         Ok(())
     }
 
-    fn apply_entry(
+    pub(crate) fn apply_entry(
         &mut self,
         reader: &mut Reader<'_>,
         offset: Offset,
-        only: Option<&RangeInclusive<u16>>,
+        origin: Origin<'_>,
     ) -> Result<(), Fault> {
         let entry = reader.text().filter(|entry| !entry.is_empty());
         let mut effects = Reader::new(entry.ok_or(Fault::Malformed)?);
         while !effects.is_empty() {
-            self.apply_effect(&mut effects, offset, only)?;
+            self.apply_effect(&mut effects, offset, origin)?;
         }
         Ok(())
     }
@@ -133,12 +147,12 @@ impl Keyspace {
         &mut self,
         effects: &mut Reader<'_>,
         offset: Offset,
-        only: Option<&RangeInclusive<u16>>,
+        origin: Origin<'_>,
     ) -> Result<(), Fault> {
         let code = effects.byte().ok_or(Fault::Malformed)?;
         let op = Op::from_code(code).ok_or(Fault::Newer(code))?;
-        if matches!(op, Op::Flush | Op::Check | Op::Repair) {
-            only.is_none().then_some(()).ok_or(Fault::Malformed)?;
+        if matches!(op, Op::Flush | Op::Check | Op::Repair | Op::Piece) {
+            matches!(origin, Origin::Log).then_some(()).ok_or(Fault::Malformed)?;
         }
         match op {
             Op::Flush => {
@@ -148,19 +162,26 @@ impl Keyspace {
             Op::Check => return self.apply_check(effects, offset),
             Op::Repair => return self.apply_repair(effects, offset),
             Op::Library | Op::LibraryDrop => {
-                let import = only.is_some();
-                let in_front = only.is_none_or(|slots| slots.contains(&0) && op == Op::Library);
-                in_front.then_some(()).ok_or(Fault::Malformed)?;
-                return self.apply_library(op, effects, offset, import);
+                return self.apply_library(op, effects, offset, origin);
+            }
+            Op::OnSlots => return self.apply_on_slots(effects, offset, origin),
+            Op::Piece => {
+                let id = MoveId(effects.varint().ok_or(Fault::Malformed)?);
+                return self.apply_piece(id, effects.text().ok_or(Fault::Malformed)?, offset);
             }
             _ => {}
         }
         let key = effects.text().ok_or(Fault::Malformed)?;
         let at = self.locate(key);
-        match only {
-            Some(slots) if !slots.contains(&at.slot.get()) => return Err(Fault::Malformed),
-            None if self.holds(at.slot, offset) => return pass_over(op, effects),
-            Some(_) | None => {}
+        match origin {
+            Origin::Slots(slots) if !slots.contains(&at.slot.get()) => {
+                return Err(Fault::Malformed);
+            }
+            Origin::Log if self.holds(at.slot, offset) => return pass_over(op, effects),
+            Origin::Piece(id) if self.holds(at.slot, offset) || !self.comes_by(at.slot, id) => {
+                return pass_over(op, effects);
+            }
+            Origin::Slots(_) | Origin::Log | Origin::Piece(_) => {}
         }
         let place = self.find(at, key);
         let mut target = Target { ks: self, at, key, place };
@@ -205,6 +226,10 @@ pub fn keys_of(records: &[u8], mut visit: impl FnMut(&[u8])) -> Result<(), Error
         let mut last: Option<&[u8]> = None;
         while !effects.is_empty() {
             let op = effects.byte().and_then(Op::from_code).ok_or_else(malformed)?;
+            if op == Op::OnSlots {
+                OnSlots::read(&mut effects).ok_or_else(malformed)?;
+                continue;
+            }
             let key = effects.text().ok_or_else(malformed)?;
             pass_over(op, &mut effects).map_err(|_| malformed())?;
             if matches!(op, Op::Library | Op::LibraryDrop) {
@@ -249,7 +274,7 @@ fn pass_over(op: Op, effects: &mut Reader<'_>) -> Result<(), Fault> {
         Op::ExpireAt | Op::PopFront | Op::PopBack => effects.varint().map(drop),
         Op::SortedRemoveRanks => effects.varint().and_then(|_| effects.varint()).map(drop),
         Op::Delete | Op::Persist | Op::Flush | Op::LibraryDrop => Some(()),
-        Op::Check | Op::Repair => None,
+        Op::Check | Op::Repair | Op::OnSlots | Op::Piece => None,
         Op::StreamAdd
         | Op::StreamDelete
         | Op::StreamCut

@@ -2,10 +2,11 @@
 //! a builder, and who owns the keyspace only takes what they have made.
 
 use crate::apply::Error;
-use crate::keyspace::{Keyspace, SlotExpiry, SlotState};
+use crate::keyspace::{Keyspace, SlotSums, SlotState};
 use crate::libraries::Libraries;
 use crate::snapshot::Portion;
 use cairn_logic::ids::{Offset, SLOTS};
+use cairn_logic::moves::Marks;
 
 /// Builds some slots at a time.
 pub struct Builder {
@@ -18,11 +19,12 @@ pub struct Builder {
 pub struct Built {
     at: Offset,
     first: u16,
-    slots: Vec<(SlotState, SlotExpiry)>,
+    slots: Vec<(SlotState, SlotSums)>,
     libraries: Libraries,
     keys: usize,
     used: usize,
     expiring: usize,
+    marks: Marks,
 }
 
 impl Builder {
@@ -65,13 +67,14 @@ impl Builder {
         let from = &mut self.keyspace;
         from.trim(first..=last);
         let slots = (usize::from(first)..=usize::from(last)).map(|slot| {
-            (std::mem::take(&mut from.slots[slot]), std::mem::take(&mut from.expiries[slot]))
+            (std::mem::take(&mut from.slots[slot]), std::mem::take(&mut from.sums[slot]))
         });
         let slots = slots.collect();
         let (keys, used) = (std::mem::take(&mut from.keys), std::mem::take(&mut from.used));
         let expiring = std::mem::take(&mut from.expiring);
         let libraries = std::mem::take(&mut from.libraries);
-        Some(Built { at, first, slots, libraries, keys, used, expiring })
+        let marks = std::mem::take(&mut from.hidden).into_marks();
+        Some(Built { at, first, slots, libraries, keys, used, expiring, marks })
     }
 }
 
@@ -96,20 +99,21 @@ impl Keyspace {
     /// # Errors
     /// [`Error::Malformed`]: one of them is not, and nothing was taken.
     pub fn adopt(&mut self, built: Built) -> Result<(), Error> {
-        let Built { at, first, slots, libraries, keys, used, expiring } = built;
+        let Built { at, first, slots, libraries, keys, used, expiring, marks } = built;
         let last = usize::from(first) + slots.len() - 1;
         let here = self.slots.get_mut(usize::from(first)..=last);
         let Some(here) = here.filter(|here| here.iter().all(|slot| slot.table.len() == 0)) else {
             return Err(Error::Malformed { offset: at });
         };
-        let expiries = &mut self.expiries[usize::from(first)..=last];
-        for ((slot, expiry), built) in here.iter_mut().zip(expiries).zip(slots) {
-            (*slot, *expiry) = built;
+        let sums = &mut self.sums[usize::from(first)..=last];
+        for ((slot, sums), built) in here.iter_mut().zip(sums).zip(slots) {
+            (*slot, *sums) = built;
         }
         self.keys += keys;
         self.used += used;
         self.expiring += expiring;
         self.libraries.adopt(libraries);
+        marks.into_iter().for_each(|(slot, mark)| self.set_mark(slot, mark));
         self.set_floors(first..=last as u16, at);
         Ok(())
     }

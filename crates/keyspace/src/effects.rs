@@ -9,8 +9,10 @@ mod streams;
 
 pub(crate) use streams::Delivery;
 
+use crate::hidden::OnSlots;
 use cairn_logic::batch::{Batch, BatchHead};
 use cairn_logic::ids::{Epoch, Offset};
+use cairn_logic::moves::MoveId;
 
 /// What an effect does. The numbers are on disk: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,10 @@ pub enum Op {
     Library = 82,
     /// name: gone. No key.
     LibraryDrop = 83,
+    /// verb (1 byte), number of a move, first slot, last slot (`hidden.rs`).
+    OnSlots = 100,
+    /// number of a move, entries: what it brings.
+    Piece = 101,
 }
 
 impl Op {
@@ -146,6 +152,8 @@ impl Op {
             81 => Op::Restore,
             82 => Op::Library,
             83 => Op::LibraryDrop,
+            100 => Op::OnSlots,
+            101 => Op::Piece,
             _ => return None,
         })
     }
@@ -362,6 +370,28 @@ impl EffectLog {
         self.text(body);
     }
 
+    /// What becomes of slots.
+    pub(crate) fn on_slots(&mut self, on: OnSlots) {
+        self.begin(Op::OnSlots);
+        self.body.push(on.verb.code());
+        self.varint(on.id.0);
+        self.varint(u64::from(on.first));
+        self.varint(u64::from(on.last));
+    }
+
+    /// What a move brings.
+    pub(crate) fn piece(&mut self, id: MoveId, entries: &[u8]) {
+        self.begin(Op::Piece);
+        self.varint(id.0);
+        self.text(entries);
+    }
+
+    /// An effect as it stands elsewhere.
+    pub(crate) fn copy_effect(&mut self, op: Op, arguments: &[u8]) {
+        self.begin(op);
+        self.body.extend_from_slice(arguments);
+    }
+
     /// A piece of a string.
     pub(crate) fn set_range(&mut self, key: &[u8], at: u64, value: &[u8]) {
         self.number(Op::SetRange, key, at);
@@ -494,6 +524,11 @@ impl<'a> Reader<'a> {
     /// How many bytes are left.
     pub(crate) fn len(&self) -> usize {
         self.rest.len()
+    }
+
+    /// What was not read yet.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     pub(crate) fn byte(&mut self) -> Option<u8> {

@@ -177,6 +177,8 @@ impl Keyspace {
                     self.best(by)
                 }
             };
+            // What a move brings or holds since it was drawn is not to be taken away.
+            let found = found.filter(|it| !self.rests(it.at.slot));
             let place = found.as_ref().and_then(|it| self.find(it.at, &it.key));
             if let (Some(Candidate { at, key, .. }), Some(place)) = (found, place) {
                 self.remove(at, place);
@@ -265,6 +267,10 @@ impl Keyspace {
         let index = self.evictor.slots.partition_point(|(_, up_to)| *up_to <= which);
         let (number, _) = *self.evictor.slots.get(index)?;
         let slot = Slot::try_from(number).ok()?;
+        if self.rests(slot) {
+            self.evictor.draws_left = 0;
+            return None;
+        }
         let found = if self.evictor.how.policy.is_volatile() {
             let resumed = self.evictor.search.take_if(|(slot, _)| *slot == number);
             let mut position = resumed.map(|(_, position)| position);
@@ -286,8 +292,11 @@ impl Keyspace {
 
     /// How many keys of a slot may go.
     fn may_go(&self, number: u16) -> usize {
+        if Slot::try_from(number).is_ok_and(|slot| self.rests(slot)) {
+            return 0;
+        }
         match self.evictor.how.policy.is_volatile() {
-            true => self.expiries[usize::from(number)].keys as usize,
+            true => self.sums[usize::from(number)].expiring as usize,
             false => self.slots[usize::from(number)].table.len(),
         }
     }

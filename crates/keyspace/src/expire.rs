@@ -27,8 +27,9 @@ impl Keyspace {
         for _ in 0..SLOTS {
             let (number, position) = self.expiry_cursor;
             let slot = Slot::try_from(number).expect("the cursor stays below 16384");
-            let expiry = self.expiries[usize::from(number)];
-            if position > 0 || (expiry.keys > 0 && expiry.earliest_ms <= now_ms) {
+            let sums = self.sums[usize::from(number)];
+            let rests = self.rests(slot);
+            if !rests && (position > 0 || (sums.expiring > 0 && sums.earliest_ms <= now_ms)) {
                 if left == 0 {
                     done.finished = false;
                     return done;
@@ -61,7 +62,7 @@ impl Keyspace {
         // Writes during a pass over the slot lower the bound again by themselves.
         let mut earliest = match position {
             0 => u64::MAX,
-            _ => self.expiries[usize::from(slot.get())].earliest_ms,
+            _ => self.sums[usize::from(slot.get())].earliest_ms,
         };
         let (seen, next) =
             self.table(slot).scan_expiring(position, budget, |entry| match entry.expiry() {
@@ -69,7 +70,7 @@ impl Keyspace {
                 Some(expiry) => earliest = earliest.min(expiry),
                 None => {}
             });
-        self.expiries[usize::from(slot.get())].earliest_ms = earliest;
+        self.sums[usize::from(slot.get())].earliest_ms = earliest;
         for key in &due {
             let at = At { slot, hash: self.hasher().hash(key) };
             if let Some(place) = self.find(at, key) {

@@ -10,6 +10,7 @@ use crate::differ::Found;
 use crate::events::Events;
 use crate::evict::Evictor;
 use crate::hash::Hasher;
+use crate::hidden::Hidden;
 use crate::libraries::Libraries;
 use crate::slot::slot_of;
 use crate::snapshot::{Export, Touch, address_of};
@@ -57,19 +58,21 @@ pub(crate) struct SlotState {
     last_write: Offset,
 }
 
-/// What is known of a slot's expiries.
+/// What is known of a slot beside its table.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct SlotExpiry {
-    /// How many keys have one.
-    pub keys: u32,
+pub(crate) struct SlotSums {
+    /// How many keys have an expiry.
+    pub expiring: u32,
     /// No key expires before this moment, in milliseconds since 1970.
     pub earliest_ms: u64,
+    /// What values behind pointers take, in bytes.
+    pub objects_bytes: usize,
 }
 
 /// The data of a group.
 pub struct Keyspace {
     pub(crate) slots: Vec<SlotState>,
-    pub(crate) expiries: Vec<SlotExpiry>,
+    pub(crate) sums: Vec<SlotSums>,
     hasher: Hasher,
     pub(crate) keys: usize,
     pub(crate) used: usize,
@@ -105,6 +108,8 @@ pub struct Keyspace {
     pub(crate) libraries: Libraries,
     /// What memory the process has, in bytes; 0 if that is not known.
     pub resident_bytes: fn() -> u64,
+    /// Slots that are shown to nobody.
+    pub(crate) hidden: Hidden,
 }
 
 impl Keyspace {
@@ -116,7 +121,7 @@ impl Keyspace {
     pub fn new(seed: u64) -> Self {
         Self {
             slots: (0..SLOTS).map(|_| SlotState::default()).collect(),
-            expiries: vec![SlotExpiry::default(); usize::from(SLOTS)],
+            sums: vec![SlotSums::default(); usize::from(SLOTS)],
             hasher: Hasher::new(seed),
             keys: 0,
             used: 0,
@@ -136,6 +141,7 @@ impl Keyspace {
             evictor: Evictor::default(),
             libraries: Libraries::default(),
             resident_bytes: || 0,
+            hidden: Hidden::default(),
         }
     }
 
@@ -303,7 +309,11 @@ impl Keyspace {
     }
 
     /// Changes a slot's table and keeps the sums right.
-    fn change<R>(&mut self, slot: Slot, change: impl FnOnce(&mut Table<Value>, &Hasher) -> R) -> R {
+    pub(crate) fn change<R>(
+        &mut self,
+        slot: Slot,
+        change: impl FnOnce(&mut Table<Value>, &Hasher) -> R,
+    ) -> R {
         let table = &mut self.slots[usize::from(slot.get())].table;
         let (bytes, keys) = (table.memory_bytes(), table.len());
         let result = change(table, &self.hasher);
@@ -312,14 +322,22 @@ impl Keyspace {
         result
     }
 
+    /// A value behind a pointer that took `before` bytes takes `after` now.
+    #[inline]
+    fn count_object(&mut self, slot: Slot, before: usize, after: usize) {
+        self.used = self.used - before + after;
+        let held = &mut self.sums[usize::from(slot.get())].objects_bytes;
+        *held = *held - before + after;
+    }
+
     fn count_expiry(&mut self, slot: Slot, before: Option<u64>, after: Option<u64>) {
-        let counts = &mut self.expiries[usize::from(slot.get())];
-        counts.keys -= u32::from(before.is_some());
+        let counts = &mut self.sums[usize::from(slot.get())];
+        counts.expiring -= u32::from(before.is_some());
         self.expiring -= usize::from(before.is_some());
         if let Some(after) = after {
             counts.earliest_ms =
-                if counts.keys == 0 { after } else { counts.earliest_ms.min(after) };
-            counts.keys += 1;
+                if counts.expiring == 0 { after } else { counts.earliest_ms.min(after) };
+            counts.expiring += 1;
             self.expiring += 1;
         }
     }
@@ -336,7 +354,7 @@ impl Keyspace {
 
     fn dropped(&mut self, at: At, object: Option<Box<Value>>) {
         let Some(object) = object else { return };
-        self.used -= object.memory_bytes();
+        self.count_object(at.slot, object.memory_bytes(), 0);
         let export = self.export.as_mut().filter(|_| at.slot.get() == self.watched);
         let left = match export {
             Some(export) => export.keep(object),
@@ -390,7 +408,7 @@ impl Keyspace {
         expiry: Option<u64>,
     ) -> Place {
         self.before(at);
-        self.used += value.memory_bytes();
+        self.count_object(at.slot, 0, value.memory_bytes());
         let before = place.and_then(|place| self.expiry(at, place));
         let (value, new) = (Box::new(value), place.is_none());
         let (place, old) = self.change(at.slot, |table, hasher| match place {
@@ -427,7 +445,7 @@ impl Keyspace {
             let expiry = self.expiry(at, place);
             self.put_object(at, key, Some(place), Value::Text(text), expiry);
         }
-        let used = &mut self.used;
+        let held = &mut self.sums[usize::from(at.slot.get())].objects_bytes;
         let table = &mut self.slots[usize::from(at.slot.get())].table;
         let Some(value) = table.object_mut(place) else { return &mut [] };
         let address = address_of(value);
@@ -440,7 +458,8 @@ impl Keyspace {
         }
         let before = text.capacity();
         text.resize(len, 0);
-        *used = *used - before + text.capacity();
+        self.used = self.used - before + text.capacity();
+        *held = *held - before + text.capacity();
         &mut text[wanted]
     }
 
@@ -468,7 +487,8 @@ impl Keyspace {
         let collection = C::of_mut(value).expect("the type has been checked");
         let result = change(collection, &mut Touch::new(&self.hasher, writing));
         let empty = C::ENDS_EMPTY && collection.len() == 0;
-        self.used = self.used - before + value.memory_bytes();
+        let after = value.memory_bytes();
+        self.count_object(at.slot, before, after);
         if empty {
             self.remove(at, place);
         }
@@ -510,6 +530,10 @@ impl Keyspace {
         let mut position = walk.position;
         for slot in walk.slot..SLOTS {
             let table = &self.slots[usize::from(slot)].table;
+            if Slot::try_from(slot).is_ok_and(|slot| self.is_hidden(slot)) {
+                position = 0;
+                continue;
+            }
             if left == 0 && table.len() > 0 {
                 return Some(Walk { slot, position: 0 });
             }
@@ -540,61 +564,5 @@ impl Keyspace {
             left -= state.table.len();
         }
         None
-    }
-
-    /// Deletes all keys, but for slots that were imported after that; every other slot counts as
-    /// written at `offset`.
-    pub(crate) fn clear(&mut self, offset: Offset) {
-        if self.floors.iter().any(|floor| offset <= *floor) {
-            return self.clear_some(offset);
-        }
-        self.keep_watched();
-        for slot in &mut self.slots {
-            self.trash.table(std::mem::take(&mut slot.table));
-            slot.last_write = offset;
-        }
-        self.expiries.fill(SlotExpiry::default());
-        self.expiring = 0;
-        self.keys = 0;
-        self.used = 0;
-    }
-
-    /// The keys of the slot that is being written are about to go, all at once.
-    fn keep_watched(&mut self) {
-        let watched = std::mem::replace(&mut self.watched, SLOTS);
-        if let (Some(slot), Some(export)) =
-            (self.slots.get_mut(usize::from(watched)), &mut self.export)
-        {
-            export.keep_all(std::mem::take(&mut slot.table));
-        }
-    }
-
-    fn clear_some(&mut self, offset: Offset) {
-        for number in 0..SLOTS {
-            let slot = Slot::try_from(number).expect("a number below 16384 is a slot");
-            if self.holds(slot, offset) {
-                continue;
-            }
-            let mut held = 0;
-            self.table(slot).iter().for_each(|entry| {
-                if let View::Object(value) = entry.value() {
-                    held += value.memory_bytes();
-                }
-            });
-            self.used -= held;
-            let table = self.change(slot, |table, _| std::mem::take(table));
-            if number == self.watched
-                && let Some(export) = &mut self.export
-            {
-                export.keep_all(table);
-                self.watched = SLOTS;
-            } else {
-                self.trash.table(table);
-            }
-            let expiry = &mut self.expiries[usize::from(number)];
-            self.expiring -= expiry.keys as usize;
-            *expiry = SlotExpiry::default();
-            self.mark_written(slot, offset);
-        }
     }
 }

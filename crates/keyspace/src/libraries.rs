@@ -3,7 +3,7 @@
 //! What a text means is the business of whoever runs functions. In a snapshot they stand in front
 //! of the first slot, whose moments are theirs.
 
-use crate::apply::Fault;
+use crate::apply::{Fault, Origin};
 use crate::effects::{EffectLog, Op, Reader};
 use crate::keyspace::Keyspace;
 use cairn_logic::ids::{Offset, Slot};
@@ -102,20 +102,27 @@ impl Keyspace {
         known
     }
 
-    /// Applies a change of libraries; `import` says that it stands in front of a slot.
+    /// Applies a change of libraries.
     pub(crate) fn apply_library(
         &mut self,
         op: Op,
         effects: &mut Reader<'_>,
         offset: Offset,
-        import: bool,
+        origin: Origin<'_>,
     ) -> Result<(), Fault> {
+        let passes = match origin {
+            Origin::Log => self.holds(slot(), offset),
+            Origin::Slots(slots) if slots.contains(&0) && op == Op::Library => false,
+            Origin::Slots(_) => return Err(Fault::Malformed),
+            // Each group has its own.
+            Origin::Piece(_) => true,
+        };
         let name = effects.text().ok_or(Fault::Malformed)?;
         let text = match op {
             Op::Library => Some(effects.text().ok_or(Fault::Malformed)?),
             _ => None,
         };
-        if !import && self.holds(slot(), offset) {
+        if passes {
             return Ok(());
         }
         match text {

@@ -5,9 +5,11 @@ mod streams;
 pub(crate) use streams::Heads;
 
 use crate::effects::{EffectLog, Many, Op};
+use crate::hidden::{OnSlots, Verb};
 use crate::table::{Entry, View};
 use crate::value::Value;
-use cairn_logic::ids::Offset;
+use cairn_logic::ids::{Offset, Slot};
+use cairn_logic::moves::Mark;
 
 /// A larger value is written in pieces of this size.
 const PIECE_BYTES: usize = 1 << 20;
@@ -55,6 +57,14 @@ impl Records {
     /// A library of functions.
     pub fn library(&mut self, name: &[u8], text: &[u8]) {
         self.log.texts(Op::Library, &[name, text]);
+        self.log.command_done();
+    }
+
+    /// By which move a slot is hidden.
+    pub fn mark(&mut self, slot: Slot, mark: Mark) {
+        let verb = if mark.gone { Verb::Gone } else { Verb::Coming };
+        let slot = slot.get();
+        self.log.on_slots(OnSlots { verb, id: mark.id, first: slot, last: slot });
         self.log.command_done();
     }
 

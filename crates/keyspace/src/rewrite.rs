@@ -5,6 +5,7 @@ use crate::apply::Error;
 mod streams;
 
 use crate::effects::{Op, Reader};
+use crate::hidden::OnSlots;
 use cairn_logic::ids::Offset;
 
 /// Fields, items or members in one command, at most.
@@ -32,6 +33,10 @@ pub fn commands_of(records: &[u8], mut visit: impl FnMut(&[u8], &[&[u8]])) -> Re
 
 fn one(effects: &mut Reader<'_>, visit: &mut impl FnMut(&[u8], &[&[u8]])) -> Option<()> {
     let op = effects.byte().and_then(Op::from_code)?;
+    if op == Op::OnSlots {
+        // Which slots of that group were hidden.
+        return OnSlots::read(effects).map(drop);
+    }
     let key = effects.text()?;
     match op {
         Op::Set => visit(key, &[b"SET", key, effects.text()?]),
@@ -83,6 +88,8 @@ fn one(effects: &mut Reader<'_>, visit: &mut impl FnMut(&[u8], &[&[u8]])) -> Opt
         | Op::StreamAcknowledge
         | Op::Restore
         | Op::LibraryDrop
+        | Op::OnSlots
+        | Op::Piece
         | Op::Rename
         | Op::Copy => return None,
     }

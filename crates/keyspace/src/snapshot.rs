@@ -65,6 +65,8 @@ pub struct Export {
     out: Out,
     /// The slot that comes next, or is being written.
     next: u16,
+    /// The slot behind the last.
+    end: u16,
     open: Option<Open>,
 }
 
@@ -104,6 +106,13 @@ impl Out {
                 self.records.library(name, text);
                 self.piece_done();
             });
+        }
+    }
+
+    /// Says of a hidden slot that begins by which move it is.
+    fn mark(&mut self, keyspace: &Keyspace, slot: Slot) {
+        if let Some(mark) = keyspace.marks().get(&slot) {
+            self.records.mark(slot, *mark);
         }
     }
 
@@ -194,10 +203,23 @@ impl Export {
     /// ([`Keyspace::begin_export`]).
     #[must_use]
     pub fn new(portion_bytes: usize) -> Self {
+        Self::of((0, SLOTS - 1), portion_bytes)
+    }
+
+    /// The same of the slots from `first` to `last`.
+    #[must_use]
+    pub fn of((first, last): (u16, u16), portion_bytes: usize) -> Self {
         let (records, at, ready) = (Records::new(), EntryId::ZERO, Vec::new());
         let trash = Trash::default();
-        let out = Out { records, first: 0, slot: 0, at, portion_bytes, ready, trash };
-        Self { out, next: 0, open: None }
+        let out = Out { records, first, slot: first, at, portion_bytes, ready, trash };
+        Self { out, next: first, end: last + 1, open: None }
+    }
+
+    /// The slots from the first one to this one, without it, have begun: what changes in them from
+    /// now on is not written.
+    #[must_use]
+    pub fn begun(&self) -> u16 {
+        self.next + u16::from(self.open.is_some())
     }
 
     /// The slot in which a change must be told; [`SLOTS`] if there is none.
@@ -214,16 +236,18 @@ impl Export {
     /// does 64 such keys more at most, or 64 values of 16 KiB, or a piece of a larger one.
     pub fn advance(&mut self, keyspace: &Keyspace, at: EntryId, cost_max: usize) -> bool {
         let mut sum = 0;
-        while self.next < SLOTS && sum < cost_max {
+        while self.next < self.end && sum < cost_max {
             let slot = Slot::try_from(self.next).expect("it is below 16384");
             let (table, out) = (keyspace.table(slot), &mut self.out);
             if self.open.is_none() && table.len() == 0 {
                 out.begin(slot.get(), at, &keyspace.libraries);
+                out.mark(keyspace, slot);
                 (self.next, sum) = (self.next + 1, sum + 1);
                 continue;
             }
             let open = self.open.get_or_insert_with(|| {
                 out.begin(slot.get(), at, &keyspace.libraries);
+                out.mark(keyspace, slot);
                 Open::new(table)
             });
             match open.step(table, keyspace.hasher(), out) {
@@ -238,11 +262,11 @@ impl Export {
                 }
             }
         }
-        if self.next == SLOTS && self.out.first < SLOTS {
-            self.out.close(SLOTS - 1);
-            self.out.first = SLOTS;
+        if self.next == self.end && self.out.first < self.end {
+            self.out.close(self.end - 1);
+            self.out.first = self.end;
         }
-        self.next < SLOTS
+        self.next < self.end
     }
 
     /// The portions that are whole since the last call, each with the entry after which its slots
@@ -300,6 +324,18 @@ impl Keyspace {
     /// [`Export::new`].
     pub fn begin_export(&mut self, portion_bytes: usize) {
         self.set_export(Some(Box::new(Export::new(portion_bytes))));
+    }
+
+    /// Begins to write the slots from `first` to `last`, in place of what is being written.
+    pub fn begin_export_of(&mut self, slots: (Slot, Slot), portion_bytes: usize) {
+        let slots = (slots.0.get(), slots.1.get());
+        self.set_export(Some(Box::new(Export::of(slots, portion_bytes))));
+    }
+
+    /// As [`Export::begun`], of what is being written.
+    #[must_use]
+    pub fn export_begun(&self) -> Option<u16> {
+        self.export.as_ref().map(|export| export.begun())
     }
 
     /// Nothing is written any more.

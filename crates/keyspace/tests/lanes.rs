@@ -1,9 +1,10 @@
 //! Batches that are applied by lanes leave what they leave when they are applied one by one.
 
 use cairn_keyspace::command::lookup;
-use cairn_keyspace::{Checker, Ctx, EffectLog, Error, Keyspace, Lane, Mark};
+use cairn_keyspace::{Checker, Ctx, EffectLog, Error, Keyspace, Lane, Mark, Verb};
 use cairn_logic::batch::{Batch, BatchHead};
-use cairn_logic::ids::{Epoch, Offset};
+use cairn_logic::ids::{Epoch, Offset, SLOTS, Slot};
+use cairn_logic::moves::MoveId;
 use cairn_resp::{ArgsBuf, ReplyBuf, Version};
 use proptest::prelude::*;
 
@@ -40,6 +41,21 @@ impl Master {
     fn end_batch(&mut self) {
         let entries = self.log.take();
         self.batches.extend(entries.map(|entries| entries.into_batch(Epoch(1), NOW_MS)));
+    }
+
+    /// Says what becomes of some slots.
+    fn slots(&mut self, verb: Verb, id: MoveId, first: u16, count: u16) {
+        let slot = |number: u16| Slot::try_from(number.min(SLOTS - 1)).expect("a slot");
+        let slots = (slot(first), slot(first.saturating_add(count)));
+        self.keyspace.write_slots(verb, id, slots, &mut self.log);
+    }
+
+    /// Has a move bring a key.
+    fn bring(&mut self, id: MoveId, key: u32) {
+        let mut from = Master::new();
+        from.run(&format!("SET key:{key} brought"));
+        let entries = from.log.take().expect("it was logged");
+        self.keyspace.take_brought(id, &entries.body, &mut self.log).expect("it fits");
     }
 
     /// What opens an epoch is nothing for a keyspace.
@@ -81,7 +97,7 @@ fn by_lanes(copy: &mut Keyspace, batches: &[Batch], lanes: usize) -> Result<(), 
 fn facts(keyspace: &mut Keyspace) -> impl PartialEq + std::fmt::Debug {
     let found = keyspace.take_findings();
     let sums = (keyspace.len(), keyspace.used_bytes(), keyspace.expiring());
-    (keyspace.digest(), sums, keyspace.differing().to_vec(), found)
+    (keyspace.digest(), sums, keyspace.differing().to_vec(), found, keyspace.marks().clone())
 }
 
 fn line() -> impl Strategy<Value = String> {
@@ -113,6 +129,17 @@ enum Step {
     EndBatch,
     OpenEpoch,
     Check,
+    Slots(Verb, MoveId, u16, u16),
+    Bring(MoveId, u32),
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    let all = [Verb::Take, Verb::Show, Verb::DropImport, Verb::DropSource];
+    prop::sample::select(all.to_vec())
+}
+
+fn move_id() -> impl Strategy<Value = MoveId> {
+    (1_u64..3).prop_map(MoveId)
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -121,6 +148,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::EndBatch),
         1 => Just(Step::OpenEpoch),
         2 => Just(Step::Check),
+        3 => (verb(), move_id(), 0..SLOTS, 0..SLOTS)
+            .prop_map(|(verb, id, first, count)| Step::Slots(verb, id, first, count)),
+        6 => (move_id(), 0_u32..1000).prop_map(|(id, key)| Step::Bring(id, key)),
     ]
 }
 
@@ -140,6 +170,8 @@ proptest! {
                 Step::EndBatch => master.end_batch(),
                 Step::OpenEpoch => master.open_epoch(),
                 Step::Check => master.check(),
+                Step::Slots(verb, id, first, count) => master.slots(verb, id, first, count),
+                Step::Bring(id, key) => master.bring(id, key),
             }
         }
         master.end_batch();

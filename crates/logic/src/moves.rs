@@ -76,11 +76,30 @@ impl Move {
         self.first <= slot && slot <= self.last
     }
 
+    /// All of them.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        (self.first.get()..=self.last.get()).filter_map(|number| Slot::try_from(number).ok())
+    }
+
     /// Whether it has a slot in common with `first..=last`.
     #[must_use]
     pub fn meets(&self, first: Slot, last: Slot) -> bool {
         self.first <= last && first <= self.last
     }
+}
+
+/// The move by which a master of `group` may be given slots, as the directory says: one that is in
+/// its copy phase, and whose slots the group does not own, for what it brings replaces all that is
+/// in them.
+#[must_use]
+pub fn coming<'a>(
+    moves: &'a [Move],
+    id: MoveId,
+    group: &GroupId,
+    owned: impl Fn(Slot) -> bool,
+) -> Option<&'a Move> {
+    let known = moves.iter().find(|it| it.id == id && it.phase == Phase::Copy);
+    known.filter(|it| it.target == *group && !it.slots().any(&owned))
 }
 
 /// Why a move is not begun.
@@ -140,6 +159,11 @@ impl Moves {
     fn next_id(&mut self) -> MoveId {
         self.last_id.0 += 1;
         self.last_id
+    }
+
+    /// Goes on with numbers above those that somebody may have been given who is not known of.
+    pub fn skip(&mut self, count: u64) {
+        self.last_id.0 = self.last_id.0.saturating_add(count);
     }
 
     /// Adds a move of slots that `source` owns.

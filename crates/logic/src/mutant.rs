@@ -115,7 +115,6 @@ pub enum Mutant {
     BelievesAnyState,
     /// F15: a node is released while its group's record names it (planner).
     ReleasesNamed,
-    // Moves of slots: `ALL` has them once they have a world that notices.
     /// F3: slots change their owner whatever the epochs of both groups are (moves).
     MovesWithoutEpoch,
     /// F3: a slot is in two moves at a time (moves).
@@ -126,8 +125,14 @@ pub enum Mutant {
     CarriesAfterSwitch,
     /// F3: a hold ends by itself (moves).
     HoldEnds,
+    /// F3: reads go on during a hold (moves).
+    ReadsInHold,
+    /// F3: a new master goes by routes that it has read before it was one (moves).
+    OldRoutes,
     /// A group keeps and shows what it gave away (moves).
     KeepsMoved,
+    /// A member shows what is not whole (moves).
+    ShowsHalf,
 }
 
 impl Mutant {
@@ -188,6 +193,15 @@ impl Mutant {
         Self::MendsWithOwn,
         Self::BelievesAnyState,
         Self::ReleasesNamed,
+        Self::MovesWithoutEpoch,
+        Self::MovesTwice,
+        Self::SwitchesEarly,
+        Self::CarriesAfterSwitch,
+        Self::HoldEnds,
+        Self::ReadsInHold,
+        Self::OldRoutes,
+        Self::KeepsMoved,
+        Self::ShowsHalf,
     ];
 }
 

@@ -1,5 +1,5 @@
 //! Runs seeds: `sim [--seeds N] [--from S] [--minutes M] [--jobs J]`, or one of them:
-//! `sim --seed S [--trace]`; with `--kind group|global|cluster` of one kind alone.
+//! `sim --seed S [--trace]`; with `--kind group|global|cluster|moves` of one kind alone.
 
 use cairn_sim::{Options, WorldKind, campaign, run};
 use std::process::ExitCode;
@@ -35,6 +35,7 @@ fn asked() -> Result<Asked, String> {
             "--minutes" => asked.minutes = number()?,
             "--kind" if value == "group" => asked.options.kind = Some(WorldKind::Group),
             "--kind" if value == "global" => asked.options.kind = Some(WorldKind::Global),
+            "--kind" if value == "moves" => asked.options.kind = Some(WorldKind::Moves),
             "--kind" if value == "cluster" => asked.options.kind = Some(WorldKind::Cluster),
             _ => return Err(format!("unknown argument {arg} {value}")),
         }

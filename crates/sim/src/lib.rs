@@ -14,6 +14,7 @@
 mod data;
 mod desk;
 mod folder;
+mod moves;
 pub mod mutants;
 mod place;
 mod rng;
@@ -149,6 +150,9 @@ impl fmt::Display for Outcome {
 #[must_use]
 pub fn run(seed: u64, options: &Options) -> Outcome {
     let _broken = mutants::Breaking::begin(options.mutant);
+    if options.kind == Some(WorldKind::Moves) {
+        return moves::run(seed, options);
+    }
     world::World::new(seed, options).run()
 }
 

@@ -67,6 +67,15 @@ fn kind_of(mutant: Mutant) -> Option<WorldKind> {
         Mutant::ForgetsReserved | Mutant::BelievesAnyState | Mutant::ReleasesNamed => {
             Some(WorldKind::Cluster)
         }
+        Mutant::MovesWithoutEpoch
+        | Mutant::MovesTwice
+        | Mutant::SwitchesEarly
+        | Mutant::CarriesAfterSwitch
+        | Mutant::HoldEnds
+        | Mutant::ReadsInHold
+        | Mutant::OldRoutes
+        | Mutant::KeepsMoved
+        | Mutant::ShowsHalf => Some(WorldKind::Moves),
         Mutant::CasIgnoresVersion | Mutant::ReleasedLie => Some(WorldKind::Group),
         _ => None,
     }

@@ -43,6 +43,8 @@ pub enum WorldKind {
     Global,
     /// The global plane with a directory, and two groups whose records are in it.
     Cluster,
+    /// Slots that move between two groups; only if it is asked for.
+    Moves,
 }
 
 impl fmt::Display for WorldKind {
@@ -51,6 +53,7 @@ impl fmt::Display for WorldKind {
             Self::Group => "group",
             Self::Global => "global",
             Self::Cluster => "cluster",
+            Self::Moves => "moves",
         })
     }
 }

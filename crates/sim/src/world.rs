@@ -433,7 +433,7 @@ impl World {
             WorldKind::Cluster => {
                 self.places[place].log.map_or(Reads::Lease, |at| self.logs[at].reads)
             }
-            WorldKind::Group | WorldKind::Global => self.scenario.reads,
+            WorldKind::Group | WorldKind::Global | WorldKind::Moves => self.scenario.reads,
         }
     }
 }

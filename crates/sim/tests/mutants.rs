@@ -42,3 +42,23 @@ fn broken_rules_are_noticed_within_forty_seeds() {
         assert!(found.by.is_some(), "{found}");
     }
 }
+
+#[test]
+fn broken_rules_of_moves_are_noticed() {
+    let rules = [
+        Mutant::MovesWithoutEpoch,
+        Mutant::MovesTwice,
+        Mutant::SwitchesEarly,
+        Mutant::CarriesAfterSwitch,
+        Mutant::HoldEnds,
+        Mutant::ReadsInHold,
+        Mutant::OldRoutes,
+        Mutant::KeepsMoved,
+        Mutant::ShowsHalf,
+    ];
+    let hunts = rules.map(|mutant| hunt(mutant, 1, 200, None));
+    hunts.iter().for_each(|found| eprintln!("{:?}: {} seeds", found.mutant, found.seeds));
+    let missed: Vec<Mutant> =
+        hunts.iter().filter(|it| it.by.is_none()).map(|it| it.mutant).collect();
+    assert!(missed.is_empty(), "not noticed: {missed:?}");
+}

@@ -69,3 +69,13 @@ fn a_campaign_is_the_same_on_any_number_of_threads() {
     let two = campaign(1, 4, 2, &options, |_| true);
     assert_eq!(one.stats, two.stats);
 }
+
+#[test]
+fn slots_that_move_are_never_lost_nor_halved_nor_two_groups() {
+    let options = Options { kind: Some(WorldKind::Moves), ..Options::default() };
+    let summary = run_many(1, 60, 1, &options);
+    assert!(summary.broken.is_empty(), "{}", summary.broken[0]);
+    let stats = summary.stats;
+    assert!(stats.changes > 120 && stats.takeovers > 400, "{summary}");
+    assert!(stats.writes > 2000 && stats.reads > 4000 && stats.stale_reads > 3000, "{summary}");
+}

@@ -8,7 +8,7 @@ use crate::data::replies::Kind;
 use crate::data::routes::Routes;
 use crate::data::server::Server;
 use cairn_files::snapshot::rest;
-use cairn_keyspace::Keyspace;
+use cairn_keyspace::{Keyspace, slot_of};
 use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, Offset, Slot};
 use cairn_logic::replication::Admission;
@@ -103,6 +103,7 @@ impl Server {
                 self.core.keyspace.may_mend(may);
             }
             ToData::Publications(all) => self.arrived(&all.group, &all.publications),
+            ToData::Move(order) => self.move_order(order),
             ToData::Query(query) => self.query(query),
             ToData::Stop { within } => {
                 self.stopping = Some(self.core.now + within);
@@ -179,12 +180,14 @@ impl Server {
         core.confirm.under_way = false;
         core.outgoing.forget();
         self.touch_all_watched();
+        self.do_duties();
         self.resume_stalled();
         self.blocked.all_changed();
     }
 
     fn step_down(&mut self, epoch: Epoch) {
         self.end_export();
+        self.end_moves();
         self.checking = None;
         let core = &mut self.core;
         if let Some(mastership) = core.mastership.take() {
@@ -228,11 +231,18 @@ impl Server {
     }
 
     fn set_routes(&mut self, routes: Arc<Routes>) {
-        if routes.slots != self.core.view.routes.slots {
-            // Who keeps keys of slots that have moved would hear of their changes no more.
+        let old = Arc::clone(&self.core.view.routes);
+        if routes.slots != old.slots {
+            // Who keeps or watches keys of slots that have moved would hear of no change any more.
             self.tracking.all_changed();
+            let owner =
+                |routes: &Routes, key: &[u8]| routes.owner(slot_of(key)).map(|it| it.id.clone());
+            let moved = |key: &[u8]| owner(&routes, key) != owner(&old, key);
+            let told = self.watchers.touched_where(moved);
+            self.tell_watchers(&told);
         }
         self.core.set_routes(routes);
+        self.do_duties();
         self.redirect_limbo();
         self.resume_stalled();
         self.forget_moved_channels();

@@ -3,6 +3,7 @@
 use crate::data::doors::Doors;
 use crate::data::evict::Evicting;
 use crate::data::link::{Answers, Clock, Config, FromData, NoRoom, Reads, Released, Shared};
+use crate::data::moving::Carrying;
 use crate::data::outgoing::Outgoing;
 use crate::data::routes::Routes;
 use crate::data::routing::View;
@@ -67,6 +68,10 @@ pub struct Core {
     pub unkept: Unkept,
     /// Whether what differs may be replaced.
     pub may_mend: bool,
+    /// The move of slots to another group that is under way, at the master that has them.
+    pub carrying: Option<Box<Carrying>>,
+    /// The last entry that said what becomes of slots.
+    pub slots_written: Offset,
     /// `reads: confirm`.
     pub confirm: Confirm,
     /// How far making room has got.
@@ -209,6 +214,7 @@ impl Core {
         };
         let Some(entries) = self.log.take() else { return };
         let batch = entries.into_batch(mastership.epoch, self.unix_ms);
+        self.carry(&batch);
         self.hand_over(batch);
     }
 

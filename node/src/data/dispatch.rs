@@ -117,6 +117,9 @@ impl Core {
         if verdict != Verdict::Here {
             return Err(self.refuse(verdict, at));
         }
+        if self.is_guarded() {
+            self.guard(at.map(|at| at.slot))?;
+        }
         self.ready(command, ask.write)
     }
 

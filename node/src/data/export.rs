@@ -49,6 +49,7 @@ impl Exporting {
 impl Server {
     /// Begins to write a snapshot, in place of one that is being written.
     pub(super) fn begin_export(&mut self, to: SyncSender<Piece>) {
+        self.core.stop_copying();
         self.core.keyspace.begin_export(PORTION_BYTES);
         let (waiting, due) = (VecDeque::new(), self.core.now);
         self.export = Some(Exporting { to, waiting, more: true, due });
@@ -56,8 +57,9 @@ impl Server {
 
     /// No snapshot is written any more.
     pub(super) fn end_export(&mut self) {
-        self.export = None;
-        self.core.keyspace.end_export();
+        if self.export.take().is_some() {
+            self.core.keyspace.end_export();
+        }
     }
 
     /// Writes a few keys, as they are after the last entry; whether it may go on at once.

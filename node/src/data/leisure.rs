@@ -58,8 +58,9 @@ impl Server {
             let wrote = self.export_some();
             let checked = self.check_some();
             let summed = self.sum_some();
+            let carried = self.core.carry_some();
             at = now();
-            if !wrote && !checked && !summed {
+            if !wrote && !checked && !summed && !carried {
                 break;
             }
         }
@@ -76,8 +77,9 @@ impl Server {
         }
         let export = self.export.as_ref().map(|export| export.due());
         let checking = self.checking.as_ref().map(|checking| checking.due());
+        let carrying = self.core.carrying.as_ref().and_then(|carrying| carrying.due());
         let far = Instant::from_nanos(u64::MAX);
-        export.unwrap_or(far).min(checking.unwrap_or(far))
+        export.unwrap_or(far).min(checking.unwrap_or(far)).min(carrying.unwrap_or(far))
     }
 }
 

@@ -8,6 +8,7 @@
 pub use crate::data::checks::Compared;
 pub use crate::data::config::Config;
 pub use crate::data::gauges::Gauges;
+pub use crate::data::moving::{Arrived, MoveNews, MoveOrder};
 pub use crate::data::post::Publications;
 use crate::data::routes::Routes;
 use bytes::Bytes;
@@ -139,6 +140,8 @@ pub enum ToData {
     MayMend(bool),
     /// What clients of another node have published.
     Publications(Box<Publications>),
+    /// Of a move of slots to another group, or from one.
+    Move(MoveOrder),
     /// A question for status and tests.
     Query(Query),
     /// Accept nobody new, admit nothing new, answer what waits (at most `within`), then end.
@@ -213,6 +216,8 @@ pub enum FromData {
         /// What it changes.
         change: Change,
     },
+    /// Of a move of slots.
+    Move(MoveNews),
     /// All is answered and appended; the thread ends. Nothing comes after it.
     Stopped,
 }

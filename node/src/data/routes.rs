@@ -1,6 +1,7 @@
 //! Who serves which slot, as the directory says it; made by control, read by the data thread.
 
 use cairn_logic::ids::{Epoch, GroupId, NodeId, SLOTS, Slot};
+use cairn_logic::moves::Move;
 use cairn_logic::record::Role;
 
 /// The routes of one keyspace at one revision of the directory.
@@ -14,6 +15,8 @@ pub struct Routes {
     pub groups: Vec<GroupRoute>,
     /// For each slot the index of its group in `groups`, or [`NOBODY`]; always 16384 long.
     pub slots: Vec<u16>,
+    /// Moves of slots, as read at the same moment.
+    pub moves: Vec<Move>,
 }
 
 /// The slot has no owner.
@@ -51,7 +54,8 @@ impl Routes {
     /// No group and no owner: every key is answered with CLUSTERDOWN.
     #[must_use]
     pub fn none(me: NodeId) -> Self {
-        Self { me, revision: 0, groups: Vec::new(), slots: vec![NOBODY; usize::from(SLOTS)] }
+        let (groups, moves) = (Vec::new(), Vec::new());
+        Self { me, revision: 0, groups, slots: vec![NOBODY; usize::from(SLOTS)], moves }
     }
 
     /// The group that owns `slot`.

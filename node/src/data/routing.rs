@@ -159,7 +159,7 @@ mod tests {
             node("b", Role::Backup, 3),
         ];
         let groups = vec![group("k-0", home), group("k-1", vec![node("x", Role::Master, 9)])];
-        let routes = Routes { me: NodeId::new(me), revision: 5, groups, slots };
+        let routes = Routes { me: NodeId::new(me), revision: 5, groups, slots, moves: Vec::new() };
         View::new(Arc::new(routes), master)
     }
 

@@ -16,6 +16,7 @@ use crate::data::export::Exporting;
 use crate::data::figures::Figures;
 use crate::data::leisure::Leisure;
 use crate::data::link::{FromData, ToData};
+use crate::data::moving::Incoming;
 use crate::data::net::{Gone, Net};
 use crate::data::post::{Post, Publication};
 use crate::data::replies::Gate;
@@ -117,6 +118,8 @@ pub struct Server {
     pub(super) digests: Digests,
     /// How much time all three may take.
     pub(super) leisure: Leisure,
+    /// Moves towards this master's group.
+    pub(super) incoming: Incoming,
     /// The scripts of clients; made for the first one.
     pub(super) scripts: Option<Box<cairn_script::Engine>>,
     /// The functions of this group; loaded when the first one is called.
@@ -170,6 +173,7 @@ impl Server {
             checking: None,
             digests: Digests::default(),
             leisure: Leisure::default(),
+            incoming: Incoming::default(),
             scripts: None,
             functions: None,
             dropper: Dropper::start(),

@@ -12,6 +12,7 @@ mod evictions;
 mod exports;
 mod figures;
 mod functions;
+mod moves;
 mod positions;
 mod scripts;
 mod sessions;
@@ -154,7 +155,6 @@ impl Rig {
                         self.link.copies(&mut [batch.head.last_offset()]);
                         self.link.commit(batch.head.last_offset());
                     }
-                    FromData::Compared(_) => {}
                     FromData::ChangeUsers { token, fixed, change } => {
                         let changed = users.change(&fixed, &change);
                         let outcome = changed.map_err(|refused| refused.text());
@@ -165,6 +165,7 @@ impl Rig {
                         });
                         self.link.send(ToData::UsersChanged { token, outcome });
                     }
+                    FromData::Compared(_) | FromData::Move(_) => {}
                     FromData::NeedConfirm { token } => {
                         self.link.send(ToData::ReadsConfirmed { token });
                     }
@@ -222,7 +223,7 @@ fn routes(master: &str, others: Role) -> Arc<Routes> {
     let mut slots = vec![NOBODY; usize::from(SLOTS)];
     slots[..10_000].fill(0);
     slots[10_000..16_000].fill(1);
-    Arc::new(Routes { me: NodeId::new("a"), revision: 7, groups, slots })
+    Arc::new(Routes { me: NodeId::new("a"), revision: 7, groups, slots, moves: Vec::new() })
 }
 
 /// A batch with one command's effects, as a master would log them.

@@ -125,6 +125,8 @@ pub fn start(options: Options) -> Result<Running, Error> {
         clock: options.clock,
         unkept: Default::default(),
         may_mend: true,
+        carrying: None,
+        slots_written: Offset::ZERO,
         confirm: Confirm::default(),
         evicting: Default::default(),
         stats: Stats::default(),
@@ -183,6 +185,7 @@ fn run(mut poll: Poll, mut server: Server) {
         server.look_at_checks();
         server.turn();
         server.end_turn();
+        server.look_at_moves();
         server.leisure(events.is_empty() && inbox == Inbox::Quiet);
     }
 }
@@ -208,7 +211,7 @@ impl Server {
 
     /// Whether a commit, a deadline or a confirmation changes what this thread may do.
     fn is_held_up(&self) -> bool {
-        !self.net.held.is_empty() || !self.waits.is_empty() || self.is_full()
+        !self.net.held.is_empty() || !self.waits.is_empty() || self.is_full() || self.is_moving()
     }
 
     /// Whether the thread has to end.

@@ -43,6 +43,20 @@ impl Watchers {
         self.keys.remove(key).unwrap_or_default()
     }
 
+    /// Keys that are `such` may have been written.
+    #[must_use]
+    pub fn touched_where(&mut self, such: impl Fn(&[u8]) -> bool) -> Vec<Watcher> {
+        let mut told = Vec::new();
+        self.keys.retain(|key, watchers| {
+            let stays = !such(key);
+            if !stays {
+                told.append(watchers);
+            }
+            stays
+        });
+        told
+    }
+
     /// All keys may have been written.
     #[must_use]
     pub fn all_touched(&mut self) -> Vec<Watcher> {
@@ -63,6 +77,7 @@ mod tests {
         watchers.remove(b"a", (2, 20));
         assert_eq!(watchers.touched(b"a"), [(1, 10)]);
         assert_eq!(watchers.touched(b"a"), []);
+        assert_eq!(watchers.touched_where(|key| key == b"a"), []);
         assert_eq!(watchers.all_touched(), [(1, 10)]);
         assert!(watchers.is_empty());
     }

@@ -3,6 +3,7 @@
 use super::{Ask, Follow, Heard};
 use crate::peer::client::{self, SayHello};
 use cairn_global::Changed;
+use cairn_global::moving::Swap;
 use cairn_logic::ids::{GroupId, Version};
 use cairn_logic::record::{Member, Record};
 use cairn_logic::time::Duration;
@@ -254,6 +255,7 @@ impl Session<'_> {
             Ask::Cas { group, expected, record, joiners } => {
                 self.cas(group, expected, (*record, joiners)).await
             }
+            Ask::Swap(swap) => self.swap(swap).await,
             Ask::Read(group) => self.read_record(group).await,
             Ask::Users(ask) => {
                 let (heard, outcome) = self.change_users(ask).await;
@@ -289,6 +291,19 @@ impl Session<'_> {
             return self.tell(Heard::Record(group, new)).await;
         }
         self.read_record(group).await
+    }
+
+    async fn swap(&mut self, swap: Swap) -> Result<(), Ended> {
+        let number = |version| i64::try_from(version).unwrap_or(i64::MAX);
+        let compare = swap.compare.iter().map(|(key, version)| version_is(key, number(*version)));
+        let success = swap.put.into_iter().map(|(key, value)| put(&key, value, 0));
+        let txn = etcd::TxnRequest {
+            compare: compare.collect(),
+            success: success.collect(),
+            failure: Vec::new(),
+        };
+        self.kv.txn(txn).await?;
+        Ok(())
     }
 
     /// A claim never comes back. So if the record still has its version now, after the claim was

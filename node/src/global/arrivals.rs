@@ -52,7 +52,7 @@ impl Role {
             Inbound::Facts(reply) => drop(reply.send(Ok(self.facts()))),
             Inbound::Wish(request, reply) => self.wished(request, reply),
             // No client listens here.
-            Inbound::Publications(_) => {}
+            Inbound::Publications(_) | Inbound::Carried { .. } => {}
             Inbound::Known(reply) => {
                 let text = "this is no data node; it knows the directory itself";
                 reply.send(Err(tonic::Status::failed_precondition(text))).ok();

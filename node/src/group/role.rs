@@ -3,6 +3,7 @@
 use super::cache::Cache;
 use super::courier::Targets;
 use super::entropy::Entropy;
+use super::moving::Moving;
 use super::snapshots::{GroupSnapshots, Whose};
 use super::world::{GroupWorld, answers_of};
 use super::{claim, routes, users};
@@ -69,6 +70,8 @@ pub struct Role {
     /// Whether the group has given this folder back: it is set aside, and the node comes back with
     /// a new one.
     pub(super) released: bool,
+    /// The move of slots that is under way from here.
+    pub(super) moving: Moving,
     /// Whether the line to the global master is up; without it nobody relieves anybody.
     pub(super) online: bool,
 }
@@ -174,7 +177,10 @@ impl Role {
         match from {
             FromData::Appended(batch) => self.event(Event::Appended(batch)),
             FromData::NeedConfirm { token } => self.event(Event::ConfirmReads { token }),
-            FromData::SteppedDown { .. } => self.event(Event::SteppedDown),
+            FromData::SteppedDown { .. } => {
+                self.moving.end();
+                self.event(Event::SteppedDown);
+            }
             FromData::Gap { last, came } => {
                 tracing::error!(%last, %came, "the state and the log do not fit");
                 self.event(Event::Astray);
@@ -187,6 +193,7 @@ impl Role {
             FromData::ChangeUsers { token, fixed, change } => {
                 self.change_users(token, fixed, change);
             }
+            FromData::Move(news) => self.hear_move(news),
             FromData::Stopped => self.stopped = true,
         }
     }
@@ -224,6 +231,7 @@ impl Role {
             Inbound::Publications(all) => {
                 self.data.borrow_mut().send(ToData::Publications(all));
             }
+            Inbound::Carried { frame, back } => self.carried(frame, back),
             Inbound::Known(reply) => drop(reply.send(Ok(self.known()))),
             Inbound::Rebuild(_, reply) => drop(reply.send(Err(not_global()))),
             Inbound::Line { .. } | Inbound::Up { .. } | Inbound::LineClosed { .. } => {}
@@ -272,7 +280,7 @@ impl Role {
             }
             Heard::Changes { revision, keys } => self.changed(revision, &keys),
             Heard::Record(group, record) => {
-                if self.group.as_ref() == Some(&group) {
+                if self.group.as_ref() == Some(&group) && !self.waits_for_view(&group, &record) {
                     self.saw_record(record);
                 }
                 Ok(())
@@ -331,10 +339,12 @@ impl Role {
             self.book.set(id.clone(), PeerAddress { peer, heartbeat });
         }
         self.claimed()?;
-        self.read_record();
+        // Who becomes master by the record that was read serves by the slots that were.
         self.tell_routes();
+        self.read_record();
         self.tell_config();
         self.tell_users();
+        self.tend_moves();
         Ok(())
     }
 
@@ -396,7 +406,9 @@ impl Role {
         let Some(group) = &self.group else { return };
         let new = routes::routes(&self.view, &self.boot.identity.me.id, group);
         let old = self.routes.as_ref();
-        if old.is_none_or(|old| old.groups != new.groups || old.slots != new.slots) {
+        if old.is_none_or(|old| {
+            old.groups != new.groups || old.slots != new.slots || old.moves != new.moves
+        }) {
             self.listeners.send_replace(Targets::of(&new));
             self.data.borrow_mut().send(ToData::Routes(new.clone().into()));
             self.routes = Some(new);
@@ -420,6 +432,7 @@ impl Role {
         self.event(Event::Tick);
         let now = clock::now();
         self.cache.tick(&self.view);
+        self.tick_moves();
         self.end_loading();
         self.watch_disk();
         self.bound_log();
@@ -512,7 +525,8 @@ impl Role {
         answer.conditions.extend(host.world.entropy.condition(masters));
         let waiting = host.world.alarms.clone();
         let log = status::log_status(group, host, now, waiting, &room.tails);
-        answer.logs = vec![pb::LogStatus { loaded_percent: self.loaded_percent(), ..log }];
+        let (loaded_percent, moves) = (self.loaded_percent(), self.move_status());
+        answer.logs = vec![pb::LogStatus { loaded_percent, moves, ..log }];
         answer
     }
 

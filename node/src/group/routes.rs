@@ -14,6 +14,9 @@ pub fn routes(view: &View, me: &NodeId, group: &GroupId) -> Routes {
     for id in view.groups.keys().filter(of_keyspace) {
         routes.groups.push(group_route(view, id, &view.groups[id]));
     }
+    if let Some(moves) = view.moves.get(keyspace) {
+        routes.moves = moves.all().to_vec();
+    }
     let Some(owners) = view.slots.get(keyspace) else { return routes };
     routes.slots = vec![NOBODY; usize::from(SLOTS)];
     for range in owners.ranges() {

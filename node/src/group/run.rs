@@ -2,6 +2,7 @@
 
 use super::cache::Cache;
 use super::courier::{self, Targets};
+use super::moving::{LineNews, Moving};
 use super::role::Role;
 use crate::aside;
 use crate::boot::{self, Boot, StopSignals};
@@ -98,6 +99,7 @@ struct Inputs {
     inbox: mpsc::Receiver<Inbound>,
     heard: mpsc::Receiver<Heard>,
     from_data: mpsc::Receiver<FromData>,
+    lines: mpsc::Receiver<LineNews>,
 }
 
 /// Why a data node's run is over.
@@ -125,8 +127,7 @@ pub async fn run(boot: Boot) -> Result<End> {
     })?;
     let (inbox, inbox_queue) = mpsc::channel(QUEUE);
     let (events, event_queue) = mpsc::unbounded_channel();
-    let (asks, ask_queue) = mpsc::channel(QUEUE);
-    let (heard, heard_queue) = mpsc::channel(QUEUE);
+    let ((asks, ask_queue), (heard, heard_queue)) = (mpsc::channel(QUEUE), mpsc::channel(QUEUE));
     for (what, address) in
         [("peers", settings.listen.peer), ("heartbeats", settings.listen.heartbeat)]
     {
@@ -137,7 +138,7 @@ pub async fn run(boot: Boot) -> Result<End> {
     metrics::spawn(boot::listen("metrics", settings.listen.metrics).await?, inbox.clone());
     let (cache, view) = Cache::open(&boot.folder)?;
     let (listeners, targets) = watch::channel(Targets::default());
-    let book = AddressBook::default();
+    let (book, (said, lines)) = (AddressBook::default(), mpsc::channel(QUEUE));
     tokio::spawn(courier::run(boot.identity.clone(), book.clone(), targets, data.published));
     let mut role = Role {
         data: Rc::new(RefCell::new(data.link)),
@@ -162,6 +163,7 @@ pub async fn run(boot: Boot) -> Result<End> {
         lag: metrics::lag::Lag::default(),
         online: false,
         released: false,
+        moving: Moving::new(said),
         boot,
     };
     role.boot.identity.tls.watch();
@@ -179,6 +181,7 @@ pub async fn run(boot: Boot) -> Result<End> {
         inbox: inbox_queue,
         heard: heard_queue,
         from_data: data.from,
+        lines,
     };
     serve(role, inputs).await
 }
@@ -247,6 +250,7 @@ impl Inputs {
         tokio::select! {
             event = self.events.recv() => role.event(event.context("storage ended")?),
             inbound = self.inbox.recv() => role.inbound(inbound.context("ports ended")?),
+            news = self.lines.recv() => role.hear_line(news.context("lines ended")?),
             heard = self.heard.recv() => role.heard(heard.context("the line ended")?)?,
             from = self.from_data.recv() => match from {
                 Some(from) => role.hear_data(from),

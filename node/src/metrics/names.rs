@@ -162,6 +162,13 @@ metrics! {
         LOGS,
         "At the master: entries that the slowest member lacks.",
     );
+    /// The move that is under way.
+    MOVE = gauge(
+        "cairn_node_move_seconds",
+        DATA,
+        "At a group's master: for how long the move of slots from it has been under way; absent \
+         while there is none.",
+    );
     /// Commands.
     COMMANDS = counter("cairn_node_commands_total", DATA, "Commands executed.");
     /// Keys.

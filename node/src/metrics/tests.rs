@@ -88,11 +88,12 @@ async fn get(request: &str, facts: Option<Facts>) -> String {
 }
 
 fn facts() -> Facts {
+    let moves = pb::MoveStatus { since_ms: 1500, ..pb::MoveStatus::default() };
     let status = pb::StatusReply {
         role: "data".to_owned(),
         version: "1.2.3".to_owned(),
         rss_bytes: 4096,
-        logs: vec![log(pb::PositionKind::Follower, 250)],
+        logs: vec![pb::LogStatus { moves: vec![moves], ..log(pb::PositionKind::Follower, 250) }],
         ..pb::StatusReply::default()
     };
     let room = Some(Room { free_bytes: 7, ..Room::default() });
@@ -125,6 +126,7 @@ async fn probes_and_figures_are_answered() {
         "cairn_node_master_silence_seconds 0.25",
         "cairn_node_lag_entries 5",
         "cairn_node_lag_seconds 0.5",
+        "cairn_node_move_seconds 1.5",
         "cairn_node_disk_free_bytes 7",
         "cairn_node_log_before_offset 3",
         "cairn_node_snapshot_age_seconds 6",

@@ -112,6 +112,7 @@ fn publication(one: pb::Publication) -> Publication {
 }
 
 type Frames = Pin<Box<dyn Stream<Item = Result<pb::Frame, Status>> + Send>>;
+type MoveReplies = Pin<Box<dyn Stream<Item = Result<pb::MoveReply, Status>> + Send>>;
 type Downs = Pin<Box<dyn Stream<Item = Result<pb::Down, Status>> + Send>>;
 
 impl PeerService {
@@ -167,6 +168,7 @@ impl Peer for PeerService {
     type ControlStream = Downs;
     type FetchSnapshotStream = Chunks;
     type FetchLogStream = LogChunks;
+    type CarryStream = MoveReplies;
 
     async fn replicate(
         &self,
@@ -269,6 +271,24 @@ impl Peer for PeerService {
             self.inbox.send(inbound).await.map_err(|_| gone())?;
         }
         Ok(Response::new(pb::PublishReply {}))
+    }
+
+    async fn carry(
+        &self,
+        request: Request<Streaming<pb::MoveFrame>>,
+    ) -> Result<Response<MoveReplies>, Status> {
+        let (back, replies) = mpsc::channel(LINK_QUEUE);
+        let inbox = self.inbox.clone();
+        let mut frames = request.into_inner();
+        tokio::spawn(async move {
+            while let Some(Ok(frame)) = frames.next().await {
+                let back = back.clone();
+                if inbox.send(Inbound::Carried { frame, back }).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(replies).map(Ok))))
     }
 
     async fn rebuild(

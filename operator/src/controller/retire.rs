@@ -55,8 +55,12 @@ fn keys_of(directory: &Directory, keyspace: &str) -> Vec<(String, i64)> {
             info.preferred_keyspace.as_deref() == Some(keyspace)
         }
     });
-    let first =
-        [keys::keyspace_key(keyspace), keys::slots_key(keyspace), keys::users_key(keyspace)];
+    let first = [
+        keys::keyspace_key(keyspace),
+        keys::slots_key(keyspace),
+        keys::moves_key(keyspace),
+        keys::users_key(keyspace),
+    ];
     let all = first.into_iter().chain(groups.map(keys::group_key));
     let all = all.chain(nodes.map(|(id, _)| keys::node_key(id)));
     all.filter_map(|key| directory.revisions.get(&key).map(|seen| (key, *seen))).collect()
@@ -73,6 +77,7 @@ mod tests {
         let keys = [
             "keyspaces/tweets",
             "slots/tweets",
+            "moves/tweets",
             "users/tweets",
             "groups/tweets-0",
             "nodes/tweets-0-0",
@@ -104,10 +109,11 @@ mod tests {
         observed.claims.insert("data-tweets-b-0-0".to_owned(), Default::default());
         let keys: Vec<String> = retired(&observed).into_iter().map(|(key, _)| key).collect();
         assert_eq!(
-            keys[..4],
+            keys[..5],
             [
                 "/cairn/keyspaces/tweets",
                 "/cairn/slots/tweets",
+                "/cairn/moves/tweets",
                 "/cairn/users/tweets",
                 "/cairn/groups/tweets-0"
             ]

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::Changed;
-use cairn_logic::ids::Version;
+use cairn_logic::ids::{Incarnation, Life, NodeId, Version};
 use cairn_logic::moves::Phase;
-use cairn_logic::record::{Durability, Record, Rule};
-use keys::{SlotOwners, SlotRange};
+use cairn_logic::record::{Durability, Member, Record, Role, Rule};
+use cairn_settings::{Addresses, NodeRole};
+use keys::{NodeInfo, SlotOwners, SlotRange};
 use std::collections::BTreeMap;
 
 /// Groups t-0 and t-1 in epoch 3, half of the slots each.
@@ -33,6 +34,29 @@ impl Town {
         let owners = SlotOwners::new(vec![range(0, 8191, "t-0"), range(8192, 16383, "t-1")]);
         town.write("/cairn/slots/t", owners.unwrap().encode());
         town
+    }
+
+    /// A group with one member, which runs `version`.
+    fn runs(&mut self, group: &str, version: &str) {
+        let id = NodeId::new(format!("{group}-0"));
+        let info = NodeInfo {
+            incarnation: Incarnation(1),
+            life: Life(1),
+            role: NodeRole::Data,
+            addresses: Addresses::default(),
+            zone: None,
+            preferred_keyspace: None,
+            preferred_group: None,
+            pool: None,
+            priority: 0,
+            make: keys::Make { version: version.to_owned(), ..keys::Make::default() },
+            claim: keys::Claim::Idle,
+        };
+        self.write(&keys::node_key(&id), info.encode());
+        let member = Member { id, incarnation: Incarnation(1), role: Role::Master };
+        let mut record = self.view.groups[&GroupId::new(group)].clone();
+        record.members = vec![member];
+        self.write(&keys::group_key(&GroupId::new(group)), keys::encode_group(&record));
     }
 
     fn record(&mut self, group: &str, epoch: u64) {
@@ -95,6 +119,19 @@ fn a_range_becomes_one_move_for_each_owner_and_each_256_slots() {
     ));
     assert!(matches!(town.begin(5, 5, "t-9"), Err(Error::NoGroup { .. })));
     assert!(matches!(town.begin(5, 5, "u-0"), Err(Error::Foreign { .. })));
+}
+
+#[test]
+fn nothing_moves_while_nodes_of_either_group_run_different_versions() {
+    let mut town = Town::new();
+    town.runs("t-0", "1.1.0");
+    town.runs("t-1", "1.0.9");
+    town.runs("u-0", "1.0.0");
+    let refused = town.begin(5, 9, "t-1").unwrap_err();
+    assert!(matches!(refused, Error::Mixed { .. }), "{refused}");
+    assert!(town.view.moves.is_empty());
+    town.runs("t-1", "1.1.0");
+    assert_eq!(town.begin(5, 9, "t-1").unwrap().len(), 1, "another keyspace has no part in it");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::Changed;
 use cairn_logic::ids::{Life, Slot, Version};
+use cairn_logic::moves::Moves;
 use cairn_logic::record::{Durability, Member, Role, Rule};
 use cairn_settings::{Addresses, NodeRole};
 use keys::{SlotOwners, SlotRange};
@@ -132,6 +133,23 @@ fn a_calm_group_goes_on_with_the_very_record_that_it_has() {
     assert_eq!(value(&rebuilt, "/cairn/nodes/t-0-1").unwrap().1, 2, "claims stay as they are");
     assert_eq!((rebuilt.revision, rebuilt.above), (Revision(100), Revision(100 + BUMP)));
     assert_eq!(rebuilt.at, EntryId::new(Epoch(BUMP), Offset(BUMP)));
+}
+
+#[test]
+fn moves_go_on_and_no_number_of_theirs_comes_again() {
+    let (mut found, mut moves) = (calm(), Moves::default());
+    let slot = |n: u16| Slot::try_from(n).unwrap();
+    let (from, to) = (GroupId::new(GROUP), GroupId::new("t-1"));
+    moves.begin((slot(5), slot(9)), &from, &to).unwrap();
+    for report in &mut found.reports {
+        let key = keys::moves_key("t").into_bytes();
+        report.view.change(&Changed { key, value: Some((keys::encode_moves(&moves), 3)) });
+    }
+    let rebuilt = rebuild(&found, &Decided::default()).unwrap();
+    let (bytes, version) = value(&rebuilt, "/cairn/moves/t").unwrap();
+    let mut after = keys::decode_moves(bytes).unwrap();
+    assert_eq!((after.all(), *version), (moves.all(), 4));
+    assert!(after.begin((slot(20), slot(20)), &from, &to).unwrap().0 > BUMP);
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! Which keys the entries of a batch have changed, without applying them.
 
 use super::{Error, pass_over};
-use crate::effects::{Op, Reader};
+use crate::effects::{EffectLog, Op, Reader};
+use crate::hidden::{OnSlots, Verb};
+use crate::slot::slot_of;
 use cairn_logic::ids::Offset;
+use cairn_logic::moves::MoveId;
+use std::ops::RangeInclusive;
 
 /// What an effect has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +41,15 @@ fn entry(mut effects: Reader<'_>, visit: &mut impl FnMut(Change<'_>)) -> Option<
                 return Some(());
             }
             Op::Flush => visit(Change::All),
+            Op::OnSlots => {
+                OnSlots::read(&mut effects)?;
+                visit(Change::All);
+            }
+            // Nobody sees what is being brought.
+            Op::Piece => {
+                effects.varint()?;
+                effects.text()?;
+            }
             Op::Rename | Op::Copy => {
                 visit(Change::Key(effects.text()?));
                 visit(Change::Key(effects.text()?));
@@ -48,6 +61,49 @@ fn entry(mut effects: Reader<'_>, visit: &mut impl FnMut(Change<'_>)) -> Option<
             op => {
                 visit(Change::Key(effects.text()?));
                 pass_over(op, &mut effects).ok()?;
+            }
+        }
+    }
+    Some(())
+}
+
+/// Adds the effects of an entry that are about keys of these slots to the one being written.
+pub(crate) fn effects_about(
+    entry: &[u8],
+    slots: &RangeInclusive<u16>,
+    about: &mut EffectLog,
+) -> Option<()> {
+    let mut effects = Reader::new(entry);
+    while !effects.is_empty() {
+        let op = Op::from_code(effects.byte()?)?;
+        let begin = effects.rest();
+        match op {
+            // They change nothing at a master, and stand alone.
+            Op::Check | Op::Repair => return Some(()),
+            Op::Flush => {
+                let (first, last) = (*slots.start(), *slots.end());
+                about.on_slots(OnSlots { verb: Verb::Empty, id: MoveId(0), first, last });
+            }
+            // Of other slots: none is in two moves.
+            Op::OnSlots => {
+                OnSlots::read(&mut effects)?;
+            }
+            Op::Piece => {
+                effects.varint()?;
+                effects.text()?;
+            }
+            // Each group has its own.
+            Op::Library | Op::LibraryDrop => {
+                effects.text()?;
+                pass_over(op, &mut effects).ok()?;
+            }
+            op => {
+                let slot = slot_of(effects.text()?).get();
+                pass_over(op, &mut effects).ok()?;
+                if slots.contains(&slot) {
+                    let len = begin.len() - effects.rest().len();
+                    about.copy_effect(op, &begin[..len]);
+                }
             }
         }
     }

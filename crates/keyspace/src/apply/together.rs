@@ -3,7 +3,7 @@
 //! in any order, since nobody looks meanwhile; what concerns all slots is applied by the owner of
 //! the keyspace, when all lanes have come there.
 
-use super::{Error, Fault, pass_over};
+use super::{Error, Fault, Origin, pass_over};
 use crate::effects::{Op, Reader};
 use crate::keyspace::{Keyspace, Lane};
 use crate::mend::head;
@@ -68,7 +68,7 @@ impl Keyspace {
             batches,
             from,
             || {},
-            |effects, offset| self.apply_effect(effects, offset, None).map(|()| then),
+            |effects, offset| self.apply_effect(effects, offset, Origin::Log).map(|()| then),
         )
     }
 }
@@ -93,7 +93,10 @@ impl Lane {
         let code = ahead.byte().ok_or(Fault::Malformed)?;
         let op = Op::from_code(code).ok_or(Fault::Newer(code))?;
         let (first, last) = match op {
-            Op::Flush | Op::Library | Op::LibraryDrop => return Ok(Step::Stop),
+            // Marks of slots, too, are the owner's.
+            Op::Flush | Op::Library | Op::LibraryDrop | Op::OnSlots | Op::Piece => {
+                return Ok(Step::Stop);
+            }
             Op::Check | Op::Repair => {
                 let (first, last) = head(&mut ahead).ok_or(Fault::Malformed)?.0.slots();
                 (first.get(), last.get())
@@ -107,7 +110,7 @@ impl Lane {
             return Ok(Step::Stop);
         }
         if self.has(first) {
-            self.keyspace.apply_effect(effects, offset, None)?;
+            self.keyspace.apply_effect(effects, offset, Origin::Log)?;
             if op == Op::Check {
                 self.checked_at = offset;
             }

@@ -92,6 +92,6 @@ impl Keyspace {
     fn exchange(&mut self, lane: &mut Lane) {
         let slots = usize::from(lane.slots.start)..usize::from(lane.slots.end);
         self.slots[slots.clone()].swap_with_slice(&mut lane.keyspace.slots[slots.clone()]);
-        self.expiries[slots.clone()].swap_with_slice(&mut lane.keyspace.expiries[slots]);
+        self.sums[slots.clone()].swap_with_slice(&mut lane.keyspace.sums[slots]);
     }
 }

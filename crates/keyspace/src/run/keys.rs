@@ -78,7 +78,7 @@ pub(crate) fn type_of(call: &mut Call<'_>) -> Outcome {
 /// DBSIZE
 pub(crate) fn dbsize(call: &mut Call<'_>) -> Outcome {
     call.depend_on_all();
-    call.reply.count(call.ks.len());
+    call.reply.count(call.ks.shown_len());
     Ok(())
 }
 

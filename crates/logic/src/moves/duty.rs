@@ -48,16 +48,19 @@ pub fn duties(
         }
     };
     for (slot, mark) in marks.iter().filter(|(_, mark)| !mark.gone) {
-        let comes = |it: &Move| it.id == mark.id && it.phase == Phase::Copy;
+        // It comes still, or came; whatever else was read: what came is never deleted.
+        let stays = |it: &Move| it.id == mark.id && it.phase != Phase::Aborted;
         if owned(*slot) {
             add(Duty::Show(mark.id));
-        } else if !moves.iter().any(comes) {
+        } else if !moves.iter().any(stays) {
             add(Duty::DropImport(mark.id));
         }
     }
     for it in moves {
         let left = match it.phase {
             Phase::Copy => continue,
+            // Whatever else was read: what this group owns is never deleted.
+            Phase::Done if it.source == *group && it.slots().any(&owned) => continue,
             Phase::Done if it.source == *group => {
                 let gone = |(_, mark): (&Slot, &Mark)| mark.gone && mark.id >= it.id;
                 let here = marks.range(it.first..=it.last).filter(|one| gone(*one)).count();

@@ -65,6 +65,12 @@ impl Target {
         !self.failed && self.order == order
     }
 
+    /// Whether a frame is the one that comes next: after one that is left out nothing counts.
+    #[must_use]
+    pub fn expects(&self, order: Order, number: u64) -> bool {
+        self.is(order) && number == self.frames + 1
+    }
+
     /// A frame was taken with entries up to `log` of this group's log; with it, this has all up to
     /// `covers` of the source's.
     pub fn took(&mut self, log: Offset, covers: Offset) {

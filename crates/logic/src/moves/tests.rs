@@ -157,6 +157,7 @@ fn what_is_not_committed_at_the_target_is_not_covered() {
     let order = |epoch, session| Order { epoch: Epoch(epoch), session };
     let mut target = Target::new(order(4, 1));
     target.took(Offset(10), Offset::ZERO);
+    assert!(target.expects(order(4, 1), 2) && !target.expects(order(4, 1), 3), "one is left out");
     target.took(Offset(12), Offset(90));
     assert_eq!(target.committed(Offset(9)), None);
     assert_eq!(target.committed(Offset(11)), Some((1, Offset::ZERO)));
@@ -202,6 +203,18 @@ fn a_source_deletes_what_it_gave_away_before_the_move_is_forgotten() {
     assert_eq!(due(&one(Phase::Done), &half), [Duty::DropSource(MoveId(5))]);
     let all = marks(&[(10, 5, true), (11, 5, true)]);
     assert_eq!(due(&one(Phase::Done), &all), [Duty::Forget(MoveId(5))]);
+    let mine = |moves: &[Move]| duties(&me, moves, |at| at == slot(11), &half);
+    assert_eq!(mine(&one(Phase::Done)), [], "a directory that contradicts itself deletes nothing");
+}
+
+#[test]
+fn nothing_is_brought_to_where_it_would_replace_what_is_owned() {
+    let (to, from, id) = (group("t-1"), group("t-0"), MoveId(5));
+    let of = |phase, id, group, own| coming(&one(phase), id, group, |at| at == slot(own)).is_some();
+    assert!(of(Phase::Copy, id, &to, 12));
+    assert!(!of(Phase::Copy, id, &to, 11), "it owns one of them");
+    assert!(!of(Phase::Copy, id, &from, 12), "it is not meant for this group");
+    assert!(!of(Phase::Copy, MoveId(4), &to, 12) && !of(Phase::Done, id, &to, 12));
 }
 
 #[test]
@@ -210,6 +223,7 @@ fn a_target_shows_what_it_owns_and_deletes_what_it_never_will() {
     let here = marks(&[(10, 5, false), (11, 5, false)]);
     assert_eq!(duties(&me, &one(Phase::Copy), |_| false, &here), []);
     assert_eq!(duties(&me, &one(Phase::Done), |_| true, &here), [Duty::Show(MoveId(5))]);
+    assert_eq!(duties(&me, &one(Phase::Done), |_| false, &here), [], "it contradicts itself");
     assert_eq!(duties(&me, &[], |_| true, &here), [Duty::Show(MoveId(5))]);
     let drop = [Duty::DropImport(MoveId(5))];
     assert_eq!(duties(&me, &one(Phase::Aborted), |_| false, &here), drop);

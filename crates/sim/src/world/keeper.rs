@@ -134,7 +134,7 @@ impl World {
         let now = self.logs[log].witness.record().clone();
         let name = match self.scenario.kind {
             WorldKind::Cluster => format!(" of {}", self.logs[log].group),
-            WorldKind::Group | WorldKind::Global => String::new(),
+            WorldKind::Group | WorldKind::Global | WorldKind::Moves => String::new(),
         };
         self.note(|| {
             let members: Vec<&str> = record.members.iter().map(|m| m.id.as_str()).collect();

@@ -84,6 +84,10 @@ impl Server {
                 return;
             }
             for key in ready {
+                if self.core.holds(slot_of(&key)) {
+                    // All are looked at once the move is over.
+                    continue;
+                }
                 for family in self.blocked.families(&key) {
                     let mut last = 0;
                     while self.core.keyspace.may_serve(family, &key, self.core.unix_ms) {

@@ -45,8 +45,8 @@ fn cairns_way(sub: &str) -> Option<&'static str> {
             "ERR nodes join and leave through the Keyspace resource; see `cairn status`"
         }
         "addslots" | "addslotsrange" | "delslots" | "delslotsrange" | "flushslots" | "setslot" => {
-            "ERR slots are placed and moved by the planner of the global plane; \
-             see `cairn status`"
+            "ERR slots are placed by the planner of the global plane and moved by \
+             `cairn move SLOTS GROUP`; see `cairn slots`"
         }
         "failover" => "ERR a planned failover is asked for with `cairn failover GROUP`",
         _ => return None,
@@ -90,7 +90,8 @@ impl Server {
             }
             "countkeysinslot" => match slot_arg(args.get(2)) {
                 Some(slot) => {
-                    let count = self.core.keyspace.slot_len(slot);
+                    let hidden = self.core.keyspace.is_hidden(slot);
+                    let count = if hidden { 0 } else { self.core.keyspace.slot_len(slot) };
                     self.out(index).count(count);
                 }
                 None => self.out(index).error("ERR Invalid slot"),
@@ -122,6 +123,7 @@ impl Server {
             return self.out(index).error("ERR Invalid slot or number of keys");
         };
         let mut keys = Vec::new();
+        let count = if self.core.keyspace.is_hidden(slot) { 0 } else { count };
         self.core.keyspace.keys_in_slot(slot, count, |key| keys.push(key.to_vec()));
         let out = self.out(index);
         out.array(keys.len());

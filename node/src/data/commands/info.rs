@@ -77,8 +77,8 @@ impl Server {
             }
             "latencystats" => self.info_spans(&mut put),
             "cluster" => put("cluster_enabled", &1),
-            "keyspace" if !self.core.keyspace.is_empty() => {
-                let keys = self.core.keyspace.len();
+            "keyspace" if self.core.keyspace.shown_len() > 0 => {
+                let keys = self.core.keyspace.shown_len();
                 put("db0", &format!("keys={keys},expires=0,avg_ttl=0"));
             }
             _ => {}

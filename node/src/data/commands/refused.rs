@@ -9,7 +9,7 @@ const SNAPSHOTS: &str = "members write snapshots while they go on: `snapshotInte
     Keyspace says how often";
 const PROCESS: &str = "nodes are started and ended by Kubernetes or by `cairn up` and `cairn down`";
 const STREAM: &str = "members of a group follow its log on the peer port, which clients cannot";
-const MOVES: &str = "the planner moves slots between groups; between keyspaces `cairn backup` and \
+const MOVES: &str = "`cairn move` moves slots between groups; between keyspaces `cairn backup` and \
     `cairn restore` carry data over, and a single key goes by DUMP and RESTORE";
 const ONE_DATABASE: &str = "a keyspace has one database; another Keyspace is another one";
 

@@ -73,6 +73,9 @@ impl Core {
         if verdict != Verdict::Here {
             return Err(self.refuse(verdict, at));
         }
+        if self.is_guarded() {
+            self.guard(at.map(|at| at.slot))?;
+        }
         let writes = !command.flags.has(Flags::READONLY) && self.mastership.is_some();
         if writes && self.admission == Admission::HandingOver {
             return Err(Refused::Stalled);

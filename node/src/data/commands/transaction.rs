@@ -185,7 +185,7 @@ impl Server {
             self.out(index).error(text);
             return Flow::Next;
         }
-        match self.admit_all(index, &multi) {
+        match self.admit_all(index, &multi).and_then(|()| self.admit_watched(index)) {
             Ok(()) => {}
             Err(refused @ (Refused::Error(_) | Refused::NoMemory)) => {
                 let text = if let Refused::Error(text) = &refused { text } else { OOM };
@@ -218,6 +218,20 @@ impl Server {
         }
         self.run_all(index, &multi);
         Flow::Next
+    }
+
+    /// Whether this node can say of what the client watches that it did not change: elsewhere it
+    /// may have, where a move has not been heard to end.
+    fn admit_watched(&mut self, index: usize) -> Result<(), Refused> {
+        if self.core.carrying.is_none() {
+            return Ok(());
+        }
+        let watched = self.session(index).watched.take();
+        let keys = watched.iter().flat_map(|watched| &watched.keys);
+        let mut slots = keys.map(|known| slot_of(&known.key)).filter(|slot| self.core.holds(*slot));
+        let admitted = slots.next().map_or(Ok(()), |slot| self.core.guard(Some(slot)));
+        self.session(index).watched = watched;
+        admitted
     }
 
     /// Whether this node may execute all of a transaction, whose keys must be of one slot.

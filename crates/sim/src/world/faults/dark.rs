@@ -72,7 +72,7 @@ impl World {
     pub(in super::super) fn is_planes(&self, place: usize) -> bool {
         let globals = match self.scenario.kind {
             WorldKind::Cluster => self.scenario.globals,
-            WorldKind::Group | WorldKind::Global => 0,
+            WorldKind::Group | WorldKind::Global | WorldKind::Moves => 0,
         };
         place < globals || place >= self.scenario.nodes
     }

@@ -15,7 +15,7 @@ impl World {
         let log = match self.scenario.kind {
             WorldKind::Cluster if self.logs.len() < 2 => return false,
             WorldKind::Cluster => 1 + self.rng.index(self.logs.len() - 1),
-            WorldKind::Group | WorldKind::Global => 0,
+            WorldKind::Group | WorldKind::Global | WorldKind::Moves => 0,
         };
         let cluster = self.scenario.kind == WorldKind::Cluster;
         let plane = self.logs[log].plane;

@@ -40,7 +40,7 @@ impl World {
         there.acceptor_free = self.now;
         if there.has_judge {
             let plane = match self.scenario.kind {
-                WorldKind::Group => Plane::Group,
+                WorldKind::Group | WorldKind::Moves => Plane::Group,
                 WorldKind::Global | WorldKind::Cluster => Plane::Global,
             };
             let judge = Judge::new(plane, there.sender(), self.scenario.timing);

@@ -79,7 +79,9 @@ impl World {
         let input = JudgeInput::Hint(Hint::AcceptLoss(left));
         let what = match self.scenario.kind {
             WorldKind::Cluster => Local::Wish(Box::new((Some(group), input))),
-            WorldKind::Group | WorldKind::Global => Local::Judge(Box::new(input)),
+            WorldKind::Group | WorldKind::Global | WorldKind::Moves => {
+                Local::Judge(Box::new(input))
+            }
         };
         self.push_own(judge, 0, what);
         Ok(())

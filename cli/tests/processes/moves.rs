@@ -1,0 +1,81 @@
+//! Slots move from one group to another and back under load, while masters of either are killed.
+
+use crate::support::{World, connect, say};
+use cairn_harness::checker;
+use cairn_harness::history::Recorder;
+use cairn_harness::traffic::{Plan, Traffic};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+fn master_of(world: &World, group: &str) -> Option<String> {
+    let groups = world.cluster.status().ok()?.groups;
+    groups.into_iter().find(|it| it.id == group).filter(|it| it.serving).and_then(|it| it.master)
+}
+
+/// `cairn slots -o json`.
+fn slots(world: &World) -> Value {
+    let text = world.cluster.cairn(["slots", "-o", "json"]).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+fn owner(world: &World, slot: u64) -> String {
+    let slots = slots(world);
+    let ranges = slots["ranges"].as_array().cloned().unwrap_or_default();
+    let has = |range: &&Value| {
+        range["first"].as_u64() <= Some(slot) && Some(slot) <= range["last"].as_u64()
+    };
+    let range = ranges.iter().find(has);
+    range.and_then(|range| range["group"].as_str()).unwrap_or_default().to_owned()
+}
+
+/// Moves a quarter of all slots, and kills the master of `dies` when some of it is done.
+fn moves_while_a_master_dies(world: &World, range: &str, to: &str, dies: &str) {
+    let began = Instant::now();
+    world.cluster.cairn(["move", range, to, "--timeout-sec", "0"]).expect("they begin");
+    let first: u64 = range.split('-').next().and_then(|it| it.parse().ok()).expect("a number");
+    world.eventually("the first slots have moved", |w| owner(w, first) == to);
+    world.eventually("there is a master", |w| master_of(w, dies).is_some());
+    let master = master_of(world, dies).expect("a master");
+    world.cluster.kill(&master, false).expect("it runs");
+    world.eventually("all moves have ended", |w| {
+        let slots = slots(w);
+        slots["moves"].as_array().is_some_and(Vec::is_empty) && owner(w, first + 4095) == to
+    });
+    eprintln!("{range} to {to} with the death of {master}: {:?}", began.elapsed());
+}
+
+#[test]
+fn slots_move_under_load_while_masters_die_and_nothing_is_lost() {
+    let world = World::two_groups();
+    let seeds: Vec<String> = ["t-0-0", "t-1-0"].map(|id| world.node(id).redis()).into();
+    let mut traffic = Traffic::start(Plan::new(&seeds, 7), Recorder::in_memory());
+    world.eventually("there are writes", |_| traffic.acknowledged() > 200);
+    // Slot 12182 has the key `foo`, which waits for somebody who comes elsewhere.
+    let source = master_of(&world, "t-1").expect("a master");
+    let mut blocked = connect(&world.node(&source));
+    let waits = std::thread::spawn(move || say(&mut blocked, "BLPOP foo 60"));
+    let answer = world.cluster.cairn(["move", "12182", "t-0"]).expect("it moves");
+    eprintln!("{answer}");
+    let told = waits.join().expect("it is answered");
+    assert!(told.starts_with("-MOVED 12182 "), "{told}");
+
+    moves_while_a_master_dies(&world, "0-4095", "t-1", "t-0");
+    moves_while_a_master_dies(&world, "0-4095", "t-0", "t-0");
+    let before = traffic.acknowledged();
+    world.eventually("writes go on", |_| traffic.acknowledged() > before + 200);
+
+    let (history, unread) = traffic.finish(Duration::from_secs(20));
+    let report = checker::check(&history);
+    eprintln!("{} writes acknowledged, {} not known", report.acknowledged, report.unknown);
+    assert_eq!((unread, report.violations.len()), (0, 0), "{:?}", report.violations);
+    world.eventually("all copies are the same", |w| {
+        let status = w.status_with_digests();
+        let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+        let digests = |group: &str| -> BTreeSet<String> {
+            let logs = nodes.iter().filter_map(|node| node["logs"].as_array()?.first().cloned());
+            logs.filter(|log| log["group"] == group).map(|log| log["digest"].to_string()).collect()
+        };
+        digests("t-0").len() == 1 && digests("t-1").len() == 1
+    });
+}
