@@ -2,7 +2,7 @@
 //! a builder, and who owns the keyspace only takes what they have made.
 
 use crate::apply::Error;
-use crate::keyspace::{Keyspace, SlotSums, SlotState};
+use crate::keyspace::{Keyspace, SlotState, SlotSums};
 use crate::libraries::Libraries;
 use crate::snapshot::Portion;
 use cairn_logic::ids::{Offset, SLOTS};

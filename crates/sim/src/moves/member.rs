@@ -1,8 +1,8 @@
 //! A member of a group of this world.
 
 use super::{Line, Town};
-use cairn_global::moving;
 use cairn_global::View;
+use cairn_global::moving;
 use cairn_keyspace::command::lookup;
 use cairn_keyspace::{Ctx, EffectLog, Export, Keyspace, Verb, entries_about};
 use cairn_logic::ids::{EntryId, Epoch, GroupId, Offset, Slot};
