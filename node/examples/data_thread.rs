@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<()> {
     };
     let group = GroupRoute { id: GroupId::new("k-0"), epoch: Epoch(1), nodes: vec![node] };
     let slots = vec![0; usize::from(SLOTS)];
-    let routes = Routes { me, revision: 1, groups: vec![group], slots };
+    let routes = Routes { me, revision: 1, groups: vec![group], slots, moves: Vec::new() };
     let link = &mut running.link;
     link.send(ToData::Routes(Arc::new(routes)));
     let (epoch, next) = (Epoch(1), Offset(1));
@@ -51,7 +51,7 @@ fn main() -> anyhow::Result<()> {
         match message {
             FromData::Appended(batch) => link.commit(batch.head.last_offset()),
             FromData::NeedConfirm { token } => link.send(ToData::ReadsConfirmed { token }),
-            FromData::Compared(_) => {}
+            FromData::Compared(_) | FromData::Move(_) => {}
             FromData::ChangeUsers { token, fixed, change } => {
                 let outcome = users.change(&fixed, &change).map_err(|refused| refused.text());
                 let outcome = outcome.map(|(after, deleted)| {

@@ -56,7 +56,7 @@ fn broken_rules_of_moves_are_noticed() {
         Mutant::KeepsMoved,
         Mutant::ShowsHalf,
     ];
-    let hunts = rules.map(|mutant| hunt(mutant, 1, 200, None));
+    let hunts = rules.map(|mutant| hunt(mutant, 1, 500, None));
     hunts.iter().for_each(|found| eprintln!("{:?}: {} seeds", found.mutant, found.seeds));
     let missed: Vec<Mutant> =
         hunts.iter().filter(|it| it.by.is_none()).map(|it| it.mutant).collect();
