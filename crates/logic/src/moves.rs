@@ -7,12 +7,14 @@
 //! the moment everything but the last entries was carried over; only something *read* ends that.
 
 mod duty;
+mod hands;
 mod source;
 mod target;
 #[cfg(test)]
 mod tests;
 
 pub use duty::{Duty, Mark, Marks, duties};
+pub use hands::{HAND_KEPT_MS, Hand};
 pub use source::{Facts, Report, Source, SourceEffect, SourceInput};
 pub use target::{Order, Target};
 
@@ -137,6 +139,17 @@ pub enum Refused {
 pub struct Moves {
     last_id: MoveId,
     moves: Vec<Move>,
+    /// Whether the planner begins no moves.
+    #[serde(default, skip_serializing_if = "is_false")]
+    paused: bool,
+    /// What people have done lately, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    hands: Vec<Hand>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Moves {

@@ -22,6 +22,31 @@ pub fn spread_evenly(groups: &[GroupId]) -> Vec<Range> {
     ranges.map(|(n, group)| (slot(bound(n)), slot(bound(n + 1) - 1), group.clone())).collect()
 }
 
+/// The same ranges, sorted, but that `group` owns the slots from `first` to `last`; neighbours of one
+/// owner are joined.
+#[must_use]
+pub fn given(ranges: &[Range], (first, last): (Slot, Slot), group: &GroupId) -> Vec<Range> {
+    let slot = |n: u16| Slot::try_from(n).expect("between two slots");
+    let mut cut: Vec<Range> = vec![(first, last, group.clone())];
+    for (from, to, owner) in ranges {
+        if *from < first {
+            cut.push((*from, (*to).min(slot(first.get() - 1)), owner.clone()));
+        }
+        if *to > last {
+            cut.push(((*from).max(slot(last.get() + 1)), *to, owner.clone()));
+        }
+    }
+    cut.sort_by_key(|(from, ..)| *from);
+    let mut joined: Vec<Range> = Vec::with_capacity(cut.len());
+    for (from, to, owner) in cut {
+        match joined.last_mut() {
+            Some((_, end, before)) if *before == owner && end.get() + 1 == from.get() => *end = to,
+            _ => joined.push((from, to, owner)),
+        }
+    }
+    joined
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
