@@ -122,6 +122,34 @@ pub enum Command {
         /// The number of the move, as `cairn slots` says it; absent: all that are under way.
         id: Option<u64>,
     },
+    /// Change how many groups a keyspace has, or replicas per group; slots move while clients go on.
+    #[command(after_help = "Examples:\n  cairn scale tweets --groups 4\n  \
+        cairn scale tweets --groups 2 --replicas 2\n  \
+        kubectl scale keyspace/tweets --replicas=4      the same on Kubernetes")]
+    Scale {
+        /// The keyspace.
+        keyspace: String,
+        /// How many groups share its slots, 1 to 1024.
+        #[arg(long, required_unless_present = "replicas")]
+        groups: Option<u16>,
+        /// Replicas per group.
+        #[arg(long)]
+        replicas: Option<u8>,
+        /// How long to wait for it, in seconds; 0: not at all. It goes on all the same.
+        #[arg(long, default_value_t = 300)]
+        timeout_sec: u64,
+    },
+    /// Say what the planner does with a keyspace's slots, stop it, or let it go on.
+    #[command(after_help = "Examples:\n  cairn rebalance tweets --plan      changes nothing\n  \
+        cairn rebalance tweets --pause\n  \
+        cairn rebalance tweets --resume    also with what people have moved lately")]
+    Rebalance {
+        /// The keyspace.
+        keyspace: String,
+        /// What to do.
+        #[command(flatten)]
+        what: RebalanceArgs,
+    },
     /// Say why a group is as it is: what it waits for, and for whom.
     #[command(after_help = "Examples:\n  cairn why tweets-0\n  cairn why global")]
     Why {
@@ -404,4 +432,19 @@ mod tests {
     fn options_do_not_contradict_each_other() {
         Cli::command().debug_assert();
     }
+}
+
+/// One of three.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct RebalanceArgs {
+    /// Print what the planner would do, and why; changes nothing.
+    #[arg(long)]
+    pub plan: bool,
+    /// Begin no moves. Those under way go on: `cairn cancel-move` gives them up.
+    #[arg(long)]
+    pub pause: bool,
+    /// Go on, and forget what people have moved or cancelled lately.
+    #[arg(long)]
+    pub resume: bool,
 }

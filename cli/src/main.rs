@@ -25,6 +25,7 @@ mod process;
 mod recover;
 mod report;
 mod restore;
+mod scale;
 mod signals;
 mod status;
 mod supervise;
@@ -97,6 +98,11 @@ async fn run(cli: Cli) -> Result<()> {
             moves::move_slots(&place, &slots, &group, timeout_sec).await
         }
         Command::CancelMove { keyspace, id } => moves::cancel(&place, &keyspace, id).await,
+        Command::Scale { keyspace, groups, replicas, timeout_sec } => {
+            let wanted = scale::Wanted { groups, replicas };
+            scale::scale(&place, &keyspace, wanted, timeout_sec).await
+        }
+        Command::Rebalance { keyspace, what } => scale::rebalance(&place, &keyspace, what).await,
         Command::Why { group } => shown(failover::why(&place, &group).await?),
         Command::Recover { group, accept_loss, node, yes, rebuild } => {
             let decision = recover::Decision { accept_loss, node, yes };

@@ -1,6 +1,6 @@
 //! `cairn up`: from files to a cluster that serves.
 
-mod prepare;
+pub mod prepare;
 
 use crate::args::UpArgs;
 use crate::folder::{ClusterState, Folder};

@@ -42,7 +42,10 @@ impl Topology {
             if let Some(name) = keys::keyspace_of_key(key) {
                 topology.keyspaces.insert(name.to_owned(), KeyspaceConfig::decode(value)?);
             } else if let Some(id) = keys::group_of_key(key) {
-                topology.groups.insert(id, keys::decode_group(value)?);
+                let record = keys::decode_group(value)?;
+                if !record.is_retired() {
+                    topology.groups.insert(id, record);
+                }
             } else if let Some(name) = keys::slots_of_key(key) {
                 topology.slots.insert(name.to_owned(), SlotOwners::decode(value)?);
             } else if let Some(name) = keys::moves_of_key(key) {

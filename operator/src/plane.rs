@@ -233,7 +233,10 @@ impl Plane {
             if let Some(name) = keys::keyspace_of_key(key) {
                 directory.keyspaces.insert(name.to_owned(), KeyspaceConfig::decode(value)?);
             } else if let Some(group) = keys::group_of_key(key) {
-                directory.groups.insert(group, decode_group(value)?);
+                let record = decode_group(value)?;
+                if !record.is_retired() {
+                    directory.groups.insert(group, record);
+                }
             } else if let Some(name) = keys::slots_of_key(key) {
                 directory.slots.insert(name.to_owned(), SlotOwners::decode(value)?);
             } else if let Some(name) = keys::pool_of_key(key) {

@@ -189,7 +189,7 @@ fn node_binary(named: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// Keeps what was given, so that `cairn up` alone starts the same again; it may hold passwords.
-fn remember(folder: &Folder, texts: &[(PathBuf, String)]) -> Result<()> {
+pub fn remember(folder: &Folder, texts: &[(PathBuf, String)]) -> Result<()> {
     let path = folder.resources();
     let new = path.with_extension("new");
     let all: Vec<&str> = texts.iter().map(|(_, text)| text.trim_end()).collect();

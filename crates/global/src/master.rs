@@ -6,6 +6,7 @@ use crate::{Changed, View};
 use cairn_directory::core::{Refusal, Reply, Response};
 use cairn_directory::op::RangeQuery;
 use cairn_directory::{Answer, Directory, Event, EventKind, KeyRange, Op};
+use cairn_logic::balance::Parts;
 use cairn_logic::ids::{GroupId, NodeId, Revision, Version};
 use cairn_logic::judge::{CasOutcome, JudgeEffect, JudgeInput};
 use cairn_logic::message::{Order, Sender};
@@ -138,6 +139,17 @@ impl GlobalMaster {
         &self.courts
     }
 
+    /// The master of a group says what its slots have.
+    pub fn hears(&mut self, group: GroupId, parts: Parts) {
+        self.planning.hears(group, parts);
+    }
+
+    /// What the planner would do with a keyspace, and why; `None` if there is no such keyspace.
+    #[must_use]
+    pub fn outlook(&self, keyspace: &str, now: Now) -> Option<Vec<String>> {
+        planning::outlook(&self.view, keyspace, now.unix_ms, self.planning.said())
+    }
+
     /// What judges decided since the last call.
     pub fn transitions(&mut self) -> Vec<(GroupId, Transition)> {
         self.courts.transitions()
@@ -257,7 +269,10 @@ impl GlobalMaster {
         let courts = &self.courts;
         let lately = |group: &GroupId| heard(courts, group, Some(now.monotonic));
         if !self.planner_busy
-            && let Some(step) = self.planning.next(now.monotonic, &self.view, claim.0, lately)
+            && let Some(step) = {
+                let now = (now.monotonic, now.unix_ms);
+                self.planning.next(now, &self.view, claim.0, lately)
+            }
         {
             tracing::info!(step = %step.what, "planner");
             self.planner_busy = true;

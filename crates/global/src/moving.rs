@@ -27,6 +27,17 @@ pub struct Swap {
 }
 
 impl Swap {
+    /// The same with another change of the keyspace's moves.
+    fn also(mut self, keyspace: &str, change: impl FnOnce(&mut Moves)) -> Self {
+        let key = keys::moves_key(keyspace);
+        if let Some((_, value)) = self.put.iter_mut().find(|(put, _)| *put == key) {
+            let mut moves = keys::decode_moves(value).expect("it was encoded just now");
+            change(&mut moves);
+            *value = keys::encode_moves(&moves);
+        }
+        self
+    }
+
     /// The same for the directory.
     #[must_use]
     pub fn op(&self) -> Op {
@@ -180,6 +191,22 @@ pub fn begin(
     Ok((swap, begun))
 }
 
+/// The same asked for by a person, at `unix_ms`: the planner leaves these slots alone for a while.
+///
+/// # Errors
+/// [`Error`]: nothing is begun.
+pub fn begin_by_hand(
+    view: &View,
+    keyspace: &str,
+    slots: (Slot, Slot),
+    target: &GroupId,
+    unix_ms: u64,
+) -> Result<(Swap, Vec<MoveId>), Error> {
+    let (swap, begun) = begin(view, keyspace, slots, target)?;
+    let swap = swap.also(keyspace, |moves| moves.touched(slots, unix_ms, false));
+    Ok((swap, begun))
+}
+
 fn after(slot: Slot) -> Slot {
     Slot::try_from(slot.get() + 1).expect("another one follows")
 }
@@ -235,4 +262,26 @@ pub fn cancel(view: &View, keyspace: &str, ids: &[MoveId]) -> Result<Swap, Error
         }
     }
     Ok(swap(view, keyspace, &moves))
+}
+
+/// The same asked for by a person, at `unix_ms`: the planner leaves their slots alone for a while.
+///
+/// # Errors
+/// [`Error::NoMove`] if one of them has ended.
+pub fn cancel_by_hand(
+    view: &View,
+    keyspace: &str,
+    ids: &[MoveId],
+    unix_ms: u64,
+) -> Result<Swap, Error> {
+    let swap = cancel(view, keyspace, ids)?;
+    Ok(swap.also(keyspace, |moves| ids.iter().for_each(|id| moves.cancelled(*id, unix_ms))))
+}
+
+/// The planner begins no moves in this keyspace until it is told to go on.
+#[must_use]
+pub fn pause(view: &View, keyspace: &str, paused: bool) -> Swap {
+    let mut moves = moves_of(view, keyspace);
+    moves.pause(paused);
+    swap(view, keyspace, &moves)
 }

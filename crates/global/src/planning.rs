@@ -4,6 +4,7 @@
 //! compares the versions of all it read, so a stale wish changes nothing.
 
 mod healing;
+mod scaling;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use cairn_directory::LeaseId;
 use cairn_directory::op::{Compare, DeleteRange, Op, Put, Relation, Target, Txn, TxnOp};
 use cairn_directory::range::KeyRange;
+use cairn_logic::balance::Parts;
 use cairn_logic::ids::{Epoch, GroupId, NodeId};
 use cairn_logic::message::Mode;
 use cairn_logic::planner::{self, Asked, Held, Node, Standing};
@@ -23,6 +25,7 @@ use cairn_settings::NodeRole;
 use cairn_settings::directory_keys as keys;
 use healing::Healing;
 use keys::{Claim, KeyspaceConfig, NodeInfo, SlotOwners, SlotRange, Transition};
+pub use scaling::{Said, outlook};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a new group waits for all its members before it begins with fewer.
@@ -43,6 +46,7 @@ pub struct Planning {
     wanted_since: BTreeMap<GroupId, Instant>,
     surplus_since: BTreeMap<GroupId, (NodeId, Instant)>,
     healing: Healing,
+    said: Said,
 }
 
 /// What the master of a group is to know and to ask for.
@@ -133,11 +137,22 @@ fn groups_of(keyspace: &str, config: &KeyspaceConfig) -> impl Iterator<Item = Gr
 }
 
 impl Planning {
+    /// What the master of a group says of its slots.
+    pub fn hears(&mut self, group: GroupId, parts: Parts) {
+        self.said.insert(group, parts);
+    }
+
+    /// What the masters have said of their slots.
+    #[must_use]
+    pub fn said(&self) -> &Said {
+        &self.said
+    }
+
     /// The next transaction, if one is due; `claim` is a number no claim had before, `heard` says
     /// who reports to a group's judge now.
     pub fn next(
         &mut self,
-        now: Instant,
+        (now, unix_ms): (Instant, u64),
         view: &View,
         claim: u64,
         heard: impl Fn(&GroupId) -> Heard,
@@ -145,7 +160,9 @@ impl Planning {
         self.healing.look(now, view);
         let (replaced, idle) = (self.replaced(now, view), idle(view));
         for (name, config) in &view.keyspaces {
-            for group in groups_of(name, config) {
+            // Who is to go is kept whole as long as it has slots.
+            let leaving = scaling::leaving(view, name, config);
+            for group in groups_of(name, config).chain(leaving) {
                 let step = match view.groups.get(&group) {
                     None => self.form(now, view, (name, config), &group, (&idle, claim)),
                     Some(record) => {
@@ -160,8 +177,10 @@ impl Planning {
                     return step;
                 }
             }
-            if let Some(step) = place_slots(view, name, config) {
-                return Some(step);
+            let slots = place_slots(view, name, config)
+                .or_else(|| scaling::step(view, (name, config), unix_ms, &self.said));
+            if slots.is_some() {
+                return slots;
             }
         }
         orphan(view)
@@ -243,9 +262,13 @@ impl Planning {
         let spares = now.since(since) >= OWN_WAIT;
         let may = |node: &&Node| spares || node.keyspace.is_some();
         let idle: Vec<Node> = idle.iter().filter(may).cloned().collect();
-        let record = planner::first_members(name, group, &asked(config), &idle, at_least)?;
+        let mut record = planner::first_members(name, group, &asked(config), &idle, at_least)?;
         let key = keys::group_key(group);
-        let mut compare = vec![version_is(&key, 0)];
+        let mut compare = vec![version_is(&key, view.version(&key))];
+        if let Some(former) = view.retired.get(group) {
+            record.version = former.version.next();
+            record.attempt = former.attempt;
+        }
         let mut success = vec![put(&key, keys::encode_group(&record))];
         for member in &record.members {
             let (as_read, info) = claimed(view, &member.id, group, claim)?;
@@ -329,7 +352,8 @@ fn orphan(view: &View) -> Option<Step> {
     };
     let (id, info) = view.nodes.iter().find(|(id, info)| of_nobody(info) && view.is_alive(id))?;
     let Claim::Claimed { group, .. } = &info.claim else { return None };
-    released(view, id, version_is(&keys::group_key(group), 0))
+    let key = keys::group_key(group);
+    released(view, id, version_is(&key, view.version(&key)))
 }
 
 fn spares(view: &View, group: &GroupId, record: &Record) -> BTreeSet<NodeId> {

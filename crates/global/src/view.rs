@@ -35,6 +35,8 @@ pub struct View {
     pub keyspaces: BTreeMap<String, KeyspaceConfig>,
     /// The groups' records.
     pub groups: BTreeMap<GroupId, Record>,
+    /// What is left of groups that were retired: records without members.
+    pub retired: BTreeMap<GroupId, Record>,
     /// Pools of spares as configured.
     pub pools: BTreeMap<String, PoolConfig>,
     /// Slots by keyspace.
@@ -100,7 +102,13 @@ impl View {
         } else if let Some(name) = keys::pool_of_key(key) {
             self.pools.insert(name.to_owned(), PoolConfig::decode(value)?);
         } else if let Some(id) = keys::group_of_key(key) {
-            self.groups.insert(id, keys::decode_group(value)?);
+            let record = keys::decode_group(value)?;
+            let (is, was) = match record.is_retired() {
+                true => (&mut self.retired, &mut self.groups),
+                false => (&mut self.groups, &mut self.retired),
+            };
+            was.remove(&id);
+            is.insert(id, record);
         } else if let Some(name) = keys::slots_of_key(key) {
             self.slots.insert(name.to_owned(), SlotOwners::decode(value)?);
         } else if let Some(name) = keys::moves_of_key(key) {
@@ -126,6 +134,7 @@ impl View {
             self.pools.remove(name);
         } else if let Some(id) = keys::group_of_key(key) {
             self.groups.remove(&id);
+            self.retired.remove(&id);
         } else if let Some(name) = keys::slots_of_key(key) {
             self.slots.remove(name);
         } else if let Some(name) = keys::moves_of_key(key) {

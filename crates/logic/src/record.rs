@@ -87,6 +87,13 @@ impl Record {
         self.members.iter().find(|m| m.id == *id)
     }
 
+    /// Whether its group was retired: it has no members, and is as if it were not there. Versions
+    /// and attempts go on from it if the group is formed again.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.members.is_empty() && self.master.is_none() && !self.open
+    }
+
     /// Whether this folder counts.
     #[must_use]
     pub fn names(&self, id: &NodeId, incarnation: Incarnation) -> bool {

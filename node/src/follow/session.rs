@@ -311,6 +311,7 @@ impl Session<'_> {
     async fn refuse(&mut self, group: GroupId, old: Version) -> Result<(), Ended> {
         let (value, _) = self.read_key(&keys::group_key(&group)).await?;
         match value.and_then(|value| keys::decode_group(&value).ok()) {
+            Some(record) if record.is_retired() => Ok(()),
             Some(record) if record.version == old => self.tell(Heard::Refused(group, old)).await,
             Some(record) => self.tell(Heard::Record(group, record)).await,
             None => Ok(()),
@@ -320,6 +321,7 @@ impl Session<'_> {
     async fn read_record(&mut self, group: GroupId) -> Result<(), Ended> {
         let (value, _) = self.read_key(&keys::group_key(&group)).await?;
         match value.map(|value| keys::decode_group(&value)) {
+            Some(Ok(record)) if record.is_retired() => Ok(()),
             Some(Ok(record)) => self.tell(Heard::Record(group, record)).await,
             Some(Err(error)) => {
                 tracing::error!(%group, %error, "unreadable record");

@@ -1,7 +1,7 @@
 //! Moves of slots that people ask for: what they change in the directory is decided by
 //! [`cairn_global::moving`].
 
-use super::role::Role;
+use super::role::{Role, now};
 use crate::clock;
 use crate::etcd;
 use crate::peer::Reply;
@@ -28,7 +28,8 @@ impl Role {
         let begun = slot(wish.first).and_then(|first| {
             let (slots, target) = ((first, slot(wish.last)?), GroupId::new(&wish.target));
             let view = self.master.view();
-            moving::begin(view, &wish.keyspace, slots, &target).map_err(refused)
+            let unix_ms = clock::unix_ms();
+            moving::begin_by_hand(view, &wish.keyspace, slots, &target, unix_ms).map_err(refused)
         });
         match begun {
             Err(status) => drop(reply.send(Err(status))),
@@ -47,13 +48,31 @@ impl Role {
             0 => copies.collect(),
             id => vec![MoveId(id)],
         };
-        match moving::cancel(self.master.view(), &wish.keyspace, &ids).map_err(refused) {
+        let (view, unix_ms) = (self.master.view(), clock::unix_ms());
+        match moving::cancel_by_hand(view, &wish.keyspace, &ids, unix_ms).map_err(refused) {
             Err(status) => drop(reply.send(Err(status))),
             Ok(swap) => {
                 let line = |id: &MoveId| format!("move {id} cancelled");
                 self.swap(&swap, ids.iter().map(line).collect(), reply);
             }
         }
+    }
+
+    pub(super) fn rebalance(&mut self, wish: &pb::Rebalance, reply: Reply<pb::WishReply>) {
+        use pb::rebalance::Action;
+        let name = &wish.keyspace;
+        let Some(lines) = self.master.outlook(name, now()) else {
+            reply.send(Err(Status::not_found(format!("there is no keyspace {name}")))).ok();
+            return;
+        };
+        let paused = match wish.action() {
+            Action::Plan => return drop(reply.send(Ok(pb::WishReply { lines }))),
+            Action::Pause => true,
+            Action::Resume => false,
+        };
+        let swap = moving::pause(self.master.view(), name, paused);
+        let what = if paused { "paused; moves under way go on" } else { "goes on" };
+        self.swap(&swap, vec![format!("the planner of {name} {what}")], reply);
     }
 
     /// Proposes a change, and answers with `lines` once it is committed.

@@ -71,6 +71,9 @@ impl Role {
             Some(pb::wish_request::Body::CancelMove(wish)) if self.serving => {
                 self.cancel_move(&wish, reply);
             }
+            Some(pb::wish_request::Body::Rebalance(wish)) if self.serving => {
+                self.rebalance(&wish, reply);
+            }
             _ if self.is_checkpoint() => {
                 let text = "this is a checkpoint node; ask a node of role global";
                 reply.send(Err(Status::failed_precondition(text))).ok();
@@ -102,9 +105,8 @@ impl Role {
             Some(Body::RepairPart(_)) => {
                 Err(Status::invalid_argument("no group has its log on this node"))
             }
-            Some(Body::MoveSlots(_) | Body::CancelMove(_) | Body::Hint(_)) | None => {
-                Err(Status::invalid_argument("an empty wish"))
-            }
+            Some(Body::MoveSlots(_) | Body::CancelMove(_) | Body::Rebalance(_) | Body::Hint(_))
+            | None => Err(Status::invalid_argument("an empty wish")),
         }
     }
 

@@ -47,7 +47,7 @@ pub fn spares(observed: &Observed, set: &str, size: i32) -> i32 {
 }
 
 /// How many groups a keyspace is to have, `asked` being asked for: those that the directory knows
-/// stay, for they hold data.
+/// stay: the planner empties and retires them first.
 #[must_use]
 pub fn groups(observed: &Observed, keyspace: &str, asked: i32) -> i32 {
     let known = |name: &str| match &observed.plane.directory {

@@ -142,11 +142,9 @@ fn wanted_keyspace(
     cluster: &Pods,
 ) -> WantedKeyspace {
     let name = name(keyspace);
-    let mut config = keyspace_config(keyspace, resources);
+    let config = keyspace_config(keyspace, resources);
     let members = i32::try_from(keyspace.spec.members()).unwrap_or(i32::MAX);
     let count = extent::groups(observed, &name, keyspace.spec.groups);
-    // A group that owns slots does not go by being asked for no longer.
-    config.groups = u16::try_from(count).unwrap_or(u16::MAX);
     let group = |index: i32| {
         let group = format!("{name}-{index}");
         let owner = observed.groups.get(&group);

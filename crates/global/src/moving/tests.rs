@@ -63,7 +63,7 @@ impl Town {
         let record = Record {
             version: Version(epoch),
             epoch: Epoch(epoch),
-            master: None,
+            master: Some(NodeId::new("a")),
             members: Vec::new(),
             rule: Rule::One,
             wanted: 2,

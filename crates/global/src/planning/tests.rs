@@ -17,7 +17,7 @@ pub struct Town {
 }
 
 impl Town {
-    fn write(&mut self, key: &str, value: Option<Vec<u8>>) {
+    pub fn write(&mut self, key: &str, value: Option<Vec<u8>>) {
         let version = self.versions.entry(key.to_owned()).or_default();
         *version = if value.is_some() { *version + 1 } else { 0 };
         let value = value.map(|value| (value, *version));
@@ -108,20 +108,41 @@ impl Town {
         self.view.alive.keys().cloned().collect()
     }
 
-    fn next(&self, planning: &mut Planning, at_secs: u64) -> Option<String> {
+    /// The planner's next step.
+    pub fn step(&self, planning: &mut Planning, at_secs: u64) -> Option<Step> {
         let now = Instant::ZERO + Duration::from_secs(at_secs);
-        planning.next(now, &self.view, 77, |_| self.heard()).map(|step| step.what)
+        planning.next((now, 0), &self.view, 77, |_| self.heard())
+    }
+
+    /// Carries out a transaction all of whose comparisons hold.
+    pub fn performs(&mut self, op: &Op) {
+        let Op::Txn(txn) = op else { panic!("the planner proposes transactions only") };
+        for put in &txn.success {
+            let TxnOp::Put(put) = put else { panic!("the planner puts only") };
+            let key = String::from_utf8(put.key.to_vec()).expect("a name");
+            let compare = txn.compare.iter().find(|it| it.range == KeyRange::single(key.clone()));
+            let Target::Version(version) = compare.expect("each key is compared").target else {
+                panic!("versions are compared")
+            };
+            let known = self.versions.get(&key).copied().unwrap_or(0);
+            assert_eq!(i64::try_from(known), Ok(version), "{key}");
+            self.write(&key, Some(put.value.to_vec()));
+        }
+    }
+
+    fn next(&self, planning: &mut Planning, at_secs: u64) -> Option<String> {
+        self.step(planning, at_secs).map(|step| step.what)
     }
 }
 
-fn slot(number: u16) -> cairn_logic::ids::Slot {
+pub fn slot(number: u16) -> cairn_logic::ids::Slot {
     cairn_logic::ids::Slot::try_from(number).expect("a slot")
 }
 
-const MEMBERS: [&str; 3] = ["t-0-0", "t-0-1", "t-0-2"];
+pub const MEMBERS: [&str; 3] = ["t-0-0", "t-0-1", "t-0-2"];
 
 /// A group of three of its own, and a spare.
-fn served() -> Town {
+pub fn served() -> Town {
     let mut town = Town::default();
     MEMBERS.iter().for_each(|id| town.registers(id, Some("t-0"), Some("t-0")));
     town.registers("p-spare-0", None, None);

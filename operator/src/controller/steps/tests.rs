@@ -283,7 +283,8 @@ fn groups_that_hold_data_stay() {
     let seen = Seen::new().keyspace(|k| k.spec.groups = 3).whole();
     let seen = seen.keyspace(|k| k.spec.groups = 1);
     let keyspace = &seen.desired().keyspaces[0];
-    assert_eq!((keyspace.groups.len(), keyspace.config.groups), (3, 3));
+    assert_eq!(keyspace.groups.len(), 3, "their nodes stay");
+    assert_eq!(keyspace.config.groups, 1, "the planner is told, and empties them");
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Race {
         let view = &self.eyes[planner].view;
         let all = all_report(view);
         let claim = self.directory.revision().0 + 1;
-        let step = self.plannings[planner].next(self.now, view, claim, |_| all.clone());
+        let step = self.plannings[planner].next((self.now, 0), view, claim, |_| all.clone());
         let Some(step) = step else { return };
         let claims = step.what.starts_with("claim") || step.what.starts_with("form");
         self.tried += usize::from(claims);
