@@ -5,7 +5,7 @@ use cairn_harness::checker;
 use cairn_harness::history::Recorder;
 use cairn_harness::traffic::{Plan, Traffic};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 fn master_of(world: &World, group: &str) -> Option<String> {
@@ -69,6 +69,10 @@ fn slots_move_under_load_while_masters_die_and_nothing_is_lost() {
     let report = checker::check(&history);
     eprintln!("{} writes acknowledged, {} not known", report.acknowledged, report.unknown);
     assert_eq!((unread, report.violations.len()), (0, 0), "{:?}", report.violations);
+    copies_are_the_same(&world, &["t-0", "t-1"]);
+}
+
+fn copies_are_the_same(world: &World, groups: &[&str]) {
     world.eventually("all copies are the same", |w| {
         let status = w.status_with_digests();
         let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
@@ -76,6 +80,57 @@ fn slots_move_under_load_while_masters_die_and_nothing_is_lost() {
             let logs = nodes.iter().filter_map(|node| node["logs"].as_array()?.first().cloned());
             logs.filter(|log| log["group"] == group).map(|log| log["digest"].to_string()).collect()
         };
-        digests("t-0").len() == 1 && digests("t-1").len() == 1
+        groups.iter().all(|group| digests(group).len() == 1)
     });
+}
+
+/// How many slots each group owns.
+fn counts(world: &World) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for range in slots(world)["ranges"].as_array().cloned().unwrap_or_default() {
+        let number = |name: &str| range[name].as_u64().unwrap_or_default();
+        let group = range["group"].as_str().unwrap_or_default().to_owned();
+        *counts.entry(group).or_default() += number("last") - number("first") + 1;
+    }
+    counts
+}
+
+const POOL: &str = "apiVersion: cairn.dev/v1alpha1\nkind: SparePool\nmetadata: {name: warm}\n\
+                    spec: {cluster: demo, size: 3, replaceAfter: 2s}\n";
+
+#[test]
+fn a_keyspace_is_scaled_out_to_spares_and_in_again_under_load() {
+    let world =
+        World::of_text(&crate::support::RESOURCES.replace(", timing: {preset: noisy}", ""), POOL);
+    let seeds = [world.node("t-0-0").redis()];
+    let mut traffic = Traffic::start(Plan::new(&seeds, 11), Recorder::in_memory());
+    world.eventually("there are writes", |_| traffic.acknowledged() > 200);
+    let began = Instant::now();
+    let answer = world.cluster.cairn(["scale", "t", "--groups", "2"]).expect("it is scaled");
+    eprintln!("{answer}two groups: {:?}", began.elapsed());
+    let half = |group: &str| (group.to_owned(), 8192);
+    assert_eq!(counts(&world), BTreeMap::from([half("t-0"), half("t-1")]));
+
+    world.cluster.cairn(["rebalance", "t", "--pause"]).expect("it is paused");
+    let paused = world.cluster.cairn(["rebalance", "t", "--plan"]).expect("a plan");
+    assert!(paused.starts_with("now: paused"), "{paused}");
+    world.cluster.cairn(["scale", "t", "--groups", "1", "--timeout-sec", "0"]).expect("asked for");
+    assert_eq!(counts(&world), BTreeMap::from([half("t-0"), half("t-1")]));
+    world.cluster.cairn(["rebalance", "t", "--resume"]).expect("it goes on");
+    let began = Instant::now();
+    let answer = world.cluster.cairn(["scale", "t", "--groups", "1"]).expect("it is scaled");
+    eprintln!("{answer}one group: {:?}", began.elapsed());
+    assert_eq!(counts(&world), BTreeMap::from([("t-0".to_owned(), 16384)]));
+    let before = traffic.acknowledged();
+    world.eventually("writes go on", |_| traffic.acknowledged() > before + 200);
+    world.eventually("all spares are idle again", |w| {
+        let pool = w.cluster.cairn(["pool", "-o", "json"]).unwrap_or_default();
+        pool.matches("\"state\": \"idle\"").count() == 3
+    });
+
+    let (history, unread) = traffic.finish(Duration::from_secs(20));
+    let report = checker::check(&history);
+    eprintln!("{} writes acknowledged, {} not known", report.acknowledged, report.unknown);
+    assert_eq!((unread, report.violations.len()), (0, 0), "{:?}", report.violations);
+    copies_are_the_same(&world, &["t-0"]);
 }
