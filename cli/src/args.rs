@@ -122,7 +122,7 @@ pub enum Command {
         /// The number of the move, as `cairn slots` says it; absent: all that are under way.
         id: Option<u64>,
     },
-    /// Change how many groups a keyspace has, or replicas per group; slots move while clients go on.
+    /// Change how many groups a keyspace has, or replicas per group, while clients go on.
     #[command(after_help = "Examples:\n  cairn scale tweets --groups 4\n  \
         cairn scale tweets --groups 2 --replicas 2\n  \
         kubectl scale keyspace/tweets --replicas=4      the same on Kubernetes")]

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use cairn_logic::ids::{GroupId, SLOTS};
 use cairn_logic::moves::{Move, Phase};
 use cairn_settings::directory_keys::keyspace_of;
-use cairn_wire::peer::pb::{CancelMove, MoveSlots, MoveStatus, wish_request::Body};
+use cairn_wire::peer::pb::rebalance::Action;
+use cairn_wire::peer::pb::{CancelMove, MoveSlots, MoveStatus, Rebalance, wish_request::Body};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 struct Slots {
     ranges: Vec<Range>,
     moves: Vec<Moving>,
+    planner: Vec<Planner>,
+}
+
+/// What the planner does next with a keyspace, or waits for.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Planner {
+    keyspace: String,
+    next: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -56,11 +66,31 @@ pub async fn slots(place: &Place, output: Output) -> Result<String> {
     let (_, plane) = place.open().await?;
     let view = View::take(None, &plane).await;
     let topology = view.topology.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
-    let slots = Slots { ranges: ranges(topology), moves: moves(topology, &view) };
+    let planner = planner(&plane, topology).await;
+    let slots = Slots { ranges: ranges(topology), moves: moves(topology, &view), planner };
     match output {
         Output::Json => Ok(serde_json::to_string_pretty(&slots).context("cannot encode")? + "\n"),
         Output::Table => Ok(tables(&slots)),
     }
+}
+
+/// Keyspaces of one group have nothing to plan.
+async fn planner(plane: &Plane, topology: &Topology) -> Vec<Planner> {
+    let mut all = Vec::new();
+    for keyspace in topology.keyspaces.keys() {
+        let groups = topology.groups.keys().filter(|id| keyspace_of(id) == Some(keyspace));
+        if groups.count() < 2 {
+            continue;
+        }
+        let wish = Rebalance { keyspace: keyspace.clone(), action: Action::Plan.into() };
+        let lines = plane.wish(Body::Rebalance(wish)).await;
+        let next = match lines {
+            Ok(lines) => lines.into_iter().next().unwrap_or_default(),
+            Err(error) => format!("not known: {error:#}"),
+        };
+        all.push(Planner { keyspace: keyspace.clone(), next });
+    }
+    all
 }
 
 fn ranges(topology: &Topology) -> Vec<Range> {
@@ -113,6 +143,12 @@ fn tables(slots: &Slots) -> String {
     };
     let rows: Vec<[String; 4]> = slots.ranges.iter().map(row).collect();
     let map = table(&["KEYSPACE", "SLOTS", "COUNT", "GROUP"], &rows);
+    let row = |it: &Planner| [it.keyspace.clone(), it.next.clone()];
+    let rows: Vec<[String; 2]> = slots.planner.iter().map(row).collect();
+    let map = match rows.is_empty() {
+        true => map,
+        false => map + "\n" + &table(&["KEYSPACE", "PLANNER"], &rows),
+    };
     if slots.moves.is_empty() {
         return map;
     }
@@ -232,7 +268,9 @@ mod tests {
         let said = MoveStatus { r#move: 1, step: "copies".into(), bytes: 4096, since_ms: 3 };
         let moves = vec![moving("t", &moves.all()[0], Some(&said))];
         let all = Range { keyspace: "t".into(), first: 0, last: 16383, group: "t-0".into() };
-        let text = tables(&Slots { ranges: vec![all], moves });
+        let planner = vec![Planner { keyspace: "t".into(), next: "now: waits".into() }];
+        let text = tables(&Slots { ranges: vec![all], moves, planner });
+        assert!(text.contains("t         now: waits\n"), "{text}");
         assert!(text.contains("t         0-16383  16384  t-0\n"), "{text}");
         assert!(text.contains("1     t         5-9    t-0   t-1  copies  4096\n"), "{text}");
     }

@@ -174,7 +174,7 @@ fn empty(facts: &Facts<'_>) -> Option<Step> {
 fn balance(facts: &Facts<'_>) -> Step {
     let waits = facts.wanted.iter().find(|group| !group.ready);
     let mut all = carried(facts, facts.wanted);
-    all.sort_by(|a, b| b.weight.cmp(&a.weight));
+    all.sort_by_key(|it| std::cmp::Reverse(it.weight));
     let (Some(most), Some(least)) = (all.first().copied(), all.last().copied()) else {
         return Step::none("no group has a master");
     };

@@ -22,8 +22,8 @@ pub fn spread_evenly(groups: &[GroupId]) -> Vec<Range> {
     ranges.map(|(n, group)| (slot(bound(n)), slot(bound(n + 1) - 1), group.clone())).collect()
 }
 
-/// The same ranges, sorted, but that `group` owns the slots from `first` to `last`; neighbours of one
-/// owner are joined.
+/// The same ranges, sorted, but that `group` owns the slots from `first` to `last`; neighbours of
+/// one owner are joined.
 #[must_use]
 pub fn given(ranges: &[Range], (first, last): (Slot, Slot), group: &GroupId) -> Vec<Range> {
     let slot = |n: u16| Slot::try_from(n).expect("between two slots");
