@@ -130,10 +130,15 @@ async fn waits_for(plane: &Plane, keyspace: &str, config: &KeyspaceConfig) -> Op
     }
     let wish = Rebalance { keyspace: keyspace.to_owned(), action: Action::Plan.into() };
     match plane.wish(Body::Rebalance(wish)).await {
-        Ok(lines) if lines.iter().all(|line| line.starts_with("now: balanced")) => None,
+        Ok(lines) if lines.iter().all(|line| is_rest(line)) => None,
         Ok(lines) => Some(lines.join("; ")),
         Err(error) => Some(format!("{error:#}")),
     }
+}
+
+/// Whether the planner has nothing left to do, as the global master says it.
+fn is_rest(line: &str) -> bool {
+    line.starts_with("now: balanced") || line.contains("nothing that may be moved")
 }
 
 /// Stops this machine's own nodes of groups that are retired; their folders stay.

@@ -41,6 +41,7 @@ mod stream;
 mod thread;
 mod tracking;
 mod watchers;
+mod weighing;
 
 pub use thread::{Error, Options, Running, start};
 

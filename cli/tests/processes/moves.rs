@@ -108,14 +108,15 @@ fn a_keyspace_is_scaled_out_to_spares_and_in_again_under_load() {
     let began = Instant::now();
     let answer = world.cluster.cairn(["scale", "t", "--groups", "2"]).expect("it is scaled");
     eprintln!("{answer}two groups: {:?}", began.elapsed());
-    let half = |group: &str| (group.to_owned(), 8192);
-    assert_eq!(counts(&world), BTreeMap::from([half("t-0"), half("t-1")]));
+    let two = counts(&world);
+    assert_eq!((two.len(), two.values().sum::<u64>()), (2, 16384), "{two:?}");
+    assert!(two["t-1"] > 1024, "{two:?}: by load, and few keys are written");
 
     world.cluster.cairn(["rebalance", "t", "--pause"]).expect("it is paused");
     let paused = world.cluster.cairn(["rebalance", "t", "--plan"]).expect("a plan");
     assert!(paused.starts_with("now: paused"), "{paused}");
     world.cluster.cairn(["scale", "t", "--groups", "1", "--timeout-sec", "0"]).expect("asked for");
-    assert_eq!(counts(&world), BTreeMap::from([half("t-0"), half("t-1")]));
+    assert_eq!(counts(&world)["t-1"], two["t-1"], "it is paused");
     world.cluster.cairn(["rebalance", "t", "--resume"]).expect("it goes on");
     let began = Instant::now();
     let answer = world.cluster.cairn(["scale", "t", "--groups", "1"]).expect("it is scaled");

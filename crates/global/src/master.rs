@@ -139,9 +139,12 @@ impl GlobalMaster {
         &self.courts
     }
 
-    /// The master of a group says what its slots have.
-    pub fn hears(&mut self, group: GroupId, parts: Parts) {
-        self.planning.hears(group, parts);
+    /// A node says what its slots have; it counts if it masters the group.
+    pub fn hears(&mut self, from: &NodeId, group: &GroupId, parts: Parts) {
+        let record = self.view.groups.get(group);
+        if record.is_some_and(|record| record.master.as_ref() == Some(from)) {
+            self.planning.hears(group.clone(), parts);
+        }
     }
 
     /// What the planner would do with a keyspace, and why; `None` if there is no such keyspace.

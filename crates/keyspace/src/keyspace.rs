@@ -206,6 +206,12 @@ impl Keyspace {
         self.used
     }
 
+    /// What a slot's keys and values take, in bytes, as [`Self::used_bytes`] counts.
+    #[must_use]
+    pub fn slot_bytes(&self, slot: Slot) -> usize {
+        self.table(slot).memory_bytes() + self.sums[usize::from(slot.get())].objects_bytes
+    }
+
     /// The offset of the last entry that wrote to a slot; 0 if none did since the start.
     #[must_use]
     #[inline]

@@ -51,6 +51,7 @@ impl Server {
         self.expire();
         self.do_duties();
         let clients = self.net.open();
+        self.core.weigh();
         self.core.publish(clients);
         let master = self.core.mastership.is_some() && !self.core.keyspace.is_empty();
         self.chores_at = now

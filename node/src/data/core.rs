@@ -6,7 +6,8 @@ use crate::data::link::{Answers, Clock, Config, FromData, NoRoom, Reads, Release
 use crate::data::moving::Carrying;
 use crate::data::outgoing::Outgoing;
 use crate::data::routes::Routes;
-use crate::data::routing::View;
+use crate::data::routing::{Ask, Verdict, View};
+use crate::data::weighing::Weighing;
 use bytes::Bytes;
 use cairn_keyspace::{At, Ctx, EffectLog, Keyspace, Unkept};
 use cairn_logic::batch::{BODY_BYTES_MAX, Batch, BatchHead};
@@ -78,6 +79,8 @@ pub struct Core {
     pub evicting: Evicting,
     /// Counts for INFO.
     pub stats: Stats,
+    /// What the slots weigh.
+    pub weighing: Weighing,
     /// When the thread started.
     pub started: Instant,
 }
@@ -263,6 +266,14 @@ impl Core {
             self.gap = true;
             self.outgoing.send(FromData::Gap { last: self.last, came });
         }
+    }
+
+    /// Looks at what some of the slots weigh.
+    pub fn weigh(&mut self) {
+        let view = &self.view;
+        let ask = Ask { write: true, readonly: false };
+        let mine = |slot| view.master && view.of_slot(slot, ask) == Verdict::Here;
+        self.weighing.look(self.now, &self.keyspace, mine, &self.shared.gauges.loads);
     }
 
     /// Shows figures to control.

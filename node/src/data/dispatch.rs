@@ -233,6 +233,9 @@ impl Server {
         let logged = core.log.body_bytes();
         let done = core.keyspace.execute(&ctx, command, args, at, &mut replies.buf, &mut core.log);
         core.stats.commands += 1;
+        if let Some(at) = at {
+            core.weighing.count(at.slot);
+        }
         let shows_data = at.is_some() || command.flags.has(Flags::READONLY) || done.wrote;
         let slot = at.map_or(NO_SLOT, |at| at.slot.get());
         if let Some(wait) = done.waits {

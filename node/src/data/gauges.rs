@@ -1,5 +1,6 @@
 //! Figures of the data thread that others read.
 
+use crate::data::weighing::Loads;
 use std::sync::atomic::AtomicU64;
 
 /// Figures the thread keeps current, for reports and metrics; read without order.
@@ -37,4 +38,6 @@ pub struct Gauges {
     pub lost_messages: AtomicU64,
     /// When the thread last looked around, on the monotonic clock, in nanoseconds.
     pub turned_at: AtomicU64,
+    /// What a master's slots weigh.
+    pub loads: Loads,
 }

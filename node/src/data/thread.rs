@@ -10,6 +10,7 @@ use crate::data::post::{Post, Posted};
 use crate::data::routes::Routes;
 use crate::data::routing::View;
 use crate::data::server::Server;
+use crate::data::weighing::Weighing;
 use crate::tls::Keys;
 use cairn_keyspace::{EffectLog, Keyspace};
 use cairn_logic::ids::{EntryId, NodeId, Offset};
@@ -130,6 +131,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
         confirm: Confirm::default(),
         evicting: Default::default(),
         stats: Stats::default(),
+        weighing: Weighing::new(now),
         started: now,
     };
     core.renew_users();

@@ -128,6 +128,10 @@ impl Role {
                 if let Some(load) = report.load {
                     self.loads.insert(from.id.clone(), load);
                 }
+                let parts = control::parts_in(&report.parts);
+                if self.serving && !parts.is_empty() {
+                    self.master.hears(&from.id, &group, parts);
+                }
                 let report = control::report_in(report);
                 if group == GroupId::global() {
                     self.may_leave(&from.id, report.relief);

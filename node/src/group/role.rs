@@ -469,7 +469,14 @@ impl Role {
             return;
         }
         let load = self.load(now);
-        let up = status::report(group, host, now, load);
+        let mut up = status::report(group, host, now, load);
+        if let Some(pb::up::Body::Report(report)) = &mut up.body
+            && matches!(host.replica().position(), Position::Master(_))
+        {
+            let loads = self.data.borrow().gauges().loads.read();
+            report.parts =
+                loads.iter().map(|(part, load)| control::part_out(*part, load)).collect();
+        }
         self.asks.try_send(Ask::Up(up)).ok();
         self.reported = now;
         let commands = status::commands(&self.data.borrow());

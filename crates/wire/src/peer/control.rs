@@ -3,7 +3,8 @@
 use super::frame::entry;
 use super::{Malformed, malformed, pb};
 use bytes::Bytes;
-use cairn_logic::ids::{Epoch, Life, NodeId, Offset};
+use cairn_logic::balance;
+use cairn_logic::ids::{Epoch, Life, NodeId, Offset, Slot};
 use cairn_logic::message::{Answer, Order, Position, Relief, Report, Sealed};
 use cairn_logic::record::Member;
 use cairn_logic::replication::Change;
@@ -53,7 +54,40 @@ pub fn report_out(report: &Report, load: pb::Load) -> pb::Report {
         relief: relief.into(),
         reaches: report.reaches,
         load: Some(load),
+        parts: Vec::new(),
     }
+}
+
+/// What a master says of the slots of one part.
+#[must_use]
+pub fn part_out(part: u8, load: &balance::Load) -> pb::PartLoad {
+    let top = load.top.as_ref();
+    pb::PartLoad {
+        part: part.into(),
+        slots: load.slots.into(),
+        bytes: load.bytes,
+        commands_per_sec: load.commands,
+        top_slot: top.map_or(0, |top| top.slot.get().into()),
+        top_bytes: top.map_or(0, |top| top.bytes),
+        top_commands_per_sec: top.map_or(0, |top| top.commands),
+    }
+}
+
+/// Reads what a master says of its slots; what cannot be is left out.
+#[must_use]
+pub fn parts_in(parts: &[pb::PartLoad]) -> balance::Parts {
+    let read = |it: &pb::PartLoad| {
+        let part = u8::try_from(it.part).ok().filter(|part| *part < balance::PARTS)?;
+        let slots = u16::try_from(it.slots).ok().filter(|slots| *slots <= balance::PART_SLOTS)?;
+        let slot = u16::try_from(it.top_slot).ok().and_then(|number| Slot::try_from(number).ok());
+        let slot = slot.filter(|slot| balance::part_of(*slot) == part);
+        let (bytes, commands) = (it.top_bytes, it.top_commands_per_sec);
+        let top = slot.filter(|_| bytes + commands > 0);
+        let top = top.map(|slot| balance::Top { slot, bytes, commands });
+        let load = balance::Load { slots, bytes: it.bytes, commands: it.commands_per_sec, top };
+        Some((part, load))
+    };
+    parts.iter().filter_map(read).collect()
 }
 
 /// Reads a report; its load stays beside it.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::planning::tests::{MEMBERS, Town, served};
 use crate::planning::{Planning, place_slots};
+use cairn_logic::balance::Load;
 use cairn_logic::ids::{Epoch, NodeId, Version};
 use cairn_logic::moves::Phase;
 
@@ -114,6 +115,23 @@ fn a_group_that_has_slots_is_kept_whole_and_does_not_go_by_itself() {
     assert_eq!(step.what, "claim p-spare-0 for t-0");
     assert!(town.view.groups.contains_key(&GroupId::new("t-0")));
     assert_eq!(MEMBERS.len(), 3);
+}
+
+#[test]
+fn slots_go_by_what_their_masters_say_of_them() {
+    let (mut town, mut planning) = (second(), Planning::default());
+    let step = town.step(&mut planning, 0).expect("it is formed");
+    town.performs(&step.op);
+    elects(&mut town, "t-1");
+    settles(&mut town, &mut planning, 2);
+    assert!(town.step(&mut planning, 100).is_none(), "as many slots each");
+    // The first part of t-0 has all the bytes there are.
+    let load = |bytes| Load { slots: 256, bytes, ..Load::default() };
+    let parts = (0..32).map(|part| (part, load(if part == 0 { 8 << 30 } else { 1 << 10 })));
+    planning.hears(GroupId::new("t-0"), parts.collect());
+    planning.hears(GroupId::new("t-1"), (32..64).map(|part| (part, load(0))).collect());
+    let step = town.step(&mut planning, 101).expect("t-0 carries more");
+    assert!(step.what.contains("t-0 carries 150 % of the mean, t-1 50 %"), "{}", step.what);
 }
 
 #[test]
