@@ -131,7 +131,7 @@ fn slots_go_by_what_their_masters_say_of_them() {
     planning.hears(GroupId::new("t-0"), parts.collect());
     planning.hears(GroupId::new("t-1"), (32..64).map(|part| (part, load(0))).collect());
     let step = town.step(&mut planning, 101).expect("t-0 carries more");
-    assert!(step.what.contains("t-0 carries 150 % of the mean, t-1 50 %"), "{}", step.what);
+    assert!(step.what.contains("t-0 carries 149 % of the mean, t-1 50 %"), "{}", step.what);
 }
 
 #[test]
