@@ -57,12 +57,17 @@ const FOREVER: Instant = Instant::from_nanos(u64::MAX);
 impl Rig {
     /// A follower that is still loading.
     fn follower(config: Config) -> Self {
+        Self::follower_by(config, clock::unix_ms)
+    }
+
+    /// The same, with a wall clock of its own.
+    fn follower_by(config: Config, unix_ms: fn() -> u64) -> Self {
         let options = Options {
             listen: vec![([127, 0, 0, 1], 0).into()],
             me: NodeId::new("a"),
             seed: 1,
             config,
-            clock: Clock { now: clock::now, unix_ms: clock::unix_ms },
+            clock: Clock { now: clock::now, unix_ms },
             tls: None,
         };
         let running = start(options).unwrap();
@@ -82,12 +87,15 @@ impl Rig {
     }
 
     fn master_with(config: Config, reads: Reads, answers: Answers) -> Self {
-        let mut rig = Self::follower(config);
-        rig.routes("a");
-        rig.become_master(1, 1, reads, answers);
-        rig.link.send(ToData::Loading(false));
-        rig.link.read_until(Some(FOREVER));
-        rig
+        Self::follower(config).as_master(reads, answers)
+    }
+
+    fn as_master(mut self, reads: Reads, answers: Answers) -> Self {
+        self.routes("a");
+        self.become_master(1, 1, reads, answers);
+        self.link.send(ToData::Loading(false));
+        self.link.read_until(Some(FOREVER));
+        self
     }
 
     /// A follower with routes, loaded, whose group has master `b`.
