@@ -221,9 +221,8 @@ proptest! {
 
 #[test]
 fn every_command_that_writes_is_among_the_shapes() {
-    let writes = |kind: &Kind, flags: Flags| {
-        matches!(kind, Kind::Data(_)) && flags.has(Flags::WRITE)
-    };
+    let writes =
+        |kind: &Kind, flags: Flags| matches!(kind, Kind::Data(_)) && flags.has(Flags::WRITE);
     for command in COMMANDS.iter().filter(|it| writes(&it.kind, it.flags)) {
         let named = |shape: &&&str| {
             let name = shape.split(' ').next().unwrap_or_default();
