@@ -1,6 +1,6 @@
-//! Many clients that wait, listen, track, pause, run scripts and are closed, by dice, while the wall
-//! clock jumps and memory is short: the thread goes on, and what it has logged gives the same data
-//! elsewhere, wherever one looks.
+//! Many clients that wait, listen, track, pause, run scripts and are closed, by dice, while the
+//! wall clock jumps and memory is short: the thread goes on, and what it has logged gives the same
+//! data elsewhere, wherever one looks.
 
 use super::{Client, FOREVER, Rig, pause};
 use crate::clock;
