@@ -103,7 +103,9 @@ impl Group {
         let tag = ["{a}", "{b}"][dice.below(2)];
         let [from, to] = [(); 2].map(|()| key("key", tag, &mut dice));
         let dumped = self.execute(&["DUMP".into(), from]);
-        let Some((Reply::Bulk(payload), _)) = Reply::parse(dumped.as_bytes()).unwrap() else {
+        let Some((Reply::Bulk(payload), _)) =
+            Reply::parse(dumped.as_bytes()).expect("a whole reply")
+        else {
             return;
         };
         let ttl = ["0", "5", "90000", "1700000001000"][dice.below(4)];
@@ -112,7 +114,8 @@ impl Group {
             [b"RESTORE", to.as_bytes(), ttl.as_bytes(), &payload, b"REPLACE", more.as_bytes()];
         let args: ArgsBuf = words.iter().collect();
         let ctx = Ctx { now_ms: self.now_ms, may_write: true, value_bytes_max: 10_000 };
-        let (command, mut reply) = (lookup(b"RESTORE").unwrap(), ReplyBuf::new(Version::Resp3));
+        let (command, mut reply) =
+            (lookup(b"RESTORE").expect("a command"), ReplyBuf::new(Version::Resp3));
         self.master.execute(&ctx, command, args.as_args(), None, &mut reply, &mut self.log);
         assert_eq!(reply.as_bytes(), b"+OK\r\n");
     }

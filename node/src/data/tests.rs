@@ -87,10 +87,10 @@ impl Rig {
     }
 
     fn master_with(config: Config, reads: Reads, answers: Answers) -> Self {
-        Self::follower(config).as_master(reads, answers)
+        Self::follower(config).mastering(reads, answers)
     }
 
-    fn as_master(mut self, reads: Reads, answers: Answers) -> Self {
+    fn mastering(mut self, reads: Reads, answers: Answers) -> Self {
         self.routes("a");
         self.become_master(1, 1, reads, answers);
         self.link.send(ToData::Loading(false));

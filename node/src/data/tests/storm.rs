@@ -188,7 +188,7 @@ fn whatever_clients_do_the_log_tells_the_same_as_the_master_holds() {
 fn rig() -> Rig {
     let eviction = Eviction { policy: Policy::AllKeysRandom, ..Eviction::default() };
     let config = Config { memory_max_bytes: 16 << 10, eviction, ..Config::default() };
-    Rig::follower_by(config, shifted_ms).as_master(Reads::Lease, Answers::AtCommit)
+    Rig::follower_by(config, shifted_ms).mastering(Reads::Lease, Answers::AtCommit)
 }
 
 fn storm(seed: u64) {
