@@ -25,6 +25,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Until it is said what is waited for, and between two such lines.
+const SAY_EVERY: Duration = Duration::from_secs(3);
 
 /// What is to change.
 #[derive(Clone, Copy, Debug)]
@@ -50,12 +52,13 @@ pub async fn scale(place: &Place, keyspace: &str, wanted: Wanted, timeout_sec: u
     plane.set(&key, &config.encode()).await.with_context(|| {
         format!("the resources in {:?} are changed; say the same again", folder.resources())
     })?;
-    let groups = config.groups;
-    print::line(format_args!("{keyspace} is to have {groups} groups"));
+    let count = in_words(config.groups);
+    print::line(format_args!("{keyspace} is to have {count}"));
     if timeout_sec == 0 {
         return Ok(());
     }
     let until = began + Duration::from_secs(timeout_sec);
+    let (mut said, mut at) = (String::new(), began);
     loop {
         match waits_for(&plane, keyspace, &config).await {
             None => break,
@@ -64,13 +67,23 @@ pub async fn scale(place: &Place, keyspace: &str, wanted: Wanted, timeout_sec: u
                     "{what}; it goes on: see `cairn slots` and `cairn rebalance {keyspace} --plan`"
                 )
             }
-            Some(_) => sleep(LOOK_EVERY).await,
+            Some(what) => {
+                if what != said && at.elapsed() >= SAY_EVERY {
+                    print::line(format_args!("waits: {what}"));
+                    (said, at) = (what, Instant::now());
+                }
+                sleep(LOOK_EVERY).await;
+            }
         }
     }
-    let_go(folder, keyspace, groups).await?;
+    let_go(folder, keyspace, config.groups).await?;
     let ms = began.elapsed().as_millis();
-    print::line(format_args!("{keyspace} has {groups} groups, {ms} ms"));
+    print::line(format_args!("{keyspace} has {count}, {ms} ms"));
     Ok(())
+}
+
+fn in_words(groups: u16) -> String {
+    format!("{groups} group{}", if groups == 1 { "" } else { "s" })
 }
 
 /// Changes the resources that are kept, once it is known that they fit.
