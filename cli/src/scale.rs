@@ -15,7 +15,9 @@ use crate::up::prepare::remember;
 use crate::view::Topology;
 use anyhow::{Context, Result, bail, ensure};
 use cairn_logic::ids::GroupId;
-use cairn_settings::directory_keys::{KeyspaceConfig, keyspace_key, keyspace_of};
+use cairn_settings::directory_keys::{
+    KeyspaceConfig, group_of, keyspace_key, keyspace_of, number_of,
+};
 use cairn_topology::keyspace_config;
 use cairn_wire::peer::pb::rebalance::Action;
 use cairn_wire::peer::pb::{Rebalance, wish_request::Body};
@@ -132,7 +134,7 @@ async fn waits_for(plane: &Plane, keyspace: &str, config: &KeyspaceConfig) -> Op
     };
     let mut known: Vec<&GroupId> = topology.groups.keys().collect();
     known.retain(|group| keyspace_of(group) == Some(keyspace));
-    let wanted = (0..config.groups).map(|n| GroupId::new(format!("{keyspace}-{n}")));
+    let wanted = (0..config.groups).map(|n| group_of(keyspace, n));
     for group in wanted {
         if topology.groups.get(&group).is_none_or(|record| record.master.is_none()) {
             return Some(format!("{group} has no master yet: is there a node for it?"));
@@ -159,8 +161,7 @@ async fn let_go(folder: &Folder, keyspace: &str, groups: u16) -> Result<()> {
     let mut state = folder.state()?;
     let is_surplus = |id: &str| {
         let group = id.rsplit_once('-').map(|(group, _)| group);
-        let index = group.and_then(|group| group.strip_prefix(keyspace)?.strip_prefix('-'));
-        index.and_then(|index| index.parse::<u16>().ok()).is_some_and(|index| index >= groups)
+        group.and_then(|group| number_of(keyspace, group)).is_some_and(|number| number >= groups)
     };
     let gone: Vec<String> = state.nodes.iter().map(|node| node.id.as_str().to_owned()).collect();
     for node in gone.into_iter().filter(|id| is_surplus(id)) {

@@ -133,7 +133,7 @@ fn idle(view: &View) -> Vec<Node> {
 }
 
 fn groups_of(keyspace: &str, config: &KeyspaceConfig) -> impl Iterator<Item = GroupId> {
-    (0..config.groups).map(move |n| GroupId::new(format!("{keyspace}-{n}")))
+    (0..config.groups).map(move |n| keys::group_of(keyspace, n))
 }
 
 impl Planning {

@@ -375,8 +375,8 @@ impl EffectLog {
         self.begin(Op::OnSlots);
         self.body.push(on.verb.code());
         self.varint(on.id.0);
-        self.varint(u64::from(on.first));
-        self.varint(u64::from(on.last));
+        self.varint(u64::from(on.first.get()));
+        self.varint(u64::from(on.last.get()));
     }
 
     /// What a move brings.

@@ -63,8 +63,8 @@ impl Verb {
 pub(crate) struct OnSlots {
     pub verb: Verb,
     pub id: MoveId,
-    pub first: u16,
-    pub last: u16,
+    pub first: Slot,
+    pub last: Slot,
 }
 
 impl OnSlots {
@@ -72,14 +72,11 @@ impl OnSlots {
     pub fn read(effects: &mut Reader<'_>) -> Option<Self> {
         let verb = Verb::from_code(effects.byte()?)?;
         let id = MoveId(effects.varint()?);
-        let mut slot = || u16::try_from(effects.varint()?).ok().filter(|slot| *slot < SLOTS);
+        let mut slot =
+            || u16::try_from(effects.varint()?).ok().and_then(|number| Slot::try_from(number).ok());
         let (first, last) = (slot()?, slot()?);
         (first <= last).then_some(Self { verb, id, first, last })
     }
-}
-
-fn slots_of(first: u16, last: u16) -> impl Iterator<Item = Slot> {
-    (first..=last).filter_map(|number| Slot::try_from(number).ok())
 }
 
 /// Which slots are hidden.
@@ -162,7 +159,7 @@ impl Keyspace {
     #[must_use]
     pub fn may_take(&self, (first, last): (Slot, Slot)) -> bool {
         let has = |slot: Slot| self.slot_len(slot) > 0 && !self.marks().contains_key(&slot);
-        !slots_of(first.get(), last.get()).any(has)
+        !first.through(last).any(has)
     }
 
     /// Whether slots may be carried away: each of them is this group's and whole.
@@ -192,7 +189,7 @@ impl Keyspace {
         (first, last): (Slot, Slot),
         log: &mut EffectLog,
     ) {
-        let on = OnSlots { verb, id, first: first.get(), last: last.get() };
+        let on = OnSlots { verb, id, first, last };
         let offset = log.next_offset();
         log.on_slots(on);
         self.on_slots(on, offset);
@@ -257,7 +254,7 @@ impl Keyspace {
 
     /// Applies an effect on slots that stands in the log, or in what a move brings.
     pub(crate) fn on_slots(&mut self, on: OnSlots, offset: Offset) {
-        for slot in slots_of(on.first, on.last) {
+        for slot in on.first.through(on.last) {
             if self.holds(slot, offset) {
                 continue;
             }
@@ -290,16 +287,15 @@ impl Keyspace {
         on: OnSlots,
         slots: &RangeInclusive<u16>,
     ) -> Result<(), Fault> {
-        let slot = Slot::try_from(on.first).map_err(|_| Fault::Malformed)?;
         let gone = match on.verb {
             Verb::Coming => false,
             Verb::Gone => true,
             _ => return Err(Fault::Malformed),
         };
-        if on.first != on.last || !slots.contains(&on.first) {
+        if on.first != on.last || !slots.contains(&on.first.get()) {
             return Err(Fault::Malformed);
         }
-        self.set_mark(slot, Mark { id: on.id, gone });
+        self.set_mark(on.first, Mark { id: on.id, gone });
         Ok(())
     }
 

@@ -63,7 +63,6 @@ impl Records {
     /// By which move a slot is hidden.
     pub fn mark(&mut self, slot: Slot, mark: Mark) {
         let verb = if mark.gone { Verb::Gone } else { Verb::Coming };
-        let slot = slot.get();
         self.log.on_slots(OnSlots { verb, id: mark.id, first: slot, last: slot });
         self.log.command_done();
     }

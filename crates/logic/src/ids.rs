@@ -161,6 +161,11 @@ pub struct Slot(u16);
 pub const SLOTS: u16 = 16384;
 
 impl Slot {
+    /// The slots from this one to `last`, both included.
+    pub fn through(self, last: Self) -> impl Iterator<Item = Self> + use<> {
+        (self.0..=last.0).map(Self)
+    }
+
     /// The slot's number, below [`SLOTS`].
     #[must_use]
     pub const fn get(self) -> u16 {

@@ -80,7 +80,7 @@ impl Move {
 
     /// All of them.
     pub fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
-        (self.first.get()..=self.last.get()).filter_map(|number| Slot::try_from(number).ok())
+        self.first.through(self.last)
     }
 
     /// Whether it has a slot in common with `first..=last`.

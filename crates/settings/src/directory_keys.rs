@@ -17,7 +17,9 @@ mod users;
 
 pub use alive::{Alive, alive_key, node_of_alive_key};
 pub use cluster::ClusterInfo;
-pub use group::{decode_group, encode_group, group_key, group_of_key, keyspace_of};
+pub use group::{
+    decode_group, encode_group, group_key, group_of, group_of_key, keyspace_of, number_of,
+};
 pub use history::{Sealed, TRANSITIONS_MAX, Transition, history_prefix, transition_key};
 pub use keyspace::{KeyspaceConfig, KeyspaceLimits, keyspace_key, keyspace_of_key};
 pub use moves::{decode_moves, encode_moves, moves_key, moves_of_key};

@@ -23,12 +23,9 @@ pub type Said = BTreeMap<GroupId, Parts>;
 
 /// Groups that are formed and asked for no longer, in order.
 pub(super) fn leaving(view: &View, keyspace: &str, config: &KeyspaceConfig) -> Vec<GroupId> {
-    let number = |group: &GroupId| {
-        let number = group.as_str().strip_prefix(keyspace)?.strip_prefix('-')?;
-        number.parse::<u16>().ok().filter(|number| *number >= config.groups)
-    };
+    let number = |group: &GroupId| keys::number_of(keyspace, group.as_str());
     let all = view.groups.keys().filter_map(|group| Some((number(group)?, group.clone())));
-    let all: BTreeMap<u16, GroupId> = all.collect();
+    let all: BTreeMap<u16, GroupId> = all.filter(|(n, _)| *n >= config.groups).collect();
     all.into_values().collect()
 }
 

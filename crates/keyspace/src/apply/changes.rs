@@ -4,7 +4,7 @@ use super::{Error, pass_over};
 use crate::effects::{EffectLog, Op, Reader};
 use crate::hidden::{OnSlots, Verb};
 use crate::slot::slot_of;
-use cairn_logic::ids::Offset;
+use cairn_logic::ids::{Offset, Slot};
 use cairn_logic::moves::MoveId;
 use std::ops::RangeInclusive;
 
@@ -81,7 +81,8 @@ pub(crate) fn effects_about(
             // They change nothing at a master, and stand alone.
             Op::Check | Op::Repair => return Some(()),
             Op::Flush => {
-                let (first, last) = (*slots.start(), *slots.end());
+                let slot = |number: &u16| Slot::try_from(*number).ok();
+                let (first, last) = (slot(slots.start())?, slot(slots.end())?);
                 about.on_slots(OnSlots { verb: Verb::Empty, id: MoveId(0), first, last });
             }
             // Of other slots: none is in two moves.

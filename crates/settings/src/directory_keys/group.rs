@@ -25,6 +25,18 @@ pub fn keyspace_of(group: &GroupId) -> Option<&str> {
     group.as_str().rsplit_once('-').map(|(keyspace, _)| keyspace)
 }
 
+/// The group `number` of a keyspace.
+#[must_use]
+pub fn group_of(keyspace: &str, number: u16) -> GroupId {
+    GroupId::new(format!("{keyspace}-{number}"))
+}
+
+/// Which of the keyspace's groups has this name; `None`: another keyspace's.
+#[must_use]
+pub fn number_of(keyspace: &str, group: &str) -> Option<u16> {
+    group.strip_prefix(keyspace)?.strip_prefix('-')?.parse().ok()
+}
+
 /// The record's bytes.
 #[must_use]
 pub fn encode_group(record: &Record) -> Vec<u8> {

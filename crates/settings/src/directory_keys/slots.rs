@@ -5,6 +5,7 @@
 
 use super::{DecodeError, SLOTS, decode, encode, name_after};
 use cairn_logic::ids::{GroupId, Slot};
+use cairn_logic::slots::{Range, given};
 use serde::{Deserialize, Serialize};
 
 /// The key of a keyspace's slots.
@@ -124,19 +125,9 @@ impl SlotOwners {
 
     /// The same, but that `group` owns the slots from `first` to `last`.
     #[must_use]
-    pub fn with(&self, (first, last): (Slot, Slot), group: &GroupId) -> Self {
-        let mut ranges = vec![SlotRange { first, last, group: group.clone() }];
-        for range in &self.0 {
-            if range.first < first {
-                let end = Slot::try_from(first.get() - 1).expect("something is before it");
-                ranges.push(SlotRange { last: range.last.min(end), ..range.clone() });
-            }
-            if range.last > last {
-                let begin = Slot::try_from(last.get() + 1).expect("something is behind it");
-                ranges.push(SlotRange { first: range.first.max(begin), ..range.clone() });
-            }
-        }
-        Self::new(ranges).expect("what overlaps was cut")
+    pub fn with(&self, slots: (Slot, Slot), group: &GroupId) -> Self {
+        let ranges: Vec<_> = self.0.iter().cloned().map(Range::from).collect();
+        Self(given(&ranges, slots, group).into_iter().map(SlotRange::from).collect())
     }
 
     /// The value's bytes.
