@@ -127,7 +127,8 @@ pub fn run(quick: bool, keys: Option<u64>, only: Option<&str>) -> Result<bool> {
     for name in PARTS {
         let wanted = only.is_none_or(|only| only.eq_ignore_ascii_case(name));
         // What a person asks for by name is measured again; a quick run is short enough.
-        let again = |part: &Part| quick || only.is_some() || !part.is_current();
+        let again =
+            |part: &Part| quick || only.is_some() || !part.is_current() || !part.is_whole(pace);
         let kept = Part::kept(name, pace).filter(|part| !wanted || !again(part));
         match kept {
             Some(part) => {

@@ -40,7 +40,7 @@ impl Figure {
     }
 }
 
-const ALONE: [Round; 5] = [
+const ALONE: [Round; 10] = [
     Round {
         mix: (Mix::GetSet, Mix::GetSet),
         pipeline: 1,
@@ -75,6 +75,31 @@ const ALONE: [Round; 5] = [
         pipeline: 64,
         rows: &[("p4_set_64", "P4 SET, pipeline 64: op/s", Figure::PerSecond)],
     },
+    Round {
+        mix: (Mix::ZAdd, Mix::ZAdd),
+        pipeline: 16,
+        rows: &[("p5_zadd", "P5 ZADD, pipeline 16: op/s", Figure::PerSecond)],
+    },
+    Round {
+        mix: (Mix::HashSet, Mix::HashSet),
+        pipeline: 16,
+        rows: &[("p5_hset", "P5 HSET, pipeline 16: op/s", Figure::PerSecond)],
+    },
+    Round {
+        mix: (Mix::LPush, Mix::LPush),
+        pipeline: 16,
+        rows: &[("p5_lpush", "P5 LPUSH, pipeline 16: op/s", Figure::PerSecond)],
+    },
+    Round {
+        mix: (Mix::SAdd, Mix::SAdd),
+        pipeline: 16,
+        rows: &[("p5_sadd", "P5 SADD, pipeline 16: op/s", Figure::PerSecond)],
+    },
+    Round {
+        mix: (Mix::Incr, Mix::Incr),
+        pipeline: 16,
+        rows: &[("p5_incr", "P5 INCR, pipeline 16: op/s", Figure::PerSecond)],
+    },
 ];
 
 const REPLICATED: [Round; 2] = [
@@ -95,6 +120,13 @@ const REPLICATED: [Round; 2] = [
         ],
     },
 ];
+
+/// Both sides flush a write to disk before they answer; Valkey's replica when it gets to it.
+const FLUSHED: [Round; 1] = [Round {
+    mix: (Mix::SetWait, Mix::Set),
+    pipeline: 16,
+    rows: &[("r3", "R3 SET kept and flushed by two, 16 per batch: writes/s", Figure::PerSecond)],
+}];
 
 /// Measures all rows; whether the bars hold.
 ///
@@ -129,6 +161,15 @@ pub fn run(pace: Pace, only: Option<&str>) -> Result<bool> {
             rows.extend(compare(round, pace, &peer.server, &ours)?);
         }
     }
+    if FLUSHED.iter().any(|round| wanted(&round)) {
+        let peer = Peer::valkey_flushed(&folder, None)?;
+        let _replica = Peer::valkey_flushed(&folder, Some(&peer.server))?;
+        let cluster = product::cluster(&programs, "bench-flushed", "xtask/clusters/flushed.yaml")?;
+        let ours = master(&cluster)?;
+        for round in FLUSHED.iter().filter(wanted) {
+            rows.extend(compare(round, pace, &peer.server, &ours)?);
+        }
+    }
     if only.is_some() {
         println!("\n{}", super::report::table("Valkey", &rows));
         return Ok(true);
@@ -137,7 +178,9 @@ pub fn run(pace: Pace, only: Option<&str>) -> Result<bool> {
     let notes = format!(
         "Alone: Valkey without persistence; Cairn with `ack: async` and one member, which writes \
          its log.\nKept by two: Valkey's master and replica with `SET` then `WAIT 1`; Cairn with \
-         `ack: one`, master and\nreplica. {CONNECTIONS} connections, {VALUE_BYTES} B values, 16 B \
+         `ack: one`, master and\nreplica. Kept and flushed by two: Valkey with `appendfsync always` \
+         on both; Cairn with `flushed: true`. P5: one\ncollection each, emptied before every turn. \
+         {CONNECTIONS} connections, {VALUE_BYTES} B values, 16 B \
          keys, {} random keys; one load generator\nfor both. Throughput and processor time are \
          the master's own. Memory is measured once. Peer: {}.",
         pace.keys,

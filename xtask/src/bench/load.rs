@@ -4,6 +4,8 @@
 //! Each connection sends a batch of commands in one piece, waits for all answers, and sends the
 //! next; so a batch is the pipeline. The same generator loads both sides of every comparison.
 
+mod mix;
+
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -16,31 +18,15 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-/// Digits at the end of every key.
-const KEY_DIGITS: usize = 12;
+pub use mix::Mix;
+use mix::{KEY_DIGITS, template};
+
 /// How long a server may answer nothing at all.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Between two looks whether the load is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Between two looks whether a connection may go on that has to wait for its turn.
 const PACE_EVERY: Duration = Duration::from_millis(1);
-
-/// What each connection sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mix {
-    /// `GET` only.
-    Get,
-    /// `SET` only.
-    Set,
-    /// `GET` and `SET` by turns.
-    GetSet,
-    /// `SET`, and one `WAIT 1` at the end of each batch.
-    SetWait,
-    /// `SET` of keys that are all in one slot.
-    SlotSet,
-    /// `HSET`, all in one hash.
-    HashSet,
-}
 
 /// What load to make.
 #[derive(Debug, Clone)]
@@ -371,34 +357,6 @@ impl Connection {
         self.waiting -= 1;
         Ok(())
     }
-}
-
-/// The bytes of one batch, and where its keys are.
-fn template(load: &Load) -> (Vec<u8>, Vec<usize>) {
-    let mut batch = Vec::new();
-    let mut keys = Vec::new();
-    let value = "x".repeat(load.value_bytes);
-    let key = "0".repeat(KEY_DIGITS);
-    for number in 0..load.pipeline {
-        let get = load.mix == Mix::Get || (load.mix == Mix::GetSet && number % 2 == 0);
-        let head = match load.mix {
-            _ if get => "*2\r\n$3\r\nGET\r\n$16\r\nkey:",
-            Mix::SlotSet => "*3\r\n$3\r\nSET\r\n$16\r\n{s}:",
-            Mix::HashSet => "*4\r\n$4\r\nHSET\r\n$4\r\nhash\r\n$16\r\nkey:",
-            _ => "*3\r\n$3\r\nSET\r\n$16\r\nkey:",
-        };
-        batch.extend(head.as_bytes());
-        keys.push(batch.len());
-        batch.extend(key.as_bytes());
-        batch.extend(b"\r\n");
-        if !get {
-            batch.extend(format!("${}\r\n{value}\r\n", value.len()).as_bytes());
-        }
-    }
-    if load.mix == Mix::SetWait {
-        batch.extend(b"*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$4\r\n1000\r\n");
-    }
-    (batch, keys)
 }
 
 fn write_digits(place: &mut [u8], mut number: u64) {

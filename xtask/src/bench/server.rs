@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use cairn_harness::client::{Connection, Frame};
 use cairn_harness::clock::{wait, wait_until};
 
-use crate::bench::load::{self, Load, Seen, Signals};
+use crate::bench::load::{self, Load, Mix, Seen, Signals};
 
 /// How long a server may take to start.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -44,10 +44,13 @@ impl Server {
     /// If the server fails, answers an error, or its count and the clients' differ.
     pub fn measure(&self, load: &Load, warm_up: Duration, time: Duration) -> Result<Measured> {
         let load = Load { address: self.address, ..load.clone() };
+        if let Some(key) = load.mix.collection() {
+            self.ask(&[b"UNLINK", key.as_bytes()])?;
+        }
         let signals = Signals::default();
         let (seen, spent) = std::thread::scope(|scope| {
             let running = scope.spawn(|| load::run(&load, &signals));
-            let outcome = self.observe(&signals, warm_up, time);
+            let outcome = self.observe(load.mix, &signals, warm_up, time);
             signals.stop.store(true, std::sync::atomic::Ordering::Relaxed);
             let seen = running.join().ok().context("the load panicked")??;
             anyhow::Ok((seen, outcome?))
@@ -55,16 +58,22 @@ impl Server {
         self.sum_up(&load, &seen, spent)
     }
 
-    fn observe(&self, signals: &Signals, warm_up: Duration, time: Duration) -> Result<Spent> {
+    fn observe(
+        &self,
+        mix: Mix,
+        signals: &Signals,
+        warm_up: Duration,
+        time: Duration,
+    ) -> Result<Spent> {
         use std::sync::atomic::Ordering::Relaxed;
         wait(warm_up);
         let began = Instant::now();
-        let (commands, cpu) = (self.commands()?, cpu_seconds(self.pid)?);
+        let (commands, cpu) = (self.commands(mix)?, cpu_seconds(self.pid)?);
         signals.measuring.store(true, Relaxed);
         wait(time);
         signals.measuring.store(false, Relaxed);
         let seconds = began.elapsed().as_secs_f64();
-        let commands = self.commands()?.saturating_sub(commands);
+        let commands = self.commands(mix)?.saturating_sub(commands);
         Ok(Spent { seconds, commands, cpu: cpu_seconds(self.pid)? - cpu })
     }
 
@@ -89,14 +98,14 @@ impl Server {
     /// # Errors
     /// If the server fails.
     pub fn fill(&self, keys: u64, value_bytes: usize) -> Result<()> {
-        self.fill_with(load::Mix::Set, keys, value_bytes)
+        self.fill_with(Mix::Set, keys, value_bytes)
     }
 
     /// The same, with the writes of `mix`.
     ///
     /// # Errors
     /// If the server fails.
-    pub fn fill_with(&self, mix: load::Mix, keys: u64, value_bytes: usize) -> Result<()> {
+    pub fn fill_with(&self, mix: Mix, keys: u64, value_bytes: usize) -> Result<()> {
         let address = self.address;
         let load = Load {
             address,
@@ -115,18 +124,11 @@ impl Server {
         Ok(())
     }
 
-    /// `GET` and `SET` executed so far, by the server's own count.
-    fn commands(&self) -> Result<u64> {
-        let per_command = self.info("commandstats")?;
-        let calls: u64 = ["cmdstat_get:calls=", "cmdstat_set:calls="]
-            .iter()
-            .filter_map(|name| field(&per_command, name))
-            .sum();
-        if calls > 0 {
-            return Ok(calls);
-        }
-        let stats = self.info("stats")?;
-        field(&stats, "total_commands_processed:").context("INFO counts no commands")
+    /// Commands of a mix executed so far, by the server's own count.
+    fn commands(&self, mix: Mix) -> Result<u64> {
+        let stats = self.info("commandstats")?;
+        let calls = |name: &&str| field(&stats, &format!("cmdstat_{name}:calls="));
+        Ok(mix.commands().iter().filter_map(calls).sum())
     }
 
     /// One section of `INFO`.
@@ -206,6 +208,28 @@ impl Peer {
         let address = free_address()?;
         let folder = folder.join(format!("valkey-{}", address.port()));
         Self::valkey_at(address, &folder, master, START_LIMIT)
+    }
+
+    /// The same, but its append-only file is flushed before each answer.
+    ///
+    /// # Errors
+    /// If it does not start in time.
+    pub fn valkey_flushed(folder: &Path, master: Option<&Server>) -> Result<Self> {
+        let peer = Self::valkey(folder, master)?;
+        for (name, value) in [("appendfsync", "always"), ("appendonly", "yes")] {
+            let answer =
+                peer.server.ask(&[b"CONFIG", b"SET", name.as_bytes(), value.as_bytes()])?;
+            ensure!(answer.text().as_deref() == Some("OK"), "CONFIG SET {name}: {answer:?}");
+        }
+        let written = || {
+            let info = peer.server.info("persistence").unwrap_or_default();
+            let idle = ["aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"];
+            idle.iter().all(|wanted| info.lines().any(|line| line == *wanted))
+        };
+        if !wait_until(START_LIMIT, Duration::from_millis(20), written) {
+            bail!("valkey-server did not begin its append-only file; see {folder:?}");
+        }
+        Ok(peer)
     }
 
     /// Starts valkey-server on a folder that may hold a `dump.rdb` to start from; waits until it

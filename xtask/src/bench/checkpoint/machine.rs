@@ -67,9 +67,18 @@ impl Held {
     }
 }
 
+/// What was seen of the machine over a time.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    pub held: Vec<Held>,
+    /// Of its processor time, what its host gave to others: "steal" of `/proc/stat`.
+    pub taken_percent: f64,
+}
+
 /// A thread that looks at what processes hold.
 pub struct Watch {
     stop: Arc<AtomicBool>,
+    began: Ticks,
     thread: Option<JoinHandle<Vec<Held>>>,
 }
 
@@ -98,19 +107,50 @@ impl Watch {
             }
             all.into_iter().map(|(_, held)| held).collect()
         });
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop, began: Ticks::now()?, thread: Some(thread) })
     }
 
     /// Ends; what each held.
-    pub fn finish(mut self) -> Vec<Held> {
+    ///
+    /// # Errors
+    /// If the machine does not say what it does.
+    pub fn finish(mut self) -> Result<Watched> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
+        let held = self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
+        Ok(Watched { held, taken_percent: Ticks::now()?.taken_percent_since(self.began) })
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Processor time of the machine since its start, in the kernel's ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ticks {
+    all: u64,
+    taken: u64,
+}
+
+impl Ticks {
+    fn now() -> Result<Self> {
+        let text = std::fs::read_to_string("/proc/stat").context("no /proc/stat")?;
+        Self::of(&text).context("/proc/stat has no line of all processors")
+    }
+
+    fn of(stat: &str) -> Option<Self> {
+        let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+        // user nice system idle iowait irq softirq steal; what follows is in user and nice, too.
+        let fields = line.split_whitespace().take(8).map(|field| field.parse().ok());
+        let fields = fields.collect::<Option<Vec<u64>>>()?;
+        Some(Self { all: fields.iter().sum(), taken: *fields.get(7)? })
+    }
+
+    fn taken_percent_since(self, before: Self) -> f64 {
+        let all = self.all.saturating_sub(before.all).max(1);
+        self.taken.saturating_sub(before.taken) as f64 * 100.0 / all as f64
     }
 }
 
@@ -141,12 +181,21 @@ mod tests {
     }
 
     #[test]
+    fn what_the_host_takes_is_a_part_of_all() {
+        let before = Ticks::of("cpu  10 0 10 70 0 0 0 10 5 5\ncpu0 1 1\n").unwrap();
+        assert_eq!(before, Ticks { all: 100, taken: 10 });
+        let after = Ticks { all: 300, taken: 60 };
+        assert!((after.taken_percent_since(before) - 25.0).abs() < 1e-9);
+        assert!(Ticks::of("cpu 1 2\n").is_none() && Ticks::now().is_ok());
+    }
+
+    #[test]
     fn a_process_is_watched_until_the_end() {
         let own = [("this test".to_owned(), std::process::id())];
         let watch = Watch::start(&own).unwrap();
         let much = vec![1_u8; 64 << 20];
         wait(LOOK_EVERY * 4);
-        let all = watch.finish();
+        let all = watch.finish().unwrap().held;
         assert!(all[0].during >= all[0].before + (48 << 20), "{all:?} {}", much.len());
         assert!(all[0].more_percent() > 0.0 && table(&all).contains("this test"));
         let gone = [("nobody".to_owned(), u32::MAX)];

@@ -10,7 +10,7 @@ use cairn_harness::cluster::{Cluster, Role};
 use cairn_harness::directory::load::{Load, Seen};
 
 use super::figure::figure;
-use super::machine::{self, Held, Watch};
+use super::machine::{self, Held, Watch, Watched};
 use super::ours::{Done, Ear};
 use super::plot::{Line, picture};
 use super::rows::{Part, paragraph};
@@ -37,12 +37,18 @@ const RATE_MIN: f64 = 2_000.0;
 const NODE_KEY_BYTES: u64 = 450;
 const ETCD_KEY_BYTES: u64 = 900;
 
+/// The rows of this part.
+const KEYS: [&str; 8] =
+    ["g6_added", "g6_p999", "g6_stall", "g6_rate", "g6_taken", "g7", "g7_gb", "g7_whole"];
+
 /// What a snapshot under load showed.
 struct Shown {
     added_ms: f64,
     p999_ms: f64,
     stall_ms: f64,
     keys_per_second: f64,
+    /// Of the machine's processor time, by those who share it with this machine.
+    taken_percent: f64,
     line: Line,
     held: Vec<Held>,
 }
@@ -69,16 +75,16 @@ pub fn run(pace: Pace, programs: &Path, scratch: &Path) -> Result<Part> {
     fill("Cairn", &plane.endpoint()?, keys)?;
     let peer_rate = bearable("etcd", &etcd.endpoint(), keys)?;
     let rate = bearable("Cairn", &plane.endpoint()?, keys)?;
-    let mut part =
-        Part::new("g", &["g6_added", "g6_p999", "g6_stall", "g6_rate", "g7", "g7_gb", "g7_whole"]);
-    let mut last = None;
-    for pair in 0..pace.pairs {
+    let begun = Part::kept("g", pace).filter(|part| part.is_current() && !part.is_whole(pace));
+    let mut part = begun.unwrap_or_else(|| Part::new("g", &KEYS));
+    for pair in part.pairs()..pace.pairs {
         let (theirs, peer_start) = etcd.turn(pace, peer_rate)?;
         let (ours, our_start) = plane.turn(pace, rate)?;
         part.add("g6_added", theirs.added_ms.max(0.01), ours.added_ms.max(0.01));
         part.add("g6_p999", theirs.p999_ms, ours.p999_ms);
         part.add("g6_stall", theirs.stall_ms, ours.stall_ms);
         part.add("g6_rate", theirs.keys_per_second, ours.keys_per_second);
+        part.add("g6_taken", theirs.taken_percent.max(0.01), ours.taken_percent.max(0.01));
         println!(
             "directory pair {}: etcd adds {:.2} ms, Cairn {:.2} ms to p99.9; longest {:.1} and \
              {:.1} ms",
@@ -94,12 +100,11 @@ pub fn run(pace: Pace, programs: &Path, scratch: &Path) -> Result<Part> {
         part.add("g7_gb", by_gb(peer_start), by_gb(our_start));
         part.add("g7_whole", peer_start.seconds, plane.whole_start()?);
         println!("cold start pair {}: etcd {peer_start:.1?}, Cairn {our_start:.1?}", pair + 1);
-        last = Some((theirs, ours));
+        drawn(pace, "g6", &picture("etcd", "writes during a snapshot", &theirs.line, &ours.line))?;
+        let held: Vec<Held> = ours.held.iter().chain(&theirs.held).cloned().collect();
+        part.notes = notes(pace, (peer_rate, rate), &held)?;
+        part.store(pace)?;
     }
-    let (theirs, ours) = last.context("there was no pair")?;
-    drawn(pace, "g6", &picture("etcd", "writes during a snapshot", &theirs.line, &ours.line))?;
-    let held: Vec<Held> = ours.held.iter().chain(&theirs.held).cloned().collect();
-    part.notes = notes(pace, (peer_rate, rate), &held)?;
     Ok(part)
 }
 
@@ -211,15 +216,16 @@ fn trace(seen: Seen) -> Result<Trace> {
     Ok(Trace::new(seen.began, samples))
 }
 
-fn shown(trace: &Trace, quiet: Span, span: Span, rate: f64, held: Vec<Held>) -> Result<Shown> {
+fn shown(trace: &Trace, quiet: Span, span: Span, rate: f64, watched: Watched) -> Result<Shown> {
     let p999_ms = trace.p999_ms(span)?;
     Ok(Shown {
         added_ms: p999_ms - trace.p999_ms(quiet)?,
         p999_ms,
         stall_ms: trace.stall_ms(span)?,
         keys_per_second: rate,
+        taken_percent: watched.taken_percent,
         line: Line::of(trace, span),
-        held,
+        held: watched.held,
     })
 }
 
@@ -265,7 +271,7 @@ impl Etcd {
             let watch = Watch::start(&process)?;
             let began = Instant::now();
             read(&mut self.ctl(&["snapshot", "save", &path]))?;
-            let (span, held) = (Span::since(began), watch.finish());
+            let (span, held) = (Span::since(began), watch.finish()?);
             wait(pace.tail);
             Ok((quiet, span, held))
         };
@@ -377,7 +383,7 @@ impl Plane {
             let quiet = Span::since(began);
             let watch = Watch::start(&self.processes()?)?;
             let (done, to) = self.snapshot()?;
-            let held = watch.finish();
+            let held = watch.finish()?;
             Ok((done, quiet, Span { from: done.span.from, to }, held))
         };
         let load = load(&self.endpoint()?, pace.directory_keys, rate, false);

@@ -11,7 +11,7 @@ use crate::product;
 use crate::run::{command, read};
 
 /// Key, what it is, whether more is better.
-const ROWS: [(&str, &str, bool); 30] = [
+const ROWS: [(&str, &str, bool); 31] = [
     ("s1_stall", "S1 longest write during a snapshot: ms", false),
     ("s1_p999", "S1 p99.9 of writes during a snapshot: ms", false),
     ("s1_worse", "S1 that p99.9 by the one without a snapshot", false),
@@ -27,6 +27,7 @@ const ROWS: [(&str, &str, bool); 30] = [
     ("g6_p999", "G6 p99.9 of writes during a snapshot: ms", false),
     ("g6_stall", "G6 longest write during a snapshot: ms", false),
     ("g6_rate", "G6 snapshot made under load: keys/s", true),
+    ("g6_taken", "G6 processor time the host took meanwhile: %", false),
     ("g7", "G7 cold start, by keys: keys/s", true),
     ("g7_gb", "G7 cold start, by files: s per GB", false),
     ("hash_stall", "big hash: longest write during a snapshot: ms", false),
@@ -130,6 +131,16 @@ impl Part {
     pub fn add(&mut self, key: &str, peer: f64, ours: f64) {
         let row = self.rows.iter_mut().find(|row| row.key == key);
         row.unwrap_or_else(|| panic!("no row {key}")).pairs.push((peer, ours));
+    }
+
+    /// How many pairs each of its rows has.
+    pub fn pairs(&self) -> usize {
+        self.rows.iter().map(|row| row.pairs.len()).min().unwrap_or(0)
+    }
+
+    /// Whether it is not broken off in the middle; of the others only whole ones are kept.
+    pub fn is_whole(&self, pace: Pace) -> bool {
+        self.name != "g" || self.pairs() >= pace.pairs
     }
 
     fn json(&self, keys: u64) -> Value {

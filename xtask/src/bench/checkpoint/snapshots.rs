@@ -94,7 +94,7 @@ fn peer_snapshot(pace: Pace, folder: &Path) -> Result<(Shown, f64)> {
             wait(pace.quiet);
             let quiet = Span::since(began);
             let watch = Watch::start(&theirs.processes())?;
-            Ok((quiet, theirs.save(LIMIT)?, watch.finish()))
+            Ok((quiet, theirs.save(LIMIT)?, watch.finish()?.held))
         })?;
     let rate = pace.keys as f64 / span.seconds();
     let mut shown = Shown::of(&trace.without_errors()?, quiet, span, rate)?;
@@ -116,7 +116,7 @@ fn our_snapshot(pace: Pace, programs: &Path) -> Result<(Shown, f64)> {
     let ((first, second, held), trace) = under_load(&ours.master, Writes::of(pace.keys), || {
         let first = ear.hear("wrote a snapshot", LIMIT)?;
         let watch = Watch::start(&ours.processes()?)?;
-        Ok((first, ear.hear("wrote a snapshot", LIMIT)?, watch.finish()))
+        Ok((first, ear.hear("wrote a snapshot", LIMIT)?, watch.finish()?.held))
     })?;
     let quiet = Span { from: first.span.to, to: second.span.from };
     let trace = trace.without_errors()?;
