@@ -123,14 +123,28 @@ fn steps(call: &Call<'_>) -> Result<Vec<Step>, Refusal> {
     Ok(steps)
 }
 
+/// What an operation did to the string.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Did {
+    Nothing,
+    /// Set a field to what it was.
+    Kept,
+    Changed,
+}
+
 /// Does one operation and replies to it; the string is long enough if it writes.
-fn perform(call: &mut Call<'_>, at: At, place: Option<Place>, step: &Step) -> Outcome {
+fn perform(
+    call: &mut Call<'_>,
+    at: At,
+    place: Option<Place>,
+    step: &Step,
+) -> Result<Did, Refusal> {
     let Step { width, from, .. } = *step;
     let old = width.number(read(text(call, at, place)?, from, width.bits));
     let (wanted, shows_old) = match step.action {
         Action::Get => {
             call.reply.integer(old as i64);
-            return Ok(());
+            return Ok(Did::Nothing);
         }
         // A negative number is a very large one for a field without a sign.
         Action::Set(value) if !width.signed => (i128::from(value as u64), true),
@@ -139,13 +153,13 @@ fn perform(call: &mut Call<'_>, at: At, place: Option<Place>, step: &Step) -> Ou
     };
     let (Some(new), Some(place)) = (width.fit(wanted, step.overflow), place) else {
         call.reply.null();
-        return Ok(());
+        return Ok(Did::Nothing);
     };
     if new != old {
         write(call, (at, call.arg(1), place), from, width.bits, new as u64);
     }
     call.reply.integer(if shows_old { old } else { new } as i64);
-    Ok(())
+    Ok(if new == old { Did::Kept } else { Did::Changed })
 }
 
 fn run(call: &mut Call<'_>, reads_only: bool) -> Outcome {
@@ -167,8 +181,12 @@ fn run(call: &mut Call<'_>, reads_only: bool) -> Outcome {
         place = Some(lengthen(call, at, key, place, len)?);
     }
     call.reply.array(steps.len());
-    steps.iter().try_for_each(|step| perform(call, at, place, step))?;
-    if call.log.open_bytes() > logged {
+    let (longer, mut tells) = (call.log.open_bytes() > logged, false);
+    for step in &steps {
+        let did = perform(call, at, place, step)?;
+        tells |= did == Did::Changed || longer && did == Did::Kept;
+    }
+    if tells {
         call.tell(Classes::STRING, "setbit", key);
     }
     Ok(())

@@ -108,7 +108,9 @@ pub(crate) fn lcs(call: &mut Call<'_>) -> Outcome {
     const BOTH: &str = "ERR If you want both the length and indexes, please just use IDX.";
     const TOO_LARGE: &str =
         "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
-    let (a, b) = (text(call, 1)?, text(call, 2)?);
+    // Both are looked up before either is refused.
+    let (a, b) = (text(call, 1), text(call, 2));
+    let (a, b) = (a?, b?);
     let options = options(call)?;
     if options.idx && options.len {
         return Err(Refusal::text(BOTH));

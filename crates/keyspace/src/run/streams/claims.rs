@@ -209,6 +209,9 @@ pub(crate) fn xautoclaim(call: &mut Call<'_>) -> Outcome {
     /// As many as Redis takes.
     const COUNT_MAX: usize = (i64::MAX / 16) as usize;
     let refused = Refusal::text("ERR Invalid min-idle-time argument for XAUTOCLAIM");
+    // A key that is missing is told before anything is refused.
+    call.reads = true;
+    let is_there = call.find(call.at_first(), call.arg(1)).is_some();
     let min_idle_ms = call.integer(4).map_err(|_| refused)?;
     let start = first(call.arg(5))?;
     let (mut count, mut only_ids, mut option) = (100, false, 6);
@@ -227,9 +230,12 @@ pub(crate) fn xautoclaim(call: &mut Call<'_>) -> Outcome {
         }
         option += 1;
     }
+    let (group, consumer) = (call.arg(2), call.arg(3));
+    if !is_there {
+        return Err(no_key_or_group(call.arg(1), group));
+    }
     let (at, place) = stream(call)?;
     let now_ms = call.ctx.now_ms;
-    let (group, consumer) = (call.arg(2), call.arg(3));
     let claim = Claim {
         group,
         consumer,
