@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 
 use crate::run::{check, command};
 use crate::setup;
@@ -72,21 +72,13 @@ struct LoadArgs {
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     #[arg(long, value_enum, default_value = "get-set")]
-    mix: MixName,
+    mix: load::Mix,
     /// First write every key once
     #[arg(long)]
     fill: bool,
     /// Pipelines sent per second at most, by all connections together [default: no bound]
     #[arg(long)]
     rate: Option<u64>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum MixName {
-    Get,
-    Set,
-    GetSet,
-    SetWait,
 }
 
 /// How often and how long things are measured.
@@ -151,12 +143,6 @@ fn optimized() -> Result<bool> {
 
 fn one_load(args: &LoadArgs) -> Result<bool> {
     let server = server::Server { address: args.address, pid: args.pid };
-    let mix = match args.mix {
-        MixName::Get => load::Mix::Get,
-        MixName::Set => load::Mix::Set,
-        MixName::GetSet => load::Mix::GetSet,
-        MixName::SetWait => load::Mix::SetWait,
-    };
     if args.fill {
         server.fill(args.keys, args.value_bytes)?;
     }
@@ -164,7 +150,7 @@ fn one_load(args: &LoadArgs) -> Result<bool> {
         address: args.address,
         connections: args.connections,
         pipeline: args.pipeline,
-        mix,
+        mix: args.mix,
         keys: args.keys,
         value_bytes: args.value_bytes,
         fill: false,

@@ -349,6 +349,19 @@ impl Command {
         }
         (first > 0 && first < args.len()).then(|| args.get(first))
     }
+
+    /// The member or field that it looks up in its key's collection, as far as its place tells:
+    /// only for loading ahead.
+    #[must_use]
+    #[inline]
+    pub fn likely_member<'a>(&self, args: Args<'a>) -> Option<&'a [u8]> {
+        let at = match self.group {
+            Group::Hash | Group::Set => 2,
+            Group::SortedSet => args.len().saturating_sub(1),
+            _ => return None,
+        };
+        (at >= 2 && at < args.len()).then(|| args.get(at))
+    }
 }
 
 /// Every command a node knows, each with its number.

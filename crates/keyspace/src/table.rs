@@ -182,6 +182,14 @@ impl<T> Table<T> {
         }
     }
 
+    /// The entry that a look-up of `hash` finds first, by its tag alone: another one now and then.
+    #[inline]
+    pub fn likely(&self, hash: u64) -> Option<Entry<'_, T>> {
+        let segment = self.segment(self.segment_of(hash));
+        let at = segment.find(tag_of(hash, segment.depth), |_| true).ok()?;
+        segment.word(at).map(|word| self.entry_of(word))
+    }
+
     /// Finds `key`, whose hash is `hash`.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {

@@ -11,6 +11,7 @@ pub(crate) mod stream;
 
 use crate::hash::Hasher;
 use crate::snapshot::Touch;
+use crate::table::{Never, Table};
 use hash::Hash;
 use list::{List, Side};
 use set::Set;
@@ -81,6 +82,16 @@ impl Value {
             Value::Set(_) => Type::Set,
             Value::Sorted(_) => Type::Sorted,
             Value::Stream(_) => Type::Stream,
+        }
+    }
+
+    /// The table of its members or fields, if it is large enough to have one.
+    #[inline]
+    pub fn members(&self) -> Option<&Table<Never>> {
+        match self {
+            Value::Hash(Hash::Large(table)) | Value::Set(Set::Large(table)) => Some(table),
+            Value::Sorted(Sorted::Large(table)) => Some(table.members()),
+            _ => None,
         }
     }
 

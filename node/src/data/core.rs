@@ -9,7 +9,7 @@ use crate::data::routes::Routes;
 use crate::data::routing::{Ask, Verdict, View};
 use crate::data::weighing::Weighing;
 use bytes::Bytes;
-use cairn_keyspace::{At, Ctx, EffectLog, Keyspace, Unkept};
+use cairn_keyspace::{At, Ctx, EffectLog, Keyspace, Member, Unkept};
 use cairn_logic::batch::{BODY_BYTES_MAX, Batch, BatchHead};
 use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::replication::Admission;
@@ -27,6 +27,8 @@ pub struct Core {
     pub log: EffectLog,
     /// Where the keys of the turn's commands belong.
     pub wanted: Vec<At>,
+    /// Where what they look up in large collections belongs.
+    pub wanted_members: Vec<Member>,
     /// Routes and what follows from them.
     pub view: View,
     /// Set while this node is master.

@@ -75,7 +75,11 @@ impl Core {
         };
         let at = self.keyspace.locate(key);
         self.wanted.push(at);
-        if !command.keys.at_most_one() {
+        if command.keys.at_most_one() {
+            if let Some(member) = command.likely_member(args) {
+                self.wanted_members.push(self.keyspace.locate_member(at, member));
+            }
+        } else {
             for key in command.keys_of(args).skip(1) {
                 let at = self.keyspace.locate(key);
                 self.wanted.push(at);
@@ -92,6 +96,10 @@ impl Core {
         self.wanted.iter().for_each(|at| self.keyspace.prefetch_line(*at));
         self.wanted.iter().for_each(|at| self.keyspace.prefetch_entry(*at));
         self.wanted.clear();
+        let members = &mut self.wanted_members;
+        members.iter().for_each(|member| self.keyspace.prefetch_member_line(*member));
+        members.iter().for_each(|member| self.keyspace.prefetch_member_entry(*member));
+        members.clear();
     }
 
     /// Whether a data command may be executed here and now.

@@ -106,6 +106,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
         seed: options.seed,
         log: EffectLog::new(Offset(1)),
         wanted: Vec::new(),
+        wanted_members: Vec::new(),
         view: View::new(routes, false),
         mastership: None,
         admission: Admission::HandingOver,

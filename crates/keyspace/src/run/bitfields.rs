@@ -133,12 +133,7 @@ enum Did {
 }
 
 /// Does one operation and replies to it; the string is long enough if it writes.
-fn perform(
-    call: &mut Call<'_>,
-    at: At,
-    place: Option<Place>,
-    step: &Step,
-) -> Result<Did, Refusal> {
+fn perform(call: &mut Call<'_>, at: At, place: Option<Place>, step: &Step) -> Result<Did, Refusal> {
     let Step { width, from, .. } = *step;
     let old = width.number(read(text(call, at, place)?, from, width.bits));
     let (wanted, shows_old) = match step.action {

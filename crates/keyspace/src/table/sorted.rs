@@ -49,6 +49,11 @@ impl SortedTable {
         self.order.len()
     }
 
+    /// The table of members.
+    pub fn members(&self) -> &Table<Never> {
+        &self.members
+    }
+
     /// The room it takes.
     pub fn memory_bytes(&self) -> usize {
         self.members.memory_bytes() + self.order.memory_bytes()

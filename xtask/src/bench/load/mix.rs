@@ -6,7 +6,7 @@ use super::Load;
 pub const KEY_DIGITS: usize = 12;
 
 /// What each connection sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mix {
     /// `GET` only.
     Get,
@@ -19,12 +19,16 @@ pub enum Mix {
     /// `SET` of keys that are all in one slot.
     SlotSet,
     /// `HSET`, all in one hash.
+    #[value(name = "hset")]
     HashSet,
     /// `ZADD`, all in one sorted set, with drawn scores.
+    #[value(name = "zadd")]
     ZAdd,
     /// `LPUSH`, all to one list.
+    #[value(name = "lpush")]
     LPush,
     /// `SADD`, all to one set.
+    #[value(name = "sadd")]
     SAdd,
     /// `INCR`.
     Incr,

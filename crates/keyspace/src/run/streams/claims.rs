@@ -211,7 +211,8 @@ pub(crate) fn xautoclaim(call: &mut Call<'_>) -> Outcome {
     let refused = Refusal::text("ERR Invalid min-idle-time argument for XAUTOCLAIM");
     // A key that is missing is told before anything is refused.
     call.reads = true;
-    let is_there = call.find(call.at_first(), call.arg(1)).is_some();
+    let at = call.at_first();
+    let is_there = call.find(at, call.arg(1)).is_some();
     let min_idle_ms = call.integer(4).map_err(|_| refused)?;
     let start = first(call.arg(5))?;
     let (mut count, mut only_ids, mut option) = (100, false, 6);
