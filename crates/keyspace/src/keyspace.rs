@@ -1,8 +1,10 @@
 //! The data of a group: 16384 tables, and what is known of each.
 
+mod ahead;
 mod lanes;
 mod moving;
 
+pub use ahead::Member;
 pub use lanes::Lane;
 
 use crate::check::{BYTES_MAX, KEYS_MAX};
@@ -14,7 +16,7 @@ use crate::hidden::Hidden;
 use crate::libraries::Libraries;
 use crate::slot::slot_of;
 use crate::snapshot::{Export, Touch, address_of};
-use crate::table::{Entry, Never, Payload, Place, SCAN_BITS, Table, View};
+use crate::table::{Entry, Payload, Place, SCAN_BITS, Table, View};
 use crate::trash::Trash;
 use crate::usage::Usage;
 use crate::value::{Collection, INLINE_MAX, Type, Value};
@@ -28,13 +30,6 @@ pub struct At {
     pub slot: Slot,
     /// The key's hash in this keyspace.
     pub hash: u64,
-}
-
-/// Where a member or field of a key's collection belongs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
-    key: At,
-    hash: u64,
 }
 
 /// A place in the order in which keys are walked.
@@ -176,37 +171,6 @@ impl Keyspace {
     #[inline]
     pub fn prefetch_entry(&self, at: At) {
         self.table(at.slot).prefetch_entry(at.hash);
-    }
-
-    /// Where a member or field of a key's collection belongs.
-    #[must_use]
-    #[inline]
-    pub fn locate_member(&self, key: At, member: &[u8]) -> Member {
-        Member { key, hash: self.hasher.hash(member) }
-    }
-
-    /// After both steps for the keys: the first for members of large collections.
-    #[inline]
-    pub fn prefetch_member_line(&self, member: Member) {
-        if let Some(table) = self.likely_members(member.key) {
-            table.prefetch_line(member.hash);
-        }
-    }
-
-    /// The second for members.
-    #[inline]
-    pub fn prefetch_member_entry(&self, member: Member) {
-        if let Some(table) = self.likely_members(member.key) {
-            table.prefetch_entry(member.hash);
-        }
-    }
-
-    #[inline]
-    fn likely_members(&self, key: At) -> Option<&Table<Never>> {
-        match self.table(key.slot).likely(key.hash)?.value() {
-            View::Object(value) => value.members(),
-            View::Bytes(_) => None,
-        }
     }
 
     /// How many keys there are, expired ones that are not deleted yet included.

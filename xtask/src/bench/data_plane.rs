@@ -178,11 +178,11 @@ pub fn run(pace: Pace, only: Option<&str>) -> Result<bool> {
     let notes = format!(
         "Alone: Valkey without persistence; Cairn with `ack: async` and one member, which writes \
          its log.\nKept by two: Valkey's master and replica with `SET` then `WAIT 1`; Cairn with \
-         `ack: one`, master and\nreplica. Kept and flushed by two: Valkey with `appendfsync always` \
-         on both; Cairn with `flushed: true`. P5: one\ncollection each, emptied before every turn. \
-         {CONNECTIONS} connections, {VALUE_BYTES} B values, 16 B \
-         keys, {} random keys; one load generator\nfor both. Throughput and processor time are \
-         the master's own. Memory is measured once. Peer: {}.",
+         `ack: one`, master and\nreplica. Kept and flushed by two: Valkey with `appendfsync \
+         always` on both; Cairn with `flushed: true`.\nP5: one collection each, emptied before \
+         every turn. {CONNECTIONS} connections, {VALUE_BYTES} B values, 16 B keys,\n{} random \
+         keys; one load generator for both. Throughput and processor time are the master's \
+         own.\nMemory is measured once. Peer: {}.",
         pace.keys,
         version.trim()
     );

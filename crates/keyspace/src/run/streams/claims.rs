@@ -202,19 +202,10 @@ pub(crate) fn xclaim(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]
-pub(crate) fn xautoclaim(call: &mut Call<'_>) -> Outcome {
-    /// So many entries are looked at for each one that is wanted.
-    const LOOKS: usize = 10;
+/// How many entries XAUTOCLAIM wants, and whether only their IDs.
+fn auto_options(call: &Call<'_>) -> Result<(usize, bool), Refusal> {
     /// As many as Redis takes.
     const COUNT_MAX: usize = (i64::MAX / 16) as usize;
-    let refused = Refusal::text("ERR Invalid min-idle-time argument for XAUTOCLAIM");
-    // A key that is missing is told before anything is refused.
-    call.reads = true;
-    let at = call.at_first();
-    let is_there = call.find(at, call.arg(1)).is_some();
-    let min_idle_ms = call.integer(4).map_err(|_| refused)?;
-    let start = first(call.arg(5))?;
     let (mut count, mut only_ids, mut option) = (100, false, 6);
     while option < call.argc() {
         if call.is_word(option, "COUNT") && option + 1 < call.argc() {
@@ -231,6 +222,21 @@ pub(crate) fn xautoclaim(call: &mut Call<'_>) -> Outcome {
         }
         option += 1;
     }
+    Ok((count, only_ids))
+}
+
+/// XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]
+pub(crate) fn xautoclaim(call: &mut Call<'_>) -> Outcome {
+    /// So many entries are looked at for each one that is wanted.
+    const LOOKS: usize = 10;
+    let refused = Refusal::text("ERR Invalid min-idle-time argument for XAUTOCLAIM");
+    // A key that is missing is told before anything is refused.
+    call.reads = true;
+    let at = call.at_first();
+    let is_there = call.find(at, call.arg(1)).is_some();
+    let min_idle_ms = call.integer(4).map_err(|_| refused)?;
+    let start = first(call.arg(5))?;
+    let (count, only_ids) = auto_options(call)?;
     let (group, consumer) = (call.arg(2), call.arg(3));
     if !is_there {
         return Err(no_key_or_group(call.arg(1), group));
