@@ -303,11 +303,12 @@ impl<'a> Call<'a> {
         }
         let at = self.ks.locate(key);
         self.reads = false;
-        let there = self.find(at, key);
+        let count = value.len();
+        // What nothing takes the place of is deleted, whether its time is over or not.
+        let there = if count > 0 { self.find(at, key) } else { self.ks.find(at, key) };
         if let Some(place) = there {
             self.delete(at, key, place);
         }
-        let count = value.len();
         match there {
             None if count > 0 => self.tell_new(key),
             Some(_) if count == 0 => self.tell_generic("del", key),

@@ -263,7 +263,8 @@ pub(crate) fn bitop(call: &mut Call<'_>) -> Outcome {
     let key = call.arg(2);
     let at = call.ks.locate(key);
     call.reads = false;
-    let place = call.find(at, key);
+    // What nothing takes the place of is deleted, whether its time is over or not.
+    let place = if len > 0 { call.find(at, key) } else { call.ks.find(at, key) };
     match place {
         _ if len > 0 => {
             store(call, at, key, place, &result, None);
