@@ -10,6 +10,7 @@ mod load;
 mod report;
 mod scheduling;
 pub mod server;
+mod spares;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,6 +50,9 @@ enum What {
         #[arg(long)]
         keys: Option<u64>,
     },
+    /// A member replaced by a spare, claims, a group added, slots moved under load, against
+    /// Valkey's resharding; parts for --only: m1, k3, k4, k5
+    Spares,
     /// One load on one server of any kind, to look at it
     Load(LoadArgs),
 }
@@ -125,6 +129,10 @@ pub fn run(args: &Args) -> Result<bool> {
         What::Checkpoint { keys } => {
             setup::run(&setup::Args::for_bench())?;
             checkpoint::run(args.quick, *keys, only)
+        }
+        What::Spares => {
+            setup::run(&setup::Args::for_bench())?;
+            spares::run(args.quick, only)
         }
         What::Failover => {
             setup::run(&setup::Args::default())?;

@@ -16,6 +16,7 @@ pub mod faults;
 pub mod idle;
 pub mod image;
 pub mod interop;
+pub mod janitor;
 pub mod kube;
 pub mod packages;
 pub mod product;

@@ -286,10 +286,15 @@ impl Client {
         }
         let held = self.masters.get_mut(address).expect("it was just put there");
         let mut all: Vec<&[&[u8]]> = Vec::new();
-        if asking {
-            all.push(&[b"ASKING"]);
+        let mut together = false;
+        for command in commands {
+            // It is good for one command, or for all of a transaction.
+            if asking && !together {
+                all.push(&[b"ASKING"]);
+            }
+            together |= command.first() == Some(&&b"MULTI"[..]);
+            all.push(command);
         }
-        all.extend(commands);
         let answered = held.connection.call_all(&all);
         let number = held.number;
         if answered.is_err() {

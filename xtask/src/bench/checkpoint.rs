@@ -7,7 +7,7 @@
 
 mod big;
 mod figure;
-mod machine;
+pub(super) mod machine;
 mod ours;
 mod peer;
 mod plane;
@@ -27,7 +27,9 @@ use super::scratch;
 use crate::product;
 use crate::run::{command, read};
 use big::Big;
-use rows::{Part, paragraph};
+pub(super) use ours::Ear;
+use rows::Part;
+pub(super) use rows::{commit, paragraph};
 use trace::VALUE_BYTES;
 
 /// All parts, in the order they run.

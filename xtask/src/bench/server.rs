@@ -243,17 +243,12 @@ impl Peer {
         master: Option<&Server>,
         limit: Duration,
     ) -> Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder:?}"))?;
-        let mut command = Command::new("valkey-server");
-        command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
-        command.arg("--port").arg(address.port().to_string()).arg("--dir").arg(folder);
-        if let Some(master) = master {
-            let port = master.address.port().to_string();
-            command.args(["--replicaof", "127.0.0.1", &port, "--repl-diskless-load", "swapdb"]);
-        } else {
-            command.args(["--repl-diskless-sync-delay", "0", "--repl-backlog-size", "64mb"]);
-        }
-        let peer = Self::start(command, address, folder.join("log"))?;
+        let port = master.map_or(0, |master| master.address.port()).to_string();
+        let more: &[&str] = match master {
+            Some(_) => &["--replicaof", "127.0.0.1", &port, "--repl-diskless-load", "swapdb"],
+            None => &["--repl-diskless-sync-delay", "0", "--repl-backlog-size", "64mb"],
+        };
+        let peer = Self::spawn_valkey(address, folder, more)?;
         let linked = || {
             let info = peer.server.info("replication").unwrap_or_default();
             master.is_none() || info.contains("master_link_status:up")
@@ -267,6 +262,34 @@ impl Peer {
             bail!("valkey-server did not start; see {folder:?}");
         }
         Ok(peer)
+    }
+
+    /// Starts valkey-server without persistence and with more settings; waits until it answers.
+    ///
+    /// # Errors
+    /// If it does not in time.
+    pub fn valkey_with(address: SocketAddr, folder: &Path, more: &[&str]) -> Result<Self> {
+        let mut peer = Self::spawn_valkey(address, folder, more)?;
+        let server = peer.server.clone();
+        let up = || {
+            let answer = server.ask(&[b"PING"]);
+            answer.is_ok_and(|answer| answer.text().as_deref() == Some("PONG"))
+        };
+        if !wait_until(START_LIMIT, Duration::from_millis(20), up) {
+            bail!("valkey-server did not start; see {folder:?}");
+        }
+        // Another one may answer at a port that this one did not get.
+        ensure!(peer.child.try_wait()?.is_none(), "valkey-server ended; see {folder:?}");
+        Ok(peer)
+    }
+
+    fn spawn_valkey(address: SocketAddr, folder: &Path, more: &[&str]) -> Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder:?}"))?;
+        let mut command = Command::new("valkey-server");
+        command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
+        command.arg("--port").arg(address.port().to_string()).arg("--dir").arg(folder);
+        command.args(more);
+        Self::start(command, address, folder.join("log"))
     }
 
     /// Starts one etcd member; with `fsync` off it trusts the page cache.

@@ -1,10 +1,7 @@
 //! A cluster in namespaces, made and taken down again, whatever happens to this process.
 
 use std::ffi::OsStr;
-use std::io::Read as _;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +12,7 @@ use serde_json::{Value, json};
 use super::act::Field;
 use super::layer;
 use super::network::{self, Network, PREFIX};
+use crate::janitor::Janitor;
 use crate::run::command;
 
 /// The groups that `xtask/clusters/chaos.yaml` asks for.
@@ -38,7 +36,7 @@ impl Stage {
     /// If this is not root, or the cluster does not start.
     pub fn set(programs: &Path, folder: &Path) -> Result<Self> {
         let cairn = programs.join("cairn");
-        let janitor = Janitor::hire(&cairn, folder)?;
+        let janitor = hire(&cairn, folder)?;
         sweep(&cairn, folder)?;
         let network = Network::make(NODES)?;
         let faults = folder.with_extension("faults");
@@ -138,44 +136,11 @@ exec ip netns exec "{PREFIX}$last" "{node}" "$@"
     Ok(path)
 }
 
-/// A process that waits for the end of this one, however it comes, and removes what is left.
-#[derive(Debug)]
-struct Janitor(Child);
-
-impl Janitor {
-    /// Waits until that of an earlier run has done its work: it would take away what is new.
-    fn hire(cairn: &Path, folder: &Path) -> Result<Self> {
-        let lock = folder.with_extension("lock");
-        let mut flock = Command::new("flock");
-        flock.args(["-w", "60"]).arg(&lock).arg("true");
-        let free = flock.status().context("cannot run flock")?.success();
-        ensure!(free, "another campaign runs here: it holds {lock:?}");
-        let script = r#"exec 9> "$4"; flock 9
-echo ready
-cat > /dev/null
+/// Who takes down the cluster and removes the namespaces when this process ends, however it does.
+fn hire(cairn: &Path, folder: &Path) -> Result<Janitor> {
+    let script = r#"cat > /dev/null
 "$1" down --dir "$2" > /dev/null 2>&1
 for name in $(ip netns list | grep -o "^$3[^ ]*"); do ip netns del "$name"; done"#;
-        let mut child = Command::new("sh")
-            .args([OsStr::new("-c"), OsStr::new(script), OsStr::new("janitor")])
-            .args([cairn.as_os_str(), folder.as_os_str(), OsStr::new(PREFIX), lock.as_os_str()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // A group of its own: a Ctrl-C at the terminal is not for it.
-            .process_group(0)
-            .spawn()
-            .context("cannot start what cleans up")?;
-        let mut ready = [0; 6];
-        let said = child.stdout.take().map(|mut out| out.read_exact(&mut ready));
-        ensure!(matches!(said, Some(Ok(()))), "what cleans up did not start");
-        Ok(Self(child))
-    }
-}
-
-impl Drop for Janitor {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        if let Err(error) = self.0.wait() {
-            eprintln!("cannot wait for what cleans up: {error}");
-        }
-    }
+    let arguments = [cairn.as_os_str(), folder.as_os_str(), OsStr::new(PREFIX)];
+    Janitor::hire(&folder.with_extension("lock"), script, &arguments)
 }

@@ -109,3 +109,27 @@ fn a_client_asks_once_where_it_is_told_to() {
     assert_eq!(first.join().unwrap(), ["CLUSTER SLOTS", "INCR k", "INCR k"]);
     assert_eq!(second.join().unwrap(), ["ASKING", "INCR k"]);
 }
+
+#[test]
+fn each_command_asks_but_a_transaction_asks_once() {
+    let asked = |commands: &[&[&[u8]]], answers: &[&str]| {
+        let (first, first_address) = listen();
+        let (second, second_address) = listen();
+        let ask = format!("-ASK 12706 {second_address}\r\n");
+        let asks = commands.iter().map(|_| ask.clone());
+        let first = node(first, std::iter::once(slots(&first_address)).chain(asks).collect());
+        let second = node(second, answers.iter().map(|it| (*it).to_owned()).collect());
+        let mut client = client(&first_address);
+        let (_, answer) = client.call_all("k", commands);
+        client.disconnect();
+        first.join().unwrap();
+        (answer, second.join().unwrap())
+    };
+    let (watch, get): (&[&[u8]], &[&[u8]]) = (&[b"WATCH", b"k"], &[b"GET", b"k"]);
+    let (answer, heard) = asked(&[watch, get], &["+OK\r\n", "+OK\r\n", "+OK\r\n", ":7\r\n"]);
+    assert_eq!(answer, Answer::Reply(Frame::Integer(7)));
+    assert_eq!(heard, ["ASKING", "WATCH k", "ASKING", "GET k"]);
+    let (_, heard) =
+        asked(&[&[b"MULTI"], get, &[b"EXEC"]], &["+OK\r\n", "+OK\r\n", "+QUEUED\r\n", "*0\r\n"]);
+    assert_eq!(heard, ["ASKING", "MULTI", "GET k", "EXEC"]);
+}

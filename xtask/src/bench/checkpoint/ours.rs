@@ -242,7 +242,7 @@ impl Ear {
     }
 
     /// The lines that were written since the last time.
-    fn lines(&mut self) -> Result<Vec<Value>> {
+    pub fn lines(&mut self) -> Result<Vec<Value>> {
         let mut text = Vec::new();
         let mut file = std::fs::File::open(&self.path)?;
         file.seek(SeekFrom::Start(self.position))?;
