@@ -3,6 +3,7 @@
 //! Ratios to a peer hold on any machine; absolute figures only on the one they were taken on.
 
 mod checkpoint;
+mod churn;
 mod data_plane;
 mod failover;
 mod global_plane;
@@ -53,6 +54,10 @@ enum What {
     /// A member replaced by a spare, claims, a group added, slots moved under load, against
     /// Valkey's resharding; parts for --only: m1, k3, k4, k5
     Spares,
+    /// A thousand busy clients with large keys, scripts and keys that end together, against Valkey:
+    /// slowest requests, stalls of the data thread, memory at the end by that at the start; sides
+    /// for --only: cairn, valkey
+    Churn(churn::Args),
     /// One load on one server of any kind, to look at it
     Load(LoadArgs),
 }
@@ -133,6 +138,10 @@ pub fn run(args: &Args) -> Result<bool> {
         What::Spares => {
             setup::run(&setup::Args::for_bench())?;
             spares::run(args.quick, only)
+        }
+        What::Churn(churn) => {
+            setup::run(&setup::Args::for_bench())?;
+            churn::run(churn, args.quick, only)
         }
         What::Failover => {
             setup::run(&setup::Args::default())?;

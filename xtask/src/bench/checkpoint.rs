@@ -22,14 +22,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::report::{median, publish, table};
+use super::report::{median, paragraph, publish, table};
 use super::scratch;
 use crate::product;
 use crate::run::{command, read};
 use big::Big;
 pub(super) use ours::Ear;
 use rows::Part;
-pub(super) use rows::{commit, paragraph};
 use trace::VALUE_BYTES;
 
 /// All parts, in the order they run.

@@ -2,24 +2,27 @@
 //! prepared once and only their keys rewritten.
 //!
 //! Each connection sends a batch of commands in one piece, waits for all answers, and sends the
-//! next; so a batch is the pipeline. The same generator loads both sides of every comparison.
+//! next; so a batch is the pipeline. The same generator loads both sides of every comparison. Its
+//! other half, [`open`], sends by the clock instead, whatever has been answered.
 
+mod answers;
 mod mix;
+pub mod open;
+mod wire;
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use cairn_harness::dice::Dice;
 use hdrhistogram::Histogram;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 pub use mix::Mix;
 use mix::{KEY_DIGITS, template};
+use wire::Wire;
 
 /// How long a server may answer nothing at all.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -97,7 +100,7 @@ pub fn run(load: &Load, signals: &Signals) -> Result<Seen> {
     for number in 0..load.connections {
         let mut connection = Connection::open(load, number)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut connection.stream, Token(number), interest)?;
+        poll.registry().register(connection.wire.source(), Token(number), interest)?;
         connections.push(connection);
     }
     let mut events = Events::with_capacity(1024);
@@ -117,17 +120,17 @@ pub fn run(load: &Load, signals: &Signals) -> Result<Seen> {
         for event in &events {
             let connection = &mut connections[event.token().0];
             if event.is_writable() {
-                connection.write()?;
+                connection.wire.write(&connection.batch)?;
             }
             if !event.is_readable() {
                 continue;
             }
             // Once each: a server that answers at once must not keep the others waiting here.
-            let waited = connection.waiting > 0;
-            while connection.waiting > 0 && connection.read(&mut buffer)? {
+            let waited = connection.waits();
+            while connection.waits() && connection.wire.read(&mut buffer)? {
                 heard = Instant::now();
             }
-            if connection.waiting > 0 || !waited {
+            if connection.waits() || !waited {
                 continue;
             }
             signals.answers.fetch_add(connection.commands, Ordering::Relaxed);
@@ -139,7 +142,7 @@ pub fn run(load: &Load, signals: &Signals) -> Result<Seen> {
         while let Some(number) = turns.next() {
             connections[number].begin(load, &mut next_key)?;
         }
-        if load.fill && connections.iter().all(|connection| connection.waiting == 0) {
+        if load.fill && !connections.iter().any(Connection::waits) {
             break;
         }
         ensure!(heard.elapsed() < SILENCE_MAX, "{} fell silent", load.address);
@@ -190,7 +193,7 @@ impl Seen {
         let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let took_us = us(now - connection.sent);
         self.answers += connection.commands;
-        self.errors += connection.errors;
+        self.errors += connection.wire.answers.errors;
         self.batch_us.saturating_record(took_us);
         if trace {
             let took_us = u32::try_from(took_us).unwrap_or(u32::MAX);
@@ -199,54 +202,24 @@ impl Seen {
     }
 }
 
-/// What the parser expects next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expect {
-    /// The first byte of an answer.
-    Kind,
-    /// The rest of a line that means nothing.
-    Line,
-    /// The rest of the line with an integer.
-    Integer(u64),
-    /// The rest of the line with the length of a string.
-    Length(Option<u64>),
-    /// This many bytes of a string and its end.
-    Bytes(usize),
-}
-
 struct Connection {
-    stream: TcpStream,
+    wire: Wire,
     batch: Vec<u8>,
     /// Where in the batch the digits of each key are.
     keys: Vec<usize>,
-    written: usize,
     commands: u64,
-    waiting: u64,
-    errors: u64,
-    expect: Expect,
-    /// Whether a number answers `WAIT`; 0 is a write that was not kept then.
-    waits: bool,
     sent: Instant,
     dice: Dice,
 }
 
 impl Connection {
     fn open(load: &Load, number: usize) -> Result<Self> {
-        let stream = std::net::TcpStream::connect_timeout(&load.address, SILENCE_MAX)
-            .with_context(|| format!("cannot connect to {}", load.address))?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
         let (batch, keys) = template(load);
         Ok(Self {
-            stream: TcpStream::from_std(stream),
+            wire: Wire::open(load.address, load.mix == Mix::SetWait)?,
             batch,
             keys,
-            written: 0,
             commands: 0,
-            waiting: 0,
-            errors: 0,
-            expect: Expect::Kind,
-            waits: load.mix == Mix::SetWait,
             sent: Instant::now(),
             dice: Dice::new(u64::try_from(number).unwrap_or(0)),
         })
@@ -263,99 +236,13 @@ impl Connection {
             write_digits(&mut self.batch[at..at + KEY_DIGITS], key);
         }
         self.commands = u64::try_from(load.pipeline)?;
-        self.waiting = self.commands + u64::from(load.mix == Mix::SetWait);
-        self.errors = 0;
-        self.written = 0;
         self.sent = Instant::now();
-        self.write()
+        let answers = self.commands + u64::from(load.mix == Mix::SetWait);
+        self.wire.begin(&self.batch, answers)
     }
 
-    fn write(&mut self) -> Result<()> {
-        while self.waiting > 0 && self.written < self.batch.len() {
-            match self.stream.write(&self.batch[self.written..]) {
-                Ok(0) => bail!("the server takes nothing more"),
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).context("cannot send to the server"),
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what is there, once; whether there was anything.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<bool> {
-        match self.stream.read(buffer) {
-            Ok(0) => bail!("the server closed a connection"),
-            Ok(count) => self.parse(&buffer[..count]).map(|()| true),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(true),
-            Err(error) => Err(error).context("cannot read from the server"),
-        }
-    }
-
-    fn parse(&mut self, mut bytes: &[u8]) -> Result<()> {
-        while let Some(&first) = bytes.first() {
-            match self.expect {
-                Expect::Kind => {
-                    self.expect = match first {
-                        b'+' | b'_' => Expect::Line,
-                        b'-' => {
-                            self.errors += 1;
-                            Expect::Line
-                        }
-                        b':' => Expect::Integer(0),
-                        b'$' => Expect::Length(Some(0)),
-                        other => bail!("an answer of kind {:?}", char::from(other)),
-                    };
-                    bytes = &bytes[1..];
-                }
-                Expect::Bytes(left) => {
-                    let taken = left.min(bytes.len());
-                    bytes = &bytes[taken..];
-                    self.expect = Expect::Bytes(left - taken);
-                    if left == taken {
-                        self.answered()?;
-                    }
-                }
-                expect => {
-                    bytes = &bytes[1..];
-                    self.expect = self.line(expect, first)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes one byte of a line.
-    fn line(&mut self, expect: Expect, byte: u8) -> Result<Expect> {
-        Ok(match (expect, byte) {
-            (Expect::Length(None), b'\n') | (Expect::Line, b'\n') => {
-                self.answered()?;
-                Expect::Kind
-            }
-            (Expect::Length(Some(length)), b'\n') => Expect::Bytes(usize::try_from(length)? + 2),
-            (Expect::Integer(number), b'\n') => {
-                self.errors += u64::from(self.waits && number == 0);
-                self.answered()?;
-                Expect::Kind
-            }
-            (Expect::Length(_), b'-') => Expect::Length(None),
-            (Expect::Length(Some(length)), b'0'..=b'9') => {
-                Expect::Length(Some(length * 10 + u64::from(byte - b'0')))
-            }
-            (Expect::Integer(number), b'0'..=b'9') => {
-                Expect::Integer(number * 10 + u64::from(byte - b'0'))
-            }
-            (expect, _) => expect,
-        })
-    }
-
-    fn answered(&mut self) -> Result<()> {
-        self.expect = Expect::Kind;
-        ensure!(self.waiting > 0, "the server answers more than it was asked");
-        self.waiting -= 1;
-        Ok(())
+    fn waits(&self) -> bool {
+        self.wire.answers.waiting > 0
     }
 }
 
@@ -369,6 +256,7 @@ fn write_digits(place: &mut [u8], mut number: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     const NOWHERE: SocketAddr =

@@ -136,6 +136,31 @@ pub fn publish(name: &str, peer: &str, notes: &str, quick: bool, rows: &[Row]) -
     Ok(rows.iter().fold(verdict, with_ratio))
 }
 
+/// The commit that is measured: the last one that changed the programs or this bench.
+pub fn commit() -> String {
+    let mut git = command("git", ["log", "-1", "--format=%h", "--", ":/Cargo.lock"]);
+    git.args([":/crates", ":/node", ":/cli", ":/xtask/src/bench"]);
+    read(&mut git).unwrap_or_default().trim().to_owned()
+}
+
+/// A paragraph in lines of at most 100 columns.
+pub fn paragraph(text: &str) -> String {
+    const COLUMNS: usize = 100;
+    let (mut lines, mut line) = (String::new(), String::new());
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.len() + 1 + word.len() > COLUMNS {
+            lines += &line;
+            lines.push('\n');
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line += word;
+    }
+    lines + &line
+}
+
 /// What the figures were taken on.
 pub fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -168,5 +193,14 @@ mod tests {
     #[test]
     fn a_row_without_pairs_has_no_ratio() {
         assert!(Row::new("a", "a", true).ratio().is_nan());
+    }
+
+    #[test]
+    fn a_paragraph_keeps_its_words_in_short_lines() {
+        let text = "word ".repeat(60) + &"w".repeat(120) + "\nend";
+        let lines = paragraph(&text);
+        assert!(lines.lines().all(|line| line.len() <= 100 || !line.contains(' ')), "{lines}");
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&lines), words(&text));
     }
 }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::ours::Ours;
 use super::peer::Theirs;
-use super::rows::{Part, commit, folder, paragraph};
+use super::rows::{Part, folder};
+use crate::bench::report::{commit, paragraph};
 use super::trace::{Span, VALUE_BYTES, Writes, under_load};
 use super::{LIMIT, Pace};
 use crate::bench::report::median;

@@ -6,9 +6,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::Pace;
-use crate::bench::report::Row;
+use crate::bench::report::{Row, commit};
 use crate::product;
-use crate::run::{command, read};
 
 /// Key, what it is, whether more is better.
 const ROWS: [(&str, &str, bool); 31] = [
@@ -85,31 +84,6 @@ fn results(quick: bool) -> Result<PathBuf> {
 fn made(folder: PathBuf) -> Result<PathBuf> {
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
     Ok(folder)
-}
-
-/// The commit that is measured: the last one that changed the programs or this bench.
-pub fn commit() -> String {
-    let mut git = command("git", ["log", "-1", "--format=%h", "--", ":/Cargo.lock"]);
-    git.args([":/crates", ":/node", ":/cli", ":/xtask/src/bench"]);
-    read(&mut git).unwrap_or_default().trim().to_owned()
-}
-
-/// A paragraph in lines of at most 100 columns.
-pub fn paragraph(text: &str) -> String {
-    const COLUMNS: usize = 100;
-    let (mut lines, mut line) = (String::new(), String::new());
-    for word in text.split_whitespace() {
-        if !line.is_empty() && line.len() + 1 + word.len() > COLUMNS {
-            lines += &line;
-            lines.push('\n');
-            line.clear();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line += word;
-    }
-    lines + &line
 }
 
 impl Part {
@@ -206,15 +180,6 @@ mod tests {
         assert_eq!((again.rows[1].key, again.notes.as_str()), ("f1_stall", "a note"));
         assert_eq!(again.whole_copies, 3);
         assert!(Part::of("f1", &json!({"rows": [{"key": "unknown", "pairs": []}]})).is_none());
-    }
-
-    #[test]
-    fn a_paragraph_keeps_its_words_in_short_lines() {
-        let text = "word ".repeat(60) + &"w".repeat(120) + "\nend";
-        let lines = paragraph(&text);
-        assert!(lines.lines().all(|line| line.len() <= 100 || !line.contains(' ')), "{lines}");
-        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(words(&lines), words(&text));
     }
 
     #[test]

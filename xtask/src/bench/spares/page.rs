@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::part::Part;
-use crate::bench::checkpoint::paragraph;
+use crate::bench::report::paragraph;
 use crate::bench::report::{figure, grid, machine};
 use crate::run::{command, read};
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::bench::checkpoint::commit;
+use crate::bench::report::commit;
 use crate::bench::report::median;
 use crate::product;
 
