@@ -10,10 +10,10 @@ use cairn_harness::clock::wait;
 use super::ours::Ours;
 use super::peer::Theirs;
 use super::rows::Part;
-use crate::bench::report::paragraph;
 use super::trace::{Span, Trace, Writes, under_load};
 use super::{LIMIT, Pace, machine};
 use crate::bench::load::Mix;
+use crate::bench::report::paragraph;
 
 /// Bytes of a value in the hash.
 const FIELD_BYTES: usize = 1000;

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use super::ours::Ours;
 use super::peer::Theirs;
 use super::rows::{Part, folder};
-use crate::bench::report::{commit, paragraph};
 use super::trace::{Span, VALUE_BYTES, Writes, under_load};
 use super::{LIMIT, Pace};
 use crate::bench::report::median;
+use crate::bench::report::{commit, paragraph};
 
 /// Between two snapshots of ours by itself: never in such a run, for one is asked for after each
 /// return, so that no return has more to apply than the one before, nor a copy of a snapshot

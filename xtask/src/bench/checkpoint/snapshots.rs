@@ -11,10 +11,10 @@ use super::ours::Ours;
 use super::peer::Theirs;
 use super::plot::{Line, picture};
 use super::rows::Part;
-use crate::bench::report::paragraph;
 use super::trace::{Span, Trace, VALUE_BYTES, Writes, under_load};
 use super::{LIMIT, Pace, drawn};
 use crate::bench::report::median;
+use crate::bench::report::paragraph;
 
 /// What a snapshot under load showed.
 struct Shown {

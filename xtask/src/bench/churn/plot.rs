@@ -76,8 +76,11 @@ pub fn chart(title: &str, scale: Scale, lines: &[Line]) -> String {
         );
     }
     for (number, line) in lines.iter().enumerate() {
-        let points: Vec<String> =
-            line.points.iter().map(|(at, value)| format!("{:.1},{:.1}", x(*at), y(*value))).collect();
+        let points: Vec<String> = line
+            .points
+            .iter()
+            .map(|(at, value)| format!("{:.1},{:.1}", x(*at), y(*value)))
+            .collect();
         let _ = writeln!(
             text,
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\"/>\n\

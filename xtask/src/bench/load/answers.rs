@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn arrays_are_one_answer_however_they_are_cut() {
-        let text = "*3\r\n$3\r\na\n:\r\n*2\r\n:1\r\n*0\r\n-ERR no\r\n*-1\r\n$-1\r\n*0\r\n-OOM much\r\n";
+        let text =
+            "*3\r\n$3\r\na\n:\r\n*2\r\n:1\r\n*0\r\n-ERR no\r\n*-1\r\n$-1\r\n*0\r\n-OOM much\r\n";
         for piece in 1..text.len() {
             let mut answers = Answers::new(false);
             answers.expect(5);
