@@ -19,6 +19,8 @@ pub const COUNTERS: u64 = 10_000;
 pub const TAGS: u64 = 1000;
 /// Sizes of small values: as many of 16 to 32 B as of 512 to 1024.
 const SMALL_BYTES: (u64, u32) = (16, 6);
+/// Sizes of parts of large keys: 16 to 64 B.
+const PART_BYTES: (u64, u32) = (16, 2);
 /// Parts of a large key that are made by one command.
 const CHUNK: u64 = 1000;
 /// Commands sent in one piece.
@@ -106,13 +108,13 @@ impl Large {
         let commands: Vec<Vec<Vec<u8>>> = match self.kind {
             Kind::Text => vec![[&head[..], &[vec![b'x'; TEXT_BYTES]]].concat()],
             Kind::Stream => numbers
-                .map(|_| [&head[..], &[b"*".to_vec(), b"f".to_vec(), value(&mut dice)]].concat())
+                .map(|_| [&head[..], &[b"*".to_vec(), b"f".to_vec(), part(&mut dice)]].concat())
                 .collect(),
             kind => {
                 let parts = numbers.flat_map(|number| match kind {
-                    Kind::Hash => vec![field(number), value(&mut dice)],
+                    Kind::Hash => vec![field(number), part(&mut dice)],
                     Kind::Scored => vec![score(&mut dice), field(number)],
-                    _ => vec![value(&mut dice)],
+                    _ => vec![part(&mut dice)],
                 });
                 vec![head.iter().cloned().chain(parts).collect()]
             }
@@ -131,9 +133,17 @@ pub fn score(dice: &mut Dice) -> Vec<u8> {
     dice.below(1_000_000).to_string().into_bytes()
 }
 
-/// A value of a small key, a field, an element or an entry.
+/// A value of a small key.
 pub fn value(dice: &mut Dice) -> Vec<u8> {
-    let (least, doublings) = SMALL_BYTES;
+    drawn(dice, SMALL_BYTES)
+}
+
+/// A value of a field, an element or an entry.
+pub fn part(dice: &mut Dice) -> Vec<u8> {
+    drawn(dice, PART_BYTES)
+}
+
+fn drawn(dice: &mut Dice, (least, doublings): (u64, u32)) -> Vec<u8> {
     let from = least << dice.below(u64::from(doublings));
     vec![b'v'; (from + dice.below(from)) as usize]
 }
