@@ -43,7 +43,8 @@ pub struct Args {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1440))]
     minutes: Option<u64>,
     /// Requests a second, of all clients together
-    #[arg(long, default_value_t = RATE, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, default_value_t = RATE)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     rate: u64,
     /// Busy clients
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=9000))]

@@ -1,7 +1,7 @@
 //! What the busy clients ask for: mostly small things, now and then something that takes long.
 //!
-//! Keys that the mix takes away it writes again in the same piece, so that as many keys are there at
-//! the end as at the start, with values drawn the same way.
+//! Keys that the mix takes away it writes again in the same piece, so that as many keys are there
+//! at the end as at the start, with values drawn the same way.
 
 use cairn_harness::dice::Dice;
 

@@ -47,12 +47,13 @@ pub fn notes(pace: Pace, sides: &[(&str, &Found)]) -> Result<String> {
         "{} minutes of churn for each side, by turns of {:?}: {} clients, {} requests a second in \
          all, which are due by the clock whatever was answered; a time is that from when a request \
          was due to its last answer. {} small keys with values of 16 to 1,024 B and 20 large ones \
-         (hashes, sorted sets and lists of 100,000 parts of 16 to 64 B, strings of 8 MiB, streams of \
-         20,000 entries). Every {:?} a large key is deleted and made again; every {:?} {} keys end within \
-         one second. What ends is gone from memory before the start and the end are measured, and \
-         the same keys are there at both. Cairn: a group of a master and a replica with the \
-         defaults of a keyspace, so a write is answered when both have it, and is in a log on \
-         disk. Valkey: a master and a replica that follows when it can, nothing on disk. Peer: {}.",
+         (hashes, sorted sets and lists of 100,000 parts of 16 to 64 B, strings of 8 MiB, streams \
+         of 20,000 entries). Every {:?} a large key is deleted and made again; every {:?} {} keys \
+         end within one second. What ends is gone from memory before the start and the end are \
+         measured, and the same keys are there at both. Cairn: a group of a master and a replica \
+         with the defaults of a keyspace, so a write is answered when both have it, and is written \
+         to a log. Valkey: a master and a replica that follows when it can, without files. Peer: \
+         {}.",
         pace.minutes,
         pace.turn,
         pace.clients,
