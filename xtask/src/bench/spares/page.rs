@@ -3,8 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::part::Part;
-use crate::bench::report::paragraph;
-use crate::bench::report::{figure, grid, machine};
+use crate::bench::report::{figure, grid, machine, paragraph};
 use crate::run::{command, read};
 
 /// What is for the page of one part.
