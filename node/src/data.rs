@@ -40,6 +40,7 @@ mod slow;
 mod stream;
 mod thread;
 mod tracking;
+pub mod turns;
 mod watchers;
 mod weighing;
 

@@ -8,6 +8,7 @@ pub mod names;
 
 use crate::clock;
 use crate::data::link::Shared;
+use crate::data::turns::Part;
 use crate::peer::Inbound;
 use crate::snapshots::Figures;
 use crate::storage::Room;
@@ -277,11 +278,15 @@ fn of_data(data: &Shared, all: &mut Vec<Sample>) {
         (names::CHECKS, &gauges.checks),
         (names::DIFFERENCES, &gauges.differences),
         (names::REPAIRS, &gauges.repairs),
-        (names::LONG_TURNS, &gauges.long_turns),
         (names::EVICTED, &gauges.evicted),
         (names::LOST_MESSAGES, &gauges.lost_messages),
     ];
     all.extend(figures.map(|(metric, value)| sample(metric, value.load(Ordering::Relaxed) as f64)));
+    all.extend(Part::ALL.into_iter().zip(&gauges.long_turns).map(|(part, value)| Sample {
+        metric: names::LONG_TURNS,
+        labels: vec![part.name().to_owned()],
+        value: value.load(Ordering::Relaxed) as f64,
+    }));
 }
 
 /// Samples as Prometheus reads them; those of one metric stand together.

@@ -3,7 +3,9 @@
 use crate::data::conn::Pause;
 use crate::data::replies::Kind;
 use crate::data::server::Server;
+use crate::data::turns::Part;
 use cairn_logic::time::{Duration, Instant};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Between two rounds while anything can time out.
 const ROUND: Duration = Duration::from_millis(50);
@@ -53,6 +55,8 @@ impl Server {
         let clients = self.net.open();
         self.core.weigh();
         self.core.publish(clients);
+        let long_turns = &self.core.shared.gauges.long_turns;
+        long_turns.iter().zip(self.turns.long).for_each(|(gauge, it)| gauge.store(it, Relaxed));
         let master = self.core.mastership.is_some() && !self.core.keyspace.is_empty();
         self.chores_at = now
             + match (self.is_waiting(), master) {
@@ -60,6 +64,7 @@ impl Server {
                 (false, true) => ROUND_MASTER,
                 (false, false) => ROUND_IDLE,
             };
+        self.passed(Part::Chores);
     }
 
     /// Whether something can time out soon.

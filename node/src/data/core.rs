@@ -145,8 +145,6 @@ pub struct Stats {
     pub batches: u64,
     /// Replies that were errors.
     pub errors: u64,
-    /// Turns that took more than 20 ms.
-    pub long_turns: u64,
     /// Messages that had no room on their way to other nodes.
     pub lost_messages: u64,
     /// Parts compared.
@@ -293,7 +291,6 @@ impl Core {
         gauges.checks.store(self.stats.checks, Relaxed);
         gauges.differences.store(self.stats.differences, Relaxed);
         gauges.repairs.store(self.stats.repairs, Relaxed);
-        gauges.long_turns.store(self.stats.long_turns, Relaxed);
         gauges.evicted.store(self.stats.evicted, Relaxed);
         gauges.lost_messages.store(self.stats.lost_messages, Relaxed);
         gauges.turned_at.store(self.now.as_nanos(), Relaxed);

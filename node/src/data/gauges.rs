@@ -1,5 +1,6 @@
 //! Figures of the data thread that others read.
 
+use crate::data::turns::Part;
 use crate::data::weighing::Loads;
 use std::sync::atomic::AtomicU64;
 
@@ -30,8 +31,8 @@ pub struct Gauges {
     pub differences: AtomicU64,
     /// Slots of which something was replaced by what the master has.
     pub repairs: AtomicU64,
-    /// Turns that took more than 20 ms since the start.
-    pub long_turns: AtomicU64,
+    /// Turns that took more than 20 ms since the start, by the part that took most.
+    pub long_turns: [AtomicU64; Part::ALL.len()],
     /// Keys deleted to make room since the start.
     pub evicted: AtomicU64,
     /// Messages that had no room on their way to other nodes since the start.

@@ -9,6 +9,7 @@
 //! needs five threads on such cores would wait for five ticks.
 
 use crate::data::server::Server;
+use crate::data::turns::Part;
 use cairn_files::snapshot::rest;
 use cairn_logic::time::{Duration, Instant};
 
@@ -65,6 +66,7 @@ impl Server {
             }
         }
         self.leisure.spent(at.since(began));
+        self.turns.passed(Part::Leisure, at);
         if quiet {
             rest();
         }

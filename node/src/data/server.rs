@@ -22,10 +22,11 @@ use crate::data::post::{Post, Publication};
 use crate::data::replies::Gate;
 use crate::data::slow::{Latency, SlowLog};
 use crate::data::tracking::Tracking;
+use crate::data::turns::{Part, Turns};
 use crate::data::watchers::Watchers;
 use cairn_keyspace::Checking;
 use cairn_logic::ids::Offset;
-use cairn_logic::time::{Duration, Instant};
+use cairn_logic::time::Instant;
 use cairn_resp::{Limits, ReplyBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -72,10 +73,8 @@ pub struct Server {
     pub(super) began: Instant,
     /// Whether the last request was queued or refused, not executed.
     pub(super) not_executed: bool,
-    /// The longest command of this turn, of those measured one by one.
-    pub(super) longest: (Duration, &'static str),
-    /// When a long turn was last said.
-    pub(super) long_turn_said: Instant,
+    /// What turns spend their time on.
+    pub(super) turns: Turns,
     /// Who waits for which key.
     pub blocked: Blocked,
     /// When those who wait are looked at next because their group has no master.
@@ -150,8 +149,7 @@ impl Server {
             changing: Changing::default(),
             began: Instant::ZERO,
             not_executed: false,
-            longest: (Duration::ZERO, ""),
-            long_turn_said: Instant::ZERO,
+            turns: Turns::default(),
             blocked: Blocked::default(),
             blocked_recheck: None,
             paused: None,
@@ -406,6 +404,7 @@ impl Server {
         }
         // Read after the commands were executed and after the deadline.
         let now = (self.core.clock.now)();
+        self.turns.passed(Part::Commands, now);
         let gate = Gate::new(released, now, confirmed as u32);
         for &index in touched {
             self.send(index, &gate);

@@ -10,6 +10,7 @@ use crate::data::post::{Post, Posted};
 use crate::data::routes::Routes;
 use crate::data::routing::View;
 use crate::data::server::Server;
+use crate::data::turns::Part;
 use crate::data::weighing::Weighing;
 use crate::tls::Keys;
 use cairn_keyspace::{EffectLog, Keyspace};
@@ -172,12 +173,16 @@ fn run(mut poll: Poll, mut server: Server) {
         }
         shared.awake();
         server.core.begin_turn();
+        server.turns.begin(server.core.now);
         for event in &events {
             let closed = event.is_read_closed() || event.is_error();
             server.net.event(event.token(), event.is_readable(), event.is_writable(), closed);
         }
         server.accept();
         let inbox = server.messages();
+        if inbox != Inbox::Quiet {
+            server.passed(Part::Control);
+        }
         if inbox == Inbox::Gone || server.is_over() {
             server.end();
             return;
@@ -187,9 +192,13 @@ fn run(mut poll: Poll, mut server: Server) {
         server.chores();
         server.look_at_checks();
         server.turn();
-        server.end_turn();
-        server.look_at_moves();
+        server.passed(Part::Replies);
+        if server.is_moving() {
+            server.look_at_moves();
+            server.passed(Part::Moves);
+        }
         server.leisure(events.is_empty() && inbox == Inbox::Quiet);
+        server.end_turn();
     }
 }
 

@@ -41,6 +41,15 @@ const fn labelled(
     Metric { name, kind: Kind::Gauge, labels, roles, help }
 }
 
+const fn counted(
+    name: &'static str,
+    labels: &'static [&'static str],
+    roles: &'static str,
+    help: &'static str,
+) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, roles, help }
+}
+
 const ALL: &str = "all";
 const LOGS: &str = "data, global";
 const DATA: &str = "data";
@@ -216,10 +225,12 @@ metrics! {
         "Slots in which this node has replaced something by what the master has.",
     );
     /// Long turns.
-    LONG_TURNS = counter(
+    LONG_TURNS = counted(
         "cairn_node_long_turns_total",
+        &["part"],
         DATA,
-        "Turns of the data thread that took more than 20 ms: nobody is served meanwhile.",
+        "Turns of the data thread that took more than 20 ms, by what took most of that (control, \
+         chores, commands, replies, moves, leisure): nobody is served meanwhile.",
     );
     /// Evicted.
     EVICTED = counter(

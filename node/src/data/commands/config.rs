@@ -63,6 +63,7 @@ impl Server {
             "resetstat" => {
                 self.core.stats = crate::data::core::Stats::default();
                 self.figures = Figures::default();
+                self.turns.forget();
                 self.dropper.forget();
                 self.out(index).ok();
             }

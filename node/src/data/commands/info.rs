@@ -169,7 +169,8 @@ impl Server {
         put("tracking_total_prefixes", &prefixes);
         put("migrate_cached_sockets", &0);
         put("total_error_replies", &stats.errors);
-        put("long_turns", &stats.long_turns);
+        put("long_turns", &self.turns.long.iter().sum::<u64>());
+        put("longest_turn_usec", &self.turns.longest.as_micros());
         put("unacknowledged_writes", &stats.noacks);
         put("appended_batches", &stats.batches);
     }

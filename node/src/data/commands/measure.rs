@@ -4,6 +4,7 @@
 use crate::data::commands::subcommands::named;
 use crate::data::dispatch::Item;
 use crate::data::server::Server;
+use crate::data::turns::Part;
 use cairn_keyspace::command::{Command, Flags, Group};
 use cairn_logic::time::Duration;
 use cairn_resp::Args;
@@ -12,8 +13,6 @@ use cairn_resp::Args;
 const LARGE_BYTES: usize = 64 << 10;
 /// Whoever asks for commands that took less than this has each of them measured.
 const EXACT: Duration = Duration::from_millis(1);
-/// A turn that takes longer holds up everybody: it is counted and said.
-pub const LONG_TURN: Duration = Duration::from_millis(20);
 
 impl Server {
     /// Whether a command is measured by itself, not within a run.
@@ -45,9 +44,7 @@ impl Server {
     pub(in crate::data) fn charge_one(&mut self, index: usize, item: Item, args: Args<'_>) {
         let took = self.lap();
         let Some(command) = item.command else { return };
-        if took > self.longest.0 {
-            self.longest = (took, command.name);
-        }
+        self.turns.executed(command.name, took);
         self.note(index, command, args, took);
     }
 
@@ -89,20 +86,33 @@ impl Server {
         self.not_executed |= !executed;
     }
 
-    /// A turn is over: one that took long is counted, and said once a second at most.
-    pub(in crate::data) fn end_turn(&mut self) {
+    /// What came since the last part of this turn was one of this kind.
+    #[inline]
+    pub(in crate::data) fn passed(&mut self, part: Part) {
         let now = (self.core.clock.now)();
-        let took = now.since(self.core.now);
-        let (longest, command) = std::mem::take(&mut self.longest);
-        if took < LONG_TURN {
-            return;
-        }
-        self.core.stats.long_turns += 1;
-        self.latency.note("turn", self.core.unix_ms / 1000, took);
-        if now.since(self.long_turn_said) >= Duration::from_secs(1) {
-            self.long_turn_said = now;
-            let (took_ms, command_ms) = (took.as_millis() as u64, longest.as_millis() as u64);
-            tracing::warn!(took_ms, command, command_ms, "a turn of the data thread took long");
+        self.turns.passed(part, now);
+    }
+
+    /// A turn is over: one that took long is counted, and said once a second at most.
+    #[inline]
+    pub(in crate::data) fn end_turn(&mut self) {
+        let Some(long) = self.turns.end() else { return };
+        let ((part, spent), (longest, command)) = (long.part, long.command);
+        let at_s = self.core.unix_ms / 1000;
+        self.latency.note("turn", at_s, long.took);
+        self.latency.note(part.event(), at_s, spent);
+        if long.says {
+            let ms = |span: Duration| span.as_millis() as u64;
+            let (took_ms, part_ms, command_ms) = (ms(long.took), ms(spent), ms(longest));
+            let part = part.name();
+            tracing::warn!(
+                took_ms,
+                part,
+                part_ms,
+                command,
+                command_ms,
+                "a turn of the data thread took long"
+            );
         }
     }
 }

@@ -60,6 +60,26 @@ fn commands_and_errors_are_counted() {
 }
 
 #[test]
+fn a_long_turn_is_counted_with_what_it_was_spent_on() {
+    let rig = Committing::new();
+    let mut client = rig.client();
+    client.say("CONFIG SET latency-monitor-threshold 1");
+    client.say("CONFIG RESETSTAT");
+    // As long a script as it takes to make a turn of 20 ms.
+    let mut rounds = 1_000_000;
+    while client.say("INFO stats").contains("\nlong_turns:0\r") {
+        rounds *= 2;
+        let text = format!("for_n=1,{rounds}_do_end");
+        client.say(&format!("EVAL {} 0", text.replace('_', "\n").replace("for\n", "for\t")));
+    }
+    let stats = client.say("INFO stats");
+    let longest = stats.lines().find_map(|line| line.strip_prefix("longest_turn_usec:"));
+    assert!(longest.unwrap().trim().parse::<u64>().unwrap() >= 20_000);
+    let events = client.say("LATENCY LATEST");
+    assert!(events.contains("[turn ") && events.contains("[turn-commands "), "{events}");
+}
+
+#[test]
 fn events_that_take_long_are_kept_once_asked_for() {
     let rig = Committing::new();
     let mut client = rig.client();
