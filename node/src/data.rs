@@ -26,6 +26,7 @@ mod figures;
 pub mod gauges;
 mod leisure;
 pub mod link;
+mod loans;
 mod moving;
 mod net;
 mod outgoing;

@@ -290,6 +290,18 @@ impl EffectLog {
         Some(Entries { first, count, body })
     }
 
+    /// Adds entries that were written elsewhere, behind those there are; the offset of the last.
+    pub(crate) fn graft(&mut self, entries: Entries) -> Offset {
+        debug_assert!(self.open.is_none() && !self.in_unit, "nothing is being written");
+        match self.body.is_empty() {
+            true => self.body = entries.body,
+            false => self.body.extend_from_slice(&entries.body),
+        }
+        self.entries += entries.count;
+        self.next = Offset(self.next.0 + u64::from(entries.count));
+        self.last()
+    }
+
     /// Whether the entry being written has effects already.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {

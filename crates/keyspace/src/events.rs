@@ -135,6 +135,11 @@ impl Keyspace {
 }
 
 impl Events {
+    /// What was collected elsewhere comes behind.
+    pub fn append(&mut self, mut others: Vec<Event>) {
+        self.seen.append(&mut others);
+    }
+
     #[cold]
     fn add(&mut self, class: Classes, name: &'static str, key: &[u8]) {
         if self.wanted.has(class) {

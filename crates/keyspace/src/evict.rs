@@ -189,7 +189,8 @@ impl Keyspace {
                 return Evicted::One;
             }
             if self.evictor.slots.is_empty() {
-                return Evicted::Nothing;
+                // What is lent may have some.
+                return if self.lent().is_some() { Evicted::NotYet } else { Evicted::Nothing };
             }
         }
         Evicted::NotYet

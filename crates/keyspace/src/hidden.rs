@@ -178,7 +178,9 @@ impl Keyspace {
     #[inline]
     pub(crate) fn rests(&self, slot: Slot) -> bool {
         let still = self.hidden.still;
-        self.is_hidden(slot) || still.is_some_and(|(first, last)| first <= slot && slot <= last)
+        self.is_hidden(slot)
+            || self.lent() == Some(slot)
+            || still.is_some_and(|(first, last)| first <= slot && slot <= last)
     }
 
     /// Writes what becomes of slots into the log, as a master.

@@ -2,10 +2,12 @@
 
 mod ahead;
 mod lanes;
+mod loans;
 mod moving;
 
 pub use ahead::Member;
 pub use lanes::Lane;
+pub use loans::Loan;
 
 use crate::check::{BYTES_MAX, KEYS_MAX};
 use crate::differ::Found;
@@ -112,6 +114,8 @@ pub struct Keyspace {
     pub resident_bytes: fn() -> u64,
     /// Slots that are shown to nobody.
     pub(crate) hidden: Hidden,
+    /// The slot that another thread has.
+    lent: Option<Slot>,
 }
 
 impl Keyspace {
@@ -144,6 +148,7 @@ impl Keyspace {
             libraries: Libraries::default(),
             resident_bytes: || 0,
             hidden: Hidden::default(),
+            lent: None,
         }
     }
 

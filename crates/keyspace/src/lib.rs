@@ -73,7 +73,7 @@ pub use exec::{Ctx, Done, Wait};
 pub use expire::Expired;
 pub use glob::matches as fits;
 pub use hidden::{Verb, entries_about};
-pub use keyspace::{At, Keyspace, Lane, Member};
+pub use keyspace::{At, Keyspace, Lane, Loan, Member};
 pub use libraries::LIBRARIES_BYTES_MAX;
 pub use mend::{Note, notes_of};
 pub use pace::Pace;

@@ -17,6 +17,7 @@ pub(crate) mod list_places;
 pub(crate) mod lists;
 pub(crate) mod memory;
 pub(crate) mod payloads;
+mod reach;
 pub(crate) mod renames;
 pub(crate) mod scan;
 pub(crate) mod set_algebra;

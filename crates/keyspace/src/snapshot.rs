@@ -233,11 +233,15 @@ impl Export {
     /// Writes what counts for `cost_max`, and a little more; whether there is more to be written.
     ///
     /// A slot that begins is as it is after entry `at`. A key of a few bytes counts for one; a call
-    /// does 64 such keys more at most, or 64 values of 16 KiB, or a piece of a larger one.
+    /// does 64 such keys more at most, or 64 values of 16 KiB, or a piece of a larger one. Nothing
+    /// of a slot that is lent.
     pub fn advance(&mut self, keyspace: &Keyspace, at: EntryId, cost_max: usize) -> bool {
         let mut sum = 0;
         while self.next < self.end && sum < cost_max {
             let slot = Slot::try_from(self.next).expect("it is below 16384");
+            if keyspace.lent() == Some(slot) {
+                return true;
+            }
             let (table, out) = (keyspace.table(slot), &mut self.out);
             if self.open.is_none() && table.len() == 0 {
                 out.begin(slot.get(), at, &keyspace.libraries);

@@ -19,6 +19,9 @@ enum Step {
     Command(usize, u64),
     /// Some of them as one unit: a transaction or a script.
     Unit(Vec<(usize, u64)>),
+    /// A command is executed by another thread, on its slot; these meanwhile on others, and keys
+    /// expire.
+    Lent((usize, u64), Vec<(usize, u64)>),
     /// A key is dumped and restored under another name.
     Restore(u64),
     /// The clock goes on or back by so many milliseconds.
@@ -40,6 +43,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         60 => command().prop_map(|(shape, seed)| Step::Command(shape, seed)),
         6 => prop::collection::vec(command(), 0..6).prop_map(Step::Unit),
+        6 => (command(), prop::collection::vec(command(), 0..4))
+            .prop_map(|(command, others)| Step::Lent(command, others)),
         4 => any::<u64>().prop_map(Step::Restore),
         2 => (-1500_i64..3000).prop_map(Step::Clock),
         2 => (-2_i64..3).prop_map(|seconds| Step::Clock(seconds * 1000)),
@@ -98,6 +103,31 @@ impl Group {
         }
     }
 
+    fn lent(&mut self, (shape, seed): (usize, u64), others: &[(usize, u64)]) {
+        let slot_of_line = |words: &[String]| {
+            let args: ArgsBuf = words.iter().collect();
+            let command = lookup(args.as_args().name()).expect("a command");
+            command.first_key(args.as_args()).map(slot_of)
+        };
+        let words = line(SHAPES[shape], &mut Dice(seed));
+        let Some(slot) = slot_of_line(&words) else { return };
+        let args: ArgsBuf = words.iter().collect();
+        let command = lookup(args.as_args().name()).expect("a command");
+        let ctx = Ctx { now_ms: self.now_ms, may_write: true, value_bytes_max: 10_000 };
+        self.master.set_time(self.now_ms);
+        let mut loan = self.master.lend_slot(slot).expect("none is lent");
+        for (shape, seed) in others {
+            let words = line(SHAPES[*shape], &mut Dice(*seed));
+            if slot_of_line(&words).is_some_and(|other| other != slot) {
+                self.execute(&words);
+            }
+        }
+        self.master.expire_some(self.now_ms, 20, &mut self.log);
+        let mut reply = ReplyBuf::new(Version::Resp3);
+        loan.execute(&ctx, command, args.as_args(), &mut reply);
+        self.master.take_slot(loan, &mut self.log);
+    }
+
     fn restore(&mut self, seed: u64) {
         let mut dice = Dice(seed);
         let tag = ["{a}", "{b}"][dice.below(2)];
@@ -141,6 +171,7 @@ impl Group {
                 commands.iter().for_each(|command| self.command(*command));
                 self.log.end_unit();
             }
+            Step::Lent(command, others) => self.lent(*command, others),
             Step::Restore(seed) => self.restore(*seed),
             Step::Clock(ms) => self.now_ms = self.now_ms.saturating_add_signed(*ms),
             Step::Expire(budget) => {

@@ -39,7 +39,8 @@ impl Server {
 
     /// Writes a check, if one is due; whether it was.
     pub(super) fn check_some(&mut self) -> bool {
-        let full = self.is_full();
+        // A check says what is there at one place in the log.
+        let full = self.is_full() || self.core.keyspace.lent().is_some();
         let core = &mut self.core;
         let Some(checking) = self.checking.as_mut().filter(|it| core.now >= it.due()) else {
             return false;

@@ -15,6 +15,8 @@ use std::net::SocketAddr;
 const FEED_BYTES: usize = 16 << 10;
 /// The room of a connection that keeps it full without large values, in bytes.
 const FEED_BYTES_BUSY: usize = 64 << 10;
+/// What is written to a client in one turn, in bytes: about a millisecond's work.
+const FLUSH_BYTES_MAX: usize = 2 << 20;
 /// What a client may leave unread of messages that it did not ask for one by one, in bytes.
 pub const LISTENER_BYTES_MAX: usize = 32 << 20;
 
@@ -80,6 +82,8 @@ pub enum Pause {
     },
     /// A command that waits for its keys: [`Conn::waiting`].
     Blocked,
+    /// A command that is executed elsewhere, until it is done.
+    Lent,
     /// A change of users, until all nodes can hear of it, or it is too late.
     Users {
         /// Which.
@@ -264,12 +268,17 @@ impl Conn {
         self.overrun |= self.replies.pending_bytes() > LISTENER_BYTES_MAX;
     }
 
-    /// Writes what is released; returns false if the connection broke.
+    /// Writes what is released, up to a bound; returns false if the connection broke.
     pub fn flush(&mut self) -> bool {
-        while !self.replies.sendable().is_empty() {
-            match self.stream.write(self.replies.sendable()) {
+        let mut left = FLUSH_BYTES_MAX;
+        while !self.replies.sendable().is_empty() && left > 0 {
+            let bytes = self.replies.sendable();
+            match self.stream.write(&bytes[..bytes.len().min(left)]) {
                 Ok(0) => return false,
-                Ok(count) => self.replies.sent(count),
+                Ok(count) => {
+                    self.replies.sent(count);
+                    left -= count.min(left);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.choked = true;
                     return true;

@@ -4,6 +4,7 @@ use crate::data::conn::Pause;
 use crate::data::core::Mastership;
 use crate::data::leisure::SLICE_QUIET;
 use crate::data::link::{Answers, Config, FromData, Query, Reads, ToData};
+use crate::data::loans::is_apart;
 use crate::data::replies::Kind;
 use crate::data::routes::Routes;
 use crate::data::server::Server;
@@ -43,6 +44,11 @@ impl Server {
     pub fn messages(&mut self) -> Inbox {
         let mut left = Inbox::Quiet;
         if let Some(message) = self.next_message.take() {
+            if !self.may_handle(&message) {
+                // Those behind it wait for their turn.
+                self.next_message = Some(message);
+                return left;
+            }
             self.message(message);
             left = Inbox::Empty;
         }
@@ -55,6 +61,10 @@ impl Server {
             }
             match self.inbox.try_recv() {
                 Ok(ToData::Apply(batch)) if began.is_some() => self.replay(batch),
+                Ok(message) if !self.may_handle(&message) => {
+                    self.next_message = Some(message);
+                    return left;
+                }
                 Ok(message) => self.message(message),
                 Err(TryRecvError::Empty) => return left,
                 Err(TryRecvError::Disconnected) => return Inbox::Gone,
@@ -62,6 +72,11 @@ impl Server {
             left = Inbox::Empty;
         }
         Inbox::More
+    }
+
+    /// Whether a message does not wait for a slot that is lent.
+    pub(super) fn may_handle(&self, message: &ToData) -> bool {
+        self.core.keyspace.lent().is_none() || is_apart(message)
     }
 
     pub(super) fn message(&mut self, message: ToData) {

@@ -145,6 +145,8 @@ pub struct Stats {
     pub batches: u64,
     /// Replies that were errors.
     pub errors: u64,
+    /// Commands that were executed elsewhere, for they took long.
+    pub long_commands: u64,
     /// Messages that had no room on their way to other nodes.
     pub lost_messages: u64,
     /// Parts compared.

@@ -380,6 +380,11 @@ impl Server {
             Some(Session::Eval) if !in_multi => return self.eval(index, command, args, item.at),
             Some(Session::Function) if !in_multi => return self.function_alone(index, args),
             _ if in_multi => return self.queue(index, command, args, item.at),
+            Some(Session::Cluster) if self.core.keyspace.lent().is_some() => {
+                // It may count the keys of a slot.
+                self.stall(index);
+                return Flow::Again;
+            }
             Some(session) => self.session_command(index, session, args),
             None => {
                 let from = self.out(index).len();

@@ -58,7 +58,7 @@ impl Server {
         while at < until {
             let wrote = self.export_some();
             let checked = self.check_some();
-            let summed = self.sum_some();
+            let summed = self.core.keyspace.lent().is_none() && self.sum_some();
             let carried = self.core.carry_some();
             at = now();
             if !wrote && !checked && !summed && !carried {
@@ -74,11 +74,12 @@ impl Server {
 
     /// When there is something to go on with; far away if there is nothing.
     pub(super) fn leisure_due(&self) -> Instant {
-        if self.digests.is_due() {
+        let lent = self.core.keyspace.lent().is_some();
+        if self.digests.is_due() && !lent {
             return Instant::ZERO;
         }
         let export = self.export.as_ref().map(|export| export.due());
-        let checking = self.checking.as_ref().map(|checking| checking.due());
+        let checking = self.checking.as_ref().filter(|_| !lent).map(|checking| checking.due());
         let carrying = self.core.carrying.as_ref().and_then(|carrying| carrying.due());
         let far = Instant::from_nanos(u64::MAX);
         export.unwrap_or(far).min(checking.unwrap_or(far)).min(carrying.unwrap_or(far))

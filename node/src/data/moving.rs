@@ -89,22 +89,30 @@ pub enum MoveNews {
 }
 
 impl Core {
-    /// Whether some slots are held or hidden.
+    /// Whether some slots are held, lent or hidden.
     #[inline]
     pub fn is_guarded(&self) -> bool {
-        self.carrying.is_some() || !self.keyspace.marks().is_empty()
+        self.carrying.is_some() || self.keyspace.lent().is_some() || !self.keyspace.marks().is_empty()
     }
 
-    /// Whether commands on a slot wait for the end of a move.
+    /// Whether commands on a slot wait for the end of a move, or until it is back that is lent.
     pub fn holds(&self, slot: Slot) -> bool {
+        self.keyspace.lent() == Some(slot) || self.carries(slot)
+    }
+
+    fn carries(&self, slot: Slot) -> bool {
         self.carrying.as_ref().is_some_and(|carrying| carrying.holds(slot))
     }
 
     /// Refuses a command on a slot that is held or not shown; one without a key waits for any hold.
     #[cold]
     pub(super) fn guard(&self, slot: Option<Slot>) -> Result<(), Refused> {
+        let lent = self.keyspace.lent();
+        if lent.is_some() && slot.is_none_or(|slot| lent == Some(slot)) {
+            return Err(Refused::Stalled);
+        }
         let held = match slot {
-            Some(slot) => self.holds(slot),
+            Some(slot) => self.carries(slot),
             None => self.carrying.as_ref().is_some_and(|carrying| carrying.is_held()),
         };
         if held {
@@ -204,7 +212,7 @@ impl Server {
     /// Writes what follows from what the directory says of slots and moves, while it is master.
     pub(super) fn do_duties(&mut self) {
         let core = &self.core;
-        if core.mastership.is_none() || core.gap || core.loading {
+        if core.mastership.is_none() || core.gap || core.loading || core.keyspace.lent().is_some() {
             return;
         }
         let routes = core.view.routes.clone();

@@ -16,6 +16,7 @@ use crate::data::export::Exporting;
 use crate::data::figures::Figures;
 use crate::data::leisure::Leisure;
 use crate::data::link::{FromData, ToData};
+use crate::data::loans::{Lender, Place};
 use crate::data::moving::Incoming;
 use crate::data::net::{Gone, Net};
 use crate::data::post::{Post, Publication};
@@ -26,7 +27,7 @@ use crate::data::turns::{Part, Turns};
 use crate::data::watchers::Watchers;
 use cairn_keyspace::Checking;
 use cairn_logic::ids::Offset;
-use cairn_logic::time::Instant;
+use cairn_logic::time::{Duration, Instant};
 use cairn_resp::{Limits, ReplyBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -36,6 +37,9 @@ const TURN_CONNS_MAX: usize = 256;
 
 /// Bytes read in one turn after which the rest waits for the next: about a millisecond's work.
 const TURN_BYTES_MAX: u64 = 1 << 20;
+
+/// A turn that has executed commands for so long begins none any more, but one for each client.
+const SERVE_MAX: Duration = Duration::from_millis(8);
 
 /// Sockets, state, and who waits for what.
 pub struct Server {
@@ -69,6 +73,8 @@ pub struct Server {
     pub denials: Denials,
     /// Clients that wait for what becomes of a change of users.
     pub(super) changing: Changing,
+    /// When this turn began to execute commands.
+    serving_since: Instant,
     /// When the command, or the run of commands, that is executed now began.
     pub(super) began: Instant,
     /// Whether the last request was queued or refused, not executed.
@@ -125,12 +131,19 @@ pub struct Server {
     pub(super) functions: Option<Box<Functions>>,
     /// Where large values are dropped.
     pub(super) dropper: Dropper,
+    /// Who executes what takes long.
+    pub(super) lender: Lender,
 }
 
 impl Server {
     /// Puts the parts together.
     #[must_use]
-    pub fn new(net: Net, core: Core, inbox: mpsc::Receiver<ToData>, post: Post) -> Self {
+    pub fn new(
+        net: Net,
+        core: Core,
+        inbox: mpsc::Receiver<ToData>,
+        (post, lender): (Post, Lender),
+    ) -> Self {
         Self {
             net,
             core,
@@ -147,6 +160,7 @@ impl Server {
             kept: Kept::default(),
             denials: Denials::default(),
             changing: Changing::default(),
+            serving_since: Instant::ZERO,
             began: Instant::ZERO,
             not_executed: false,
             turns: Turns::default(),
@@ -175,6 +189,7 @@ impl Server {
             scripts: None,
             functions: None,
             dropper: Dropper::start(),
+            lender,
         }
     }
 
@@ -205,14 +220,16 @@ impl Server {
         if self.next_message.is_none() {
             self.next_message = self.inbox.try_recv().ok();
         }
+        let message = self.next_message.as_ref().is_some_and(|it| self.may_handle(it));
         (committed, released.read_until, confirmed) != self.seen
-            || self.next_message.is_some()
+            || message
             || self.has_wait_done()
     }
 
     /// One turn over the sockets that are ready.
     pub fn turn(&mut self) {
         self.forget_gone();
+        self.look_at_loan();
         self.look_at_blocked();
         self.look_at_pause();
         self.evict_on();
@@ -232,8 +249,14 @@ impl Server {
         self.core.prefetch();
         if !touched.is_empty() {
             self.began = (self.core.clock.now)();
+            self.serving_since = self.began;
         }
         for &index in &touched {
+            if self.has_served_long() {
+                // The others are served in the next turn.
+                self.net.list_ready(index);
+                continue;
+            }
             self.serve(index);
         }
         self.core.append();
@@ -251,6 +274,12 @@ impl Server {
         self.answer(&touched);
         self.look_at_waits();
         self.touched = touched;
+    }
+
+    /// Whether this turn has executed commands for so long that the others wait for the next one.
+    #[inline]
+    fn has_served_long(&self) -> bool {
+        self.began.since(self.serving_since) > SERVE_MAX
     }
 
     /// Forgets what connections that were closed have left.
@@ -284,6 +313,10 @@ impl Server {
     fn receive(&mut self, index: usize) {
         let Some(conn) = self.net.conn(index) else { return };
         conn.listed_ready = false;
+        if conn.pause == Pause::Lent {
+            // What it sends is read once its command is done.
+            return;
+        }
         let waits =
             matches!(conn.pause, Pause::Copies { .. } | Pause::Blocked | Pause::Users { .. });
         if conn.hung_up && waits {
@@ -339,6 +372,17 @@ impl Server {
             if apart {
                 self.charge(&feed.items[run..feed.next]);
                 run = feed.next;
+                match self.place_of(index, args, item) {
+                    Place::Here => {}
+                    Place::Later => {
+                        self.put_off(index);
+                        break;
+                    }
+                    Place::There(loan) => {
+                        self.conn(index).commands += (feed.next - first) as u64;
+                        return self.send_away(index, feed, loan);
+                    }
+                }
             }
             if self.request(index, args, item) == Flow::Again {
                 break;
@@ -356,6 +400,11 @@ impl Server {
             }
             if self.core.log.body_bytes() > BATCH_BYTES {
                 self.core.append();
+            }
+            if alone && feed.next < feed.items.len() && self.has_served_long() {
+                // Others come between, and so does what was answered.
+                self.net.list_ready(index);
+                break;
             }
         }
         if run < feed.next {
@@ -438,12 +487,17 @@ impl Server {
             tracing::warn!(%client, bytes = after, "closing a client that does not read");
             self.core.stats.refused += 1;
         }
+        let more = !conn.choked && !conn.replies.sendable().is_empty();
         let done = !alive || slow || conn.is_done();
         self.core.stats.output_bytes += (before - after) as u64;
         if done {
-            self.net.close(index);
-        } else if held {
+            return self.net.close(index);
+        }
+        if held {
             self.net.list_held(index);
+        }
+        if more {
+            self.net.list_flush(index);
         }
     }
 }

@@ -12,6 +12,7 @@ mod evictions;
 mod exports;
 mod figures;
 mod functions;
+mod loans;
 mod moves;
 mod positions;
 mod scripts;

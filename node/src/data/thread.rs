@@ -4,6 +4,7 @@ use crate::data::control::Inbox;
 use crate::data::core::{Confirm, Core, Stats};
 use crate::data::doors::Doors;
 use crate::data::link::{self, Clock, Config, DataLink, FromData};
+use crate::data::loans::Lender;
 use crate::data::net::{Net, WAKER};
 use crate::data::outgoing::Outgoing;
 use crate::data::post::{Post, Posted};
@@ -88,6 +89,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
     let failed = |source| Error::Start { source };
     let poll = Poll::new().map_err(failed)?;
     let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(failed)?);
+    let lender = Lender::start(Arc::clone(&waker), options.clock.now);
     let (link, end) = link::pair(waker, options.seed);
     let mut listeners = Vec::new();
     let mut addresses = Vec::new();
@@ -139,7 +141,7 @@ pub fn start(options: Options) -> Result<Running, Error> {
     core.renew_users();
     core.config_changed();
     let (post, published) = Post::new();
-    let mut server = Server::new(net, core, end.receiver, post);
+    let mut server = Server::new(net, core, end.receiver, (post, lender));
     server.port = addresses.first().map_or(0, SocketAddr::port);
     let handle = std::thread::Builder::new()
         .name("data".into())
@@ -228,7 +230,9 @@ impl Server {
 
     /// Whether the thread has to end.
     fn is_over(&self) -> bool {
-        let quiet = self.net.held.is_empty() && !self.core.outgoing.is_behind();
+        let quiet = self.net.held.is_empty()
+            && self.net.flush.is_empty()
+            && !self.core.outgoing.is_behind();
         self.stopping.is_some_and(|until| quiet || self.core.now >= until)
     }
 

@@ -53,7 +53,7 @@ impl Keyspace {
         Some(slots.map(|first| self.lane(first..SLOTS.min(first + each), each)).collect())
     }
 
-    fn lane(&mut self, slots: Range<u16>, each: u16) -> Lane {
+    pub(super) fn lane(&mut self, slots: Range<u16>, each: u16) -> Lane {
         let Self { keys, used, expiring, .. } = *self;
         let mut lane = Lane {
             keyspace: Keyspace::new(self.seed),

@@ -170,6 +170,7 @@ impl Server {
         put("migrate_cached_sockets", &0);
         put("total_error_replies", &stats.errors);
         put("long_turns", &self.turns.long.iter().sum::<u64>());
+        put("long_commands", &stats.long_commands);
         put("longest_turn_usec", &self.turns.longest.as_micros());
         put("unacknowledged_writes", &stats.noacks);
         put("appended_batches", &stats.batches);

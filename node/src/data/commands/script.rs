@@ -76,6 +76,10 @@ impl Core {
         if self.is_guarded() {
             self.guard(at.map(|at| at.slot))?;
         }
+        if self.keyspace.lent().is_some() {
+            // It may ask for all keys, and cannot wait once it has begun.
+            return Err(Refused::Stalled);
+        }
         let writes = !command.flags.has(Flags::READONLY) && self.mastership.is_some();
         if writes && self.admission == Admission::HandingOver {
             return Err(Refused::Stalled);

@@ -223,7 +223,7 @@ impl Server {
     /// Whether this node can say of what the client watches that it did not change: elsewhere it
     /// may have, where a move has not been heard to end.
     fn admit_watched(&mut self, index: usize) -> Result<(), Refused> {
-        if self.core.carrying.is_none() {
+        if !self.core.is_guarded() {
             return Ok(());
         }
         let watched = self.session(index).watched.take();
@@ -245,6 +245,9 @@ impl Server {
             match command.session() {
                 None => self.with_room(|core| core.admit(command, args, at, readonly))?,
                 Some(Session::Eval) => self.core.admit_script(command, args, at, readonly)?,
+                Some(Session::Cluster) if self.core.keyspace.lent().is_some() => {
+                    return Err(Refused::Stalled);
+                }
                 Some(_) => continue,
             }
             if let Some(at) = at {

@@ -268,7 +268,7 @@ impl Core {
         if carrying.due().is_none_or(|due| self.now < due) {
             return false;
         }
-        let full = carrying.copied.len() >= WAITING_MAX;
+        let full = carrying.copied.len() >= WAITING_MAX || self.keyspace.export_rests();
         let busy = carrying.copying == Copying::Waits && self.keyspace.export_begun().is_some();
         if full || busy || self.loading || self.gap {
             carrying.due = self.now + PAUSE;

@@ -308,3 +308,29 @@ fn frames_of_a_try_that_has_not_begun_are_refused() {
     stage.until("and all after that", |it| it.refused.len() == 5);
     assert_eq!(stage.covered, 9);
 }
+
+#[test]
+fn a_slot_goes_over_with_what_a_command_has_written_that_had_begun_elsewhere() {
+    let mut stage = Stage::new();
+    let (mut near, mut far) = (stage.source.client(), stage.target.client());
+    for from in (0..40_000).step_by(1000) {
+        let items: Vec<String> = (from..from + 1000).map(|n| format!("i{n}")).collect();
+        stage.say(&mut near, &format!("RPUSH {{bar}}l {}", items.join(" ")));
+    }
+    stage.carry(1);
+    stage.until("everything is copied", |it| it.is_copied());
+    let mut long = stage.source.client();
+    long.send("SORT {bar}l ALPHA STORE {bar}d");
+    // It has begun when somebody who asked later is answered.
+    assert_eq!(stage.say(&mut near, "PING"), "PONG");
+    stage.source.link.send(ToData::Move(MoveOrder::Hold { session: 1 }));
+    stage.until("it is held", |it| it.held().is_some());
+    stage.until("all of it is there", |it| it.held() <= Some(it.covered));
+    assert_eq!(show(&long.reply()), "40000");
+    stage.target.link.send(moving("x", Some(Phase::Done)));
+    stage.source.link.send(moving("a", Some(Phase::Done)));
+    stage.source.link.send(ToData::Move(MoveOrder::End));
+    stage.until("the source has deleted it", |it| it.news.contains(&MoveNews::Ended(ID)));
+    assert_eq!(stage.say(&mut far, "LLEN {bar}d"), "40000");
+    assert_eq!(stage.say(&mut far, "LINDEX {bar}d 1"), "i1");
+}

@@ -5,20 +5,25 @@ use super::ids::strict;
 use crate::effects::Delivery;
 use crate::events::Classes;
 use crate::exec::Call;
-use crate::keyspace::At;
+use crate::command::Command;
+use crate::keyspace::{At, Keyspace};
 use crate::refusal::{Refusal, shown};
 use crate::table::Place;
 use crate::value::stream::Stream;
 use crate::value::stream::group::Group;
 use crate::value::stream::id::Id;
 use cairn_logic::time::Duration;
-use cairn_resp::{ArgsBuf, Version};
+use cairn_resp::number::parse_i64;
+use cairn_resp::{Args, ArgsBuf, Version};
 use std::borrow::Cow;
 
 type Outcome = Result<(), Refusal>;
 
 /// Entries that a command gets which has waited, unless it says how many.
 const WAITED_MAX: &[u8] = b"1000";
+
+/// Blocks that are counted before a command is executed: more say no more.
+const BLOCKS_MAX: usize = 1000;
 
 /// What a command asks for.
 struct Wanted<'a> {
@@ -98,6 +103,42 @@ fn wanted<'a>(call: &Call<'a>, grouped: bool) -> Result<Wanted<'a>, Refusal> {
         at += 1;
     }
     Err(Refusal::Syntax)
+}
+
+/// How many entries a command of well-formed arguments may give, without counting exactly.
+pub fn behind(keyspace: &Keyspace, command: &Command, args: Args<'_>) -> usize {
+    let word = |at: usize, word: &[u8]| args.get(at).eq_ignore_ascii_case(word);
+    let (mut at, mut most, mut group) = (1, usize::MAX, None);
+    while at + 1 < args.len() && !word(at, b"STREAMS") {
+        if word(at, b"COUNT") {
+            let count = parse_i64(args.get(at + 1)).and_then(|count| usize::try_from(count).ok());
+            most = count.filter(|count| *count > 0).unwrap_or(usize::MAX);
+        } else if word(at, b"GROUP") {
+            (group, at) = (Some(args.get(at + 1)), at + 1);
+        }
+        at += if word(at, b"NOACK") { 1 } else { 2 };
+    }
+    let keys = args.len().saturating_sub(at + 1) / 2;
+    let each = command.keys_of(args).enumerate().map(|(index, key)| {
+        let (at, id) = (keyspace.locate(key), args.get(args.len() - keys + index));
+        let place = keyspace.find(at, key);
+        let Some(stream) = place.and_then(|place| keyspace.collection::<Stream>(at, place)) else {
+            return 0;
+        };
+        let of_group = group.and_then(|name| stream.groups().get(name));
+        let from = match id {
+            b"$" | b"+" => return 0,
+            b">" => of_group.map_or(Id::MAX, |group| group.last),
+            // What a consumer has not acknowledged.
+            _ if group.is_some() => return of_group.map_or(0, |it| it.pending().len()).min(most),
+            id => strict(id, 0).unwrap_or(Id::MAX),
+        };
+        // A block more than there are entries for: the first one may begin before.
+        let blocks = stream.blocks().range(from..).take(BLOCKS_MAX).count() + 1;
+        let of_block = stream.len() / stream.blocks().len().max(1) + 1;
+        most.min(blocks.saturating_mul(of_block)).min(stream.len())
+    });
+    each.fold(0, usize::saturating_add)
 }
 
 /// Argument `index` as a span in milliseconds; none: as long as it takes.
