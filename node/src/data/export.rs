@@ -73,7 +73,11 @@ impl Server {
         let core = &mut self.core;
         let Some(exporting) = &mut self.export else { return false };
         // What was replaced is kept aside before a snapshot has its place.
-        let held = core.keyspace.export_rests() || core.loading || core.gap || core.dirty_tail || !core.unkept.may_export();
+        let held = core.keyspace.export_rests()
+            || core.loading
+            || core.gap
+            || core.dirty_tail
+            || !core.unkept.may_export();
         match if held { Some(false) } else { exporting.send() } {
             Some(false) => exporting.due = core.now + PAUSE,
             Some(true) if exporting.more => {

@@ -92,7 +92,9 @@ impl Core {
     /// Whether some slots are held, lent or hidden.
     #[inline]
     pub fn is_guarded(&self) -> bool {
-        self.carrying.is_some() || self.keyspace.lent().is_some() || !self.keyspace.marks().is_empty()
+        self.carrying.is_some()
+            || self.keyspace.lent().is_some()
+            || !self.keyspace.marks().is_empty()
     }
 
     /// Whether commands on a slot wait for the end of a move, or until it is back that is lent.

@@ -221,9 +221,7 @@ impl Server {
             self.next_message = self.inbox.try_recv().ok();
         }
         let message = self.next_message.as_ref().is_some_and(|it| self.may_handle(it));
-        (committed, released.read_until, confirmed) != self.seen
-            || message
-            || self.has_wait_done()
+        (committed, released.read_until, confirmed) != self.seen || message || self.has_wait_done()
     }
 
     /// One turn over the sockets that are ready.

@@ -27,14 +27,8 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
-        Self::Control,
-        Self::Chores,
-        Self::Commands,
-        Self::Replies,
-        Self::Moves,
-        Self::Leisure,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Control, Self::Chores, Self::Commands, Self::Replies, Self::Moves, Self::Leisure];
 
     /// As metrics and logs name it.
     #[must_use]

@@ -75,8 +75,12 @@ impl Reach {
             "hscan" | "sscan" | "zscan" | "lmpop" | "zmpop" | "xrange" | "xrevrange"
             | "xautoclaim" | "xtrim" => Self::Count,
             "xread" | "xreadgroup" => Self::Behind,
-            "geosearch" | "geosearchstore" | "georadius" | "georadius_ro"
-            | "georadiusbymember" | "georadiusbymember_ro" => Self::Earth,
+            "geosearch"
+            | "geosearchstore"
+            | "georadius"
+            | "georadius_ro"
+            | "georadiusbymember"
+            | "georadiusbymember_ro" => Self::Earth,
             "restore" | "restore-asking" => Self::Payload,
             "lcs" => Self::Product,
             _ => Self::Little,
@@ -85,8 +89,7 @@ impl Reach {
 }
 
 /// By the numbers of commands.
-static REACHES: LazyLock<Vec<Reach>> =
-    LazyLock::new(|| COMMANDS.iter().map(Reach::of).collect());
+static REACHES: LazyLock<Vec<Reach>> = LazyLock::new(|| COMMANDS.iter().map(Reach::of).collect());
 
 /// Where a word stands among the arguments from `from` on.
 fn place_of(args: Args<'_>, from: usize, word: &str) -> Option<usize> {
@@ -284,25 +287,62 @@ mod tests {
             keyspace.reach(command, args.as_args(), keyspace.locate(key))
         };
         for far in [
-            "HGETALL {k}h", "SMEMBERS {k}s", "DUMP {k}z", "COPY {k}l {k}m", "LRANGE {k}l 0 -1",
-            "ZRANGE {k}z 0 -1", "ZRANGE {k}z -inf +inf BYSCORE",
-            "ZREVRANGEBYSCORE {k}z +inf -inf", "ZREMRANGEBYRANK {k}z 0 -1", "SORT {k}l ALPHA",
-            "ZRANGEBYLEX {k}z - +", "ZRANGESTORE {k}d {k}z 0 -1", "SUNIONSTORE {k}d {k}s {k}few",
-            "XRANGE {k}x - +", "XREAD STREAMS {k}x 0", "XREAD COUNT 20000 STREAMS {k}x 0",
-            "XREADGROUP GROUP g c STREAMS {k}x >", "SRANDMEMBER {k}few -20000", "LTRIM {k}l 5 9",
-            "SPOP {k}s 19000", "LREM {k}l 0 x", "ZUNIONSTORE {k}d 1 {k}z", "BITOP NOT {k}d {k}t",
+            "HGETALL {k}h",
+            "SMEMBERS {k}s",
+            "DUMP {k}z",
+            "COPY {k}l {k}m",
+            "LRANGE {k}l 0 -1",
+            "ZRANGE {k}z 0 -1",
+            "ZRANGE {k}z -inf +inf BYSCORE",
+            "ZREVRANGEBYSCORE {k}z +inf -inf",
+            "ZREMRANGEBYRANK {k}z 0 -1",
+            "SORT {k}l ALPHA",
+            "ZRANGEBYLEX {k}z - +",
+            "ZRANGESTORE {k}d {k}z 0 -1",
+            "SUNIONSTORE {k}d {k}s {k}few",
+            "XRANGE {k}x - +",
+            "XREAD STREAMS {k}x 0",
+            "XREAD COUNT 20000 STREAMS {k}x 0",
+            "XREADGROUP GROUP g c STREAMS {k}x >",
+            "SRANDMEMBER {k}few -20000",
+            "LTRIM {k}l 5 9",
+            "SPOP {k}s 19000",
+            "LREM {k}l 0 x",
+            "ZUNIONSTORE {k}d 1 {k}z",
+            "BITOP NOT {k}d {k}t",
         ] {
             assert!(reach(far) >= 3_000, "{far}: {}", reach(far));
         }
         for near in [
-            "HGET {k}h f1", "HLEN {k}h", "LRANGE {k}l 0 9", "LRANGE {k}l -10 -1", "ZADD {k}z 1 m",
-            "ZRANGE {k}z 0 9", "ZRANGE {k}z (5 -inf BYSCORE REV", "ZRANGEBYSCORE {k}z 5 9", "ZREVRANGEBYSCORE {k}z 9 5",
-            "ZRANGEBYSCORE {k}z -inf +inf LIMIT 0 10", "ZRANGEBYLEX {k}z [m1 (m1", "SPOP {k}s",
-            "SINTERSTORE {k}d {k}s {k}few", "SINTERCARD 2 {k}s {k}few", "SRANDMEMBER {k}s 5",
-            "XRANGE {k}x - + COUNT 10", "XREAD STREAMS {k}x $", "XREAD STREAMS {k}x 19990",
-            "XREADGROUP GROUP g c COUNT 10 STREAMS {k}x >", "HSCAN {k}h 0 COUNT 100",
-            "HSCAN {k}h 0", "XADD {k}x * f v", "LTRIM {k}l 0 -2", "SORT {k}none", "GET {k}t",
-            "LRANGE {k}s 0 -1", "ZRANGE {k}z x y", "ZRANGEBYSCORE {k}z x y", "LPOP {k}l",
+            "HGET {k}h f1",
+            "HLEN {k}h",
+            "LRANGE {k}l 0 9",
+            "LRANGE {k}l -10 -1",
+            "ZADD {k}z 1 m",
+            "ZRANGE {k}z 0 9",
+            "ZRANGE {k}z (5 -inf BYSCORE REV",
+            "ZRANGEBYSCORE {k}z 5 9",
+            "ZREVRANGEBYSCORE {k}z 9 5",
+            "ZRANGEBYSCORE {k}z -inf +inf LIMIT 0 10",
+            "ZRANGEBYLEX {k}z [m1 (m1",
+            "SPOP {k}s",
+            "SINTERSTORE {k}d {k}s {k}few",
+            "SINTERCARD 2 {k}s {k}few",
+            "SRANDMEMBER {k}s 5",
+            "XRANGE {k}x - + COUNT 10",
+            "XREAD STREAMS {k}x $",
+            "XREAD STREAMS {k}x 19990",
+            "XREADGROUP GROUP g c COUNT 10 STREAMS {k}x >",
+            "HSCAN {k}h 0 COUNT 100",
+            "HSCAN {k}h 0",
+            "XADD {k}x * f v",
+            "LTRIM {k}l 0 -2",
+            "SORT {k}none",
+            "GET {k}t",
+            "LRANGE {k}s 0 -1",
+            "ZRANGE {k}z x y",
+            "ZRANGEBYSCORE {k}z x y",
+            "LPOP {k}l",
         ] {
             assert!(reach(near) < 3_000, "{near}: {}", reach(near));
         }

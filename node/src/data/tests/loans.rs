@@ -58,11 +58,12 @@ fn others_go_on_and_those_of_the_slot_or_of_all_keys_wait() {
     fill(&mut long);
     for _ in 0..5 {
         long.say("DEL {b}d");
-        let mut all = ["DBSIZE", "LLEN {b}d", "EVAL return_redis.call('llen','{b}d') 1 {b}d"].map(|words| {
-            let mut client = rig.client();
-            assert_eq!(client.say("PING"), "PONG");
-            (words, client)
-        });
+        let mut all =
+            ["DBSIZE", "LLEN {b}d", "EVAL return_redis.call('llen','{b}d') 1 {b}d"].map(|words| {
+                let mut client = rig.client();
+                assert_eq!(client.say("PING"), "PONG");
+                (words, client)
+            });
         let mut unit = rig.client();
         ["MULTI", "LLEN {b}d", "EXISTS {b}d"].iter().for_each(|words| drop(unit.say(words)));
         long.send("SORT {b}l ALPHA STORE {b}d");
@@ -150,7 +151,8 @@ fn a_change_of_mastership_waits_for_a_command_that_has_begun() {
 
 #[test]
 fn at_a_replica_what_is_applied_waits_for_what_is_read() {
-    let rig = Rig::replica(Role::Replica);
+    let mut rig = Rig::replica(Role::Replica);
+    let (mut long, mut other) = (rig.client(), rig.client());
     let mut next = 1;
     let mut apply = |words: &str| {
         let words: Vec<&str> = words.split(' ').collect();
@@ -164,7 +166,6 @@ fn at_a_replica_what_is_applied_waits_for_what_is_read() {
         apply(&format!("RPUSH {{b}}l {}", items.join(" ")));
     }
     apply("SET {b}n 1");
-    let (mut long, mut other) = (rig.client(), rig.client());
     other.say("READONLY");
     long.say("READONLY");
     long.send("SORT_RO {b}l ALPHA");

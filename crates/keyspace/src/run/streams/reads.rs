@@ -2,10 +2,10 @@
 
 use super::entry;
 use super::ids::strict;
+use crate::command::Command;
 use crate::effects::Delivery;
 use crate::events::Classes;
 use crate::exec::Call;
-use crate::command::Command;
 use crate::keyspace::{At, Keyspace};
 use crate::refusal::{Refusal, shown};
 use crate::table::Place;
