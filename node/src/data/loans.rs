@@ -23,7 +23,7 @@ const LONG: usize = 16_384;
 
 /// A command, and all that is needed to execute it elsewhere.
 struct Job {
-    loan: Loan,
+    loan: Box<Loan>,
     /// The requests of its connection; this one is the next.
     feed: Box<Feed>,
     who: Watcher,
@@ -34,7 +34,7 @@ struct Job {
 
 /// What became of it.
 struct Finished {
-    loan: Loan,
+    loan: Box<Loan>,
     feed: Box<Feed>,
     who: Watcher,
     command: &'static Command,
@@ -59,7 +59,7 @@ pub(super) enum Place {
     /// Yes, but another one is, or control has to be heard before.
     Later,
     /// Yes.
-    There(Loan),
+    There(Box<Loan>),
 }
 
 fn execute(job: Job, now: fn() -> Instant) -> Finished {
@@ -129,7 +129,7 @@ impl Server {
         // What others wrote in this turn comes before it.
         self.core.append();
         match self.core.keyspace.lend_slot(at.slot) {
-            Some(loan) => Place::There(loan),
+            Some(loan) => Place::There(Box::new(loan)),
             None => Place::Here,
         }
     }
@@ -143,7 +143,7 @@ impl Server {
     }
 
     /// Has the next request of a connection executed elsewhere.
-    pub(super) fn send_away(&mut self, index: usize, feed: Box<Feed>, loan: Loan) {
+    pub(super) fn send_away(&mut self, index: usize, feed: Box<Feed>, loan: Box<Loan>) {
         let command = feed.items[feed.next].command.expect("a request that is lent to is known");
         let ctx = self.core.ctx();
         let conn = self.conn(index);
@@ -173,7 +173,7 @@ impl Server {
         let slot = loan.slot();
         self.core.append();
         let logged = self.core.log.body_bytes();
-        let depends_on = self.core.keyspace.take_slot(loan, &mut self.core.log);
+        let depends_on = self.core.keyspace.take_slot(*loan, &mut self.core.log);
         self.core.stats.commands += 1;
         self.core.stats.long_commands += 1;
         self.core.weighing.count(slot);

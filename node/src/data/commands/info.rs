@@ -171,6 +171,7 @@ impl Server {
         put("total_error_replies", &stats.errors);
         put("long_turns", &self.turns.long.iter().sum::<u64>());
         put("long_commands", &stats.long_commands);
+        put("long_commands_running", &u8::from(self.core.keyspace.lent().is_some()));
         put("longest_turn_usec", &self.turns.longest.as_micros());
         put("unacknowledged_writes", &stats.noacks);
         put("appended_batches", &stats.batches);
