@@ -10,7 +10,8 @@ use cairn_node::data::link::Reads;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 #[global_allocator]
@@ -171,17 +172,17 @@ fn main() -> anyhow::Result<()> {
     let head = payload.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let payload = payload[head..payload.len().saturating_sub(2)].to_vec();
 
-    let (longest, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-    let (of_other, ends) = (Arc::clone(&longest), Arc::clone(&done));
+    let (longest, (ends, ended)) = (Arc::new(AtomicU64::new(0)), channel::<()>());
+    let of_other = Arc::clone(&longest);
     let mut other = Client::new(address)?;
     let asks = std::thread::spawn(move || {
-        while !ends.load(Relaxed) {
+        let pause = Duration::from_micros(500);
+        while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             let began = Instant::now();
             if other.ask(&["GET", "other"]).is_err() {
                 return;
             }
             of_other.fetch_max(began.elapsed().as_micros() as u64, Relaxed);
-            std::thread::sleep(Duration::from_micros(500));
         }
     });
     let mut listeners = Vec::new();
@@ -206,7 +207,7 @@ fn main() -> anyhow::Result<()> {
         let row = if failed { format!("{row} (an error)") } else { (*row).to_owned() };
         println!("| `{row}` | {waited:.1} | {turn:.1} | {others:.1} | {there} |");
     }
-    done.store(true, Relaxed);
+    drop(ends);
     asks.join().ok();
     Ok(())
 }
