@@ -193,7 +193,11 @@ impl Keyspace {
                 None => 0,
             },
             Reach::Behind => behind(self, command, args),
-            Reach::Earth => one().map_or(0, items) / 16,
+            Reach::Earth => {
+                // Where it is stored may be the first key.
+                let keys = command.keys_of(args).map(|key| self.value(self.locate(key), key));
+                keys.flatten().map(items).max().unwrap_or(0) / 4
+            }
             Reach::Product => {
                 let lens = command.keys_of(args).map(|key| self.text_len(key));
                 lens.fold(1, usize::saturating_mul) / ITEM_BYTES
@@ -310,6 +314,7 @@ mod tests {
             "LREM {k}l 0 x",
             "ZUNIONSTORE {k}d 1 {k}z",
             "BITOP NOT {k}d {k}t",
+            "GEOSEARCHSTORE {k}d {k}z FROMLONLAT 0 0 BYRADIUS 9 KM",
         ] {
             assert!(reach(far) >= 3_000, "{far}: {}", reach(far));
         }
