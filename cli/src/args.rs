@@ -81,7 +81,8 @@ pub enum Command {
         #[arg(long)]
         digests: bool,
     },
-    /// Hand the mastership of a group to another member, without losing anything.
+    /// Hand the mastership of a group to another member, without losing anything. The planner lets
+    /// the group be for ten minutes then.
     #[command(after_help = "Examples:\n  cairn failover tweets-0\n  \
         cairn failover tweets-0 --to tweets-0-2")]
     Failover {
@@ -139,7 +140,7 @@ pub enum Command {
         #[arg(long, default_value_t = 300)]
         timeout_sec: u64,
     },
-    /// Say what the planner does with a keyspace's slots, stop it, or let it go on.
+    /// Say what the planner does with a keyspace's slots and masters, stop it, or let it go on.
     #[command(after_help = "Examples:\n  cairn rebalance tweets --plan      changes nothing\n  \
         cairn rebalance tweets --pause\n  \
         cairn rebalance tweets --resume    also with what people have moved lately")]
@@ -441,10 +442,10 @@ pub struct RebalanceArgs {
     /// Print what the planner would do, and why; changes nothing.
     #[arg(long)]
     pub plan: bool,
-    /// Begin no moves. Those under way go on: `cairn cancel-move` gives them up.
+    /// Begin no moves and no handovers. Moves under way go on: `cairn cancel-move` gives them up.
     #[arg(long)]
     pub pause: bool,
-    /// Go on, and forget what people have moved or cancelled lately.
+    /// Go on, and forget what people have moved, cancelled or handed over lately.
     #[arg(long)]
     pub resume: bool,
 }

@@ -29,11 +29,13 @@ pub async fn failover(
     let Some(before) = mastership(&plane, group).await? else {
         bail!("group {group} has no master to hand over from; see `cairn why {group}`");
     };
+    let wish = Switchover { group: group.to_owned(), target: to.unwrap_or_default().to_owned() };
     if to == Some(before.1.as_str()) {
+        // Said all the same: the planner leaves it there for a while.
+        plane.wish(Body::Switchover(wish)).await?;
         print::line(format_args!("{group}: {} is master already (epoch {})", before.1, before.0));
         return Ok(());
     }
-    let wish = Switchover { group: group.to_owned(), target: to.unwrap_or_default().to_owned() };
     let began = Instant::now();
     for line in plane.wish(Body::Switchover(wish.clone())).await? {
         print::line(format_args!("{line}"));

@@ -296,10 +296,15 @@ impl Plane {
 
     /// Hands a wish to the global master; the answer's lines say what came of it.
     pub async fn wish(&self, wish: pb::wish_request::Body) -> Result<Vec<String>> {
+        Ok(self.wish_told(wish).await?.lines)
+    }
+
+    /// The same with all of the answer.
+    pub async fn wish_told(&self, wish: pb::wish_request::Body) -> Result<pb::WishReply> {
         let mut peer = self.peer(self.master().await?).await?;
         let request = pb::WishRequest { body: Some(wish) };
         let reply = peer.wish(self.request(request, "", CALL_TIMEOUT)).await;
-        Ok(told(reply, "the global master")?.lines)
+        told(reply, "the global master")
     }
 
     /// Hands a wish to one node, whoever masters.

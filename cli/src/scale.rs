@@ -144,16 +144,12 @@ async fn waits_for(plane: &Plane, keyspace: &str, config: &KeyspaceConfig) -> Op
         return Some(format!("{group} is not retired yet"));
     }
     let wish = Rebalance { keyspace: keyspace.to_owned(), action: Action::Plan.into() };
-    match plane.wish(Body::Rebalance(wish)).await {
-        Ok(lines) if lines.iter().all(|line| is_rest(line)) => None,
-        Ok(lines) => Some(lines.join("; ")),
+    match plane.wish_told(Body::Rebalance(wish)).await {
+        Ok(told) if told.slots_rest => None,
+        // What comes next; masters are spread later.
+        Ok(told) => Some(told.lines.first().cloned().unwrap_or_default()),
         Err(error) => Some(format!("{error:#}")),
     }
-}
-
-/// Whether the planner has nothing left to do, as the global master says it.
-fn is_rest(line: &str) -> bool {
-    line.starts_with("now: balanced") || line.contains("nothing that may be moved")
 }
 
 /// Stops this machine's own nodes of groups that are retired; their folders stay.

@@ -21,6 +21,8 @@ mod entropy;
 mod etcd;
 #[path = "processes/history.rs"]
 mod history;
+#[path = "processes/masters.rs"]
+mod masters;
 #[path = "processes/messages.rs"]
 mod messages;
 #[path = "processes/moves.rs"]

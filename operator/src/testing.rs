@@ -483,6 +483,7 @@ fn register_spares(desired: &Desired, directory: &mut Directory) {
             role: settings.role,
             addresses: settings.advertise.clone(),
             zone: settings.zone.clone(),
+            machine: settings.machine.clone(),
             preferred_keyspace: None,
             preferred_group: None,
             pool: settings.pool.clone(),

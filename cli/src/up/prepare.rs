@@ -31,7 +31,9 @@ pub async fn prepare(folder: &Folder, args: &UpArgs) -> Result<(ClusterState, Pl
     refuse_if_running(folder).await?;
     let state = next_state(known, &resources, args, folder)?;
     ports::check_free(&state.ports())?;
-    let plan = plan(&resources, &options(folder, &state)).context("the resources do not fit")?;
+    let apart = Apart::of(&resources)?;
+    let options = options(folder, &state, &apart);
+    let plan = plan(&resources, &options).context("the resources do not fit")?;
     folder.make()?;
     folder.make_secret()?;
     // The state first: folders without it would be nobody's.
@@ -131,8 +133,42 @@ fn nodes(state: &ClusterState, roster: &[RosterNode], base: Option<u16>) -> Resu
     Ok(nodes)
 }
 
-fn options(folder: &Folder, state: &ClusterState) -> Options {
-    let places = state.nodes.iter().map(|n| (n.id.clone(), place(folder, n))).collect();
+/// As how many zones and machines this one counts: each group's nodes are in them by turns, so that
+/// what needs several can be tried on one.
+#[derive(Default)]
+struct Apart {
+    zones: Option<u32>,
+    machines: Option<u32>,
+}
+
+const LOCAL_ZONES: &str = "cairn.dev/local-zones";
+const LOCAL_MACHINES: &str = "cairn.dev/local-machines";
+const APART_MAX: u32 = 16;
+
+impl Apart {
+    fn of(resources: &Resources) -> Result<Self> {
+        let annotations = resources.cluster.metadata.annotations.as_ref();
+        let number = |name: &str| {
+            let Some(text) = annotations.and_then(|all| all.get(name)) else { return Ok(None) };
+            match text.parse::<u32>() {
+                Ok(number) if (1..=APART_MAX).contains(&number) => Ok(Some(number)),
+                _ => bail!("the annotation {name} must be \"1\" to \"{APART_MAX}\", not {text:?}"),
+            }
+        };
+        Ok(Self { zones: number(LOCAL_ZONES)?, machines: number(LOCAL_MACHINES)? })
+    }
+
+    /// The zone and the machine of a node, by the number that its name ends with.
+    fn place(&self, node: &str) -> (Option<String>, Option<String>) {
+        let number = node.rsplit_once('-').and_then(|(_, number)| number.parse::<u32>().ok());
+        let by_turns =
+            |count: Option<u32>, kind: &str| Some(format!("{kind}-{}", number? % count?));
+        (by_turns(self.zones, "zone"), by_turns(self.machines, "machine"))
+    }
+}
+
+fn options(folder: &Folder, state: &ClusterState, apart: &Apart) -> Options {
+    let places = state.nodes.iter().map(|n| (n.id.clone(), place(folder, n, apart))).collect();
     Options {
         cluster_uid: state.uid.clone(),
         prefix: String::new(),
@@ -141,7 +177,8 @@ fn options(folder: &Folder, state: &ClusterState) -> Options {
     }
 }
 
-fn place(folder: &Folder, node: &LocalNode) -> Place {
+fn place(folder: &Folder, node: &LocalNode, apart: &Apart) -> Place {
+    let (zone, machine) = apart.place(node.id.as_str());
     let [client, etcd, peer, heartbeat, metrics] =
         node.ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let address = |port: Port| node.address(port);
@@ -155,7 +192,8 @@ fn place(folder: &Folder, node: &LocalNode) -> Place {
             heartbeat: address(Port::Heartbeat),
             metrics: address(Port::Metrics),
         },
-        zone: None,
+        zone,
+        machine,
     }
 }
 
@@ -205,4 +243,28 @@ pub fn remember(folder: &Folder, texts: &[(PathBuf, String)]) -> Result<()> {
         std::fs::rename(&new, &path)
     };
     write().with_context(|| format!("cannot write {path:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_in_zones_and_on_machines_by_turns_if_the_cluster_says_so() {
+        let text = |annotations: &str| {
+            let head = "apiVersion: cairn.dev/v1alpha1\nkind: Cluster\nmetadata: {name: a";
+            (PathBuf::from("a.yaml"), format!("{head}{annotations}}}\nspec: {{}}\n"))
+        };
+        let apart = |annotations: &str| {
+            Apart::of(&manifest::parse(&[text(annotations)]).expect("a cluster"))
+        };
+        let none = apart("").expect("nothing is said");
+        assert_eq!(none.place("t-0-1"), (None, None));
+        let three = apart(", annotations: {cairn.dev/local-zones: \"3\"}").expect("it may");
+        assert_eq!(three.place("t-1-4"), (Some("zone-1".to_owned()), None));
+        let two = apart(", annotations: {cairn.dev/local-machines: \"2\"}").expect("it may");
+        assert_eq!(two.place("t-1-4"), (None, Some("machine-0".to_owned())));
+        let error = apart(", annotations: {cairn.dev/local-zones: \"0\"}").err().expect("none");
+        assert!(error.to_string().contains("must be \"1\" to \"16\""), "{error}");
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-fn master_of(world: &World, group: &str) -> Option<String> {
+pub fn master_of(world: &World, group: &str) -> Option<String> {
     let groups = world.cluster.status().ok()?.groups;
     groups.into_iter().find(|it| it.id == group).filter(|it| it.serving).and_then(|it| it.master)
 }

@@ -75,6 +75,11 @@ impl World {
         Self::of(&format!("{text}---\n{others}"), None, |_| Vec::new())
     }
 
+    /// A cluster of these resources.
+    pub fn of_resources(text: &str) -> Self {
+        Self::of(text, None, |_| Vec::new())
+    }
+
     /// A cluster of these resources, and further ones.
     pub fn of_text(text: &str, others: &str) -> Self {
         Self::of(&format!("{text}---\n{others}"), None, |_| Vec::new())

@@ -98,6 +98,11 @@ pub struct KeyspaceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub check_interval: Option<String>,
+    /// How often at most the planner hands a group over so that a preferred node masters it again
+    /// (1m), 1s to 168h; masters that share a machine are spread within this time of quiet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub masters_interval: Option<String>,
     /// Bounds on the logs of its nodes.
     #[serde(default)]
     pub log: LogSpec,
@@ -286,6 +291,7 @@ impl KeyspaceSpec {
             storage: Storage::default(),
             snapshot_interval: None,
             check_interval: None,
+            masters_interval: None,
             log: LogSpec::default(),
             pods: Pods::default(),
         }

@@ -1,14 +1,15 @@
 //! The global master at work: what it reads of its directory, and what follows from that.
 
 use crate::courts::{Courts, Effects, Now};
-use crate::planning::{self, Heard, Plan, Planning};
+use crate::planning::{self, Heard, Look, Outlook, Plan, Planning};
 use crate::{Changed, View};
 use cairn_directory::core::{Refusal, Reply, Response};
-use cairn_directory::op::RangeQuery;
+use cairn_directory::op::{RangeQuery, Txn};
 use cairn_directory::{Answer, Directory, Event, EventKind, KeyRange, Op};
 use cairn_logic::balance::Parts;
 use cairn_logic::ids::{GroupId, NodeId, Revision, Version};
 use cairn_logic::judge::{CasOutcome, JudgeEffect, JudgeInput};
+use cairn_logic::masters::{Handover, Pin};
 use cairn_logic::message::{Order, Sender};
 use cairn_logic::mutant::{Mutant, broken};
 use cairn_logic::record::{Member, Record};
@@ -68,6 +69,8 @@ pub enum Why {
     Read(GroupId),
     /// What is kept for people.
     History,
+    /// A person has handed a group over.
+    Pin,
 }
 
 /// What a data node is told.
@@ -149,8 +152,23 @@ impl GlobalMaster {
 
     /// What the planner would do with a keyspace, and why; `None` if there is no such keyspace.
     #[must_use]
-    pub fn outlook(&self, keyspace: &str, now: Now) -> Option<Vec<String>> {
-        planning::outlook(&self.view, keyspace, now.unix_ms, self.planning.said())
+    pub fn outlook(&self, keyspace: &str, now: Now) -> Option<Outlook> {
+        let (view, courts, plans) = (&self.view, &self.courts, &self.plans);
+        self.planning.outlook(&Look { now, view, courts, plans }, keyspace)
+    }
+
+    /// A person, or the operator, wishes another master for a group, which the planner leaves alone
+    /// for a while then.
+    pub fn hand_over(&mut self, now: Now, group: &GroupId, target: Option<NodeId>) -> Vec<Act> {
+        let pin = Pin::after(self.view.pins.get(group), target.clone(), now.unix_ms);
+        let put = planning::put(&keys::pin_key(group), keys::encode_pin(&pin));
+        let op = Op::Txn(Txn { compare: Vec::new(), success: vec![put], failure: Vec::new() });
+        let mut acts = vec![Act::Propose(Why::Pin, op)];
+        let master = self.view.groups.get(group).and_then(|record| record.master.as_ref());
+        if target.is_none() || target.as_ref() != master {
+            acts.extend(self.tell(now, group, JudgeInput::Wish { target }));
+        }
+        acts
     }
 
     /// What judges decided since the last call.
@@ -230,7 +248,7 @@ impl GlobalMaster {
                 Some(record) => self.tell(now, &group, JudgeInput::Record(record)),
                 None => Vec::new(),
             },
-            Why::Cluster | Why::History => Vec::new(),
+            Why::Cluster | Why::History | Why::Pin => Vec::new(),
         }
     }
 
@@ -265,6 +283,22 @@ impl GlobalMaster {
         }
     }
 
+    /// Wishes the handover that the planner finds good, unless it is about to change something.
+    fn hand_over_next(&mut self, now: Now) -> Vec<Act> {
+        if self.planner_busy {
+            return Vec::new();
+        }
+        let (view, courts, plans) = (&self.view, &self.courts, &self.plans);
+        let look = Look { now, view, courts, plans };
+        let Some(Handover { group, from, to, why, left, .. }) = self.planning.next_handover(&look)
+        else {
+            return Vec::new();
+        };
+        let step = format!("hand {group} over from {from} to {to}: {why}");
+        tracing::info!(%step, left, "planner");
+        self.tell(now, &group, JudgeInput::Wish { target: Some(to) })
+    }
+
     /// Lets the planner take its next step, and masters know what is planned for them; `claim` is
     /// the revision that the next change of the directory gets. Perform nothing in between.
     pub fn plan(&mut self, now: Now, claim: Revision) -> Vec<Act> {
@@ -281,6 +315,7 @@ impl GlobalMaster {
             self.planner_busy = true;
             acts.push(Act::Propose(Why::Planner, step.op));
         }
+        acts.extend(self.hand_over_next(now));
         for (group, record) in &self.view.groups {
             let heard = heard(&self.courts, group, None);
             let Some(plan) = planning::plan(&self.view, group, &heard) else { continue };

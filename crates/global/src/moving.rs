@@ -9,6 +9,7 @@ use crate::planning::{put, version_is};
 use cairn_directory::Op;
 use cairn_directory::op::Txn;
 use cairn_logic::ids::{Epoch, GroupId, Slot};
+use cairn_logic::masters::Pin;
 use cairn_logic::moves::{Move, MoveId, Moves, Refused, SLOTS_MAX};
 use cairn_logic::mutant::{Mutant, broken};
 use cairn_settings::directory_keys as keys;
@@ -278,10 +279,16 @@ pub fn cancel_by_hand(
     Ok(swap.also(keyspace, |moves| ids.iter().for_each(|id| moves.cancelled(*id, unix_ms))))
 }
 
-/// The planner begins no moves in this keyspace until it is told to go on.
+/// The planner begins nothing in this keyspace until it is told to go on, which forgets what people
+/// have done, with masters, too.
 #[must_use]
 pub fn pause(view: &View, keyspace: &str, paused: bool) -> Swap {
     let mut moves = moves_of(view, keyspace);
     moves.pause(paused);
-    swap(view, keyspace, &moves)
+    let mut swap = swap(view, keyspace, &moves);
+    let pins = view.pins.keys().filter(|group| keys::keyspace_of(group) == Some(keyspace));
+    for group in pins.filter(|_| !paused) {
+        swap.put.push((keys::pin_key(group), keys::encode_pin(&Pin::default())));
+    }
+    swap
 }

@@ -4,6 +4,7 @@
 //! compares the versions of all it read, so a stale wish changes nothing.
 
 mod healing;
+mod masters;
 mod scaling;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -15,6 +16,7 @@ use cairn_directory::op::{Compare, DeleteRange, Op, Put, Relation, Target, Txn, 
 use cairn_directory::range::KeyRange;
 use cairn_logic::balance::Parts;
 use cairn_logic::ids::{Epoch, GroupId, NodeId};
+use cairn_logic::masters::Handover;
 use cairn_logic::message::Mode;
 use cairn_logic::planner::{self, Asked, Held, Node, Standing};
 use cairn_logic::record::{Member, Record, Role};
@@ -25,7 +27,9 @@ use cairn_settings::NodeRole;
 use cairn_settings::directory_keys as keys;
 use healing::Healing;
 use keys::{Claim, KeyspaceConfig, NodeInfo, SlotOwners, SlotRange, Transition};
-pub use scaling::{Said, outlook};
+pub use masters::Look;
+use masters::Masters;
+pub use scaling::{Outlook, Said};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a new group waits for all its members before it begins with fewer.
@@ -46,6 +50,7 @@ pub struct Planning {
     wanted_since: BTreeMap<GroupId, Instant>,
     surplus_since: BTreeMap<GroupId, (NodeId, Instant)>,
     healing: Healing,
+    masters: Masters,
     said: Said,
 }
 
@@ -142,10 +147,18 @@ impl Planning {
         self.said.insert(group, parts);
     }
 
-    /// What the masters have said of their slots.
+    /// The next master to hand over, if one is due.
+    pub fn next_handover(&mut self, look: &Look<'_>) -> Option<Handover> {
+        let braked = self.healing.is_braked(look.now.monotonic);
+        self.masters.next(look, braked)
+    }
+
+    /// What the planner would do with a keyspace, and why; `None` if there is no such keyspace.
     #[must_use]
-    pub fn said(&self) -> &Said {
-        &self.said
+    pub fn outlook(&self, look: &Look<'_>, keyspace: &str) -> Option<Outlook> {
+        let mut outlook = scaling::outlook(look.view, keyspace, look.now.unix_ms, &self.said)?;
+        outlook.lines.extend(self.masters.outlook(look, keyspace));
+        Some(outlook)
     }
 
     /// The next transaction, if one is due; `claim` is a number no claim had before, `heard` says

@@ -3,6 +3,7 @@
 //! Fed by a watch over the network, or by the directory itself.
 
 use cairn_logic::ids::{GroupId, NodeId};
+use cairn_logic::masters::Pin;
 use cairn_logic::moves::Moves;
 use cairn_logic::record::Record;
 use cairn_settings::directory_keys as keys;
@@ -43,6 +44,8 @@ pub struct View {
     pub slots: BTreeMap<String, SlotOwners>,
     /// Moves of slots by keyspace.
     pub moves: BTreeMap<String, Moves>,
+    /// Groups that were handed over by hand.
+    pub pins: BTreeMap<GroupId, Pin>,
     /// Users of clients by keyspace.
     pub users: BTreeMap<String, KeyspaceUsers>,
     /// Everything as it was read: values and versions.
@@ -113,6 +116,8 @@ impl View {
             self.slots.insert(name.to_owned(), SlotOwners::decode(value)?);
         } else if let Some(name) = keys::moves_of_key(key) {
             self.moves.insert(name.to_owned(), keys::decode_moves(value)?);
+        } else if let Some(group) = keys::pin_of_key(key) {
+            self.pins.insert(group, keys::decode_pin(value)?);
         } else if let Some(name) = keys::users_of_key(key) {
             // Better nobody comes in than everybody.
             let users = KeyspaceUsers::decode(value);
@@ -139,6 +144,8 @@ impl View {
             self.slots.remove(name);
         } else if let Some(name) = keys::moves_of_key(key) {
             self.moves.remove(name);
+        } else if let Some(group) = keys::pin_of_key(key) {
+            self.pins.remove(&group);
         } else if let Some(name) = keys::users_of_key(key) {
             self.users.remove(name);
         }

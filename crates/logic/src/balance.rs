@@ -78,11 +78,21 @@ pub struct Step {
     pub next: Option<Next>,
     /// Why that, or what is waited for.
     pub why: String,
+    /// Whether nothing is left to do, nor waited for.
+    pub rests: bool,
 }
 
 impl Step {
     fn none(why: impl Into<String>) -> Self {
-        Self { next: None, why: why.into() }
+        Self { next: None, why: why.into(), rests: false }
+    }
+
+    fn rest(why: String) -> Self {
+        Self { rests: true, ..Self::none(why) }
+    }
+
+    fn of(next: Next, why: String) -> Self {
+        Self { next: Some(next), why, rests: false }
     }
 }
 
@@ -117,7 +127,7 @@ fn under_way(facts: &Facts<'_>) -> Option<Step> {
     let by_hand = |it: &Move| facts.hands.iter().any(|hand| it.meets(hand.first, hand.last));
     if let Some(it) = copies().filter(leaves).find(|it| !by_hand(it)) {
         let why = format!("{} is to go, and gets no slots any more", it.target);
-        return Some(Step { next: Some(Next::Cancel(it.id)), why });
+        return Some(Step::of(Next::Cancel(it.id), why));
     }
     if let Some(it) = copies().next() {
         let (slots, to) = (range(it.first, it.last), &it.target);
@@ -141,7 +151,7 @@ fn empty(facts: &Facts<'_>) -> Option<Step> {
                 continue;
             }
             let why = format!("{id} is to go, and has no slots");
-            return Some(Step { next: Some(Next::Retire(id.clone())), why });
+            return Some(Step::of(Next::Retire(id.clone()), why));
         }
         if !leaving.ready {
             wait.get_or_insert(Step::none(format!("{id} is to go, and has no master")));
@@ -199,10 +209,10 @@ fn balance(facts: &Facts<'_>) -> Step {
     let (first, last) = (&most.group.id, percent(&most));
     match (waits, all.iter().any(|it| it.weight - least.weight > tolerance)) {
         (Some(group), _) => Step::none(format!("{} has no master yet", group.id)),
-        (None, true) => Step::none(format!(
+        (None, true) => Step::rest(format!(
             "{first} carries {last} % of the mean, and nothing that may be moved makes that better"
         )),
-        (None, false) => Step::none(format!("balanced: {first} carries {last} % of the mean")),
+        (None, false) => Step::rest(format!("balanced: {first} carries {last} % of the mean")),
     }
 }
 
@@ -233,7 +243,7 @@ fn best_piece(
 fn step(piece: Piece, source: &GroupId, target: &GroupId, why: String) -> Step {
     let (source, target) = (source.clone(), target.clone());
     let next = Next::Move { first: piece.first, last: piece.last, source, target };
-    Step { next: Some(next), why }
+    Step::of(next, why)
 }
 
 fn owned(facts: &Facts<'_>, group: &GroupId) -> usize {

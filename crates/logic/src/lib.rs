@@ -11,6 +11,7 @@ pub mod counting;
 pub mod ids;
 pub mod invariants;
 pub mod judge;
+pub mod masters;
 pub mod message;
 pub mod moves;
 pub mod mutant;

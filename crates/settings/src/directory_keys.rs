@@ -11,6 +11,7 @@ mod history;
 mod keyspace;
 mod moves;
 mod node;
+mod pins;
 mod pool;
 mod slots;
 mod users;
@@ -21,9 +22,12 @@ pub use group::{
     decode_group, encode_group, group_key, group_of, group_of_key, keyspace_of, number_of,
 };
 pub use history::{Sealed, TRANSITIONS_MAX, Transition, history_prefix, transition_key};
-pub use keyspace::{KeyspaceConfig, KeyspaceLimits, keyspace_key, keyspace_of_key};
+pub use keyspace::{
+    KeyspaceConfig, KeyspaceLimits, keyspace_key, keyspace_of_key, masters_interval_ms,
+};
 pub use moves::{decode_moves, encode_moves, moves_key, moves_of_key};
 pub use node::{Claim, Make, NodeInfo, node_key, node_of_key};
+pub use pins::{decode_pin, encode_pin, pin_key, pin_of_key};
 pub use pool::{PoolConfig, pool_key, pool_of_key};
 pub use slots::{SlotOwners, SlotRange, slots_key, slots_of_key};
 pub use users::{KeyspaceUsers, users_key, users_of_key};
@@ -47,6 +51,8 @@ pub const GROUPS: &str = "/cairn/groups/";
 pub const HISTORY: &str = "/cairn/history/";
 /// Before the names of pools of spares.
 pub const SPARES: &str = "/cairn/spares/";
+/// Before the ids of groups that were handed over by hand.
+pub const PINS: &str = "/cairn/pins/";
 /// Before the names of the keyspaces whose moves they are.
 pub const MOVES: &str = "/cairn/moves/";
 /// Before the names of the keyspaces whose slots they are.

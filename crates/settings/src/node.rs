@@ -239,6 +239,9 @@ pub struct NodeSettings {
     /// The zone the machine is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// The machine it runs on: masters are spread over machines. Absent: it shares one with nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// Among equals the greater one becomes master; 0 to 100, default 0.
     #[serde(default)]
     pub priority: u8,

@@ -236,6 +236,7 @@ fn keyspace(rng: &mut Rng) -> KeyspaceConfig {
         notify_keyspace_events: String::new(),
         password_sha256: None,
         users: Default::default(),
+        masters_interval_ms: 4_000,
     }
 }
 

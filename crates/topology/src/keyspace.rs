@@ -3,10 +3,10 @@
 use crate::Resources;
 use cairn_crd::Keyspace;
 use cairn_crd::keyspace::{EvictionPolicy as Wanted, ReadMode, SecretKey};
-use cairn_crd::quantity::size_bytes;
+use cairn_crd::quantity::{size_bytes, span_ms};
 use cairn_crd::shared::Ack;
 use cairn_logic::record::{Durability, Rule};
-use cairn_settings::directory_keys::{KeyspaceConfig, KeyspaceLimits};
+use cairn_settings::directory_keys::{KeyspaceConfig, KeyspaceLimits, masters_interval_ms};
 use cairn_settings::{EvictionPolicy, Reads};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub fn keyspace_config(keyspace: &Keyspace, resources: &Resources) -> KeyspaceConfig {
     let spec = &keyspace.spec;
     let limits = &spec.limits;
+    let interval = spec.masters_interval.as_deref().and_then(span_ms);
     let bytes = |text: &Option<String>| text.as_deref().and_then(size_bytes);
     KeyspaceConfig {
         groups: u16::try_from(spec.groups).unwrap_or(u16::MAX),
@@ -47,6 +48,7 @@ pub fn keyspace_config(keyspace: &Keyspace, resources: &Resources) -> KeyspaceCo
         notify_keyspace_events: spec.notify_keyspace_events.clone().unwrap_or_default(),
         password_sha256: default_password(keyspace, resources),
         users: users(keyspace, resources),
+        masters_interval_ms: interval.unwrap_or(masters_interval_ms()),
     }
 }
 

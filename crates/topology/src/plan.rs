@@ -30,6 +30,8 @@ pub struct Place {
     pub advertise: Addresses,
     /// The zone of its machine.
     pub zone: Option<String>,
+    /// Its machine, if other nodes may be on it, too.
+    pub machine: Option<String>,
 }
 
 /// What the caller decides.
@@ -168,6 +170,7 @@ impl Common<'_> {
             pool,
             size_class: self.size_class(&node.prefers),
             zone: place.zone.clone(),
+            machine: place.machine.clone(),
             priority: 0,
             reads: Reads::default(),
             durability: Durability { flushed: cluster.durability.flushed, zones: 1 },

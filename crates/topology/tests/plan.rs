@@ -30,6 +30,7 @@ fn options(resources: &Resources) -> Options {
                 metrics: port(4),
             },
             zone: None,
+            machine: None,
         }
     };
     let nodes = roster(resources, "");

@@ -25,3 +25,11 @@ pub struct Malformed {
 pub(crate) fn malformed(what: &'static str) -> Malformed {
     Malformed { what }
 }
+
+impl pb::WishReply {
+    /// Facts for people, the newest last.
+    #[must_use]
+    pub fn said(lines: Vec<String>) -> Self {
+        Self { lines, ..Self::default() }
+    }
+}

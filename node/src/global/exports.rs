@@ -283,7 +283,7 @@ impl Role {
         while let Some(place) = asks.iter().position(|(until, _)| now >= *until) {
             let (_, reply) = asks.swap_remove(place);
             let lines = vec!["it is not durable yet, and goes on".to_owned()];
-            reply.send(Ok(pb::WishReply { lines })).ok();
+            reply.send(Ok(pb::WishReply::said(lines))).ok();
         }
     }
 
@@ -313,5 +313,5 @@ impl Role {
 }
 
 fn said(name: &str, text: &str) -> pb::WishReply {
-    pb::WishReply { lines: vec![format!("{name}: {text}")] }
+    pb::WishReply::said(vec![format!("{name}: {text}")])
 }

@@ -8,6 +8,7 @@ use crate::peer::Reply;
 use cairn_directory::core::Request;
 use cairn_global::Asked;
 use cairn_global::moving::{self, Swap};
+use cairn_global::planning::Outlook;
 use cairn_logic::ids::{GroupId, Slot};
 use cairn_logic::moves::{MoveId, Phase};
 use cairn_wire::peer::pb;
@@ -61,12 +62,12 @@ impl Role {
     pub(super) fn rebalance(&mut self, wish: &pb::Rebalance, reply: Reply<pb::WishReply>) {
         use pb::rebalance::Action;
         let name = &wish.keyspace;
-        let Some(lines) = self.master.outlook(name, now()) else {
+        let Some(Outlook { lines, slots_rest }) = self.master.outlook(name, now()) else {
             reply.send(Err(Status::not_found(format!("there is no keyspace {name}")))).ok();
             return;
         };
         let paused = match wish.action() {
-            Action::Plan => return drop(reply.send(Ok(pb::WishReply { lines }))),
+            Action::Plan => return drop(reply.send(Ok(pb::WishReply { lines, slots_rest }))),
             Action::Pause => true,
             Action::Resume => false,
         };
@@ -83,7 +84,7 @@ impl Role {
         desk.accept(clock::now(), etcd::Asked::Request(request, outcome));
         tokio::spawn(async move {
             let answer = match Asked::of(done.await.ok().as_ref()) {
-                Asked::Held => Ok(pb::WishReply { lines }),
+                Asked::Held => Ok(pb::WishReply::said(lines)),
                 Asked::Failed => Err(Status::aborted("the directory has changed; ask again")),
                 Asked::Unknown => {
                     Err(Status::unavailable("the directory does not answer; look at the slots"))

@@ -107,7 +107,7 @@ impl Role {
         tracing::warn!(%at, "a person has the directory rebuilt");
         self.event(Event::Fetched(at));
         let lines = vec![format!("the directory begins anew after entry {at}")];
-        reply.send(Ok(pb::WishReply { lines })).ok();
+        reply.send(Ok(pb::WishReply::said(lines))).ok();
     }
 }
 

@@ -39,7 +39,7 @@ impl Role {
         }
         tracing::warn!(%group, ?left, "a person accepts the loss of what the others hold");
         self.tell(&group, JudgeInput::Hint(Hint::AcceptLoss(left)));
-        Ok(pb::WishReply { lines: vec![format!("{group} goes on with what is left")] })
+        Ok(pb::WishReply::said(vec![format!("{group} goes on with what is left")]))
     }
 
     /// This node makes the arbiter's record again, and goes on as or becomes global master.
@@ -128,7 +128,7 @@ impl Role {
                     self.judge(JudgeInput::Hint(Hint::AcceptLoss(me)));
                 }
                 let line = format!("the arbiter's record is made again: {}", value.record.version);
-                Ok(pb::WishReply { lines: vec![line] })
+                Ok(pb::WishReply::said(vec![line]))
             }
             Outcome::Unknown { silent } => {
                 let silent: Vec<&str> = silent.iter().map(NodeId::as_str).collect();

@@ -1,6 +1,6 @@
 //! Founding, wishes of people, and what this node says of itself.
 
-use super::role::Role;
+use super::role::{Role, now};
 use crate::boot::Boot;
 use crate::clock;
 use crate::peer::Reply;
@@ -96,7 +96,7 @@ impl Role {
         }
         match request.body {
             Some(Body::Switchover(wish)) => self.switchover(&wish),
-            Some(Body::Why(why)) => Ok(pb::WishReply { lines: self.why(&why.group)? }),
+            Some(Body::Why(why)) => Ok(pb::WishReply::said(self.why(&why.group)?)),
             Some(Body::Recover(wish)) => self.recover_group(&wish),
             Some(Body::WriteSnapshot(wish)) => {
                 let text = format!("{} is not the log of this node", wish.group);
@@ -118,7 +118,7 @@ impl Role {
         if self.serving {
             self.tell_all(&gone);
         }
-        pb::WishReply { lines: vec!["noted".to_owned()] }
+        pb::WishReply::said(vec!["noted".to_owned()])
     }
 
     fn switchover(&mut self, wish: &pb::Switchover) -> Result<pb::WishReply, Status> {
@@ -135,16 +135,18 @@ impl Role {
                 format!("{target} is no member of {group}; those are {}", members.join(", "));
             return Err(Status::invalid_argument(text));
         }
-        if target.is_some() && record.master == target {
-            let lines = vec![format!("{} masters {group} already", wish.target)];
-            return Ok(pb::WishReply { lines });
-        }
-        if own {
+        let is_there = target.is_some() && record.master == target;
+        let said = match is_there {
+            true => format!("{} masters {group} already", wish.target),
+            false => format!("switchover of {group} begun"),
+        };
+        if own && !is_there {
             self.judge(JudgeInput::Wish { target });
-        } else {
-            self.tell(&group, JudgeInput::Wish { target });
+        } else if !own {
+            let acts = self.master.hand_over(now(), &group, target);
+            self.act(acts);
         }
-        Ok(pb::WishReply { lines: vec![format!("switchover of {group} begun")] })
+        Ok(pb::WishReply::said(vec![said]))
     }
 
     fn why(&self, group: &str) -> Result<Vec<String>, Status> {

@@ -253,7 +253,7 @@ impl Role {
         let part = host.world.entropy.grant(wish)?;
         let lines = vec![format!("{part} is written anew")];
         self.data.borrow_mut().send(ToData::Repair(part));
-        Ok(pb::WishReply { lines })
+        Ok(pb::WishReply::said(lines))
     }
 
     /// Tells the data thread what WAIT may count.

@@ -72,6 +72,7 @@ pub(super) fn info(boot: &Boot) -> NodeInfo {
         role: NodeRole::Data,
         addresses: settings.advertise.clone(),
         zone: settings.zone.clone(),
+        machine: settings.machine.clone(),
         preferred_keyspace: settings.preferred_keyspace.clone(),
         preferred_group: settings.preferred_group.clone(),
         pool: settings.pool.clone(),

@@ -124,6 +124,7 @@ fn keyspace() -> etcd::PutRequest {
         notify_keyspace_events: String::new(),
         password_sha256: None,
         users: Default::default(),
+        masters_interval_ms: 60_000,
     };
     let value = config.encode().into();
     etcd::PutRequest { key: keyspace_key("k").into_bytes().into(), value, ..Default::default() }

@@ -224,6 +224,7 @@ fn place(observed: &Observed, id: &NodeId, service: &str, defaults: &Defaults) -
             metrics: at(Port::Metrics),
         },
         zone: observed.zone_of(id).cloned(),
+        machine: observed.machine_of(id).map(|(name, _)| name.to_owned()),
     }
 }
 
@@ -244,6 +245,7 @@ fn add_those_that_stay(
                 node,
                 advertise: place.advertise.clone(),
                 zone: place.zone.clone(),
+                machine: place.machine.clone(),
                 preferred_group: Some(GroupId::new(&group.name)),
                 ..neighbour.clone()
             });

@@ -34,6 +34,9 @@ pub fn keyspace() -> Vec<Rule<Keyspace>> {
     rules.extend(span("checkInterval", "30m or 1h", (1000, 168 * 3_600_000), |k: &Keyspace| {
         k.spec.check_interval.as_deref()
     }));
+    rules.extend(span("mastersInterval", "30s or 1m", (1000, 168 * 3_600_000), |k: &Keyspace| {
+        k.spec.masters_interval.as_deref()
+    }));
     rules.extend(log::rules(|k: &Keyspace| &k.spec.log));
     rules.extend(pods("pods", |k: &Keyspace| &k.spec.pods));
     rules

@@ -254,6 +254,7 @@ pub fn keyspace_cases() -> Vec<Case> {
         k(&[("/spec/snapshotInterval", json!("7d"))], Some(("spec.snapshotInterval", "a unit"))),
         k(&[("/spec/checkInterval", json!("6h"))], None),
         k(&[("/spec/checkInterval", json!("0s"))], Some(("spec.checkInterval", "1s to"))),
+        k(&[("/spec/mastersInterval", json!("0s"))], Some(("spec.mastersInterval", "1s to"))),
         k(&[("/spec/limits/maxclients", json!(0))], Some(("spec.limits.maxclients", "1 to"))),
         k(&[("/spec/limits/maxmemory", json!("1Gi"))], None),
         k(&[("/spec/limits/maxmemory", json!("1GB"))], Some(("spec.limits.maxmemory", "64Mi"))),

@@ -45,6 +45,7 @@ impl Town {
             role: NodeRole::Data,
             addresses: Addresses::default(),
             zone: None,
+            machine: None,
             preferred_keyspace: None,
             preferred_group: None,
             pool: None,

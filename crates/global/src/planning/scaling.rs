@@ -6,7 +6,7 @@ mod tests;
 
 use super::{Step, put, version_is};
 use crate::View;
-use crate::moving;
+use crate::moving::{self, Swap};
 use cairn_directory::Op;
 use cairn_directory::op::Txn;
 use cairn_logic::balance::{self, Candidate, Facts, Next, Parts, Weights};
@@ -84,23 +84,40 @@ pub(super) fn step(
     unix_ms: u64,
     said: &Said,
 ) -> Option<Step> {
+    let (next, why) = decided(view, (name, config), unix_ms, said)?;
+    if let Next::Retire(group) = &next {
+        return retire(view, name, group, &why);
+    }
+    let (swap, what) = swap(view, name, &next, &why)?;
+    Some(Step { what, op: swap.op() })
+}
+
+fn decided(
+    view: &View,
+    (name, config): (&str, &KeyspaceConfig),
+    unix_ms: u64,
+    said: &Said,
+) -> Option<(Next, String)> {
     // Nothing can be moved among less than two groups.
     if config.groups < 2 && leaving(view, name, config).is_empty() {
         return None;
     }
     let scene = Scene::of(view, name, config, unix_ms, said);
-    let balance::Step { next, why } = balance::next(&scene.facts());
-    match next? {
+    let balance::Step { next, why, .. } = balance::next(&scene.facts());
+    Some((next?, why))
+}
+
+fn swap(view: &View, name: &str, next: &Next, why: &str) -> Option<(Swap, String)> {
+    match next {
         Next::Move { first, last, target, .. } => {
-            let (swap, _) = moving::begin(view, name, (first, last), &target).ok()?;
-            let what = format!("move {} to {target}: {why}", balance::range(first, last));
-            Some(Step { what, op: swap.op() })
+            let (swap, _) = moving::begin(view, name, (*first, *last), target).ok()?;
+            Some((swap, format!("move {} to {target}: {why}", balance::range(*first, *last))))
         }
         Next::Cancel(id) => {
-            let swap = moving::cancel(view, name, &[id]).ok()?;
-            Some(Step { what: format!("cancel move {id}: {why}"), op: swap.op() })
+            let swap = moving::cancel(view, name, &[*id]).ok()?;
+            Some((swap, format!("cancel move {id}: {why}")))
         }
-        Next::Retire(group) => retire(view, name, &group, &why),
+        Next::Retire(_) => None,
     }
 }
 
@@ -143,14 +160,23 @@ fn retire(view: &View, keyspace: &str, group: &GroupId, why: &str) -> Option<Ste
     Some(Step { what: format!("retire {group}: {why}"), op })
 }
 
-/// What the planner would do with a keyspace, and why, in lines for people: neighbouring moves from
-/// one group to another are one line.
-#[must_use]
-pub fn outlook(view: &View, name: &str, unix_ms: u64, said: &Said) -> Option<Vec<String>> {
+/// What the planner would do with a keyspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// That, and why, for people.
+    pub lines: Vec<String>,
+    /// Whether its groups are those asked for and nothing is left to do about their slots.
+    pub slots_rest: bool,
+}
+
+/// What the planner would do with a keyspace's slots, and why: neighbouring moves from one group to
+/// another are one line.
+pub(super) fn outlook(view: &View, name: &str, unix_ms: u64, said: &Said) -> Option<Outlook> {
     let config = view.keyspaces.get(name)?;
     let missing = super::groups_of(name, config).find(|group| !view.groups.contains_key(group));
     if let Some(group) = missing.filter(|_| !view.slots.contains_key(name)) {
-        return Some(vec![format!("waits: {group} is not formed yet")]);
+        let lines = vec![format!("waits: {group} is not formed yet")];
+        return Some(Outlook { lines, slots_rest: false });
     }
     let scene = Scene::of(view, name, config, unix_ms, said);
     let mut lines = Vec::new();
@@ -183,7 +209,7 @@ pub fn outlook(view: &View, name: &str, unix_ms: u64, said: &Said) -> Option<Vec
             _ => {}
         }
     }
-    Some(lines)
+    Some(Outlook { lines, slots_rest: now.rests })
 }
 
 fn in_words((source, target, moves, slots, why): (GroupId, GroupId, u32, u32, String)) -> String {

@@ -33,6 +33,7 @@ impl Town {
             role: NodeRole::Data,
             addresses: Addresses::default(),
             zone: None,
+            machine: None,
             preferred_keyspace: made_for.map(|_| "t".to_owned()),
             preferred_group: made_for.map(GroupId::new),
             pool: made_for.is_none().then(|| "p".to_owned()),
@@ -74,6 +75,7 @@ impl Town {
             notify_keyspace_events: String::new(),
             password_sha256: None,
             users: BTreeMap::new(),
+            masters_interval_ms: keys::masters_interval_ms(),
         };
         self.write("/cairn/keyspaces/t", Some(config.encode()));
         let role = |at| match at {

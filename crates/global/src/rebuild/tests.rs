@@ -42,6 +42,7 @@ fn info(claim: Claim) -> NodeInfo {
         role: NodeRole::Data,
         addresses: Addresses::default(),
         zone: None,
+        machine: None,
         preferred_keyspace: None,
         preferred_group: None,
         pool: None,

@@ -96,6 +96,21 @@ pub struct KeyspaceConfig {
     /// which is that of the user `default`. With neither everybody may come in.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub users: BTreeMap<String, BTreeSet<String>>,
+    /// Between two handovers by which the planner gives masters of it back to nodes that are
+    /// preferred, in milliseconds; masters of one machine are spread within that time.
+    #[serde(default = "masters_interval_ms", skip_serializing_if = "is_usual_interval")]
+    pub masters_interval_ms: u64,
+}
+
+/// How often the planner hands over a master where nobody says otherwise, in milliseconds.
+#[must_use]
+pub const fn masters_interval_ms() -> u64 {
+    60_000
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_usual_interval(ms: &u64) -> bool {
+    *ms == masters_interval_ms()
 }
 
 impl KeyspaceConfig {
@@ -136,6 +151,7 @@ mod tests {
             notify_keyspace_events: "KEA".to_owned(),
             password_sha256: Some("ab".repeat(32)),
             users: [("app".to_owned(), ["cd".repeat(32), "ef".repeat(32)].into())].into(),
+            masters_interval_ms: 2_000,
         }
     }
 
@@ -152,7 +168,7 @@ mod tests {
         );
         let read = read.unwrap();
         assert_eq!(read.durability, Durability { flushed: false, zones: 1 });
-        assert_eq!(read.reads, Reads::Lease);
+        assert_eq!((read.reads, read.masters_interval_ms), (Reads::Lease, 60_000));
         assert_eq!(read.limits.over(Limits::default()), Limits::default());
     }
 

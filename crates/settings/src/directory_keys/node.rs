@@ -74,6 +74,9 @@ pub struct NodeInfo {
     /// The zone of its machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// The machine it runs on, where several nodes may share one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// The keyspace it was made for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_keyspace: Option<String>,
@@ -133,6 +136,7 @@ mod tests {
                 role: NodeRole::Data,
                 addresses: Addresses { peer: "h:1".to_owned(), ..Addresses::default() },
                 zone: Some("a".to_owned()),
+                machine: Some("m".to_owned()),
                 preferred_keyspace: Some("tweets".to_owned()),
                 preferred_group: Some(GroupId::new("tweets-0")),
                 pool: Some("warm".to_owned()),

@@ -294,6 +294,7 @@ impl World {
             role: NodeRole::Data,
             addresses: Addresses::default(),
             zone: None,
+            machine: Some(machine_of(place)),
             preferred_keyspace: None,
             preferred_group: None,
             pool: None,
@@ -530,4 +531,9 @@ fn version_is(key: &str, version: u64) -> Compare {
 
 fn read(range: KeyRange) -> Request {
     Request::Range { query: RangeQuery::all(range), serializable: false }
+}
+
+/// Data nodes are on a few machines, by turns, for the planner to spread masters over.
+pub(super) fn machine_of(place: usize) -> String {
+    format!("machine-{}", place % 3)
 }

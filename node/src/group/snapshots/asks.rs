@@ -49,5 +49,5 @@ impl Asks {
 
 /// A line for people.
 pub(super) fn said(line: String) -> pb::WishReply {
-    pb::WishReply { lines: vec![line] }
+    pb::WishReply::said(vec![line])
 }

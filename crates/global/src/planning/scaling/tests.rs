@@ -140,9 +140,10 @@ fn a_pause_stops_it_and_what_it_would_do_is_said() {
     let step = town.step(&mut planning, 0).expect("it is formed");
     town.performs(&step.op);
     elects(&mut town, "t-1");
-    let lines = outlook(&town.view, "t", 0, &Said::new()).expect("a keyspace");
+    let planned = outlook(&town.view, "t", 0, &Said::new()).expect("a keyspace");
+    assert!(!planned.slots_rest);
     assert_eq!(
-        lines,
+        planned.lines,
         [
             "8192 slots from t-0 to t-1 in 32 moves: t-1 has no slots yet",
             "then: balanced: t-0 carries 100 % of the mean",
@@ -151,8 +152,9 @@ fn a_pause_stops_it_and_what_it_would_do_is_said() {
     let swap = moving::pause(&town.view, "t", true);
     town.performs(&swap.op());
     assert!(town.step(&mut planning, 10).is_none());
-    let lines = outlook(&town.view, "t", 0, &Said::new()).expect("a keyspace");
-    assert!(lines.len() == 1 && lines[0].starts_with("now: paused"), "{lines:?}");
+    let Outlook { lines, slots_rest } =
+        outlook(&town.view, "t", 0, &Said::new()).expect("a keyspace");
+    assert!(!slots_rest && lines.len() == 1 && lines[0].starts_with("now: paused"), "{lines:?}");
     assert_eq!(outlook(&town.view, "u", 0, &Said::new()), None);
     assert!(place_slots(&town.view, "t", &town.view.keyspaces["t"]).is_none());
 }

@@ -1,9 +1,12 @@
 //! Faults stop; the world must heal.
 
-use super::super::{Ev, MS, World};
-use crate::scenario::Faults;
+use super::super::session::machine_of;
+use super::super::{Ev, Log, MS, World};
+use crate::scenario::{Faults, WorldKind};
 use cairn_logic::invariants::{Broken, Held};
+use cairn_logic::masters::{self, Candidate, Rank, Seat};
 use cairn_logic::message::Position;
+use cairn_logic::record::Member;
 use std::fmt::Write as _;
 
 impl World {
@@ -19,7 +22,8 @@ impl World {
             self.push(20 * MS, Ev::Look);
             return Ok(());
         };
-        if self.is_complete() && self.logs.iter().all(|log| log.writes > log.calm_writes) {
+        let complete = self.is_complete() && self.are_spread();
+        if complete && self.logs.iter().all(|log| log.writes > log.calm_writes) {
             self.stats.healed_ms = (self.now - since) / MS;
             self.healed = true;
             return Ok(());
@@ -56,6 +60,34 @@ impl World {
     /// Everything that there should be, all of it well.
     fn is_complete(&self) -> bool {
         self.logs.len() == self.scenario.logs() && (0..self.logs.len()).all(|at| self.is_healed(at))
+    }
+
+    /// Whether the planner can do nothing any more about machines that have several masters.
+    fn are_spread(&self) -> bool {
+        if self.scenario.kind != WorldKind::Cluster {
+            return true;
+        }
+        let seat = |member: &Member| Seat {
+            node: member.id.clone(),
+            machine: self
+                .places
+                .iter()
+                .position(|it| it.id == member.id)
+                .map(machine_of)
+                .unwrap_or_default(),
+            zone: None,
+            own: false,
+            rank: Rank::default(),
+        };
+        let candidate = |log: &Log| {
+            let record = log.witness.record();
+            let (master, able): (Vec<&Member>, Vec<&Member>) =
+                record.members.iter().partition(|it| record.master.as_ref() == Some(&it.id));
+            let (id, able) = (log.group.clone(), able.into_iter().map(seat).collect());
+            Some(Candidate { id, master: seat(master.first()?), able })
+        };
+        let groups: Vec<Candidate> = self.logs[1..].iter().filter_map(candidate).collect();
+        masters::next(&groups).is_none()
     }
 
     /// No open attempt, the members asked for, all of them up and intact, a master that serves.
