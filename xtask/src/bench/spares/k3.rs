@@ -124,6 +124,7 @@ fn figures(healed: &Healed, kills_master: bool) -> Run {
         ("healed_s", healed.healing.seconds()),
         ("relieved_s", healed.relief.seconds()),
         ("unanswered", (troubles.errors + troubles.again) as f64),
+        ("unread_at_replicas", troubles.at_replicas as f64),
         ("acked", seen.acknowledged as f64),
         ("lost", seen.lost as f64),
         ("stale", seen.stale as f64),
@@ -193,11 +194,13 @@ pub fn section(part: &Part) -> Section {
          snapshot of all keys on a member. A member is killed with SIGKILL and stays dead, a \
          replica and the master by turns, while eight clients and two readers are at work. Whole \
          again: three members, none of them the dead one, each with all data and close to its \
-         master. Then it is started again. Not answered while it was healed: {:.0}; lost {:.0} of \
-         {:.0} acknowledged writes.",
+         master. Then it is started again. Not answered by masters while it was healed: {:.0}; \
+         reads that clients went on to ask of a dead replica: {:.0}; lost {:.0} of {:.0} \
+         acknowledged writes.",
         part.runs.len(),
         part.keys,
         part.sum("unanswered"),
+        part.sum("unread_at_replicas"),
         part.sum("lost"),
         part.sum("acked")
     );

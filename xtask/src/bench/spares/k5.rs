@@ -117,7 +117,7 @@ fn figures(scaled: &Scaled) -> Run {
         for (what, times) in troubles.said.iter().take(5) {
             println!("k5: {times} x {what}");
         }
-        (troubles.errors + troubles.again) as f64
+        troubles.all()
     });
     run_of([
         ("first_s", first(scaled)),

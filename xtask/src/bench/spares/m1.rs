@@ -161,7 +161,7 @@ fn pair(peer: &Moved, ours: &Moved) -> Run {
             ("seconds", stretch.seconds()),
             ("keys", moved.keys),
             ("rate", moved.keys / stretch.seconds()),
-            ("errors", troubles.errors as f64),
+            ("errors", (troubles.errors + troubles.at_replicas) as f64),
             ("again", troubles.again as f64),
             ("write_ms", seen.longest_ms(stretch, false)),
             ("read_ms", seen.longest_ms(stretch, true)),

@@ -107,12 +107,21 @@ pub struct Testimony {
 /// What was not answered.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Troubles {
-    /// Errors.
+    /// Errors of requests to masters.
     pub errors: usize,
+    /// Errors of reads that were asked of replicas.
+    pub at_replicas: usize,
     /// `TRYAGAIN`, which clients must follow by asking again.
     pub again: usize,
     /// What the errors said, and how often.
     pub said: BTreeMap<String, usize>,
+}
+
+impl Troubles {
+    /// All of it.
+    pub fn all(&self) -> f64 {
+        (self.errors + self.at_replicas + self.again) as f64
+    }
 }
 
 impl Testimony {
@@ -125,7 +134,10 @@ impl Testimony {
                 Outcome::Failed(why) if ELSEWHERE.iter().any(|word| why.starts_with(word)) => {}
                 Outcome::Failed(why) if why.starts_with("TRYAGAIN") => troubles.again += 1,
                 Outcome::Failed(why) | Outcome::Unknown(why) => {
-                    troubles.errors += 1;
+                    match operation.readonly {
+                        true => troubles.at_replicas += 1,
+                        false => troubles.errors += 1,
+                    }
                     *troubles.said.entry(without_addresses(why)).or_default() += 1;
                 }
             }
@@ -184,7 +196,7 @@ pub mod tests {
     #[test]
     fn redirections_are_no_errors_and_only_the_stretch_counts() {
         let failed = |why: &str| Outcome::Failed(why.to_owned());
-        let history = vec![
+        let mut history = vec![
             operation(10, 5, failed("early")),
             operation(90, 20, failed("MOVED 5 127.0.0.1:7")),
             operation(100, 900, done()),
@@ -197,8 +209,9 @@ pub mod tests {
         let seen =
             Testimony { history, acknowledged: 2, lost: 0, stale: 0, violations: 0, unread: 0 };
         let stretch = Stretch { from_us: 100, to_us: 1500 };
-        let said = BTreeMap::from([("silence".to_owned(), 2)]);
-        assert_eq!(seen.troubles(stretch), Troubles { errors: 2, again: 1, said });
+        let said = [("silence".to_owned(), 2), ("not to be reached".to_owned(), 1)];
+        let troubles = Troubles { errors: 2, at_replicas: 1, again: 1, said: said.into() };
+        assert_eq!((troubles.all(), seen.troubles(stretch)), (4.0, troubles));
         assert_eq!(seen.longest_ms(stretch, false), 0.9);
         assert!(seen.longest_ms(stretch, true).is_nan());
         assert_eq!(seen.pause_ms(stretch), 1.05);
