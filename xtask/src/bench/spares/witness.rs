@@ -206,6 +206,9 @@ pub mod tests {
             operation(140, 5, Outcome::Unknown("127.0.0.1:8: silence".into())),
             operation(2000, 50, done()),
         ];
+        let mut replica = operation(150, 5, failed("not to be reached"));
+        replica.readonly = true;
+        history.push(replica);
         let seen =
             Testimony { history, acknowledged: 2, lost: 0, stale: 0, violations: 0, unread: 0 };
         let stretch = Stretch { from_us: 100, to_us: 1500 };
