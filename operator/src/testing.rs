@@ -525,6 +525,7 @@ pub fn record(nodes: Vec<NodeId>, rule: Rule) -> Record {
         id: id.clone(),
         incarnation: Incarnation(7),
         role: role(at),
+        zone: None,
     };
     Record {
         version: Version(3),

@@ -83,6 +83,7 @@ mod tests {
             id: NodeId::new(format!("n-{n}")),
             incarnation: Incarnation(1),
             role: Role::Replica,
+            zone: None,
         };
         Record {
             version: Version(1),

@@ -366,7 +366,7 @@ mod tests {
 
     fn member(id: &str, incarnation: u64) -> Member {
         let incarnation = Incarnation(incarnation);
-        Member { id: NodeId::new(id), incarnation, role: Role::Replica }
+        Member { id: NodeId::new(id), incarnation, role: Role::Replica, zone: None }
     }
 
     fn record(members: Vec<Member>) -> Record {

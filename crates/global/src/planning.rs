@@ -241,7 +241,8 @@ impl Planning {
         heard: &Heard,
     ) -> Option<Step> {
         let spares = case.spares();
-        let standing = Standing { record: case.record, heard, spares: &spares };
+        let zones = zones(case.view, case.record);
+        let standing = Standing { record: case.record, heard, spares: &spares, zones: &zones };
         let Some(node) = planner::next_release(&asked(case.config), standing, held) else {
             self.surplus_since.remove(case.group);
             return None;
@@ -376,6 +377,16 @@ fn spares(view: &View, group: &GroupId, record: &Record) -> BTreeSet<NodeId> {
     record.members.iter().map(|member| &member.id).filter(|id| spare(id)).cloned().collect()
 }
 
+/// The zones that the members say they are in.
+fn zones(view: &View, record: &Record) -> BTreeMap<NodeId, String> {
+    let zone = |member: &Member| {
+        let info = view.nodes.get(&member.id)?;
+        let same = info.incarnation == member.incarnation;
+        Some((member.id.clone(), info.zone.clone().filter(|_| same)?))
+    };
+    record.members.iter().filter_map(zone).collect()
+}
+
 /// Claims a node that is idle and alive; both must still be as they were read.
 fn claimed(view: &View, id: &NodeId, group: &GroupId, claim: u64) -> Option<(Vec<Compare>, TxnOp)> {
     let (key, alive) = (keys::node_key(id), keys::alive_key(id));
@@ -414,13 +425,14 @@ pub fn plan(view: &View, group: &GroupId, heard: &Heard) -> Option<Plan> {
     // The group's own first: they have a log to go on from, as a rule.
     free.sort_by_key(|node| (node.group.is_none(), node.id.clone()));
     let spares = spares(view, group, record);
-    let standing = Standing { record, heard, spares: &spares };
+    let zones = zones(view, record);
+    let standing = Standing { record, heard, spares: &spares, zones: &zones };
     let wish = planner::next_change(&asked(config), standing, &free);
     // Who has just joined has not been heard yet: it must not go as if it were gone.
     let is_new = |m: &Member| !heard.contains(&m.id) && view.is_alive(&m.id);
     let waits = matches!(wish, Some(Change::Remove(_))) && record.members.iter().any(is_new);
     let member =
-        |node: Node| Member { id: node.id, incarnation: node.incarnation, role: Role::Replica };
+        |node: Node| Member { id: node.id, incarnation: node.incarnation, role: Role::Replica, zone: node.zone };
     let learners = learners.into_iter().map(member).collect();
     Some(Plan { learners, wish: wish.filter(|_| !waits) })
 }

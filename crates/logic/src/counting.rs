@@ -1,7 +1,12 @@
 //! The only place with arithmetic about members (docs/replication.md §2).
 //!
 //! All functions count members of one record's configuration, master included. Learners, spares,
-//! checkpoint nodes and other incarnations never count.
+//! checkpoint nodes and other incarnations never count. [`Counts`] are the numbers that the rule
+//! gives; [`Sets`] says which members are enough, numbers and zones together.
+
+mod zones;
+
+pub use zones::Sets;
 
 use crate::record::{Record, Rule};
 

@@ -10,7 +10,7 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
-use crate::counting::{Counts, Plane};
+use crate::counting::{Counts, Plane, Sets};
 use crate::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset, Version};
 use crate::mutant;
 use crate::record::{Record, Rule};
@@ -148,12 +148,9 @@ impl Witness {
         self.records.insert(new.version, new.clone());
         self.named.extend(new.master.clone().map(|master| (new.epoch, master)));
         if moved && !self.lossy.contains(&new.epoch) {
-            let counts = Counts::of(self.plane, new);
             for copy in self.committed.iter().rev().take(8) {
-                let held = self.copies(copy, new);
-                if held < counts.copies {
-                    let facts = format_args!("{} of {} have {}", held, counts.copies, copy.last);
-                    return broken("I13 Handover", facts);
+                if let Some(few) = self.too_few(copy, new) {
+                    return broken("I13 Handover", few);
                 }
             }
         }
@@ -267,13 +264,14 @@ impl Witness {
             return broken("I3 Durable", facts);
         }
         let opened = log.iter().find(|copy| copy.last.epoch == epoch);
-        let held = opened.map_or(0, |copy| self.copies(copy, &self.record));
-        let needed = Counts::of(self.plane, &self.record).copies;
-        if self.record.epoch == epoch && held < needed {
-            let facts = format_args!("{held} of {needed} have the record of epoch {epoch}");
-            return broken("I6 Transfer", facts);
+        let few = match opened {
+            Some(copy) => self.too_few(copy, &self.record),
+            None => Some(format!("nobody has the record of epoch {epoch}")),
+        };
+        match few.filter(|_| self.record.epoch == epoch) {
+            Some(few) => broken("I6 Transfer", few),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The first master of an epoch whose choice may lose something has this log: what is not in it
@@ -307,12 +305,9 @@ impl Witness {
         if !names_it || self.is_lossy() {
             return Ok(());
         }
-        let needed = Counts::of(self.plane, record).copies;
         for copy in fresh.iter().filter(|copy| copy.last.epoch == epoch) {
-            let held = self.copies(copy, record);
-            if held < needed {
-                let facts = format_args!("{} has {held} of {needed} copies", copy.last);
-                return broken("I4 HonestAck", facts);
+            if let Some(few) = self.too_few(copy, record) {
+                return broken("I4 HonestAck", few);
             }
         }
         Ok(())
@@ -332,15 +327,26 @@ impl Witness {
         Ok(())
     }
 
-    /// I14 Counted: how many folders that `record` names ever had a copy that counts.
-    fn copies(&self, copy: &Copy, record: &Record) -> usize {
+    /// I14 Counted: which folders that `record` names ever had a copy that counts, if they are not
+    /// enough to commit it.
+    fn too_few(&self, copy: &Copy, record: &Record) -> Option<String> {
+        let held = self.copies(copy, record);
+        let has = |at: usize| {
+            let member = &record.members[at];
+            held.iter().any(|folder| **folder == (member.id.clone(), member.incarnation))
+        };
+        let enough = Sets::of(self.plane, record).commits(has);
+        (!enough).then(|| format!("{} is on {held:?} of {record:?}", copy.last))
+    }
+
+    fn copies(&self, copy: &Copy, record: &Record) -> Vec<&Folder> {
         // A copy counts only when flushed if the mode says so, or if it is the only one.
         let alone = Counts::of(self.plane, record).copies == 1;
         let flushed = record.durability.flushed || alone || copy.authority;
         let held = if flushed { &self.flushed } else { &self.holders };
         let held = held.get(&copy.last);
         let named = |folder: &&Folder| record.names(&folder.0, folder.1);
-        held.map_or(0, |folders| folders.iter().filter(named).count())
+        held.map_or_else(Vec::new, |folders| folders.iter().filter(named).collect())
     }
 
     /// Whether answers wait for the commit: not under `async`.

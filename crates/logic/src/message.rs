@@ -196,6 +196,8 @@ pub struct Sealed {
     pub reserved: u64,
     /// Whether the sender was the master and has left that position.
     pub was_master: bool,
+    /// Whether the sender would count by zones as a master; one of before they counted would not.
+    pub zones: bool,
 }
 
 /// What a member tells its judge: each second, each 100 ms while its master is silent.

@@ -133,6 +133,10 @@ pub enum Mutant {
     KeepsMoved,
     /// A member shows what is not whole (moves).
     ShowsHalf,
+    /// A master counts copies, not the zones that they are in.
+    ZonesUncounted,
+    /// Lease reads count promises, not the zones that they come from.
+    PromisesAnywhere,
 }
 
 impl Mutant {
@@ -202,6 +206,8 @@ impl Mutant {
         Self::OldRoutes,
         Self::KeepsMoved,
         Self::ShowsHalf,
+        Self::ZonesUncounted,
+        Self::PromisesAnywhere,
     ];
 }
 

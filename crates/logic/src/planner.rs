@@ -5,6 +5,7 @@
 //! conditions (docs/replication.md §7), and the next call starts from what was read back.
 
 mod release;
+mod spread;
 #[cfg(test)]
 mod tests;
 
@@ -14,8 +15,8 @@ use crate::ids::{Epoch, GroupId, Incarnation, NodeId, Version};
 use crate::message::Mode;
 use crate::record::{Member, Record, Role};
 use crate::replication::Change;
+use spread::Spread;
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
 /// What a keyspace asks of each of its groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +76,7 @@ pub fn first_members(
     while taken.len() < usize::from(asked.mode.wanted) {
         let left: Vec<&Node> = idle.iter().filter(|n| !taken.contains(n)).collect();
         let like = taken.first().map(|first| first.make.as_str());
-        match next_node(keyspace, group, &left, (&zones(taken.iter().copied()), like)) {
+        match next_node((keyspace, group), asked, &left, (taken.iter().copied(), like)) {
             Some(node) => taken.push(node),
             None => break,
         }
@@ -90,6 +91,7 @@ pub fn first_members(
         id: node.id.clone(),
         incarnation: node.incarnation,
         role: role(at),
+        zone: node.zone.clone(),
     };
     let mut members: Vec<Member> = taken.iter().enumerate().map(member).collect();
     members.sort();
@@ -110,7 +112,8 @@ pub fn first_members(
 /// it has enough, or none may be taken. `like` is the make of its master.
 ///
 /// Whoever is given up is replaced, one node at a time: while another one learns nobody is. A node
-/// that was made for the group is also taken to relieve a spare.
+/// that was made for the group is also taken to relieve a spare, and any node that the group may
+/// have if its members lie in too few zones without it.
 #[must_use]
 pub fn next_claim<'a>(
     (keyspace, group): (&str, &GroupId),
@@ -122,14 +125,16 @@ pub fn next_claim<'a>(
     let wanted = usize::from(asked.mode.wanted);
     let present: Vec<&Held> = held.iter().filter(|held| !held.given_up).collect();
     if present.len() >= wanted {
-        return reliever(group, &present, idle);
+        let able = idle.iter().filter(|node| rank(keyspace, group, like, node).is_some());
+        let mover = || spread::mover(asked, &present, able);
+        return reliever(asked, group, &present, idle).or_else(mover);
     }
     if is_replacement(asked, held) && present.iter().any(|held| held.role.is_none()) {
         return None;
     }
     let idle: Vec<&Node> = idle.iter().collect();
-    let used = zones(present.iter().map(|held| &held.node));
-    next_node(keyspace, group, &idle, (&used, like))
+    let beside = present.iter().map(|held| &held.node);
+    next_node((keyspace, group), asked, &idle, (beside, like))
 }
 
 /// Whether the next claim for a group would stand in for a node that is given up, rather than
@@ -139,37 +144,52 @@ pub fn is_replacement(asked: &Asked, held: &[Held]) -> bool {
     held.len() >= usize::from(asked.mode.wanted)
 }
 
-/// An idle node of the group's own, if a spare that is member holds its place.
-fn reliever<'a>(group: &GroupId, present: &[&Held], idle: &'a [Node]) -> Option<&'a Node> {
+/// An idle node of the group's own, if a spare that is member holds its place and the members would
+/// lie no worse without that one.
+fn reliever<'a>(
+    asked: &Asked,
+    group: &GroupId,
+    present: &[&Held],
+    idle: &'a [Node],
+) -> Option<&'a Node> {
     let own = |node: &Node| node.group.as_ref() == Some(group);
-    let spares = present.iter().filter(|held| held.role.is_some() && !own(&held.node)).count();
+    let spares = || present.iter().filter(|held| held.role.is_some() && !own(&held.node));
     let coming = present.iter().filter(|held| held.role.is_none() && own(&held.node)).count();
-    let mut able = idle.iter().filter(|node| own(node) && spares > coming);
+    let lie = |without: Option<&Held>, with: Option<&Node>| {
+        let left = present.iter().filter(|held| without.is_none_or(|gone| gone != **held));
+        let zones = left.map(|held| &held.node).chain(with).map(|node| node.zone.as_ref());
+        Spread::of(zones).shortfall(asked)
+    };
+    let now = lie(None, None);
+    let fits = |node: &Node| spares().any(|spare| lie(Some(spare), Some(node)) <= now);
+    let mut able = idle.iter().filter(|node| own(node) && spares().count() > coming && fits(node));
     able.next().filter(|_| present.iter().all(|held| held.here))
 }
 
-fn zones<'a>(nodes: impl Iterator<Item = &'a Node>) -> BTreeSet<String> {
-    nodes.filter_map(|node| node.zone.clone()).collect()
-}
-
-/// Nodes made for the group come first, then those made for its keyspace, then nobody's, the last
-/// two only of the make of `like`; another zone than those `used` before the same one.
-fn next_node<'a>(
-    keyspace: &str,
-    group: &GroupId,
-    idle: &[&'a Node],
-    (used, like): (&BTreeSet<String>, Option<&str>),
-) -> Option<&'a Node> {
-    let rank = |node: &Node| match (&node.group, node.keyspace.as_deref()) {
+/// How near a node is to a group, the nearest 0: made for it, made for its keyspace, nobody's, the
+/// last two only of the make of `like`; `None` if it may not be taken.
+fn rank(keyspace: &str, group: &GroupId, like: Option<&str>, node: &Node) -> Option<u8> {
+    let rank = match (&node.group, node.keyspace.as_deref()) {
         (Some(made_for), _) => (made_for == group).then_some(0),
         (None, Some(made_for)) => (made_for == keyspace).then_some(1),
         (None, None) => Some(2),
     };
-    let alike = |rank: &u8, node: &Node| *rank == 0 || like.is_none_or(|like| like == node.make);
-    let same_zone = |node: &Node| node.zone.as_ref().is_some_and(|zone| used.contains(zone));
-    let able = idle.iter().filter_map(|node| Some((rank(node)?, *node)));
-    let first = able.filter(|(rank, node)| alike(rank, node)).min_by_key(|(rank, node)| {
-        (*rank, same_zone(node), Reverse(node.priority), node.id.clone())
+    rank.filter(|rank| *rank == 0 || like.is_none_or(|like| like == node.make))
+}
+
+/// The nearest node comes first, of equals the one in the zone with the fewest of those `beside`
+/// it; but before all others one in a zone that the keyspace asks for and does not have.
+fn next_node<'a, 'b>(
+    (keyspace, group): (&str, &GroupId),
+    asked: &Asked,
+    idle: &[&'a Node],
+    (beside, like): (impl Iterator<Item = &'b Node>, Option<&str>),
+) -> Option<&'a Node> {
+    let spread = Spread::of(beside.map(|node| node.zone.as_ref()));
+    let able = idle.iter().filter_map(|node| Some((rank(keyspace, group, like, node)?, *node)));
+    let first = able.min_by_key(|(rank, node)| {
+        let (lacked, beside) = (spread.lacks(asked, node), spread.beside(node));
+        (!lacked, *rank, beside, Reverse(node.priority), node.id.clone())
     });
     first.map(|(_, node)| node)
 }
@@ -188,21 +208,34 @@ pub fn next_change(asked: &Asked, standing: Standing<'_>, learners: &[Node]) -> 
     let complete = members >= usize::from(wanted);
     // Growing: members first, `wanted` last. Shrinking: `wanted` first.
     let due = if shrinking || complete { wanted } else { now_wanted };
-    let mode = Mode { wanted: due, ..asked.mode };
+    let mut mode = Mode { wanted: due, ..asked.mode };
     let now = Mode { rule: record.rule, wanted: now_wanted, durability: record.durability };
+    // Zones as well: members first. Until then the record says what is promised.
+    if !spread::has_zones(asked, record) {
+        mode.durability.zones = mode.durability.zones.min(now.durability.zones);
+    }
     if mode != now {
         return Some(Change::Mode(mode));
     }
+    let misplaced = || spread::misplaced(asked, record, standing.zones).map(Change::Role);
     if !complete {
-        let learner = learners.first()?;
-        let (id, incarnation) = (learner.id.clone(), learner.incarnation);
-        return Some(Change::Join(Member { id, incarnation, role: missing_role(asked, record) }));
+        let lie = |node: &&Node| spread::spread(record, None, Some(node)).shortfall(asked);
+        let learner = learners.iter().min_by_key(lie);
+        let role = missing_role(asked, record);
+        return learner.map(|node| Change::Join(joiner(node, role))).or_else(misplaced);
     }
     if members > usize::from(wanted) {
-        return surplus(standing).map(Change::Remove);
+        return surplus(asked, standing).map(Change::Remove);
     }
     let role = wrong_role(asked, record).map(Change::Role);
-    role.or_else(|| relief(standing, learners).map(Change::Join))
+    let relief = || relief(asked, standing, learners).map(Change::Join);
+    role.or_else(relief).or_else(misplaced)
+}
+
+/// A node as a member in this role, in the zone that it says it is in.
+fn joiner(node: &Node, role: Role) -> Member {
+    let (id, incarnation, zone) = (node.id.clone(), node.incarnation, node.zone.clone());
+    Member { id, incarnation, role, zone }
 }
 
 fn having(record: &Record, role: Role) -> usize {
@@ -214,13 +247,16 @@ fn missing_role(asked: &Asked, record: &Record) -> Role {
     if few_replicas { Role::Replica } else { Role::Backup }
 }
 
-/// Whom to remove: one that is not heard, then a spare, which others may need, then the last of
-/// those numbered, since sets of processes are made smaller from their end; never the master. Roles
-/// are put right afterwards.
-fn surplus(Standing { record, heard, spares }: Standing<'_>) -> Option<NodeId> {
+/// Whom to remove: one that is not heard, then one without whom the others lie well in their zones,
+/// then a spare, which others may need, then the last of those numbered, since sets of processes are
+/// made smaller from their end; never the master. Roles are put right afterwards.
+fn surplus(asked: &Asked, standing: Standing<'_>) -> Option<NodeId> {
+    let Standing { record, heard, spares, .. } = standing;
     let others = record.members.iter().filter(|m| record.master.as_ref() != Some(&m.id));
-    let first = others
-        .max_by_key(|m| (!heard.contains(&m.id), spares.contains(&m.id), number(&m.id), &m.id));
+    let first = others.max_by_key(|m| {
+        let left = spread::spread(record, Some(&m.id), None).shortfall(asked);
+        (!heard.contains(&m.id), Reverse(left), spares.contains(&m.id), number(&m.id), &m.id)
+    });
     first.map(|member| member.id.clone())
 }
 

@@ -38,6 +38,11 @@ pub struct Member {
     pub incarnation: Incarnation,
     /// What it is for.
     pub role: Role,
+    /// The zone it is in, as this configuration counts it: what the node says of itself may change,
+    /// this does not but by another version of the record. `None`: not known, so it counts for no
+    /// zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
 }
 
 /// What an acknowledgement promises beyond the rule.
@@ -47,7 +52,7 @@ pub struct Durability {
     /// A copy counts only when fdatasync has returned.
     #[serde(default)]
     pub flushed: bool,
-    /// Copies in at least this many zones (validated; 1 = anywhere).
+    /// An entry is committed only with copies in at least this many zones; 1 = anywhere.
     #[serde(default = "one")]
     pub zones: u8,
 }

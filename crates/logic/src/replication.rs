@@ -161,7 +161,7 @@ pub enum Change {
     Join(Member),
     /// Remove a member.
     Remove(NodeId),
-    /// Change a member's role between replica and backup.
+    /// Change a member's role between replica and backup, or the zone it counts in.
     Role(Member),
     /// Change rule, wanted or durability.
     Mode(Mode),

@@ -271,7 +271,8 @@ impl Play {
             let (epoch, offset) = last.split_once('/').expect("an epoch and an offset");
             let last = EntryId::new(Epoch(number(epoch)), Offset(number(offset)));
             let (life, reserved, was_master) = (Life(1), 0, false);
-            let answer = Sealed { attempt, life, last, intact, reserved, was_master };
+            let zones = true;
+            let answer = Sealed { attempt, life, last, intact, reserved, was_master, zones };
             sealed.insert(name(node(who)), answer);
         }
         let chosen = choose(&self.cluster.record, &sealed, false, None, None);
@@ -288,6 +289,7 @@ impl Play {
                 id: name(*i),
                 incarnation: self.cluster.nodes[*i].me.incarnation,
                 role: if *i == master { Role::Master } else { Role::Replica },
+                zone: None,
             })
             .collect()
     }

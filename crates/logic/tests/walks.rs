@@ -197,6 +197,7 @@ impl Walk {
             id: name(other),
             incarnation: self.cluster.nodes[other].me.incarnation,
             role: cairn_logic::record::Role::Replica,
+            zone: None,
         };
         let wish = match self.dice.percent(50) {
             true => Change::Remove(name(other)),

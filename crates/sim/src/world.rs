@@ -445,6 +445,7 @@ fn first_record(scenario: &Scenario) -> Record {
         id: scenario.node(n),
         incarnation: Incarnation(n as u64 + 1),
         role: if n < serving { Role::Replica } else { Role::Backup },
+        zone: None,
     };
     Record {
         version: Version(1),

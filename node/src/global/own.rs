@@ -230,7 +230,7 @@ impl Role {
                 Some((caller, _)) => caller.sender.incarnation,
                 None => return Err(tonic::Status::unavailable(format!("waiting for {id}"))),
             };
-            Ok(Member { id, incarnation, role: MemberRole::Replica })
+            Ok(Member { id, incarnation, role: MemberRole::Replica, zone: None })
         };
         let mut members = request.members.iter().map(folder).collect::<Result<Vec<_>, _>>()?;
         members.sort();
@@ -258,6 +258,7 @@ impl Role {
             id: caller.sender.id.clone(),
             incarnation: caller.sender.incarnation,
             role: MemberRole::Replica,
+            zone: None,
         });
         let (mut outside, wish) = members_wish(&record, present.collect(), &self.leaving);
         // These follow for ever. One that is away keeps what it needs, within the log's bound.

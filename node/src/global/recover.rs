@@ -110,6 +110,7 @@ impl Role {
                 id: me.id,
                 incarnation: me.incarnation,
                 role: MemberRole::Replica,
+                zone: None,
             }],
             rule: Rule::All,
             wanted: known.map_or(globals, |record| record.wanted),

@@ -54,7 +54,7 @@ impl Town {
             claim: keys::Claim::Idle,
         };
         self.write(&keys::node_key(&id), info.encode());
-        let member = Member { id, incarnation: Incarnation(1), role: Role::Master };
+        let member = Member { id, incarnation: Incarnation(1), role: Role::Master, zone: None };
         let mut record = self.view.groups[&GroupId::new(group)].clone();
         record.members = vec![member];
         self.write(&keys::group_key(&GroupId::new(group)), keys::encode_group(&record));

@@ -87,6 +87,7 @@ impl Town {
             id: NodeId::new(*id),
             incarnation: Incarnation(1),
             role: role(at),
+            zone: None,
         };
         let version = self.versions.get("/cairn/groups/t-0").copied().unwrap_or(0) + 1;
         let record = Record {

@@ -20,6 +20,7 @@ fn record(version: u64, epoch: u64, attempt: u64, members: &[&str]) -> Record {
         id: NodeId::new(id),
         incarnation: Incarnation(1),
         role: role(at),
+        zone: None,
     });
     let members: Vec<Member> = members.collect();
     Record {

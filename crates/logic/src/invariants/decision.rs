@@ -1,7 +1,7 @@
 //! What judges and planners may decide.
 
 use super::{Broken, Held, Witness, broken};
-use crate::counting::Counts;
+use crate::counting::Sets;
 use crate::ids::{EntryId, NodeId, Version};
 use crate::record::Record;
 
@@ -28,12 +28,10 @@ impl Witness {
         let Some(open) = self.records.get(&Version(new.version.0.saturating_sub(1))) else {
             return broken("I20 Committed effects", format_args!("{new:?} on nothing"));
         };
-        let counts =
-            |(id, _, intact): &&(NodeId, EntryId, bool)| *intact && open.member(id).is_some();
-        let (intact, needed) =
-            (sealed.iter().filter(counts).count(), Counts::of(self.plane, open).seals);
-        if !lossy && intact < needed {
-            let facts = format!("{intact} of {needed} seals decide {}: {sealed:?}", new.attempt);
+        let intact = |id: &NodeId| sealed.iter().any(|(who, _, intact)| who == id && *intact);
+        let sets = Sets::of(self.plane, open);
+        if !lossy && !sets.proves(|at| intact(&open.members[at].id)) {
+            let facts = format!("no proof of {}: {sealed:?} of {open:?}", new.attempt);
             return Err(Broken { rule: "I14 Counted", facts });
         }
         Ok(())

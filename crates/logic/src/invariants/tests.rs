@@ -13,6 +13,7 @@ fn record(members: u64) -> Record {
         id: folder(number).0,
         incarnation: Incarnation(number),
         role: if number == 1 { Role::Master } else { Role::Replica },
+        zone: None,
     };
     Record {
         version: Version(2),

@@ -3,7 +3,7 @@
 use super::cause::Cause;
 use super::choose::{Chosen, choose};
 use super::{CasOutcome, Decision, Judge, JudgeEffect, PhaseName, RETRY, Waiting};
-use crate::counting::{Counts, Plane};
+use crate::counting::{Plane, Sets};
 use crate::ids::{EntryId, NodeId, Version};
 use crate::message::{Answer, Mode, Order, Position, Sealed, Sender};
 use crate::mutant::{Mutant, broken};
@@ -58,10 +58,26 @@ impl Attempt {
             attempt: self.record.attempt,
             phase,
             sealed: self.sealed.values().filter(|sealed| sealed.intact).count(),
-            needed: Counts::of(plane, &self.record).seals
+            needed: Sets::of(plane, &self.record).counts.seals
                 + usize::from(broken(Mutant::SealPlusOne)),
             silent,
         }
+    }
+
+    /// Whether the intact members that have sealed are proof.
+    pub(super) fn is_proved(&self, plane: Plane) -> bool {
+        let counts = |sealed: &Sealed| sealed.intact || broken(Mutant::CountUnintact);
+        let has_sealed = |id: &NodeId| self.sealed.get(id).is_some_and(counts);
+        let number = self.record.members.iter().filter(|m| has_sealed(&m.id)).count();
+        let needed = Sets::of(plane, &self.record).counts.seals;
+        if broken(Mutant::SealMinusOne) {
+            return number >= needed.saturating_sub(1).max(1);
+        }
+        if broken(Mutant::SealPlusOne) {
+            return number > needed;
+        }
+        let sets = Sets::of(plane, &self.record);
+        sets.proves(|at| has_sealed(&self.record.members[at].id))
     }
 
     /// How long it has been in its phase.
@@ -283,17 +299,10 @@ impl Judge {
     fn prove(&mut self, now: Instant, effects: &mut Vec<JudgeEffect>) -> bool {
         let Some(attempt) = &mut self.attempt else { return false };
         let members = &attempt.record.members;
-        let mut needed = Counts::of(self.plane, &attempt.record).seals;
-        if broken(Mutant::SealMinusOne) {
-            needed = needed.saturating_sub(1).max(1);
-        }
-        needed += usize::from(broken(Mutant::SealPlusOne));
-        let counts = |sealed: &&Sealed| sealed.intact || broken(Mutant::CountUnintact);
-        let intact = attempt.sealed.values().filter(counts).count();
         let mut left =
             members.iter().filter(|m| self.left.as_ref().is_none_or(|l| l.contains(&m.id)));
         let all = !attempt.sealed.is_empty() && left.all(|m| attempt.sealed.contains_key(&m.id));
-        let proved = intact >= needed;
+        let proved = attempt.is_proved(self.plane);
         if !proved && !all {
             attempt.proof = None;
             return false;

@@ -1,6 +1,6 @@
 //! When a configuration is to be replaced (docs/replication.md §6.1).
 
-use crate::counting::{Counts, Plane};
+use crate::counting::{Plane, Sets};
 use crate::ids::{Epoch, Incarnation, Life, NodeId};
 use crate::message::{Position, Relief, Report};
 use crate::mutant::{Mutant, broken};
@@ -153,10 +153,16 @@ impl Facts<'_> {
     /// A sick master needs a successor, or its end would only stop what still goes on. One that
     /// is stuck may follow itself: alone, when the others of its set will never answer.
     fn relief_helps(&self, master: &NodeId, relief: Relief) -> bool {
-        let seals = Counts::of(self.plane, self.record).seals;
         let intact = || self.fresh().filter(|(_, heard)| heard.report.intact);
         let successor = intact().any(|(id, _)| id != master);
-        intact().count() >= seals && (successor || relief == Relief::Stuck)
+        let seals = intact().map(|(id, _)| id).collect();
+        self.proves(&seals) && (successor || relief == Relief::Stuck)
+    }
+
+    /// Whether seals of these members would be proof.
+    fn proves(&self, sealed: &BTreeSet<&NodeId>) -> bool {
+        let sets = Sets::of(self.plane, self.record);
+        sets.proves(|at| sealed.contains(&self.record.members[at].id))
     }
 
     /// How long the master of the present epoch was silent to a member: what came before the
@@ -169,26 +175,25 @@ impl Facts<'_> {
     /// Members' ages decide, never the judge's own ear: the judge may be the one cut off.
     fn is_silent(&self, master: &NodeId) -> bool {
         let silence_max = self.timing.silence_max;
-        let silent: Vec<&Heard> = self
+        let silent: BTreeMap<&NodeId, &Heard> = self
             .fresh()
             .filter(|(id, heard)| {
                 *id != master && heard.report.intact && self.silence(heard) >= silence_max
             })
-            .map(|(_, heard)| heard)
             .collect();
-        let counts = Counts::of(self.plane, self.record);
-        if silent.len() < counts.seals {
+        if !self.proves(&silent.keys().copied().collect()) {
             return false;
         }
         // A master that was heard after it fell silent to them is healthy, only apart from them:
         // it goes only if those who are left can do more without it than it can without them.
-        let shortest = silent.iter().map(|heard| self.silence(heard)).min();
+        let shortest = silent.values().map(|heard| self.silence(heard)).min();
         let begun = self.now - shortest.unwrap_or_default() + self.timing.heartbeat * 2;
         let healthy = self.reports.get(master).filter(|heard| heard.at > begun);
         let healthy = healthy.filter(|heard| masters(&heard.report, self.record.epoch));
         healthy.is_none_or(|heard| {
             let reaches = usize::try_from(heard.report.reaches).unwrap_or(usize::MAX);
-            silent.len() >= counts.need && silent.len() > reaches
+            let need = Sets::of(self.plane, self.record).counts.need;
+            silent.len() >= need && silent.len() > reaches
         })
     }
 }

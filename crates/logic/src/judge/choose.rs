@@ -49,7 +49,12 @@ pub fn choose(
         );
         (rank(answer), ties)
     })?;
-    let left: Vec<&Member> = pool.iter().map(|(member, _)| *member).collect();
+    // Who would not count by zones must not be recorded with any: nobody may rely on them.
+    let counted = |member: &Member| Member {
+        zone: member.zone.clone().filter(|_| answer.zones),
+        ..member.clone()
+    };
+    let left: Vec<Member> = pool.iter().map(|(member, _)| counted(member)).collect();
     Some(Chosen {
         elect: elect.id.clone(),
         life: answer.life,
@@ -69,7 +74,7 @@ fn rank(answer: &Sealed) -> (u64, u64) {
 }
 
 /// Gives everybody a role: the elect's former seat goes to the former master, or else to a backup.
-fn seats(record: &Record, left: &[&Member], elect: &Member) -> Vec<Member> {
+fn seats(record: &Record, left: &[Member], elect: &Member) -> Vec<Member> {
     let master_stays = left.iter().any(|m| m.role == Role::Master && m.id != elect.id);
     let master_lost = record.master.is_some() && !master_stays;
     let mut vacant = elect.role == Role::Replica && master_lost;
@@ -85,7 +90,7 @@ fn seats(record: &Record, left: &[&Member], elect: &Member) -> Vec<Member> {
         } else {
             member.role
         };
-        members.push(Member { role, ..(*member).clone() });
+        members.push(Member { role, ..member.clone() });
     }
     members.sort();
     members

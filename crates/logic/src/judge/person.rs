@@ -1,7 +1,7 @@
 //! When only a person can help, and what a person may decide.
 
 use super::{Judge, PhaseName, cause};
-use crate::counting::Counts;
+use crate::counting::Sets;
 use crate::ids::NodeId;
 use crate::time::Instant;
 
@@ -25,7 +25,7 @@ impl Judge {
         let sealing = self.attempt.as_ref().is_some_and(|attempt| {
             let waiting = attempt.waiting(self.plane);
             waiting.phase == PhaseName::Sealing
-                && waiting.sealed < waiting.needed
+                && !attempt.is_proved(self.plane)
                 && attempt.waited(now) >= patience
         });
         let stopped = self.behind.as_ref().is_some_and(|behind| behind.said);
@@ -42,9 +42,11 @@ impl Judge {
             return None;
         }
         let members = || record.members.iter().map(|member| &member.id);
-        let intact = members().filter_map(heard).filter(|heard| heard.report.intact).count();
-        let needed = Counts::of(self.plane, record).seals;
+        let intact = |id: &NodeId| heard(id).is_some_and(|heard| heard.report.intact);
+        let sets = Sets::of(self.plane, record);
+        let proved = sets.proves(|at| intact(&record.members[at].id));
+        let (count, needed) = (members().filter(|id| intact(id)).count(), sets.counts.seals);
         let silent = members().filter(|id| heard(id).is_none()).cloned().collect();
-        (intact < needed).then_some(Missing { heard: intact, needed, silent })
+        (!proved).then_some(Missing { heard: count, needed, silent })
     }
 }

@@ -1,5 +1,7 @@
 //! Rules of the judge, one sentence each.
 
+mod zones;
+
 use super::*;
 use crate::ids::Offset;
 use crate::message::{Position, Relief, Sealed};
@@ -29,12 +31,17 @@ struct Group {
 }
 
 fn group(n: u64, rule: Rule) -> Group {
+    group_with(n, rule, |_| {})
+}
+
+fn group_with(n: u64, rule: Rule, change: impl FnOnce(&mut Record)) -> Group {
     let member = |number| Member {
         id: id(number),
         incarnation: Incarnation(number),
         role: if number == 1 { Role::Master } else { Role::Replica },
+        zone: None,
     };
-    let record = Record {
+    let mut record = Record {
         version: Version(2),
         epoch: Epoch(1),
         master: Some(id(1)),
@@ -45,6 +52,7 @@ fn group(n: u64, rule: Rule) -> Group {
         attempt: Epoch(1),
         open: false,
     };
+    change(&mut record);
     let mut judge = Judge::new(Plane::Group, sender(9), Timing::default());
     judge.step(at(0), JudgeInput::Record(record.clone()), &mut Vec::new());
     Group { judge, record, now: at(5000) }
@@ -114,6 +122,7 @@ impl Group {
             intact,
             reserved: number * 100,
             was_master: number == 1,
+            zones: true,
         };
         self.input(JudgeInput::Answer { from: sender(number), answer: Answer::Sealed(sealed) })
     }
@@ -284,6 +293,7 @@ fn the_epoch_of_the_last_entry_counts_before_its_offset() {
         intact: true,
         reserved: 0,
         was_master: false,
+        zones: true,
     };
     let sealed = BTreeMap::from([(id(2), answer(7, 20)), (id(3), answer(8, 5))]);
     let chosen = choose(&group.record, &sealed, false, None, None).expect("two answered");
@@ -478,6 +488,7 @@ fn a_backup_takes_the_seat_of_a_promoted_replica() {
         intact: true,
         reserved: 0,
         was_master: false,
+        zones: true,
     };
     let sealed = BTreeMap::from([(id(2), answer(10)), (id(3), answer(9))]);
     let chosen = choose(&group.record, &sealed, false, None, None).expect("two answered");

@@ -1,10 +1,10 @@
 //! How a spare goes back to its pool: relieved by a node of the group's own, then released.
 
-use super::{Asked, Held, Node};
+use super::{Asked, Held, Node, joiner, spread};
 use crate::ids::NodeId;
 use crate::mutant::{Mutant, broken};
 use crate::record::{Member, Record, Role};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a group stands.
 #[derive(Clone, Copy, Debug)]
@@ -15,13 +15,15 @@ pub struct Standing<'a> {
     pub heard: &'a BTreeSet<NodeId>,
     /// Members that were not made for this group.
     pub spares: &'a BTreeSet<NodeId>,
+    /// The zones that its members say they are in.
+    pub zones: &'a BTreeMap<NodeId, String>,
 }
 
 impl Standing<'_> {
-    /// A spare that counts and does not master; a node of the group's own may take its place.
-    fn relievable(&self) -> Option<&Member> {
-        let mut members = self.record.members.iter();
-        members.find(|m| m.role != Role::Master && self.spares.contains(&m.id))
+    /// Spares that count and do not master; a node of the group's own may take their place.
+    fn relievable(&self) -> impl Iterator<Item = &Member> {
+        let members = self.record.members.iter();
+        members.filter(|m| m.role != Role::Master && self.spares.contains(&m.id))
     }
 
     fn has_spares(&self) -> bool {
@@ -40,19 +42,32 @@ impl Standing<'_> {
     }
 }
 
-/// The learner that is to take a spare's place in a group that is as asked, in the spare's role: it
-/// joins before the spare leaves, so that there is never a copy less.
+/// The learner that is to take a spare's place in a group that is as asked, in the spare's role, or
+/// with which the members lie better in their zones: it joins before another one leaves, so that
+/// there is never a copy less.
 #[must_use]
-pub fn relief(standing: Standing<'_>, learners: &[Node]) -> Option<Member> {
-    let spare = standing.relievable()?;
-    let own = learners.iter().find(|node| node.group.is_some())?;
-    let (id, incarnation) = (own.id.clone(), own.incarnation);
-    Some(Member { id, incarnation, role: spare.role })
+pub fn relief(asked: &Asked, standing: Standing<'_>, learners: &[Node]) -> Option<Member> {
+    let record = standing.record;
+    let lie = |without: Option<&Member>, with: Option<&Node>| {
+        spread::spread(record, without.map(|m| &m.id), with).shortfall(asked)
+    };
+    let now = lie(None, None);
+    let relieves = |own: &Node| {
+        let mut spares = standing.relievable();
+        let spare = spares.find(|spare| lie(Some(spare), Some(own)) <= now)?;
+        Some(joiner(own, spare.role))
+    };
+    let own = learners.iter().filter(|node| node.group.is_some()).find_map(relieves);
+    own.or_else(|| {
+        let better = learners.iter().find(|node| spread::improves(asked, record, node))?;
+        Some(joiner(better, Role::Replica))
+    })
 }
 
 /// Whose claim to give back: a node that the group does not name and does not need, while it has
 /// all the members it is to have and hears them. Whoever is to relieve a spare is needed, also if
-/// that is master and will be relieved only when another one is.
+/// that is master and will be relieved only when another one is; so is whoever is to make the
+/// members lie better in their zones.
 #[must_use]
 pub fn next_release<'a>(
     asked: &Asked,
@@ -71,5 +86,7 @@ pub fn next_release<'a>(
     let all_here = standing.record.members.iter().all(|member| is_there(&member.id));
     let relieves = |node: &Node| node.group.is_some() && standing.has_spares();
     let mut free = held.iter().filter(|held| held.here && !named(&held.node));
-    free.find(|held| all_here && !relieves(&held.node)).map(|held| &held.node)
+    let needed =
+        |node: &Node| relieves(node) || spread::improves(asked, standing.record, node);
+    free.find(|held| all_here && !needed(&held.node)).map(|held| &held.node)
 }

@@ -1,7 +1,10 @@
 //! Rules of placement, one sentence each.
 
+mod zones;
+
 use super::*;
 use crate::record::{Durability, Rule};
+use std::collections::{BTreeMap, BTreeSet};
 
 fn asked(replicas: u8, backups: u8) -> Asked {
     let wanted = 1 + replicas + backups;
@@ -39,6 +42,7 @@ fn claims<'a>(held: &[Held], idle: &'a [Node], like: Option<&str>) -> Option<&'a
 }
 
 const NOBODY: &BTreeSet<NodeId> = &BTreeSet::new();
+const NOWHERE: &BTreeMap<NodeId, String> = &BTreeMap::new();
 
 /// The next change of a group whose members in `heard` report and none of whom is a spare.
 fn wished(
@@ -47,7 +51,7 @@ fn wished(
     learners: &[Node],
     heard: &BTreeSet<NodeId>,
 ) -> Option<Change> {
-    next_change(asked, Standing { record, heard, spares: NOBODY }, learners)
+    next_change(asked, Standing { record, heard, spares: NOBODY, zones: NOWHERE }, learners)
 }
 
 fn made_for(group: &str, node: Node) -> Node {
@@ -65,6 +69,7 @@ fn running(members: &[(&str, Role)], wanted: u8) -> Record {
         id: NodeId::new(name),
         incarnation: Incarnation(1),
         role: *role,
+        zone: None,
     };
     Record {
         version: Version(3),
@@ -135,7 +140,7 @@ fn growing_adds_members_first_and_raises_wanted_last() {
     let record = running(&[("a", Role::Master), ("b", Role::Replica)], 2);
     let asked = asked(1, 1);
     let change = wished(&asked, &record, &[node("c", "z")], &all(&record));
-    let member = Member { id: NodeId::new("c"), incarnation: Incarnation(1), role: Role::Backup };
+    let member = Member { id: NodeId::new("c"), incarnation: Incarnation(1), role: Role::Backup, zone: Some("z".to_owned()) };
     assert_eq!(change, Some(Change::Join(member)));
     let record = running(&[("a", Role::Master), ("b", Role::Replica), ("c", Role::Backup)], 2);
     assert_eq!(wished(&asked, &record, &[], &all(&record)), Some(Change::Mode(asked.mode)));
@@ -245,7 +250,7 @@ fn a_spare_that_is_master_stays_and_whoever_will_relieve_it_is_kept() {
     let members = [("s-0", Role::Master), ("a", Role::Replica), ("b", Role::Backup)];
     let (record, spares) = (running(&members, 3), BTreeSet::from([NodeId::new("s-0")]));
     let heard = all(&record);
-    let standing = Standing { record: &record, heard: &heard, spares: &spares };
+    let standing = Standing { record: &record, heard: &heard, spares: &spares, zones: NOWHERE };
     let back = own(held("t-0-1", None));
     assert_eq!(next_change(&asked(1, 1), standing, std::slice::from_ref(&back.node)), None);
     assert_eq!(next_release(&asked(1, 1), standing, &with(&record, back)), None);
@@ -263,15 +268,15 @@ fn with_a_spare() -> (Record, BTreeSet<NodeId>) {
 fn a_spare_leaves_after_the_node_that_relieves_it_has_joined_in_its_role() {
     let (mut record, spares) = with_a_spare();
     let heard = all(&record);
-    let standing = Standing { record: &record, heard: &heard, spares: &spares };
+    let standing = Standing { record: &record, heard: &heard, spares: &spares, zones: NOWHERE };
     let back = [made_for("t-0", node("t-0-1", "x"))];
     let join = next_change(&asked(1, 1), standing, &back);
     let role = Role::Replica;
-    let member = Member { id: NodeId::new("t-0-1"), incarnation: Incarnation(1), role };
+    let member = Member { id: NodeId::new("t-0-1"), incarnation: Incarnation(1), role, zone: Some("x".to_owned()) };
     assert_eq!(join, Some(Change::Join(member.clone())));
     record.members.push(member);
     let heard = all(&record);
-    let standing = Standing { record: &record, heard: &heard, spares: &spares };
+    let standing = Standing { record: &record, heard: &heard, spares: &spares, zones: NOWHERE };
     let leave = next_change(&asked(1, 1), standing, &[]);
     assert_eq!(leave, Some(Change::Remove(NodeId::new("s-0"))));
 }
@@ -283,7 +288,7 @@ fn with(record: &Record, more: Held) -> Vec<Held> {
 }
 
 fn releases<'a>(record: &Record, heard: &BTreeSet<NodeId>, held: &'a [Held]) -> Option<&'a str> {
-    let standing = Standing { record, heard, spares: NOBODY };
+    let standing = Standing { record, heard, spares: NOBODY, zones: NOWHERE };
     next_release(&asked(1, 1), standing, held).map(|node| node.id.as_str())
 }
 
@@ -316,7 +321,7 @@ fn a_surplus_node_is_released_only_while_every_member_is_there() {
 fn who_is_to_relieve_a_spare_is_not_released() {
     let (record, spares) = with_a_spare();
     let heard = all(&record);
-    let standing = Standing { record: &record, heard: &heard, spares: &spares };
+    let standing = Standing { record: &record, heard: &heard, spares: &spares, zones: NOWHERE };
     let back = with(&record, own(held("t-0-1", None)));
     assert_eq!(next_release(&asked(1, 1), standing, &back), None);
     let spare = with(&record, held("s-1", None));

@@ -106,7 +106,7 @@ impl Replica {
             return None;
         }
         let next = Config::new(self.plane, stay, lead.config.mode);
-        if !next.counts.admits_writes() {
+        if !next.sets.admits_writes() {
             // Only reads would go on: not worth a member that may return in a moment, nor one that
             // is merely slow.
             let lost = out.iter().all(|m| silence(m) >= timing.stuck_max);
@@ -144,14 +144,15 @@ impl Replica {
             Change::Remove(id) if other(id) => {
                 Some((members.iter().filter(|m| m.id != *id).cloned().collect(), mode))
             }
-            Change::Role(wanted) if other(&wanted.id) && wanted.role != Role::Master => {
+            Change::Role(wanted) => {
                 let same = |m: &Member| m.id == wanted.id && m.incarnation == wanted.incarnation;
-                let differs = members.iter().any(|m| same(m) && m.role != wanted.role);
+                let keeps = |m: &Member| (m.role == Role::Master) == (wanted.role == Role::Master);
+                let differs = members.iter().any(|m| same(m) && keeps(m) && m != wanted);
                 let change = |m: &Member| if same(m) { wanted.clone() } else { m.clone() };
                 differs.then(|| (members.iter().map(change).collect(), mode))
             }
             Change::Mode(wanted) if *wanted != mode => Some((members.clone(), *wanted)),
-            Change::Remove(_) | Change::Role(_) | Change::Mode(_) => None,
+            Change::Remove(_) | Change::Mode(_) => None,
         }
     }
 

@@ -7,50 +7,39 @@ use crate::mutant::{Mutant, broken};
 
 /// What the members of one configuration hold.
 struct Held {
-    /// The `a`-th largest written prefix.
+    /// What enough of them have written.
     written: Offset,
-    /// The `a`-th largest flushed prefix.
+    /// What enough of them have flushed.
     flushed: Offset,
 }
 
-/// The `a`-th largest; zero when there are fewer.
-fn nth_largest(mut values: Vec<Offset>, copies: usize) -> Offset {
-    values.sort_unstable_by(|a, b| b.cmp(a));
-    values.get(copies - 1).copied().unwrap_or_default()
-}
-
 impl Replica {
-    /// The written and flushed prefixes of each member of `config`, this one included.
+    /// What enough members of `config` hold, this one included.
     fn copies(&self, lead: &Lead, config: &Config) -> Held {
         let mut written = Vec::with_capacity(config.members.len());
         let mut flushed = Vec::with_capacity(config.members.len());
         for member in &config.members {
-            if member.id == self.me.id {
-                written.push(self.written);
-                flushed.push(self.flushed);
-            } else if let Some(peer) = lead.peers.get(&member.id)
-                && peer.incarnation == member.incarnation
-            {
-                written.push(peer.written);
-                flushed.push(peer.flushed);
-            }
+            let (own, peer) = (member.id == self.me.id, lead.peers.get(&member.id));
+            let peer = peer.filter(|peer| peer.incarnation == member.incarnation);
+            written.push(if own { Some(self.written) } else { peer.map(|peer| peer.written) });
+            flushed.push(if own { Some(self.flushed) } else { peer.map(|peer| peer.flushed) });
         }
         if broken(Mutant::LearnerCounts) {
             for (id, peer) in &lead.peers {
                 if !config.members.iter().any(|m| m.id == *id) {
-                    written.push(peer.written);
-                    flushed.push(peer.flushed);
+                    written.push(Some(peer.written));
+                    flushed.push(Some(peer.flushed));
                 }
             }
         }
-        let a = config.counts.copies;
-        Held { written: nth_largest(written, a), flushed: nth_largest(flushed, a) }
+        let held = |values: &[Option<Offset>]| config.sets.greatest(values).unwrap_or_default();
+        Held { written: held(&written), flushed: held(&flushed) }
     }
 
     /// The greatest offset of which `config` holds the copies it asks for.
     fn covered(&self, lead: &Lead, config: &Config) -> Offset {
         let held = self.copies(lead, config);
-        let alone = config.counts.copies == 1 && !config.mode.durability.flushed;
+        let alone = config.sets.counts.copies == 1 && !config.mode.durability.flushed;
         if config.flush && !(alone && broken(Mutant::AloneUnflushed)) {
             return held.flushed;
         }
@@ -68,7 +57,7 @@ impl Replica {
     /// force (§7.1).
     pub(super) fn holds_committed(&self, lead: &Lead, config: &Config) -> bool {
         let held = self.copies(lead, config);
-        let alone = config.counts.copies == 1 && !config.mode.durability.flushed;
+        let alone = config.sets.counts.copies == 1 && !config.mode.durability.flushed;
         if config.flush && !(alone && broken(Mutant::AloneUnflushed)) {
             return held.flushed >= self.committed;
         }

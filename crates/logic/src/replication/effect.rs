@@ -125,7 +125,9 @@ pub enum Admission {
     Open,
     /// No: fewer members than the rule needs.
     TooFewMembers,
-    /// No: fewer members are heard than an acknowledgement needs.
+    /// No: the members are in fewer zones than the durability asks for.
+    TooFewZones,
+    /// No: fewer members are heard than an acknowledgement needs, or in too few zones.
     TooFewHeard,
     /// No: mastership is being handed over.
     HandingOver,

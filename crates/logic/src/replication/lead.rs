@@ -4,9 +4,10 @@ use super::Admission;
 use super::index::Index;
 use super::progress::Progress;
 use crate::batch::BatchHead;
-use crate::counting::{Counts, Plane};
+use crate::counting::{Plane, Sets};
 use crate::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset, Version};
 use crate::message::{Mode, Sender};
+use crate::mutant::{Mutant, broken};
 use crate::record::{Member, Record};
 use crate::time::{Duration, Instant};
 use std::collections::{BTreeMap, VecDeque};
@@ -16,16 +17,20 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) struct Config {
     pub members: Vec<Member>,
     pub mode: Mode,
-    pub counts: Counts,
+    pub sets: Sets,
     /// Whether every copy counts only when flushed.
     pub flush: bool,
 }
 
 impl Config {
     pub(super) fn new(plane: Plane, members: Vec<Member>, mode: Mode) -> Self {
-        let counts = Counts::new(plane, mode.rule, members.len(), usize::from(mode.wanted));
-        let flush = mode.durability.flushed || counts.copies == 1;
-        Self { members, mode, counts, flush }
+        let mut counted = mode;
+        if broken(Mutant::ZonesUncounted) {
+            counted.durability.zones = 1;
+        }
+        let sets = Sets::new(plane, &members, &counted);
+        let flush = mode.durability.flushed || sets.counts.copies == 1;
+        Self { members, mode, sets, flush }
     }
 
     pub(super) fn of(plane: Plane, record: &Record) -> Self {
@@ -291,6 +296,7 @@ mod tests {
             id: NodeId::new(n),
             incarnation: Incarnation(1),
             role: Role::Replica,
+            zone: None,
         };
         let mode = Mode { rule: Rule::One, wanted: 3, durability: Durability::default() };
         let members = vec![member("n1"), member("n2"), member("n3")];

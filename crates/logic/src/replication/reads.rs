@@ -1,12 +1,13 @@
 //! Who may read and write now: promises, confirmations, admission (docs/replication.md §§5, 11).
 
 use super::lead::{Config, Lead};
+use super::progress::Progress;
 use super::{Admission, Effect, Reads, Replica};
 use crate::ids::Epoch;
 use crate::ids::NodeId;
 use crate::message::Answer;
 use crate::mutant::{Mutant, broken};
-use crate::record::Rule;
+use crate::record::{Member, Rule};
 use crate::time::{Duration, Instant};
 
 /// The deadline when nobody's promise is needed; renewed when half of it is gone.
@@ -23,31 +24,37 @@ impl Replica {
         self.say_admission();
     }
 
-    /// Until when `config` promises not to seal: the `p`-th latest promise of the others.
+    /// Until when `config` promises not to seal: who promises until then, and this one, are enough
+    /// to commit; so whoever seals without them proves nothing.
     fn promised(&self, lead: &Lead, config: &Config) -> Option<Instant> {
-        let needed = config.counts.promises;
-        if needed == 0 {
-            return Some(self.now + UNBOUNDED);
-        }
-        let mut until: Vec<Instant> = self
-            .others(lead, config)
-            .filter_map(|peer| peer.promised_until)
-            .filter(|until| *until > self.now)
-            .collect();
-        until.sort_unstable_by(|a, b| b.cmp(a));
-        until.get(needed - 1).copied()
-    }
-
-    /// The other members of `config`, as far as they are the folders it names.
-    fn others<'a>(
-        &self,
-        lead: &'a Lead,
-        config: &'a Config,
-    ) -> impl Iterator<Item = &'a super::progress::Progress> {
-        config
+        let own = self.now + UNBOUNDED;
+        let until: Vec<Option<Instant>> = config
             .members
             .iter()
-            .filter_map(|m| lead.peers.get(&m.id).filter(|peer| peer.incarnation == m.incarnation))
+            .map(|member| match member.id == self.me.id {
+                true => Some(own),
+                false => peer_of(lead, member)?.promised_until.filter(|until| *until > self.now),
+            })
+            .collect();
+        if broken(Mutant::PromisesAnywhere) {
+            let mut sorted: Vec<Instant> = until.into_iter().flatten().collect();
+            sorted.sort_unstable_by(|a, b| b.cmp(a));
+            return sorted.get(config.sets.counts.promises).copied();
+        }
+        config.sets.greatest(&until)
+    }
+
+    /// Whether this member and those others of `config` of which `holds` are enough to commit.
+    fn is_enough(
+        &self,
+        lead: &Lead,
+        config: &Config,
+        holds: impl Fn(&Progress) -> bool,
+    ) -> bool {
+        config.sets.commits(|at| {
+            let member = &config.members[at];
+            member.id == self.me.id || peer_of(lead, member).is_some_and(&holds)
+        })
     }
 
     /// Until when linearizable reads may be released.
@@ -116,15 +123,13 @@ impl Replica {
         }
     }
 
-    /// The round that is complete: `p` others of each configuration have acknowledged what was
+    /// The round that is complete: enough members of each configuration have acknowledged what was
     /// sent after it began.
     fn confirmed(&self) -> Option<(u64, Instant)> {
         let lead = self.lead.as_ref().filter(|_| self.is_master())?;
         let (token, since) = lead.confirming?;
-        let complete = |config: &Config| {
-            let acked = self.others(lead, config).filter(|peer| peer.echoed >= Some(since)).count();
-            acked >= config.counts.promises
-        };
+        let complete =
+            |config: &Config| self.is_enough(lead, config, |peer| peer.echoed >= Some(since));
         lead.configs().all(complete).then_some((token, since))
     }
 
@@ -189,26 +194,34 @@ impl Replica {
         // A smaller set that is only asked for refuses nothing: until it is known to be in force
         // the present one has to hold a copy of everything, too.
         let asked_refuses = broken(Mutant::AskedSetRefuses)
-            && lead.asking.iter().any(|asking| !asking.config.counts.admits_writes());
-        if asked_refuses || !lead.config.counts.admits_writes() {
+            && lead.asking.iter().any(|asking| !asking.config.sets.admits_writes());
+        if asked_refuses || !lead.config.sets.counts.admits_writes() {
             return Admission::TooFewMembers;
         }
-        if lead.configs().any(|c| self.heard(lead, c) < c.counts.promises) {
+        if !lead.config.sets.has_zones() {
+            return Admission::TooFewZones;
+        }
+        if !lead.configs().all(|config| self.is_heard(lead, config)) {
             return Admission::TooFewHeard;
         }
         Admission::Open
     }
 
-    /// How many other members of `config` are heard; with `async`, which answers before anybody
-    /// has a copy, how many promise.
-    pub(super) fn heard(&self, lead: &Lead, config: &Config) -> usize {
+    /// Whether enough members of `config` are heard to commit; with `async`, which answers before
+    /// anybody has a copy, whether enough promise.
+    pub(super) fn is_heard(&self, lead: &Lead, config: &Config) -> bool {
         let promise_counts = config.mode.rule == Rule::Async;
-        self.others(lead, config)
-            .filter(|peer| peer.answered)
-            .filter(|peer| match promise_counts {
-                true => peer.promised_until.is_some_and(|until| until > self.now),
-                false => peer.heard_within(self.timing.silence_max, self.now),
-            })
-            .count()
+        self.is_enough(lead, config, |peer| {
+            peer.answered
+                && match promise_counts {
+                    true => peer.promised_until.is_some_and(|until| until > self.now),
+                    false => peer.heard_within(self.timing.silence_max, self.now),
+                }
+        })
     }
+}
+
+/// What is known of a member, if it is the folder that the configuration names.
+fn peer_of<'a>(lead: &'a Lead, member: &Member) -> Option<&'a Progress> {
+    lead.peers.get(&member.id).filter(|peer| peer.incarnation == member.incarnation)
 }

@@ -121,8 +121,7 @@ impl Replica {
             return false;
         }
         let helpless = self.plane == Plane::Global || !lead.covers_opening(self.committed);
-        let heard = self.heard(lead, &lead.config) >= lead.config.counts.promises;
-        (helpless || heard) && now.since(lead.moved_at) >= self.timing.stuck_max
+        (helpless || self.is_heard(lead, &lead.config)) && now.since(lead.moved_at) >= self.timing.stuck_max
     }
 
     /// What people are told.

@@ -78,6 +78,7 @@ impl Replica {
             intact: self.vote.intact,
             reserved: self.vote.reserved,
             was_master: self.sealed_as_master,
+            zones: true,
         };
         self.out.push(Effect::Answer(Answer::Sealed(sealed)));
     }

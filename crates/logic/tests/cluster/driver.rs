@@ -92,7 +92,7 @@ impl Cluster {
         flushed: bool,
         timing: Timing,
     ) -> Self {
-        let member = |i| Member { id: name(i), incarnation: Incarnation(100), role: Role::Replica };
+        let member = |i| Member { id: name(i), incarnation: Incarnation(100), role: Role::Replica, zone: None };
         let record = Record {
             version: Version(1),
             epoch: Epoch::ZERO,
@@ -203,7 +203,7 @@ impl Cluster {
         let role = Role::Replica;
         self.nodes
             .iter()
-            .map(|n| Member { id: n.me.id.clone(), incarnation: n.me.incarnation, role })
+            .map(|n| Member { id: n.me.id.clone(), incarnation: n.me.incarnation, role, zone: None })
             .collect()
     }
 

@@ -1,7 +1,7 @@
 //! A plain judge for tests: opens, seals, chooses, elects, one step at a time.
 
 use super::driver::{Cluster, name};
-use cairn_logic::counting::{Counts, Plane};
+use cairn_logic::counting::{Plane, Sets};
 use cairn_logic::ids::{EntryId, Epoch, NodeId, Version};
 use cairn_logic::message::{Answer, Mode, Order, Sealed};
 use cairn_logic::record::{Member, Record, Role};
@@ -84,13 +84,14 @@ impl Judge {
         self.listen(cluster);
         let Step::Sealing { attempt, version, sealed } = self.step.clone() else { return };
         let record = cluster.record.clone();
-        let counts = Counts::of(plane, &record);
+        let sets = Sets::of(plane, &record);
         let of = |i: &usize| record.members.iter().any(|m| number(&m.id) == *i);
         let all: Vec<(usize, Sealed)> = sealed.into_iter().filter(|(i, _)| of(i)).collect();
         let intact: Vec<(usize, Sealed)> = all.iter().filter(|(_, s)| s.intact).cloned().collect();
-        let pool = if intact.len() >= counts.seals {
+        let has = |at: usize| intact.iter().any(|(i, _)| name(*i) == record.members[at].id);
+        let pool = if sets.proves(has) {
             intact
-        } else if all.len() == counts.members {
+        } else if all.len() == record.members.len() {
             self.lossy = true;
             all
         } else {

@@ -156,6 +156,7 @@ impl World {
             id: node.id.clone(),
             incarnation: node.incarnation,
             role: Role::Replica,
+            zone: None,
         };
         let learners: Vec<Member> = free.iter().map(learner).collect();
         for place in 0..self.scenario.nodes {
