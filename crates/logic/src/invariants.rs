@@ -76,6 +76,8 @@ pub struct Witness {
     answered: Offset,
     /// What each revision was given to.
     given: BTreeMap<u64, Copy>,
+    /// Where nodes are, whatever the record says.
+    places: BTreeMap<NodeId, String>,
 }
 
 impl Witness {
@@ -97,6 +99,7 @@ impl Witness {
             lost: BTreeSet::new(),
             answered: Offset::ZERO,
             given: BTreeMap::new(),
+            places: BTreeMap::new(),
         }
     }
 
@@ -104,6 +107,11 @@ impl Witness {
     #[must_use]
     pub fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// A node is in this zone.
+    pub fn lies(&mut self, node: NodeId, zone: String) {
+        self.places.insert(node, zone);
     }
 
     /// Everything ever committed.

@@ -88,6 +88,8 @@ pub struct Stats {
     pub stale_reads: u64,
     /// Processes and machines that crashed or were stopped.
     pub crashes: u64,
+    /// Zones that lost power, or all their folders.
+    pub zones_lost: u64,
     /// Groups that a person had go on with what was left.
     pub recoveries: u64,
     /// Groups that had to serve while the plane was gone.
@@ -219,7 +221,7 @@ impl fmt::Display for Summary {
         let (s, least) = (&self.stats, self.least.unwrap_or_default());
         write!(
             f,
-            "sim: seeds={} violations={} lossy={} recoveries={} alone={} takeovers={} \
+            "sim: seeds={} violations={} lossy={} recoveries={} alone={} zones_lost={} takeovers={} \
              plane_takeovers={} changes={} claims={} releases={} cut_tails={} \
              snapshots={} truncations={} fetches={} restarts={} checks={} differences={} \
              repairs={} faults={} faults_min={} \
@@ -230,6 +232,7 @@ impl fmt::Display for Summary {
             self.lossy,
             s.recoveries,
             s.alone,
+            s.zones_lost,
             s.takeovers,
             s.plane_takeovers,
             s.changes,

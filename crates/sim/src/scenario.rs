@@ -97,12 +97,13 @@ pub(crate) enum Kind {
     AcceptorLost,
     AcceptorRestored,
     SilentDifference,
+    ZoneGone,
 }
 
 impl Kind {
     /// All of them, with how often each may happen at most, in events per hundred seconds of the
     /// world's time.
-    pub(crate) const ALL: [(Self, u64); 25] = [
+    pub(crate) const ALL: [(Self, u64); 26] = [
         (Self::ProcessCrash, 60),
         (Self::MachineCrash, 20),
         (Self::CleanStop, 20),
@@ -128,6 +129,8 @@ impl Kind {
         (Self::AcceptorLost, 30),
         (Self::AcceptorRestored, 20),
         (Self::SilentDifference, 30),
+        // Only where there are zones, always as often: other worlds draw nothing for it.
+        (Self::ZoneGone, 20),
     ];
 }
 
@@ -148,10 +151,27 @@ impl Faults {
     /// Another mixture: each kind is away two times of five.
     pub(crate) fn of(rng: &mut Rng) -> Self {
         let mut maybe = |most: u64| if rng.chance(600) { rng.between(0, most) } else { 0 };
-        let rates = Kind::ALL.map(|(_, most)| maybe(most));
+        let rates = Kind::ALL.map(|(kind, most)| match kind {
+            Kind::ZoneGone => most,
+            _ => maybe(most),
+        });
         Self { rates, loss: maybe(60), repeat: maybe(60), delay: maybe(40) }
     }
 }
+
+/// How the nodes that may be members lie in zones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Zones {
+    /// How many zones there are.
+    pub number: usize,
+    /// Nodes that follow each other in the same zone.
+    beside: usize,
+    /// Whether the first record of a group does not say where its members are.
+    pub unsaid: bool,
+}
+
+/// Sets the chances of zones apart from all others.
+const ZONES_SEED: u64 = 0x5a4f_4e45_5300_0000;
 
 /// The world of one seed.
 #[derive(Clone, Debug)]
@@ -178,6 +198,7 @@ pub(crate) struct Scenario {
     pub faults: Faults,
     /// Mean time between two operations of clients, in microseconds.
     pub client_gap_us: u64,
+    pub zones: Option<Zones>,
 }
 
 fn ms(millis: u64) -> Duration {
@@ -243,10 +264,41 @@ fn keyspace(rng: &mut Rng) -> KeyspaceConfig {
 impl Scenario {
     pub(crate) fn of(seed: u64, options: &Options, rng: &mut Rng) -> Self {
         let by_seed = WorldKind::of(seed, rng);
-        match options.kind.unwrap_or(by_seed) {
+        let mut scenario = match options.kind.unwrap_or(by_seed) {
             WorldKind::Cluster => Self::cluster(rng),
             kind => Self::of_one(kind, rng),
+        };
+        scenario.lay_out(&mut Rng::new(seed ^ ZONES_SEED));
+        scenario
+    }
+
+    /// In every third world with groups the nodes are in zones, and copies have to be in two.
+    fn lay_out(&mut self, rng: &mut Rng) {
+        let groups = matches!(self.kind, WorldKind::Group | WorldKind::Cluster);
+        if !groups || !rng.chance(333) {
+            return;
         }
+        let number = 2 + usize::from(rng.chance(500));
+        let beside = if self.kind == WorldKind::Group { 1 + rng.index(2) } else { 1 };
+        self.zones = Some(Zones { number, beside, unsaid: rng.chance(300) });
+        if self.zone(self.nodes - 1) == self.zone(self.globals) && self.nodes <= 2 {
+            // Two nodes side by side are in one zone only.
+            self.zones = None;
+            return;
+        }
+        match self.kind {
+            WorldKind::Cluster => {
+                self.keyspaces.iter_mut().for_each(|config| config.durability.zones = 2);
+            }
+            _ => self.mode.durability.zones = 1 + u8::from(rng.chance(800)),
+        }
+    }
+
+    /// The zone of a node by its place; the plane's nodes are in none.
+    pub(crate) fn zone(&self, at: usize) -> Option<String> {
+        let zones = self.zones?;
+        let at = at.checked_sub(self.globals).filter(|_| at < self.nodes)?;
+        Some(format!("z{}", at / zones.beside % zones.number))
     }
 
     /// How many logs there are once all groups are formed.
@@ -282,6 +334,7 @@ impl Scenario {
             fronts: rng.between(1, 20),
             faults: Faults::of(rng),
             client_gap_us: rng.between(5000, 25_000),
+            zones: None,
         }
     }
 
@@ -313,6 +366,7 @@ impl Scenario {
             fronts: rng.between(1, 20),
             faults: Faults::of(rng),
             client_gap_us: rng.between(3000, 25_000),
+            zones: None,
         }
     }
 }
@@ -334,6 +388,9 @@ impl fmt::Display for Scenario {
         let (mode, text) = (&self.mode, flushed(self.mode.durability.flushed));
         write!(f, "{:?} {:?}{text}", self.kind, mode.rule)?;
         write!(f, " members={} nodes={} reads={:?}", self.members, self.nodes, self.reads)?;
+        if let Some(zones) = &self.zones {
+            write!(f, " zones={}x{}", zones.number, zones.beside)?;
+        }
         for (at, config) in self.keyspaces.iter().enumerate() {
             let (name, text) = (Self::keyspace(at), flushed(config.durability.flushed));
             let (wanted, reads) = (config.wanted(), config.reads);

@@ -210,6 +210,7 @@ impl World {
             scenario,
         };
         world.furnish();
+        tell_places(&world.scenario, &mut world.logs[0].witness);
         world
     }
 
@@ -438,6 +439,15 @@ impl World {
     }
 }
 
+/// Tells where nodes are, whatever records say.
+fn tell_places(scenario: &Scenario, witness: &mut Witness) {
+    for at in 0..scenario.nodes {
+        if let Some(zone) = scenario.zone(at) {
+            witness.lies(scenario.node(at), zone);
+        }
+    }
+}
+
 /// A configuration nobody has mastered yet.
 fn first_record(scenario: &Scenario) -> Record {
     let serving = scenario.members - usize::from(scenario.backups);
@@ -445,7 +455,7 @@ fn first_record(scenario: &Scenario) -> Record {
         id: scenario.node(n),
         incarnation: Incarnation(n as u64 + 1),
         role: if n < serving { Role::Replica } else { Role::Backup },
-        zone: None,
+        zone: scenario.zone(n).filter(|_| scenario.zones.is_some_and(|zones| !zones.unsaid)),
     };
     Record {
         version: Version(1),

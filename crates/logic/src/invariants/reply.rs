@@ -1,18 +1,39 @@
 //! What clients may be told.
 
 use super::{Copy, Held, Witness, broken};
+use crate::counting::{Plane, Sets};
 use crate::ids::Offset;
+use std::collections::BTreeSet;
 
 impl Witness {
-    /// I4 `HonestAck`, I10 `NoDirty`: a client is answered OK for a write in this batch.
+    /// I4 `HonestAck`, I10 `NoDirty`, I21 Zoned: a client is answered OK for a write in this batch.
     ///
     /// # Errors
-    /// The batch is not committed.
+    /// The batch is not committed, or in fewer zones than the durability says.
     pub fn answers_write(&mut self, copy: &Copy) -> Held {
         if self.answers_wait() && !self.has_committed(copy) {
             return broken("I4 HonestAck", format_args!("{} is answered", copy.last));
         }
+        self.is_zoned(copy)?;
         self.answered = self.answered.max(copy.last.offset);
+        Ok(())
+    }
+
+    /// Nodes that hold it, by where they are and not by what the record says, are in as many zones
+    /// as are asked for. A configuration that is in too few admits no writes; what it had admitted
+    /// when it was larger it may commit.
+    fn is_zoned(&self, copy: &Copy) -> Held {
+        let (record, asked) = (self.record(), usize::from(self.record().durability.zones));
+        let members = !record.members.is_empty() && self.plane == Plane::Group;
+        if !members || !self.answers_wait() || !Sets::of(self.plane, record).has_zones() {
+            return Ok(());
+        }
+        let held = self.holders.get(&copy.last).into_iter().flatten();
+        let zones: BTreeSet<&String> = held.filter_map(|(node, _)| self.places.get(node)).collect();
+        if asked > 1 && zones.len() < asked {
+            let facts = format_args!("{} is answered from {zones:?} of {asked}", copy.last);
+            return broken("I21 Zoned", facts);
+        }
         Ok(())
     }
 

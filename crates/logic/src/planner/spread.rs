@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 pub(super) struct Shortfall {
     /// Zones that are missing.
     zones: usize,
-    /// Whether the loss of one zone would leave too few members to write.
-    crowded: bool,
+    /// How many members too few to write the loss of the fullest zone would leave.
+    crowded: usize,
 }
 
 /// How many of some nodes are in each zone.
@@ -51,7 +51,7 @@ impl Spread {
         let most = self.0.values().max().copied().unwrap_or(0);
         Shortfall {
             zones: zones.saturating_sub(self.0.len()),
-            crowded: wanted.saturating_sub(most) < copies,
+            crowded: copies.saturating_sub(wanted.saturating_sub(most)),
         }
     }
 }

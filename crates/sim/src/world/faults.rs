@@ -8,6 +8,7 @@ mod people;
 mod process;
 mod recover;
 mod slow;
+mod zone;
 
 pub(crate) use dark::Dark;
 pub(crate) use process::End;
@@ -31,6 +32,9 @@ impl World {
         self.push(20 * MS, Ev::Fault);
         let rates = self.faults.rates;
         for ((kind, _), rate) in Kind::ALL.into_iter().zip(rates) {
+            if kind == Kind::ZoneGone && self.scenario.zones.is_none() {
+                continue;
+            }
             if self.rng.below(5000) < rate {
                 self.goes_wrong(kind)?;
             }
@@ -83,6 +87,7 @@ impl World {
             Kind::AcceptorLost => self.wipe_acceptor(false)?,
             Kind::AcceptorRestored => self.wipe_acceptor(true)?,
             Kind::SilentDifference => self.differ_silently(node),
+            Kind::ZoneGone => self.zone_gone()?,
         };
         self.stats.faults[kind as usize] += u64::from(done);
         Ok(())

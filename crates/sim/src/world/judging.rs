@@ -11,7 +11,7 @@ use cairn_logic::judge::{JudgeEffect, JudgeInput};
 use cairn_logic::planner::{Node, Standing, next_change};
 use cairn_logic::record::{Member, Role};
 use cairn_logic::replication::Change;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 impl World {
@@ -113,20 +113,22 @@ impl World {
         let record = self.logs[0].witness.record().clone();
         let mut learners: Vec<(u64, Node)> = Vec::new();
         let mut heard = BTreeSet::new();
-        for place in &self.places[..self.scenario.nodes] {
+        let mut zones = BTreeMap::new();
+        for (at, place) in self.places[..self.scenario.nodes].iter().enumerate() {
             let Some(folder) = &place.folder else { continue };
             if record.member(&place.id).is_some() {
                 if place.up {
                     heard.insert(place.id.clone());
                 }
                 if record.names(&place.id, folder.incarnation) {
+                    zones.extend(self.scenario.zone(at).map(|zone| (place.id.clone(), zone)));
                     continue;
                 }
             }
             let node = Node {
                 id: place.id.clone(),
                 incarnation: folder.incarnation,
-                zone: None,
+                zone: self.scenario.zone(at),
                 keyspace: None,
                 group: None,
                 priority: 0,
@@ -139,7 +141,8 @@ impl World {
         let free: Vec<Node> = learners.iter().map(|(_, node)| node.clone()).collect();
         let joinable: Vec<Node> =
             free.iter().filter(|node| record.member(&node.id).is_none()).cloned().collect();
-        let standing = Standing { record: &record, heard: &heard, spares: &BTreeSet::new() };
+        let (heard, spares, zones) = (&heard, &BTreeSet::new(), &zones);
+        let standing = Standing { record: &record, heard, spares, zones };
         let planned = next_change(&self.logs[0].asked, standing, &joinable);
         let wish = self.odd_wish(&record.members).or(planned);
         self.tell_master(&record, &free, wish);
@@ -156,7 +159,7 @@ impl World {
             id: node.id.clone(),
             incarnation: node.incarnation,
             role: Role::Replica,
-            zone: None,
+            zone: node.zone.clone(),
         };
         let learners: Vec<Member> = free.iter().map(learner).collect();
         for place in 0..self.scenario.nodes {

@@ -293,7 +293,7 @@ impl World {
             life,
             role: NodeRole::Data,
             addresses: Addresses::default(),
-            zone: None,
+            zone: self.scenario.zone(place),
             machine: Some(machine_of(place)),
             preferred_keyspace: None,
             preferred_group: None,

@@ -1,6 +1,6 @@
 //! What is committed in the directory of a cluster, whoever knows it, and what must follow from it.
 
-use super::{Log, World, asked_of};
+use super::{Log, World, asked_of, tell_places};
 use crate::desk::Wanted;
 use crate::scenario::{Scenario, WorldKind};
 use cairn_directory::core::{Refusal, Reply, Response};
@@ -184,7 +184,8 @@ impl World {
         let members: Vec<String> = record.members.iter().map(|m| m.id.to_string()).collect();
         self.note(|| format!("{group} is formed of {members:?}"));
         let asked = self.config_of(&group).map_or(asked_of(&config), |config| asked_of(&config));
-        let log = Log { reads, ..Log::new(group, Plane::Group, record, asked) };
+        let mut log = Log { reads, ..Log::new(group, Plane::Group, record, asked) };
+        tell_places(&self.scenario, &mut log.witness);
         self.logs.push(log);
         Ok(())
     }

@@ -4,8 +4,10 @@ use super::super::{Broken, World};
 use super::End;
 use crate::folder::Folder;
 use crate::scenario::WorldKind;
+use cairn_logic::ids::NodeId;
 use cairn_logic::invariants::Held;
 use cairn_logic::message::Position;
+use cairn_logic::record::Record;
 
 impl World {
     /// Whether the record names a folder that is gone: until it is out of the record, nobody else
@@ -29,21 +31,23 @@ impl World {
     pub(in super::super) fn others_are_well(&self, place: usize) -> bool {
         let Some(log) = self.places[place].log else { return true };
         let record = self.logs[log].witness.record();
-        let well = |id: &cairn_logic::ids::NodeId| {
-            let there = self.places.iter().find(|there| there.id == *id);
-            there.is_some_and(|there| {
-                let names = record.names(id, there.sender().incarnation);
-                let host = there.process.as_ref().map(|p| &p.host);
-                let process = host.map(|host| host.replica());
-                names
-                    && host.is_some_and(|h| h.applied() >= h.replica().before().offset)
-                    && process.is_some_and(|r| r.vote().intact)
-                    && there.folder.as_ref().is_some_and(|f| f.vote.intact && !f.failed)
-                    && !there.disk.fails
-            })
-        };
         let others = record.members.iter().filter(|m| m.id != self.places[place].id);
-        others.into_iter().all(|member| well(&member.id))
+        others.into_iter().all(|member| self.is_well(&member.id, record))
+    }
+
+    /// Whether this member is up and vouches for its log.
+    pub(super) fn is_well(&self, id: &NodeId, record: &Record) -> bool {
+        let there = self.places.iter().find(|there| there.id == *id);
+        there.is_some_and(|there| {
+            let names = record.names(id, there.sender().incarnation);
+            let host = there.process.as_ref().map(|p| &p.host);
+            let process = host.map(|host| host.replica());
+            names
+                && host.is_some_and(|h| h.applied() >= h.replica().before().offset)
+                && process.is_some_and(|r| r.vote().intact)
+                && there.folder.as_ref().is_some_and(|f| f.vote.intact && !f.failed)
+                && !there.disk.fails
+        })
     }
 
     /// A node loses its folder for good, when the others can bear it.

@@ -33,10 +33,14 @@ impl World {
                     if asked.mode.wanted > 3 && rule == Rule::One { Rule::Quorum } else { rule };
                 let mut durability = asked.mode.durability;
                 durability.flushed ^= self.rng.chance(400);
+                if !cluster && self.scenario.zones.is_some() && self.rng.chance(400) {
+                    durability.zones = 3 - durability.zones;
+                }
                 self.logs[log].asked.mode = Mode { rule, durability, ..asked.mode };
-                let flushed = durability.flushed;
-                self.note(|| format!("asked: {rule:?} flushed {flushed}"));
+                self.note(|| format!("asked: {rule:?} {durability:?}"));
             }
+            // Where zones compete for nodes more of them would have to be idle.
+            _ if cluster && self.scenario.zones.is_some() => return false,
             _ if plane == Plane::Group && self.scenario.nodes > 2 => {
                 let most = match cluster {
                     true => self.most_members(log),
