@@ -123,6 +123,8 @@ struct MemberReport {
     id: String,
     role: String,
     lag_entries: Option<u64>,
+    /// The zone that it counts in.
+    zone: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -186,7 +188,8 @@ impl Report {
         if !self.groups.is_empty() {
             let groups: Vec<_> = self.groups.iter().map(GroupReport::row).collect();
             text += "\n";
-            text += &table(&["GROUP", "MASTER", "EPOCH", "MEMBERS", "SLOTS", "STATE"], &groups);
+            let head = ["GROUP", "MASTER", "EPOCH", "MEMBERS", "ZONES", "SLOTS", "STATE"];
+            text += &table(&head, &groups);
         }
         if !self.keyspaces.is_empty() {
             let rows: Vec<_> = self.keyspaces.iter().map(KeyspaceReport::row).collect();
@@ -306,6 +309,7 @@ fn member_reports(group: &str, record: &Record, view: &View) -> Vec<MemberReport
         id: m.id.to_string(),
         role: format!("{:?}", m.role).to_lowercase(),
         lag_entries: lag(view, group, m.id.as_str()),
+        zone: m.zone.clone(),
     };
     record.members.iter().map(member).collect()
 }
@@ -335,12 +339,20 @@ impl GroupReport {
         }
     }
 
-    fn row(&self) -> [String; 6] {
+    /// The zones of its members, each once for each of them.
+    fn zones(&self) -> String {
+        let mut zones: Vec<&str> = self.members.iter().filter_map(|m| m.zone.as_deref()).collect();
+        zones.sort_unstable();
+        if zones.is_empty() { "-".to_owned() } else { zones.join(" ") }
+    }
+
+    fn row(&self) -> [String; 7] {
         [
             self.id.clone(),
             self.master.clone().unwrap_or_else(|| "-".to_owned()),
             self.epoch.to_string(),
             format!("{}/{}", self.members.len(), self.wanted),
+            self.zones(),
             self.slots.to_string(),
             self.state().to_owned(),
         ]

@@ -49,3 +49,5 @@ mod spares;
 mod support;
 #[path = "processes/wait.rs"]
 mod wait;
+#[path = "processes/zones.rs"]
+mod zones;

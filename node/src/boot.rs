@@ -11,7 +11,7 @@ use cairn_settings::{NodeRole, NodeSettings};
 use cairn_wire::hello::Secret;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -19,6 +19,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub struct Boot {
     /// What the node was told.
     pub settings: NodeSettings,
+    /// The file that says so.
+    pub file: PathBuf,
     /// Its folder, locked.
     pub folder: Folder<RealDisk>,
     /// Who it is.
@@ -36,7 +38,7 @@ impl Boot {
     /// What is wrong, in words that say what to change.
     pub fn new(role: NodeRole, path: &Path) -> Result<Self> {
         raise_open_files();
-        let mut unknown = Vec::new();
+        let (mut unknown, told_by) = (Vec::new(), path.to_owned());
         let settings = NodeSettings::load(path, &mut unknown)?;
         if !unknown.is_empty() {
             let keys = unknown.join(", ");
@@ -66,7 +68,7 @@ impl Boot {
         tracing::info!(peers, clients, "certificates");
         let identity = Identity::new(me, secret, tls);
         let shelf = Shelf::new(settings.log.fetch_bytes_per_sec);
-        Ok(Self { settings, folder, identity, uid, shelf })
+        Ok(Self { settings, file: told_by, folder, identity, uid, shelf })
     }
 }
 

@@ -19,7 +19,7 @@ use cairn_wire::peer::pb;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::BTreeMap;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 /// The shortest wait between two looks for the master, the longest while a takeover may be under
@@ -136,6 +136,8 @@ pub struct Follow {
     pub info: NodeInfo,
     /// The node lease's length.
     pub lease: Duration,
+    /// The zone of its machine, which may become known later.
+    pub zone: watch::Receiver<Option<String>>,
 }
 
 /// Runs until `asks` is closed.

@@ -17,3 +17,4 @@ pub mod snapshots;
 pub mod status;
 pub mod storage;
 pub mod tls;
+pub mod zone;

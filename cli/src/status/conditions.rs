@@ -1,9 +1,11 @@
 //! What a person should know while it lasts: said by nodes of themselves, or seen in the records.
 
 use crate::view::View;
+use cairn_logic::counting::{Plane, Sets};
 use cairn_logic::ids::GroupId;
 use cairn_logic::record::Record;
 use cairn_settings::NodeCondition;
+use cairn_settings::directory_keys::keyspace_of;
 use serde::Serialize;
 
 /// One condition; keys are only ever added.
@@ -36,8 +38,13 @@ pub fn conditions(view: &View) -> Vec<ConditionReport> {
     if let Some(record) = view.global_record() {
         all.extend(of_record(&GroupId::global(), &record));
     }
-    let groups = view.topology.as_ref().into_iter().flat_map(|topology| &topology.groups);
-    all.extend(groups.filter_map(|(id, record)| of_record(id, record)));
+    let groups = || view.topology.as_ref().into_iter().flat_map(|topology| &topology.groups);
+    all.extend(groups().filter_map(|(id, record)| of_record(id, record)));
+    let asked = |id: &GroupId| {
+        let keyspaces = &view.topology.as_ref()?.keyspaces;
+        Some(keyspaces.get(keyspace_of(id)?)?.durability.zones)
+    };
+    all.extend(groups().filter_map(|(id, record)| of_zones(id, record, asked(id).unwrap_or(1))));
     for (node, status) in &view.nodes {
         all.extend(status.conditions.iter().map(|condition| ConditionReport {
             reason: condition.reason.clone(),
@@ -72,6 +79,34 @@ fn of_record(group: &GroupId, record: &Record) -> Option<ConditionReport> {
     })
 }
 
+/// Whether the members are in fewer zones than copies have to be in.
+fn of_zones(group: &GroupId, record: &Record, asked: u8) -> Option<ConditionReport> {
+    if record.members.is_empty() {
+        return None;
+    }
+    let sets = Sets::of(Plane::Group, record);
+    let (is, promised) = (sets.spanned(), record.durability.zones);
+    let message = if !sets.has_zones() {
+        format!(
+            "the members are known to be in {is} of {promised} zones: reads go on, writes are \
+             refused until a node in another zone is a member"
+        )
+    } else if asked > promised {
+        format!(
+            "durability.zones: {asked} is not in force yet, but {promised}: the members are known \
+             to be in {is}"
+        )
+    } else {
+        return None;
+    };
+    Some(ConditionReport {
+        reason: NodeCondition::TooFewZones.as_str().to_owned(),
+        node: None,
+        group: Some(group.to_string()),
+        message,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +131,20 @@ mod tests {
             attempt: Epoch(2),
             open: false,
         }
+    }
+
+    #[test]
+    fn members_in_too_few_zones_say_so() {
+        let mut record = record(3, 3);
+        let of = |record: &Record| of_zones(&GroupId::new("t-0"), record, 2);
+        assert!(of(&record).unwrap().message.contains("2 is not in force yet"));
+        record.durability.zones = 2;
+        record.members.iter_mut().for_each(|member| member.zone = Some("a".to_owned()));
+        let said = of(&record).unwrap();
+        assert_eq!(said.reason, "TooFewZones");
+        assert!(said.message.contains("in 1 of 2 zones"), "{}", said.message);
+        record.members[2].zone = Some("b".to_owned());
+        assert_eq!(of(&record), None);
     }
 
     #[test]

@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn member(id: &str, role: &str) -> MemberReport {
-        MemberReport { id: id.to_owned(), role: role.to_owned(), lag_entries: None }
+        MemberReport { id: id.to_owned(), role: role.to_owned(), lag_entries: None, zone: None }
     }
 
     fn report() -> Report {

@@ -56,7 +56,8 @@ fn number(word: &str) -> u64 {
 }
 
 impl Play {
-    /// `group|global nodes members rule [flushed]`
+    /// `group|global nodes members rule [flushed] [zones=a,a,b/2]`: in which zones the nodes are, and
+    /// in how many of them copies have to be
     fn new(line: &str) -> Self {
         let words: Vec<&str> = line.split_whitespace().collect();
         let plane = match words[0] {
@@ -73,7 +74,14 @@ impl Play {
         };
         let (count, members) = (number(words[1]) as usize, number(words[2]) as usize);
         let flushed = words.get(4) == Some(&"flushed");
-        let cluster = Cluster::new(plane, count, members, rule, flushed, Timing::default());
+        let mut cluster = Cluster::new(plane, count, members, rule, flushed, Timing::default());
+        if let Some(zones) = words.iter().find_map(|word| word.strip_prefix("zones=")) {
+            let (places, needed) = zones.split_once('/').expect("zones, and how many are needed");
+            cluster.zones = places.split(',').map(str::to_owned).collect();
+            cluster.record.durability.zones = u8::try_from(number(needed)).expect("few");
+            let lie = cluster.zones.clone();
+            cluster.record.members.iter_mut().zip(lie).for_each(|(m, zone)| m.zone = Some(zone));
+        }
         Self { cluster, held: Vec::new(), register: None }
     }
 
@@ -289,7 +297,7 @@ impl Play {
                 id: name(*i),
                 incarnation: self.cluster.nodes[*i].me.incarnation,
                 role: if *i == master { Role::Master } else { Role::Replica },
-                zone: None,
+                zone: self.cluster.zones.get(*i).cloned(),
             })
             .collect()
     }
@@ -347,7 +355,7 @@ impl Play {
         self.cluster.trace.clear();
     }
 
-    /// `wish n1 join n4`, `… remove n3`, `… flushed-all`, `… nothing`.
+    /// `wish n1 join n4`, `… remove n3`, `… flushed-all`, `… zones 2`, `… nothing`.
     fn wish(&mut self, words: &[&str]) {
         let wish = match words[2] {
             "join" => {
@@ -359,6 +367,11 @@ impl Play {
                 let durability = Durability { flushed: true, zones: 1 };
                 let wanted = self.cluster.record.wanted;
                 Some(Change::Mode(Mode { rule: Rule::All, wanted, durability }))
+            }
+            "zones" => {
+                let Record { rule, wanted, mut durability, .. } = self.cluster.record;
+                durability.zones = u8::try_from(number(words[3])).expect("few");
+                Some(Change::Mode(Mode { rule, wanted, durability }))
             }
             "nothing" => None,
             other => panic!("unknown wish {other}"),

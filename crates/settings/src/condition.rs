@@ -22,6 +22,9 @@ pub enum NodeCondition {
     RedundancyLost,
     /// Fewer members count than are wanted.
     TooFewMembers,
+    /// The members are in fewer zones than the durability asks for: writes are refused, or not yet
+    /// promised in so many zones.
+    TooFewZones,
     /// Fewer spares of a pool are idle than should be: the next lost member may not be replaced.
     PoolExhausted,
     /// A node keeps many folders of former groups aside, which take room until they are removed.
@@ -30,7 +33,7 @@ pub enum NodeCondition {
 
 impl NodeCondition {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::DiskLow,
         Self::DiskFull,
         Self::CutTailsFull,
@@ -40,6 +43,7 @@ impl NodeCondition {
         Self::AcceptorMissing,
         Self::RedundancyLost,
         Self::TooFewMembers,
+        Self::TooFewZones,
         Self::PoolExhausted,
         Self::FoldersAside,
     ];
@@ -57,6 +61,7 @@ impl NodeCondition {
             Self::AcceptorMissing => "AcceptorMissing",
             Self::RedundancyLost => "RedundancyLost",
             Self::TooFewMembers => "TooFewMembers",
+            Self::TooFewZones => "TooFewZones",
             Self::PoolExhausted => "PoolExhausted",
             Self::FoldersAside => "FoldersAside",
         }

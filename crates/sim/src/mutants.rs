@@ -76,7 +76,10 @@ fn kind_of(mutant: Mutant) -> Option<WorldKind> {
         | Mutant::OldRoutes
         | Mutant::KeepsMoved
         | Mutant::ShowsHalf => Some(WorldKind::Moves),
-        Mutant::CasIgnoresVersion | Mutant::ReleasedLie => Some(WorldKind::Group),
+        Mutant::CasIgnoresVersion
+        | Mutant::ReleasedLie
+        | Mutant::ZonesUncounted
+        | Mutant::PromisesAnywhere => Some(WorldKind::Group),
         _ => None,
     }
 }

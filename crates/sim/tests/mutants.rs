@@ -36,11 +36,19 @@ fn broken_rules_are_noticed_within_forty_seeds() {
         Mutant::SnapshotsUnkept,
         Mutant::MendsWithOwn,
         Mutant::BelievesAnyState,
+        Mutant::ZonesUncounted,
     ];
     for mutant in quick {
         let found = hunt(mutant, 1, 40, None);
         assert!(found.by.is_some(), "{found}");
     }
+}
+
+#[test]
+fn reads_on_the_promises_of_one_zone_are_noticed() {
+    let found = hunt(Mutant::PromisesAnywhere, 1, 400, None);
+    eprintln!("{:?}: {} seeds", found.mutant, found.seeds);
+    assert!(found.by.is_some(), "{found}");
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub struct Config {
     pub password_sha256: Option<String>,
     /// Other users, each with the SHA-256 of every password that is good for it.
     pub users: BTreeMap<String, BTreeSet<String>>,
+    /// The zone of this node's machine, for clients that prefer their own.
+    pub zone: Option<String>,
     /// How long a write may wait for its copies before NOACK.
     pub ack_timeout: Duration,
     /// Connections served at once.
@@ -52,6 +54,7 @@ impl Default for Config {
         Self {
             password_sha256: None,
             users: BTreeMap::new(),
+            zone: None,
             ack_timeout: Duration::from_secs(1),
             clients_max: 10_000,
             query_buffer_max_bytes: 1 << 30,

@@ -46,6 +46,7 @@ pub enum Flow {
 pub const NO_SLOT: u16 = u16::MAX;
 
 const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+const NOZONES: &str = "NOREPLICAS The group's members are in fewer zones than durability.zones.";
 pub(super) const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const MISCONF: &str = "MISCONF The disk of this node is almost full: commands that write are \
     refused until there is room on it, reads go on.";
@@ -165,6 +166,7 @@ impl Core {
             Admission::TooFewMembers | Admission::TooFewHeard => {
                 Err(Refused::Error(NOREPLICAS.into()))
             }
+            Admission::TooFewZones => Err(Refused::Error(NOZONES.into())),
         }
     }
 

@@ -111,6 +111,7 @@ async fn session(
     let mut beat = tokio::time::interval(follow.lease / 4);
     let mut answered = tokio::time::Instant::now();
     let mut probe = std::pin::pin!(Fuse::terminated());
+    let mut zone = follow.zone.clone();
     loop {
         tokio::select! {
             down = downs.next() => {
@@ -138,6 +139,8 @@ async fn session(
                 }
                 answered = tokio::time::Instant::now();
             }
+            // Nobody says it any more only when the process ends.
+            Ok(()) = zone.changed() => session.register().await?,
             _ = beat.tick() => {
                 if answered.elapsed() > follow.lease {
                     return Err(Ended::Closed("a silent lease"));
@@ -193,6 +196,7 @@ impl Session<'_> {
             let (old, version) = self.read_key(&key).await?;
             let old = old.and_then(|value| NodeInfo::decode(&value).ok());
             let mut info = self.follow.info.clone();
+            info.zone = self.follow.zone.borrow().clone();
             info.life = self.follow.identity.life();
             info.claim = match old {
                 Some(old) if old.incarnation == info.incarnation => old.claim,

@@ -13,4 +13,12 @@ impl Role {
             info: info(&self.boot).encode().into(),
         }
     }
+
+    /// Tells clients of the zone that has become known.
+    pub(super) fn see_zone(&mut self) {
+        if self.zone.has_changed().unwrap_or(false) {
+            self.boot.settings.zone = self.zone.borrow_and_update().clone();
+            self.tell_config();
+        }
+    }
 }

@@ -42,6 +42,8 @@ const TAIL_BYTES_MAX: usize = 64 << 20;
 /// A data node's control loop.
 pub struct Role {
     pub(super) boot: Boot,
+    /// The zone of its machine, which may become known later.
+    pub(super) zone: watch::Receiver<Option<String>>,
     pub(super) data: Rc<RefCell<DataLink>>,
     pub(super) host: Option<Host<GroupWorld>>,
     pub(super) group: Option<GroupId>,
@@ -415,7 +417,7 @@ impl Role {
         }
     }
 
-    fn tell_config(&mut self) {
+    pub(super) fn tell_config(&mut self) {
         let keyspace = self.group.as_ref().and_then(keyspace_of);
         let Some(keyspace) = keyspace.and_then(|name| self.view.keyspaces.get(name)) else {
             return;
@@ -432,6 +434,7 @@ impl Role {
         self.event(Event::Tick);
         let now = clock::now();
         self.cache.tick(&self.view);
+        self.see_zone();
         self.tick_moves();
         self.end_loading();
         self.watch_disk();

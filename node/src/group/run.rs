@@ -47,6 +47,7 @@ pub(super) fn config(settings: &NodeSettings, limits: Limits, keyspace: &Keyspac
 fn plain_config(settings: &NodeSettings, limits: Limits) -> Config {
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Config {
+        zone: settings.zone.clone(),
         ack_timeout: settings.timing.ack_timeout,
         clients_max: size(u64::from(boot::clients_max(limits.maxclients))),
         query_buffer_max_bytes: size(limits.query_buffer_bytes_max),
@@ -141,7 +142,9 @@ pub async fn run(boot: Boot) -> Result<End> {
     let (listeners, targets) = watch::channel(Targets::default());
     let (book, (said, lines)) = (AddressBook::default(), mpsc::channel(QUEUE));
     tokio::spawn(courier::run(boot.identity.clone(), book.clone(), targets, data.published));
+    let zone = crate::zone::watch(boot.file.clone(), settings.zone.clone());
     let mut role = Role {
+        zone: zone.clone(),
         data: Rc::new(RefCell::new(data.link)),
         host: None,
         group: None,
@@ -175,6 +178,7 @@ pub async fn run(boot: Boot) -> Result<End> {
         seeds: global.map(|(id, seed)| (id.clone(), seed.peer.clone())).collect(),
         info: info(&role.boot),
         lease: settings.timing.node_lease,
+        zone,
     };
     tokio::spawn(follow::run(follow, ask_queue, heard));
     let inputs = Inputs {

@@ -104,6 +104,12 @@ fn members() -> Vec<Rule<Keyspace>> {
             "must not be more than a group has members (1 + replicas + backups)",
             |k: &Keyspace| i64::from(k.spec.durability.zones) <= k.spec.members(),
         ),
+        Rule::spec(
+            "durability.zones",
+            "self.durability.ack != 'async' || self.durability.zones == 1",
+            "must be 1 with ack: async, which answers before anybody has a copy",
+            |k: &Keyspace| k.spec.durability.ack != Ack::Async || k.spec.durability.zones == 1,
+        ),
     ]
 }
 

@@ -249,6 +249,11 @@ pub fn keyspace_cases() -> Vec<Case> {
             &[("/spec/durability/zones", json!(3)), backups(0)],
             Some(("spec.durability.zones", "not be more than")),
         ),
+        k(&[("/spec/durability/zones", json!(2)), ack("quorum")], None),
+        k(
+            &[("/spec/durability/zones", json!(2)), ack("async")],
+            Some(("spec.durability.zones", "must be 1 with ack: async")),
+        ),
         k(&[("/spec/snapshotInterval", json!("90s"))], None),
         k(&[("/spec/snapshotInterval", json!("10ms"))], Some(("spec.snapshotInterval", "1s to"))),
         k(&[("/spec/snapshotInterval", json!("7d"))], Some(("spec.snapshotInterval", "a unit"))),

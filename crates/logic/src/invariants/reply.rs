@@ -6,7 +6,7 @@ use crate::ids::Offset;
 use std::collections::BTreeSet;
 
 impl Witness {
-    /// I4 `HonestAck`, I10 `NoDirty`, I21 Zoned: a client is answered OK for a write in this batch.
+    /// I4 `HonestAck`, I10 `NoDirty`, I23 Zoned: a client is answered OK for a write in this batch.
     ///
     /// # Errors
     /// The batch is not committed, or in fewer zones than the durability says.
@@ -32,7 +32,7 @@ impl Witness {
         let zones: BTreeSet<&String> = held.filter_map(|(node, _)| self.places.get(node)).collect();
         if asked > 1 && zones.len() < asked {
             let facts = format_args!("{} is answered from {zones:?} of {asked}", copy.last);
-            return broken("I21 Zoned", facts);
+            return broken("I23 Zoned", facts);
         }
         Ok(())
     }

@@ -68,6 +68,8 @@ pub struct Cluster {
     plane: Plane,
     contents: BTreeMap<(u64, u64), u64>,
     masters: BTreeMap<u64, usize>,
+    /// In which zones the nodes are, if in any.
+    pub zones: Vec<String>,
     next_content: u64,
     sealed: BTreeMap<usize, Epoch>,
     /// The first broken invariant.
@@ -92,7 +94,12 @@ impl Cluster {
         flushed: bool,
         timing: Timing,
     ) -> Self {
-        let member = |i| Member { id: name(i), incarnation: Incarnation(100), role: Role::Replica, zone: None };
+        let member = |i| Member {
+            id: name(i),
+            incarnation: Incarnation(100),
+            role: Role::Replica,
+            zone: None,
+        };
         let record = Record {
             version: Version(1),
             epoch: Epoch::ZERO,
@@ -119,6 +126,7 @@ impl Cluster {
             contents: BTreeMap::new(),
             masters: BTreeMap::new(),
             next_content: 1,
+            zones: Vec::new(),
             sealed: BTreeMap::new(),
             broken: None,
         };

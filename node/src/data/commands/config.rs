@@ -81,6 +81,7 @@ impl Server {
         all.extend([
             ("maxclients", config.clients_max.to_string()),
             ("requirepass", pass.to_owned()),
+            ("availability-zone", config.zone.clone().unwrap_or_default()),
             ("acllog-max-len", self.denials.len_max().to_string()),
             ("slowlog-log-slower-than", micros(self.slow.slower_than)),
             ("slowlog-max-len", self.slow.len_max.to_string()),

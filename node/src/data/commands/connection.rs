@@ -94,9 +94,11 @@ impl Server {
     fn greet(&mut self, index: usize, version: Version) {
         let id = self.conn(index).id;
         let role = if self.core.mastership.is_some() { "master" } else { "replica" };
+        // As in Valkey: there only where it is known.
+        let zone = self.core.config.zone.clone();
         let out = self.out(index);
         out.set_version(version);
-        out.map(7);
+        out.map(7 + usize::from(zone.is_some()));
         out.bulk(b"server");
         out.bulk(b"redis");
         out.bulk(b"version");
@@ -111,6 +113,10 @@ impl Server {
         out.bulk(role.as_bytes());
         out.bulk(b"modules");
         out.array(0);
+        if let Some(zone) = zone {
+            out.bulk(b"availability_zone");
+            out.bulk(zone.as_bytes());
+        }
     }
 
     /// `AUTH [user] password`

@@ -104,6 +104,7 @@ impl Server {
         put("server_time_usec", &(self.core.unix_ms * 1000));
         put("uptime_in_seconds", &uptime);
         put("uptime_in_days", &(uptime / 86_400));
+        put("availability_zone", &self.core.config.zone.as_deref().unwrap_or_default());
     }
 
     fn info_clients(&self, put: &mut dyn FnMut(&str, &dyn std::fmt::Display)) {

@@ -97,6 +97,16 @@ fn a_master_without_enough_members_refuses_writes_and_shows_data() {
 }
 
 #[test]
+fn a_master_whose_members_are_in_too_few_zones_says_so() {
+    let mut rig = Rig::master();
+    rig.link.send(ToData::Admission(Admission::TooFewZones));
+    let mut client = rig.client();
+    let few = "-NOREPLICAS The group's members are in fewer zones than durability.zones.";
+    assert_eq!(client.say("SET b 1"), few);
+    assert_eq!(client.say("GET b"), "(nil)");
+}
+
+#[test]
 fn a_new_master_lets_writes_wait_until_it_knows_whether_they_are_admitted() {
     let mut rig = Rig::follower(Config::default());
     rig.routes("a");

@@ -7,7 +7,7 @@ use crate::controller::steps::Steps;
 use cairn_crd::group::MemberStatus;
 use cairn_crd::shared::Lag;
 use cairn_crd::{ConditionType, GroupStatus, Reason};
-use cairn_logic::counting::{Counts, Plane};
+use cairn_logic::counting::{Plane, Sets};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::{Record, Role};
 use cairn_settings::{EvictionPolicy, NodeCondition};
@@ -209,6 +209,9 @@ impl Facts<'_> {
             None if self.record.is_none() => {
                 Verdict::no(Reason::WaitingForNodes, "the group is not formed yet")
             }
+            None if self.unpromised_zones().is_some() => {
+                Verdict::yes(Reason::TooFewZones, self.unpromised_zones().unwrap_or_default())
+            }
             None => match (
                 self.member_says(NodeCondition::CopiesDiffer),
                 self.member_says(NodeCondition::LogNearBound),
@@ -218,6 +221,20 @@ impl Facts<'_> {
                 (None, None) => Verdict::no(Reason::AllServing, "every member is in sync"),
             },
         }
+    }
+
+    /// Zones that are asked for and in which the members are not yet: until they are, what is
+    /// acknowledged is in as many as before.
+    fn unpromised_zones(&self) -> Option<String> {
+        let (record, asked) = (self.record.as_ref()?, self.keyspace.config.durability.zones);
+        let promised = record.durability.zones;
+        (promised < asked).then(|| {
+            let is = Sets::of(Plane::Group, record).spanned();
+            format!(
+                "durability.zones: {asked} is not in force yet, but {promised}: the members are \
+                 known to be in {is}"
+            )
+        })
     }
 
     /// What a member says of its copy, or of its log that is too long.
@@ -234,10 +251,16 @@ impl Facts<'_> {
         let Some(record) = self.record.as_ref().filter(|_| self.serves()) else {
             return Verdict::yes(Reason::WaitingForMaster, self.waits());
         };
-        let need = Counts::of(Plane::Group, record).need;
+        let sets = Sets::of(Plane::Group, record);
+        let need = sets.counts.need;
         if record.members.len() < need {
             let message = format!("{} of {need} members that are needed", record.members.len());
             return Verdict::yes(Reason::TooFewMembers, message);
+        }
+        if !sets.has_zones() {
+            let (is, asked) = (sets.spanned(), record.durability.zones);
+            let message = format!("the members are in {is} of {asked} zones that are asked for");
+            return Verdict::yes(Reason::TooFewZones, message);
         }
         let master = record.master.as_ref().and_then(|m| self.observed.plane.nodes.get(m));
         let Some(master) = master else {

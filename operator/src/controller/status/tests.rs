@@ -130,6 +130,16 @@ fn without(seen: Seen, group: &str, keep: usize) -> Seen {
     seen.record(group, |record| record.members.truncate(keep))
 }
 
+/// Its members are in one of two zones.
+fn narrow() -> Seen {
+    Seen::new().whole().record("tweets-0", |record| record.durability.zones = 2)
+}
+
+/// Two zones are asked for, which its members are not in yet.
+fn unspread() -> Seen {
+    Seen::new().keyspace(|k| k.spec.durability.zones = 2).whole()
+}
+
 fn lacks() -> Vec<Row> {
     use ConditionType::{Degraded, NeedsPerson, Ready, WritesRefused};
     let whole = || Seen::new().whole();
@@ -148,6 +158,8 @@ fn lacks() -> Vec<Row> {
         Row("silent", silent(), keyspace, Ready, "True", Reason::ServingWithLess),
         Row("alone", alone(), group, Degraded, "True", Reason::SingleCopy),
         Row("alone", alone(), group, WritesRefused, "True", Reason::TooFewMembers),
+        Row("zones", narrow(), group, WritesRefused, "True", Reason::TooFewZones),
+        Row("zones", unspread(), group, Degraded, "True", Reason::TooFewZones),
         Row("global alone", global_alone(), cluster, Degraded, "True", Reason::SingleCopy),
         Row(
             "acceptor",
