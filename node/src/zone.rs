@@ -28,7 +28,10 @@ pub fn watch(settings: PathBuf, known: Option<String>) -> watch::Receiver<Option
             let Ok(read) = NodeSettings::load(&settings, &mut Vec::new()) else { continue };
             let new = read.zone != *said.borrow();
             if new {
-                tracing::info!(zone = read.zone.as_deref().unwrap_or_default(), "the zone is known");
+                tracing::info!(
+                    zone = read.zone.as_deref().unwrap_or_default(),
+                    "the zone is known"
+                );
                 said.send_replace(read.zone);
             }
         }

@@ -431,8 +431,12 @@ pub fn plan(view: &View, group: &GroupId, heard: &Heard) -> Option<Plan> {
     // Who has just joined has not been heard yet: it must not go as if it were gone.
     let is_new = |m: &Member| !heard.contains(&m.id) && view.is_alive(&m.id);
     let waits = matches!(wish, Some(Change::Remove(_))) && record.members.iter().any(is_new);
-    let member =
-        |node: Node| Member { id: node.id, incarnation: node.incarnation, role: Role::Replica, zone: node.zone };
+    let member = |node: Node| Member {
+        id: node.id,
+        incarnation: node.incarnation,
+        role: Role::Replica,
+        zone: node.zone,
+    };
     let learners = learners.into_iter().map(member).collect();
     Some(Plan { learners, wish: wish.filter(|_| !waits) })
 }

@@ -21,7 +21,12 @@ fn sender(name: &str) -> Sender {
 
 /// A group of three that n1 masters in epoch 1; no other number was ever given out.
 fn record() -> Record {
-    let member = |name, role| Member { id: NodeId::new(name), incarnation: Incarnation(1), role, zone: None };
+    let member = |name, role| Member {
+        id: NodeId::new(name),
+        incarnation: Incarnation(1),
+        role,
+        zone: None,
+    };
     Record {
         version: Version(1),
         epoch: Epoch(1),

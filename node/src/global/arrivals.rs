@@ -99,7 +99,8 @@ impl Role {
         tracing::info!(node = %id, incarnation = %caller.sender.incarnation, "line opened");
         if checkpoint {
             let incarnation = caller.sender.incarnation;
-            let member = Member { id: id.clone(), incarnation, role: MemberRole::Backup, zone: None };
+            let member =
+                Member { id: id.clone(), incarnation, role: MemberRole::Backup, zone: None };
             self.checkpoints.insert(id.clone(), member);
         }
         self.lines.insert(id, (caller, down));

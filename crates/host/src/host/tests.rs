@@ -138,7 +138,12 @@ fn record(epoch: u64, attempt: u64) -> Record {
         version: Version(attempt * 2 + u64::from(epoch == attempt)),
         epoch: Epoch(epoch),
         master: Some(me().id),
-        members: vec![Member { id: me().id, incarnation: Incarnation(1), role: Role::Master, zone: None }],
+        members: vec![Member {
+            id: me().id,
+            incarnation: Incarnation(1),
+            role: Role::Master,
+            zone: None,
+        }],
         rule: Rule::One,
         wanted: 1,
         durability: Durability::default(),

@@ -11,7 +11,8 @@ fn id(name: &str) -> NodeId {
 }
 
 fn record(version: u64) -> Record {
-    let member = Member { id: id("global-0"), incarnation: Incarnation(1), role: Role::Replica, zone: None };
+    let member =
+        Member { id: id("global-0"), incarnation: Incarnation(1), role: Role::Replica, zone: None };
     Record {
         version: Version(version),
         epoch: Epoch(0),

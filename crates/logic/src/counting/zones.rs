@@ -89,17 +89,18 @@ impl Sets {
     /// commit; `values` are in the order of the members, what follows them is in no zone.
     #[must_use]
     pub fn greatest<T: Ord + Copy>(&self, values: &[Option<T>]) -> Option<T> {
-        let place = |at: usize| self.places.get(at).copied().unwrap_or(0);
-        let valued = values.iter().enumerate().filter_map(|(at, value)| Some(((*value)?, at)));
-        let mut sorted: Vec<(T, usize)> = valued.collect();
-        sorted.sort_unstable_by(|a, b| b.cmp(a));
-        let (mut copies, mut zones) = (0, 0);
-        let enough = sorted.into_iter().find(|(_, at)| {
-            copies += 1;
-            zones |= place(*at);
+        // Members are few, and this runs at every acknowledgement: nothing is sorted or kept.
+        let enough = |least: &T| {
+            let (mut copies, mut zones) = (0, 0);
+            for (at, value) in values.iter().enumerate() {
+                if value.is_some_and(|value| value >= *least) {
+                    copies += 1;
+                    zones |= self.places.get(at).copied().unwrap_or(0);
+                }
+            }
             self.are_enough(copies, zones)
-        });
-        enough.map(|(value, _)| value)
+        };
+        values.iter().flatten().copied().filter(enough).max()
     }
 
     fn are_enough(&self, copies: usize, zones: u64) -> bool {

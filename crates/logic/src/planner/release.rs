@@ -86,7 +86,6 @@ pub fn next_release<'a>(
     let all_here = standing.record.members.iter().all(|member| is_there(&member.id));
     let relieves = |node: &Node| node.group.is_some() && standing.has_spares();
     let mut free = held.iter().filter(|held| held.here && !named(&held.node));
-    let needed =
-        |node: &Node| relieves(node) || spread::improves(asked, standing.record, node);
+    let needed = |node: &Node| relieves(node) || spread::improves(asked, standing.record, node);
     free.find(|held| all_here && !needed(&held.node)).map(|held| &held.node)
 }

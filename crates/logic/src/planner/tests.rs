@@ -140,7 +140,12 @@ fn growing_adds_members_first_and_raises_wanted_last() {
     let record = running(&[("a", Role::Master), ("b", Role::Replica)], 2);
     let asked = asked(1, 1);
     let change = wished(&asked, &record, &[node("c", "z")], &all(&record));
-    let member = Member { id: NodeId::new("c"), incarnation: Incarnation(1), role: Role::Backup, zone: Some("z".to_owned()) };
+    let member = Member {
+        id: NodeId::new("c"),
+        incarnation: Incarnation(1),
+        role: Role::Backup,
+        zone: Some("z".to_owned()),
+    };
     assert_eq!(change, Some(Change::Join(member)));
     let record = running(&[("a", Role::Master), ("b", Role::Replica), ("c", Role::Backup)], 2);
     assert_eq!(wished(&asked, &record, &[], &all(&record)), Some(Change::Mode(asked.mode)));
@@ -272,7 +277,12 @@ fn a_spare_leaves_after_the_node_that_relieves_it_has_joined_in_its_role() {
     let back = [made_for("t-0", node("t-0-1", "x"))];
     let join = next_change(&asked(1, 1), standing, &back);
     let role = Role::Replica;
-    let member = Member { id: NodeId::new("t-0-1"), incarnation: Incarnation(1), role, zone: Some("x".to_owned()) };
+    let member = Member {
+        id: NodeId::new("t-0-1"),
+        incarnation: Incarnation(1),
+        role,
+        zone: Some("x".to_owned()),
+    };
     assert_eq!(join, Some(Change::Join(member.clone())));
     record.members.push(member);
     let heard = all(&record);

@@ -45,12 +45,7 @@ impl Replica {
     }
 
     /// Whether this member and those others of `config` of which `holds` are enough to commit.
-    fn is_enough(
-        &self,
-        lead: &Lead,
-        config: &Config,
-        holds: impl Fn(&Progress) -> bool,
-    ) -> bool {
+    fn is_enough(&self, lead: &Lead, config: &Config, holds: impl Fn(&Progress) -> bool) -> bool {
         config.sets.commits(|at| {
             let member = &config.members[at];
             member.id == self.me.id || peer_of(lead, member).is_some_and(&holds)

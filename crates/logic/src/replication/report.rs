@@ -121,7 +121,8 @@ impl Replica {
             return false;
         }
         let helpless = self.plane == Plane::Global || !lead.covers_opening(self.committed);
-        (helpless || self.is_heard(lead, &lead.config)) && now.since(lead.moved_at) >= self.timing.stuck_max
+        (helpless || self.is_heard(lead, &lead.config))
+            && now.since(lead.moved_at) >= self.timing.stuck_max
     }
 
     /// What people are told.

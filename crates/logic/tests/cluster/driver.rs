@@ -211,7 +211,12 @@ impl Cluster {
         let role = Role::Replica;
         self.nodes
             .iter()
-            .map(|n| Member { id: n.me.id.clone(), incarnation: n.me.incarnation, role, zone: None })
+            .map(|n| Member {
+                id: n.me.id.clone(),
+                incarnation: n.me.incarnation,
+                role,
+                zone: None,
+            })
             .collect()
     }
 

@@ -64,7 +64,12 @@ mod tests {
             version: Version(3),
             epoch: Epoch(2),
             master: Some(id.clone()),
-            members: vec![Member { id, incarnation: Incarnation(u64::MAX), role: Role::Master, zone: None }],
+            members: vec![Member {
+                id,
+                incarnation: Incarnation(u64::MAX),
+                role: Role::Master,
+                zone: None,
+            }],
             rule: Rule::One,
             wanted: 3,
             durability: Durability { flushed: false, zones: 1 },

@@ -414,7 +414,12 @@ impl World {
         };
         let member = |at: usize| {
             let sender = self.places[at].sender();
-            Member { id: sender.id, incarnation: sender.incarnation, role: Role::Replica, zone: None }
+            Member {
+                id: sender.id,
+                incarnation: sender.incarnation,
+                role: Role::Replica,
+                zone: None,
+            }
         };
         let present = globals.filter(reached).map(member).collect();
         let Some(process) = &self.places[place].process else { return Ok(()) };

@@ -39,7 +39,8 @@ fn serving(role: Role) -> Seen {
     });
     seen.record("tweets-0", |record| {
         let id = NodeId::new("warm-spare-1");
-        record.members[2] = Member { id: id.clone(), incarnation: Incarnation(7), role, zone: None };
+        record.members[2] =
+            Member { id: id.clone(), incarnation: Incarnation(7), role, zone: None };
         if role == Role::Master {
             record.members[0].role = Role::Replica;
             record.master = Some(id);

@@ -38,9 +38,8 @@ fn claim<'a>(asked: &Asked, held: &[Held], idle: &'a [Node]) -> Option<&'a str> 
 }
 
 fn most_in_a_zone(record: &Record) -> usize {
-    let count = |zone: &str| {
-        record.members.iter().filter(|m| m.zone.as_deref() == Some(zone)).count()
-    };
+    let count =
+        |zone: &str| record.members.iter().filter(|m| m.zone.as_deref() == Some(zone)).count();
     ["a", "b", "c"].map(count).into_iter().max().unwrap()
 }
 

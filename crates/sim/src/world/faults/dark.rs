@@ -3,7 +3,7 @@
 use super::super::{Ev, MS, World};
 use super::End;
 use crate::scenario::WorldKind;
-use cairn_logic::counting::{Counts, Plane};
+use cairn_logic::counting::{Plane, Sets};
 use cairn_logic::invariants::{Broken, Held};
 use cairn_logic::message::Position;
 
@@ -99,7 +99,7 @@ impl World {
         let record = self.logs[log].witness.record();
         if self.logs[log].plane == Plane::Global
             || record.open
-            || !Counts::of(Plane::Group, record).admits_writes()
+            || !Sets::of(Plane::Group, record).admits_writes()
         {
             return false;
         }

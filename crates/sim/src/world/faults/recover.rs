@@ -3,7 +3,7 @@
 use super::super::{Broken, World};
 use crate::place::Local;
 use crate::scenario::WorldKind;
-use cairn_logic::counting::{Counts, Plane};
+use cairn_logic::counting::{Plane, Sets};
 use cairn_logic::ids::{Epoch, NodeId};
 use cairn_logic::invariants::Held;
 use cairn_logic::judge::{Hint, JudgeInput};
@@ -58,15 +58,18 @@ impl World {
     /// `cairn recover GROUP --accept-loss`, where more is gone than the rule bears.
     fn recover(&mut self, log: usize, judge: usize) -> Held {
         let record = self.logs[log].witness.record();
-        let (mut left, mut intact) = (BTreeSet::<NodeId>::new(), 0);
+        let (mut left, mut intact) = (BTreeSet::<NodeId>::new(), BTreeSet::new());
         for there in &self.places {
             let Some(folder) = &there.folder else { continue };
             if record.names(&there.id, folder.incarnation) {
                 left.insert(there.id.clone());
-                intact += usize::from(folder.vote.intact && !folder.failed);
+                if folder.vote.intact && !folder.failed {
+                    intact.insert(there.id.clone());
+                }
             }
         }
-        if intact >= Counts::of(Plane::Group, record).seals {
+        let sets = Sets::of(Plane::Group, record);
+        if sets.proves(|at| intact.contains(&record.members[at].id)) {
             return Ok(());
         }
         if left.is_empty() {

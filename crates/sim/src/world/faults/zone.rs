@@ -48,12 +48,7 @@ impl World {
 
     /// All machines lose power at once, or all folders are lost, where every group bears it: what
     /// it has acknowledged is in another zone, whose members are well.
-    fn zone_lost(
-        &mut self,
-        name: &str,
-        inside: &[usize],
-        power: bool,
-    ) -> Result<bool, Broken> {
+    fn zone_lost(&mut self, name: &str, inside: &[usize], power: bool) -> Result<bool, Broken> {
         if !(0..self.logs.len()).all(|log| self.bears_loss(log, inside)) {
             return Ok(false);
         }
