@@ -41,7 +41,7 @@ pub fn conditions(view: &View) -> Vec<ConditionReport> {
     let groups = || view.topology.as_ref().into_iter().flat_map(|topology| &topology.groups);
     all.extend(groups().filter_map(|(id, record)| of_record(id, record)));
     let asked = |id: &GroupId| {
-        let keyspaces = &view.topology.as_ref()?.keyspaces;
+        let keyspaces = &view.topology.as_ref().ok()?.keyspaces;
         Some(keyspaces.get(keyspace_of(id)?)?.durability.zones)
     };
     all.extend(groups().filter_map(|(id, record)| of_zones(id, record, asked(id).unwrap_or(1))));

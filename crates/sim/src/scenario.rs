@@ -281,6 +281,11 @@ impl Scenario {
         let number = 2 + usize::from(rng.chance(500));
         let beside = if self.kind == WorldKind::Group { 1 + rng.index(2) } else { 1 };
         self.zones = Some(Zones { number, beside, unsaid: rng.chance(300) });
+        if (self.kind, self.mode.rule, self.members) == (WorldKind::Group, Rule::One, 3) {
+            // Two members beside each other, and nodes elsewhere with whom the third goes on.
+            self.zones = Some(Zones { number: 3, beside: 2, unsaid: false });
+            self.nodes = 5;
+        }
         if self.zone(self.nodes - 1) == self.zone(self.globals) && self.nodes <= 2 {
             // Two nodes side by side are in one zone only.
             self.zones = None;

@@ -45,13 +45,6 @@ fn broken_rules_are_noticed_within_forty_seeds() {
 }
 
 #[test]
-fn reads_on_the_promises_of_one_zone_are_noticed() {
-    let found = hunt(Mutant::PromisesAnywhere, 1, 400, None);
-    eprintln!("{:?}: {} seeds", found.mutant, found.seeds);
-    assert!(found.by.is_some(), "{found}");
-}
-
-#[test]
 fn broken_rules_of_moves_are_noticed() {
     let rules = [
         Mutant::MovesWithoutEpoch,

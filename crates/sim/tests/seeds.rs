@@ -45,15 +45,15 @@ fn no_rule_breaks_and_every_world_heals() {
 #[test]
 fn what_is_acknowledged_in_two_zones_outlives_either() {
     let (mut lost, mut worlds) = (0, 0);
-    for seed in 1..=24 {
+    for seed in 1..=12 {
         let kind = if seed % 4 == 0 { WorldKind::Cluster } else { WorldKind::Group };
-        let outcome = run(seed, &Options { kind: Some(kind), ..Options::default() });
+        let outcome = run(seed, &Options { kind: Some(kind), ..short() });
         assert!(outcome.is_good(), "{outcome}");
         lost += outcome.stats.zones_lost;
         worlds += u64::from(outcome.scenario.contains("zones="));
     }
     eprintln!("{worlds} worlds with zones, {lost} zones lost");
-    assert!(worlds >= 5 && lost >= 5, "{worlds} worlds, {lost} zones lost");
+    assert!(worlds >= 3 && lost >= 2, "{worlds} worlds, {lost} zones lost");
 }
 
 #[test]
