@@ -211,11 +211,12 @@ impl Cluster {
         let role = Role::Replica;
         self.nodes
             .iter()
-            .map(|n| Member {
+            .zip(0..)
+            .map(|(n, at): (_, usize)| Member {
                 id: n.me.id.clone(),
                 incarnation: n.me.incarnation,
                 role,
-                zone: None,
+                zone: self.zones.get(at).cloned(),
             })
             .collect()
     }
