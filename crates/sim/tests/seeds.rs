@@ -27,7 +27,7 @@ fn short() -> Options {
 
 #[test]
 fn no_rule_breaks_and_every_world_heals() {
-    let summary = run_many(58, 42, 1, &short());
+    let summary = run_many(60, 60, 1, &short());
     assert!(summary.broken.is_empty(), "{}", summary.broken[0]);
     let stats = summary.stats;
     assert!(stats.takeovers > 20 && stats.changes > 20 && stats.crashes > 20, "{summary}");
