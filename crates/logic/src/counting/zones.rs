@@ -1,4 +1,4 @@
-//! Which members are enough: so many of them, in so many zones (docs/decisions/0032).
+//! Which members are enough: so many of them, in so many zones (docs/decisions/0033).
 //!
 //! There is one question, [`Sets::commits`], and everything else is its mirror. Copies at a set of
 //! members commit an entry if they are *a* members in *z* zones. Seals prove that no other entry
