@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Five members in three zones, two of which have to hold what is answered.
 const RESOURCES: &str = "apiVersion: cairn.dev/v1alpha1\nkind: Cluster\n\
-    metadata: {name: demo, annotations: {cairn.dev/local-zones: \"3\"}}\nspec: {globalReplicas: 1}\n---\n\
+    metadata: {name: demo, annotations: {cairn.dev/local-zones: \"3\"}}\n\
+    spec: {globalReplicas: 1}\n---\n\
     apiVersion: cairn.dev/v1alpha1\nkind: Keyspace\nmetadata: {name: t}\n\
     spec: {cluster: demo, groups: 1, replicas: 3, backups: 1,\n\
     durability: {ack: quorum, zones: 2}}\n";

@@ -130,8 +130,8 @@ names!(
         LogFull,
         /// Fewer members are left than the durability needs; reads go on.
         TooFewMembers,
-        /// The members are in fewer zones than `durability.zones` asks for, as far as their zones are
-        /// known; reads go on.
+        /// The members are in fewer zones than `durability.zones` asks for, as far as their zones
+        /// are known; reads go on.
         TooFewZones,
         /// The disk is nearly full; reads go on.
         DiskNearlyFull,

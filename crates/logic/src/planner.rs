@@ -248,8 +248,8 @@ fn missing_role(asked: &Asked, record: &Record) -> Role {
 }
 
 /// Whom to remove: one that is not heard, then one without whom the others lie well in their zones,
-/// then a spare, which others may need, then the last of those numbered, since sets of processes are
-/// made smaller from their end; never the master. Roles are put right afterwards.
+/// then a spare, which others may need, then the last of those numbered, since sets of processes
+/// are made smaller from their end; never the master. Roles are put right afterwards.
 fn surplus(asked: &Asked, standing: Standing<'_>) -> Option<NodeId> {
     let Standing { record, heard, spares, .. } = standing;
     let others = record.members.iter().filter(|m| record.master.as_ref() != Some(&m.id));

@@ -56,8 +56,8 @@ fn number(word: &str) -> u64 {
 }
 
 impl Play {
-    /// `group|global nodes members rule [flushed] [zones=a,a,b/2]`: in which zones the nodes are, and
-    /// in how many of them copies have to be
+    /// `group|global nodes members rule [flushed] [zones=a,a,b/2]`: in which zones the nodes are,
+    /// and in how many of them copies have to be
     fn new(line: &str) -> Self {
         let words: Vec<&str> = line.split_whitespace().collect();
         let plane = match words[0] {

@@ -221,8 +221,8 @@ impl fmt::Display for Summary {
         let (s, least) = (&self.stats, self.least.unwrap_or_default());
         write!(
             f,
-            "sim: seeds={} violations={} lossy={} recoveries={} alone={} zones_lost={} takeovers={} \
-             plane_takeovers={} changes={} claims={} releases={} cut_tails={} \
+            "sim: seeds={} violations={} lossy={} recoveries={} alone={} zones_lost={} \
+             takeovers={} plane_takeovers={} changes={} claims={} releases={} cut_tails={} \
              snapshots={} truncations={} fetches={} restarts={} checks={} differences={} \
              repairs={} faults={} faults_min={} \
              operations={} operations_min={} writes={} reads={} stale_reads={} crashes={} \

@@ -142,9 +142,8 @@ pub async fn run(boot: Boot) -> Result<End> {
     let (listeners, targets) = watch::channel(Targets::default());
     let (book, (said, lines)) = (AddressBook::default(), mpsc::channel(QUEUE));
     tokio::spawn(courier::run(boot.identity.clone(), book.clone(), targets, data.published));
-    let zone = crate::zone::watch(boot.file.clone(), settings.zone.clone());
     let mut role = Role {
-        zone: zone.clone(),
+        zone: crate::zone::watch(boot.file.clone(), settings.zone.clone()),
         data: Rc::new(RefCell::new(data.link)),
         host: None,
         group: None,
@@ -172,14 +171,7 @@ pub async fn run(boot: Boot) -> Result<End> {
     };
     role.boot.identity.tls.watch();
     role.resume()?;
-    let global = settings.seeds.iter().filter(|(_, seed)| seed.role == NodeRole::Global);
-    let follow = Follow {
-        identity: role.boot.identity.clone(),
-        seeds: global.map(|(id, seed)| (id.clone(), seed.peer.clone())).collect(),
-        info: info(&role.boot),
-        lease: settings.timing.node_lease,
-        zone,
-    };
+    let follow = follow_of(&role);
     tokio::spawn(follow::run(follow, ask_queue, heard));
     let inputs = Inputs {
         events: event_queue,
@@ -189,6 +181,19 @@ pub async fn run(boot: Boot) -> Result<End> {
         lines,
     };
     serve(role, inputs).await
+}
+
+/// Whom this node follows, and what it says of itself.
+fn follow_of(role: &Role) -> Follow {
+    let settings = &role.boot.settings;
+    let global = settings.seeds.iter().filter(|(_, seed)| seed.role == NodeRole::Global);
+    Follow {
+        identity: role.boot.identity.clone(),
+        seeds: global.map(|(id, seed)| (id.clone(), seed.peer.clone())).collect(),
+        info: info(&role.boot),
+        lease: settings.timing.node_lease,
+        zone: role.zone.clone(),
+    }
 }
 
 async fn serve(mut role: Role, mut inputs: Inputs) -> Result<End> {

@@ -220,6 +220,7 @@ fn tls_cases() -> Vec<Case> {
 pub fn keyspace_cases() -> Vec<Case> {
     let k = |set: &[(&'static str, Value)], refused| case("keyspaces", set, refused);
     let ack = |ack: &str| ("/spec/durability/ack", json!(ack));
+    let zones = |n: i32| ("/spec/durability/zones", json!(n));
     let replicas = |n: i32| ("/spec/replicas", json!(n));
     let backups = |n: i32| ("/spec/backups", json!(n));
     let samples = |n: i32| ("/spec/limits/maxmemorySamples", json!(n));
@@ -243,17 +244,11 @@ pub fn keyspace_cases() -> Vec<Case> {
         k(&[replicas(0), backups(0), ack("quorum")], Some(("spec.durability.ack", "at least 2"))),
         k(&[replicas(0), backups(0), ack("all")], Some(("spec.durability.ack", "at least 2"))),
         k(&[replicas(6), ack("quorum")], Some(("spec.replicas", "at most 7 members"))),
-        k(&[("/spec/durability/zones", json!(3))], None),
-        k(&[("/spec/durability/zones", json!(4))], Some(("spec.durability.zones", "1 to 3"))),
-        k(
-            &[("/spec/durability/zones", json!(3)), backups(0)],
-            Some(("spec.durability.zones", "not be more than")),
-        ),
-        k(&[("/spec/durability/zones", json!(2)), ack("quorum")], None),
-        k(
-            &[("/spec/durability/zones", json!(2)), ack("async")],
-            Some(("spec.durability.zones", "must be 1 with ack: async")),
-        ),
+        k(&[zones(3)], None),
+        k(&[zones(4)], Some(("spec.durability.zones", "1 to 3"))),
+        k(&[zones(3), backups(0)], Some(("spec.durability.zones", "not be more than"))),
+        k(&[zones(2), ack("quorum")], None),
+        k(&[zones(2), ack("async")], Some(("spec.durability.zones", "must be 1 with ack: async"))),
         k(&[("/spec/snapshotInterval", json!("90s"))], None),
         k(&[("/spec/snapshotInterval", json!("10ms"))], Some(("spec.snapshotInterval", "1s to"))),
         k(&[("/spec/snapshotInterval", json!("7d"))], Some(("spec.snapshotInterval", "a unit"))),

@@ -3,8 +3,8 @@
 //! There is one question, [`Sets::commits`], and everything else is its mirror. Copies at a set of
 //! members commit an entry if they are *a* members in *z* zones. Seals prove that no other entry
 //! was or will be committed if those who did not seal could not commit one without them. So any set
-//! that commits and any set that proves have a member in common, whatever the zones are: a zone that
-//! is recorded wrongly costs what zones are for, never an entry that *a* members hold.
+//! that commits and any set that proves have a member in common, whatever the zones are: a zone
+//! that is recorded wrongly costs what zones are for, never an entry that *a* members hold.
 
 use super::{Counts, Plane};
 use crate::message::Mode;

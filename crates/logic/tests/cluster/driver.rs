@@ -94,12 +94,8 @@ impl Cluster {
         flushed: bool,
         timing: Timing,
     ) -> Self {
-        let member = |i| Member {
-            id: name(i),
-            incarnation: Incarnation(100),
-            role: Role::Replica,
-            zone: None,
-        };
+        let (role, incarnation) = (Role::Replica, Incarnation(100));
+        let member = |i| Member { id: name(i), incarnation, role, zone: None };
         let record = Record {
             version: Version(1),
             epoch: Epoch::ZERO,
@@ -209,16 +205,11 @@ impl Cluster {
     /// All nodes claim to belong to this log.
     fn learners(&self) -> Vec<Member> {
         let role = Role::Replica;
-        self.nodes
-            .iter()
-            .zip(0..)
-            .map(|(n, at): (_, usize)| Member {
-                id: n.me.id.clone(),
-                incarnation: n.me.incarnation,
-                role,
-                zone: self.zones.get(at).cloned(),
-            })
-            .collect()
+        let member = |(at, node): (usize, &Node)| {
+            let (id, incarnation) = (node.me.id.clone(), node.me.incarnation);
+            Member { id, incarnation, role, zone: self.zones.get(at).cloned() }
+        };
+        self.nodes.iter().enumerate().map(member).collect()
     }
 
     /// Ends a process; with `machine` also its page cache, of which `keep` batches had been
