@@ -49,7 +49,17 @@ pub async fn scale(place: &Place, keyspace: &str, wanted: Wanted, timeout_sec: u
     };
     let (_, plane) = place.open().await?;
     let began = Instant::now();
-    let config = asks(folder, keyspace, wanted)?;
+    let known = Topology::read(&plane).await?.keyspaces.remove(keyspace);
+    let scaled = known.as_ref().and_then(|known| known.autoscale);
+    if let (Some(policy), Some(_)) = (scaled, wanted.groups) {
+        bail!(
+            "{keyspace} is scaled by its load, between {} and {} groups: change spec.autoscale, \
+             or take it out, and say `cairn up`",
+            policy.min,
+            policy.max
+        );
+    }
+    let config = asks(folder, keyspace, wanted)?.going_on_from(known.as_ref());
     let key = keyspace_key(keyspace);
     plane.set(&key, &config.encode()).await.with_context(|| {
         format!("the resources in {:?} are changed; say the same again", folder.resources())

@@ -154,10 +154,28 @@ async fn founded(
     for (name, config) in &plan.pools {
         write(plane, &directory_keys::pool_key(name), &config.encode(), until).await?;
     }
+    let known = known_keyspaces(plane, until).await?;
     for (name, config) in &plan.keyspaces {
+        let config = config.clone().going_on_from(known.get(name));
         write(plane, &directory_keys::keyspace_key(name), &config.encode(), until).await?;
     }
     Ok(())
+}
+
+/// What the directory says of keyspaces, as soon as it answers.
+async fn known_keyspaces(
+    plane: &Plane,
+    until: Instant,
+) -> Result<BTreeMap<String, KeyspaceConfig>> {
+    loop {
+        match Topology::read(plane).await {
+            Ok(topology) => return Ok(topology.keyspaces),
+            Err(error) if Instant::now() >= until => {
+                return Err(error.context("the directory could not be read"));
+            }
+            Err(_) => sleep(LOOK_EVERY).await,
+        }
+    }
 }
 
 /// Sets a key of the directory, again and again until it is done or the time is over.

@@ -3,6 +3,7 @@
 //! Everything decided here is decided by `cairn-logic::planner` from committed data; a transaction
 //! compares the versions of all it read, so a stale wish changes nothing.
 
+mod autoscaling;
 mod healing;
 mod masters;
 mod scaling;
@@ -25,6 +26,7 @@ use cairn_logic::slots;
 use cairn_logic::time::{Duration, Instant};
 use cairn_settings::NodeRole;
 use cairn_settings::directory_keys as keys;
+use autoscaling::Autoscaling;
 use healing::Healing;
 use keys::{Claim, KeyspaceConfig, NodeInfo, SlotOwners, SlotRange, Transition};
 pub use masters::Look;
@@ -51,6 +53,7 @@ pub struct Planning {
     surplus_since: BTreeMap<GroupId, (NodeId, Instant)>,
     healing: Healing,
     masters: Masters,
+    autoscaling: Autoscaling,
     said: Said,
 }
 
@@ -157,6 +160,8 @@ impl Planning {
     #[must_use]
     pub fn outlook(&self, look: &Look<'_>, keyspace: &str) -> Option<Outlook> {
         let mut outlook = scaling::outlook(look.view, keyspace, look.now.unix_ms, &self.said)?;
+        let config = look.view.keyspaces.get(keyspace)?;
+        outlook.lines.extend(Autoscaling::line(look.view, (keyspace, config), &self.said));
         outlook.lines.extend(self.masters.outlook(look, keyspace));
         Some(outlook)
     }
@@ -191,7 +196,8 @@ impl Planning {
                 }
             }
             let slots = place_slots(view, name, config)
-                .or_else(|| scaling::step(view, (name, config), unix_ms, &self.said));
+                .or_else(|| scaling::step(view, (name, config), unix_ms, &self.said))
+                .or_else(|| self.autoscaling.next(now, view, (name, config), &self.said));
             if slots.is_some() {
                 return slots;
             }

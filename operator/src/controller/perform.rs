@@ -145,6 +145,10 @@ async fn one(
             ctx.writer.merge(namespace, Kind::PersistentVolumeClaim, claim, &patch).await?;
             tell("VolumeGrows", format!("{claim} is to have {size}")).await;
         }
+        Action::Scale { keyspace, groups } => {
+            ctx.writer.scale(namespace, Kind::Keyspace, keyspace, *groups).await?;
+            tell("Autoscaled", format!("{keyspace} is to have {groups} groups")).await;
+        }
         Action::OrphanSet { set } => {
             let live = observed.live.get(&(Kind::StatefulSet, set.clone()));
             let uid = live.and_then(|live| live.uid()).unwrap_or_default();

@@ -224,6 +224,7 @@ pub fn keyspace_cases() -> Vec<Case> {
     let backups = |n: i32| ("/spec/backups", json!(n));
     let samples = |n: i32| ("/spec/limits/maxmemorySamples", json!(n));
     let events = |text: &str| ("/spec/notifyKeyspaceEvents", json!(text));
+    let scale = |value: serde_json::Value| ("/spec/autoscale", value);
     let mut cases = vec![
         k(&[], None),
         k(&name("t1"), None),
@@ -233,6 +234,33 @@ pub fn keyspace_cases() -> Vec<Case> {
         k(&[("/spec/cluster", json!("A"))], Some(("spec.cluster", "name of a Cluster"))),
         k(&[("/spec/groups", json!(0))], Some(("spec.groups", "1 to 1024"))),
         k(&[("/spec/groups", json!(1025))], Some(("spec.groups", "1 to 1024"))),
+        k(&[scale(json!({"max": 4, "memory": "2Gi"}))], None),
+        k(&[scale(json!({"min": 2, "max": 2, "operationsPerSecond": 50_000}))], None),
+        k(
+            &[scale(json!({"min": 3, "max": 2, "memory": "2Gi"}))],
+            Some(("spec.autoscale.min", "1 to autoscale.max")),
+        ),
+        k(
+            &[scale(json!({"max": 1025, "memory": "2Gi"}))],
+            Some(("spec.autoscale.max", "at most 1024")),
+        ),
+        k(&[scale(json!({"max": 2}))], Some(("spec.autoscale", "operationsPerSecond, memory"))),
+        k(
+            &[scale(json!({"max": 2, "operationsPerSecond": 0}))],
+            Some(("spec.autoscale.operationsPerSecond", "1 to 100000000")),
+        ),
+        k(
+            &[scale(json!({"max": 2, "memory": "2GB"}))],
+            Some(("spec.autoscale.memory", "64Mi")),
+        ),
+        k(
+            &[scale(json!({"max": 2, "memory": "1Ki"}))],
+            Some(("spec.autoscale.memory", "1Mi to")),
+        ),
+        k(
+            &[scale(json!({"max": 2, "memory": "1Gi", "stabilization": "10ms"}))],
+            Some(("spec.autoscale.stabilization", "1s to")),
+        ),
         k(&[replicas(-1)], Some(("spec.replicas", "0 to 6"))),
         k(&[backups(3)], Some(("spec.backups", "0 to 2"))),
         k(&[backups(0)], None),

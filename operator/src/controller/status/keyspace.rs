@@ -22,7 +22,7 @@ pub fn keyspace(
     let old = keyspace.resource.status.clone().unwrap_or_default();
     let generation = keyspace.resource.metadata.generation;
     let mut conditions = Conditions::new(&old.conditions, generation, observed.now_sec);
-    let asked = keyspace.resource.spec.groups;
+    let asked = i32::from(keyspace.config.groups);
     let served: i32 =
         groups.values().filter(|g| is(g, ConditionType::Ready)).map(|g| g.slots).sum();
     let parts = Parts { groups, asked, served, count: keyspace.groups.len(), steps };
