@@ -8,6 +8,7 @@ mod data_plane;
 mod failover;
 mod global_plane;
 mod load;
+mod picture;
 mod report;
 mod scheduling;
 pub mod server;

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::report::{median, paragraph, publish, table};
+use super::report::{median, paragraph, publish, results, table};
 use super::scratch;
 use crate::product;
 use crate::run::{command, read};
@@ -188,7 +188,7 @@ fn measure(name: &str, pace: Pace, programs: &Path) -> Result<Part> {
 /// Puts a picture beside the page; that of a quick run below `target/`.
 fn drawn(pace: Pace, key: &str, picture: &str) -> Result<()> {
     let folder = match pace.quick {
-        true => rows::folder(true)?,
+        true => results("checkpoint", true)?,
         false => crate::root().join("docs/bench"),
     };
     let path = folder.join(format!("checkpoint-{key}.svg"));

@@ -11,7 +11,6 @@ mod found;
 mod measure;
 mod mix;
 mod page;
-mod plot;
 mod side;
 
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! Pairs of figures, what they come to, and the page that keeps them.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -141,6 +142,27 @@ pub fn commit() -> String {
     let mut git = command("git", ["log", "-1", "--format=%h", "--", ":/Cargo.lock"]);
     git.args([":/crates", ":/node", ":/cli", ":/xtask/src/bench"]);
     read(&mut git).unwrap_or_default().trim().to_owned()
+}
+
+/// Where figures and pictures of a bench are kept: beside its page, those of a quick run below
+/// `target/`.
+///
+/// # Errors
+/// If the folder cannot be made.
+pub fn results(bench: &str, quick: bool) -> Result<PathBuf> {
+    made(match quick {
+        true => crate::product::target_folder().join(format!("bench/{bench}-quick")),
+        false => crate::root().join("docs/bench").join(bench),
+    })
+}
+
+/// This folder, which is made if it is not there.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn made(folder: PathBuf) -> Result<PathBuf> {
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
+    Ok(folder)
 }
 
 /// A paragraph in lines of at most 100 columns.

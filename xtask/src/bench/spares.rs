@@ -13,13 +13,13 @@ mod ours;
 mod page;
 mod part;
 mod peer;
-mod picture;
 mod witness;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use super::report::results;
 use super::scratch;
 use crate::janitor::Janitor;
 use crate::product;
@@ -152,7 +152,7 @@ fn told(name: &str, part: &Part, quick: bool) -> (Section, Verdict) {
 /// Puts a picture beside the page; that of a quick run below `target/`.
 fn drawn(quick: bool, key: &str, picture: &str) -> Result<()> {
     let path = match quick {
-        true => part::folder(true)?.join(format!("{key}.svg")),
+        true => results("spares", true)?.join(format!("{key}.svg")),
         false => crate::root().join(format!("docs/bench/spares-{key}.svg")),
     };
     std::fs::write(&path, picture).with_context(|| format!("cannot write {path:?}"))?;

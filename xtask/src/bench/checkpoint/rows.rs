@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::Pace;
-use crate::bench::report::{Row, commit};
+use crate::bench::report::{Row, commit, made, results};
 use crate::product;
 
 /// Key, what it is, whether more is better.
@@ -76,16 +76,6 @@ pub fn folder(quick: bool) -> Result<PathBuf> {
     made(product::target_folder().join("bench").join(name))
 }
 
-/// Where results are kept: beside the page, those of a quick run apart.
-fn results(quick: bool) -> Result<PathBuf> {
-    if quick { folder(true) } else { made(crate::root().join("docs/bench/checkpoint")) }
-}
-
-fn made(folder: PathBuf) -> Result<PathBuf> {
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
-    Ok(folder)
-}
-
 impl Part {
     /// A part that has found nothing yet.
     pub fn new(name: &'static str, keys: &[&str]) -> Self {
@@ -147,14 +137,14 @@ impl Part {
     /// # Errors
     /// If the file cannot be written.
     pub fn store(&self, pace: Pace) -> Result<()> {
-        let path = results(pace.quick)?.join(format!("{}.json", self.name));
+        let path = results("checkpoint", pace.quick)?.join(format!("{}.json", self.name));
         std::fs::write(&path, format!("{:#}\n", self.json(pace.keys)))
             .with_context(|| format!("cannot write {path:?}"))
     }
 
     /// What an earlier run found with as many keys, if one did.
     pub fn kept(name: &'static str, pace: Pace) -> Option<Self> {
-        let path = results(pace.quick).ok()?.join(format!("{name}.json"));
+        let path = results("checkpoint", pace.quick).ok()?.join(format!("{name}.json"));
         let value: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
         (value["keys"] == pace.keys).then(|| Self::of(name, &value)).flatten()
     }

@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Pace;
 use super::mix::KINDS;
 use super::side::Memory;
-use crate::bench::report::commit;
-use crate::product;
+use crate::bench::report::{commit, results};
 
 /// Times of many requests, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -129,21 +128,8 @@ impl Found {
     }
 }
 
-/// Where figures and pictures are: beside the page, those of a quick run below `target/`.
-///
-/// # Errors
-/// If the folder cannot be made.
-pub fn folder(quick: bool) -> Result<PathBuf> {
-    let folder = match quick {
-        true => product::target_folder().join("bench/churn-quick"),
-        false => crate::root().join("docs/bench/churn"),
-    };
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
-    Ok(folder)
-}
-
 fn path(name: &str, quick: bool) -> Result<PathBuf> {
-    Ok(folder(quick)?.join(format!("{}.json", name.to_lowercase())))
+    Ok(results("churn", quick)?.join(format!("{}.json", name.to_lowercase())))
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use anyhow::{Context, Result};
 
 use super::Pace;
-use super::found::{Found, Spread, Turn, folder};
+use super::found::{Found, Spread, Turn};
 use super::mix::KINDS;
-use super::plot::{Line, Scale, chart};
-use crate::bench::report::{Row, figure, grid, paragraph};
+use crate::bench::picture::{Line, OURS, PEER, Panel, Scale, picture};
+use crate::bench::report::{Row, figure, grid, paragraph, results};
 use crate::run::{command, read};
 
 /// What is compared turn by turn: key, what it is, and its figure.
@@ -155,30 +155,30 @@ fn memory(sides: &[(&str, &Found)]) -> String {
 /// # Errors
 /// If they cannot be written.
 pub fn draw(pace: Pace, sides: &[(&str, &Found)]) -> Result<()> {
-    let colors = [("#06c", "#6af"), ("#c33", "#f99")];
-    let minute = pace.turn.as_secs_f64() / 60.0;
+    let colors = [(OURS, "#6af"), (PEER, "#f99")];
+    let turn = pace.turn.as_secs_f64();
     let (mut held, mut longest) = (Vec::new(), Vec::new());
     for ((name, found), (dark, light)) in sides.iter().zip(colors) {
         let over = |pick: fn(&super::side::Memory) -> u64| {
             let each = found.turns.iter().map(|turn| turn.memory);
             let all = std::iter::once(found.start).chain(each).chain([found.end]);
             let mib = |memory| pick(&memory) as f64 / f64::from(1 << 20);
-            all.enumerate().map(|(at, memory)| (at as f64 * minute, mib(memory))).collect()
+            all.enumerate().map(|(at, memory)| (at as f64 * turn, mib(memory))).collect()
         };
         let names = match *name {
             "Cairn" => ["Cairn, master", "Cairn, replica", "Cairn"],
             _ => ["Valkey, master", "Valkey, replica", "Valkey"],
         };
-        held.push(Line { name: names[0], color: dark, points: over(|memory| memory.master) });
-        held.push(Line { name: names[1], color: light, points: over(|memory| memory.replica) });
+        held.push(Line::new(names[0], dark, over(|memory| memory.master)));
+        held.push(Line::new(names[1], light, over(|memory| memory.replica)));
         let seconds = found.turns.iter().flat_map(|turn| &turn.worst_ms).enumerate();
-        let points = seconds.map(|(at, ms)| (at as f64 / 60.0, *ms)).collect();
-        longest.push(Line { name: names[2], color: dark, points });
+        let points = seconds.map(|(at, ms)| (at as f64, *ms)).collect();
+        longest.push(Line::new(names[2], dark, points));
     }
-    let folder = folder(pace.quick)?;
+    let folder = results("churn", pace.quick)?;
     for (file, picture) in [
-        ("memory.svg", chart("resident memory, MiB", Scale::Even, &held)),
-        ("longest.svg", chart("longest request of each second, ms", Scale::Tens(-1, 4), &longest)),
+        ("memory.svg", chart("resident memory, MiB", Scale::Linear, held)),
+        ("longest.svg", chart("longest request of each second, ms", Scale::Decades, longest)),
     ] {
         let path = folder.join(file);
         std::fs::write(&path, picture).with_context(|| format!("cannot write {path:?}"))?;
@@ -187,10 +187,30 @@ pub fn draw(pace: Pace, sides: &[(&str, &Found)]) -> Result<()> {
     Ok(())
 }
 
+/// All lines in one picture.
+fn chart(title: &str, scale: Scale, lines: Vec<Line>) -> String {
+    let ends = lines.iter().flat_map(|line| line.points.iter().map(|point| point.0));
+    let span = (0.0, ends.fold(0.0, f64::max));
+    picture("a thousand busy clients", span, &[Panel::new(title, scale, lines)], &[])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bench::report::table;
+
+    #[test]
+    fn a_picture_has_all_lines_and_only_numbers() {
+        let line = |name, points| Line::new(name, OURS, points);
+        let lines = [line("one", vec![(0.0, 0.0), (1.0, 50.0)]), line("two", vec![(2.0, 1e9)])];
+        for scale in [Scale::Linear, Scale::Decades] {
+            let text = chart("a title", scale, lines.to_vec());
+            assert!(text.starts_with("<svg") && text.contains("a title"));
+            assert!(text.contains(">one</text>") && text.contains(">two</text>"));
+            assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+        }
+        assert!(chart("nothing", Scale::Linear, Vec::new()).contains("nothing"));
+    }
 
     #[test]
     fn the_page_says_what_each_side_showed() {

@@ -8,6 +8,7 @@ use cairn_harness::clock::wait;
 use cairn_harness::history::Operation;
 
 use super::witness::Witness;
+use crate::bench::picture::Points;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -15,9 +16,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const POINTS_MAX: f64 = 400.0;
 /// The shortest time that has a point.
 const STEP_SECONDS_MIN: f64 = 0.1;
-
-/// A line of a picture: seconds, and what was so then.
-pub type Points = Vec<(f64, f64)>;
 
 /// What clients got.
 #[derive(Debug, Default)]

@@ -9,10 +9,10 @@ use super::course::{Course, Looks, line, watched};
 use super::ours::{LIMIT, Ours, Wanted, copies, is_spare};
 use super::page::{Section, cell, rounded};
 use super::part::{Part, Run, run_of};
-use super::picture::{Line, Mark, OURS, Panel, SECOND, Scale, picture};
 use super::witness::{Stretch, Testimony, Witness};
 use super::{Stage, drawn};
 use crate::bench::checkpoint::machine::need;
+use crate::bench::picture::{Line, Mark, OURS, Panel, SECOND, Scale, picture};
 use crate::verdict::Verdict;
 
 pub const VALUE_BYTES: usize = 1000;

@@ -10,10 +10,10 @@ use super::ours::{KEYSPACE, Ours, Wanted, copies};
 use super::page::{Section, cell, rounded};
 use super::part::{Part, Run, run_of};
 use super::peer::slots_of;
-use super::picture::{Line, Mark, OURS, Panel, SECOND, Scale, picture};
 use super::witness::{Stretch, Testimony, Witness};
 use super::{Stage, drawn};
 use crate::bench::checkpoint::machine::need;
+use crate::bench::picture::{Line, Mark, OURS, Panel, SECOND, Scale, picture};
 use crate::verdict::Verdict;
 
 const VALUE_BYTES: usize = 64;

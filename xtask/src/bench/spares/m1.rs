@@ -11,11 +11,11 @@ use super::ours::{Ours, Wanted};
 use super::page::{Section, cell, rounded};
 use super::part::{Part, Run, run_of};
 use super::peer::{Theirs, slots_of};
-use super::picture::{Line, Mark, OURS, PEER, Panel, Scale, picture};
 use super::witness::{Stretch, Testimony, Witness};
 use super::{Stage, drawn};
 use crate::bench::checkpoint::Ear;
 use crate::bench::checkpoint::machine::need;
+use crate::bench::picture::{Line, Mark, OURS, PEER, Panel, Scale, picture};
 use crate::bench::server::Server;
 use crate::verdict::Verdict;
 

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::bench::report::commit;
-use crate::bench::report::median;
-use crate::product;
+use crate::bench::report::{commit, median, results};
 
 /// The figures of one run by their names; what was measured several times has several.
 pub type Run = BTreeMap<String, Vec<f64>>;
@@ -113,21 +111,8 @@ pub fn run_of<const N: usize>(figures: [(&str, f64); N]) -> Run {
     figures.into_iter().map(|(key, figure)| (key.to_owned(), vec![figure])).collect()
 }
 
-/// Where parts are kept: beside the page, those of quick runs below `target/`.
-///
-/// # Errors
-/// If the folder cannot be made.
-pub fn folder(quick: bool) -> Result<PathBuf> {
-    let folder = match quick {
-        true => product::target_folder().join("bench/spares-quick"),
-        false => crate::root().join("docs/bench/spares"),
-    };
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
-    Ok(folder)
-}
-
 fn path(name: &str, quick: bool) -> Result<PathBuf> {
-    Ok(folder(quick)?.join(format!("{name}.json")))
+    Ok(results("spares", quick)?.join(format!("{name}.json")))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::course::Points;
+/// A line of a picture: seconds, and what was so then.
+pub type Points = Vec<(f64, f64)>;
 
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 70.0;
