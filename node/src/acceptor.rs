@@ -109,7 +109,7 @@ pub async fn run(boot: Boot) -> Result<()> {
     let listener = boot::listen("peers", boot.settings.listen.peer).await?;
     let (inbox, mut queue) = tokio::sync::mpsc::channel(64);
     let routes = peer::peer_routes(&boot.identity, inbox.clone(), &boot.shelf);
-    peer::spawn(&boot.identity, listener, routes);
+    peer::spawn(&boot.identity, listener, inbox.clone(), routes);
     metrics::spawn(boot::listen("metrics", boot.settings.listen.metrics).await?, inbox);
     boot.identity.tls.watch();
     let mut stop = StopSignals::listen()?;

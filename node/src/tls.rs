@@ -5,11 +5,12 @@
 
 use cairn_logic::time::Duration;
 use cairn_settings::{TlsFiles, TlsSettings};
+use cairn_wire::peer::stream;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -64,10 +65,14 @@ pub struct Loaded {
     pub digest: String,
     /// For gRPC: HTTP/2 alone.
     pub grpc: Arc<ServerConfig>,
+    /// For peers: HTTP/2 and log streams.
+    pub peers: Arc<ServerConfig>,
     /// For RESP.
     pub plain: Arc<ServerConfig>,
-    /// For connections that this node makes.
+    /// For gRPC connections that this node makes.
     pub client: ClientTlsConfig,
+    /// For log streams that it opens.
+    pub streams: Arc<ClientConfig>,
     /// Of all three files, the key included: tells whether they have changed.
     content: [u8; 32],
 }
@@ -147,6 +152,14 @@ fn read(files: &TlsFiles, verify: bool) -> Result<Loaded, Error> {
         roots.add(root).map_err(unusable)?;
     }
     let provider = Arc::new(ring::default_provider());
+    let streams = ClientConfig::builder_with_provider(provider.clone());
+    let mut streams = streams
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_root_certificates(roots.clone())
+        .with_client_auth_cert(chain.clone(), private.clone_key())
+        .map_err(unusable)?;
+    streams.alpn_protocols = vec![stream::ALPN.to_vec()];
     let builder = ServerConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().map_err(unusable)?;
     let builder = match verify {
@@ -160,6 +173,8 @@ fn read(files: &TlsFiles, verify: bool) -> Result<Loaded, Error> {
     let plain = builder.with_single_cert(chain, private).map_err(unusable)?;
     let mut grpc = plain.clone();
     grpc.alpn_protocols = vec![b"h2".to_vec()];
+    let mut peers = plain.clone();
+    peers.alpn_protocols = vec![b"h2".to_vec(), stream::ALPN.to_vec()];
     let mut sum = Sha256::new();
     [&certificate_pem, &authority_pem].iter().for_each(|part| sum.update(part));
     let client = ClientTlsConfig::new()
@@ -168,8 +183,10 @@ fn read(files: &TlsFiles, verify: bool) -> Result<Loaded, Error> {
     Ok(Loaded {
         digest: sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
         grpc: Arc::new(grpc),
+        peers: Arc::new(peers),
         plain: Arc::new(plain),
         client,
+        streams: Arc::new(streams),
         content,
     })
 }

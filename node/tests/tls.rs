@@ -72,7 +72,8 @@ async fn serve(identity: &Identity) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (inbox, mut queue) = mpsc::channel(4);
-    peer::spawn(identity, listener, peer::peer_routes(identity, inbox, &Shelf::new(1)));
+    let routes = peer::peer_routes(identity, inbox.clone(), &Shelf::new(1));
+    peer::spawn(identity, listener, inbox, routes);
     tokio::spawn(async move {
         while let Some(inbound) = queue.recv().await {
             if let Inbound::Where(reply) = inbound {
@@ -230,4 +231,26 @@ fn clients_may_have_to_show_a_certificate() {
     let foreign = theirs.sign(dirs[2].path());
     let mut stranger = connect(address, &files.authority, Some(&foreign));
     assert!(ping(&mut stranger).is_err(), "one of somebody else");
+}
+
+/// Whether a log stream can be opened at `address`.
+async fn opens(identity: &Identity, address: &str) -> bool {
+    let opened = peer::stream::open(identity, "a", address, false).await;
+    opened.is_ok_and(|(_, other)| other.id == NodeId::new("a"))
+}
+
+#[tokio::test]
+async fn log_streams_need_a_certificate_of_the_authority_too() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let dirs: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+    let node = identity(Some(ours.sign(dirs[0].path())));
+    let address = serve(&node).await;
+    let peer = identity(Some(ours.sign(dirs[1].path())));
+    assert!(opens(&peer, &address).await);
+    assert_eq!(ask(&peer, &address).await, Ok(9), "on the same port as calls");
+    assert!(!opens(&identity(Some(theirs.sign(dirs[2].path()))), &address).await);
+    assert!(!opens(&identity(None), &address).await, "plain text");
+    let plain = serve(&identity(None)).await;
+    assert!(!opens(&peer, &plain).await, "nobody speaks TLS there");
+    assert!(opens(&identity(None), &plain).await);
 }

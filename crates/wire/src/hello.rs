@@ -131,7 +131,11 @@ impl Secret {
         self.check_hello(&hello, me)
     }
 
-    fn check_hello(&self, hello: &Hello, me: &NodeId) -> Result<Caller, Refused> {
+    /// Checks a Hello that reached the node `me` by itself.
+    ///
+    /// # Errors
+    /// [`Refused`] says why; nothing of its sender must be read any further.
+    pub fn check_hello(&self, hello: &Hello, me: &NodeId) -> Result<Caller, Refused> {
         if hello.uid != self.uid.as_bytes() {
             let theirs = String::from_utf8_lossy(&hello.uid).into_owned();
             return Err(Refused::OtherCluster { theirs, ours: self.uid.clone() });

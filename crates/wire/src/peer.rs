@@ -4,6 +4,7 @@
 
 pub mod control;
 pub mod frame;
+pub mod stream;
 
 /// The generated messages and services.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::unwrap_used)]

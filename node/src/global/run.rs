@@ -91,10 +91,11 @@ pub async fn run(boot: Boot) -> Result<()> {
     if !follows {
         etcd::add_routes(&mut routes, &handle.for_system());
     }
-    peer::spawn(&identity, listener, routes);
+    peer::spawn(&identity, listener, inbox.clone(), routes);
     metrics::spawn(boot::listen("metrics", settings.listen.metrics).await?, inbox.clone());
     let listener = boot::listen("heartbeats", settings.listen.heartbeat).await?;
-    peer::spawn(&identity, listener, peer::peer_routes(&identity, inbox, &boot.shelf));
+    let routes = peer::peer_routes(&identity, inbox.clone(), &boot.shelf);
+    peer::spawn(&identity, listener, inbox, routes);
     if !follows {
         serve_clients(&settings, &identity, &handle).await?;
     }
@@ -137,7 +138,7 @@ async fn serve_clients(
 ) -> Result<()> {
     let listener = boot::listen("etcd clients", settings.listen.etcd).await?;
     let server = peer::server().add_routes(etcd::routes(handle));
-    let clients = peer::incoming(listener, identity.tls.clients.clone());
+    let clients = peer::incoming(listener, identity.tls.clients.clone(), None);
     tokio::spawn(server.serve_with_incoming(clients));
     Ok(())
 }

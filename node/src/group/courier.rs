@@ -217,7 +217,8 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         book.set(NodeId::new(name), PeerAddress { peer: address.clone(), heartbeat: address });
         let (inbox, arrived) = mpsc::channel(4);
-        peer::spawn(&identity, listener, peer::peer_routes(&identity, inbox, &Shelf::new(1)));
+        let routes = peer::peer_routes(&identity, inbox.clone(), &Shelf::new(1));
+        peer::spawn(&identity, listener, inbox, routes);
         arrived
     }
 

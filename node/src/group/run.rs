@@ -135,7 +135,7 @@ pub async fn run(boot: Boot) -> Result<End> {
     {
         let listener = boot::listen(what, address).await?;
         let routes = peer::peer_routes(&boot.identity, inbox.clone(), &boot.shelf);
-        peer::spawn(&boot.identity, listener, routes);
+        peer::spawn(&boot.identity, listener, inbox.clone(), routes);
     }
     metrics::spawn(boot::listen("metrics", settings.listen.metrics).await?, inbox.clone());
     let (cache, view) = Cache::open(&boot.folder)?;

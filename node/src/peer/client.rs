@@ -13,7 +13,7 @@ use tonic::{Request, Status};
 
 /// How long a connection may be silent before a sign of life is asked for, and how long that may
 /// take: within twice this a node looks for another master.
-const ALIVE: Duration = Duration::from_millis(1_500);
+pub const ALIVE: Duration = Duration::from_millis(1_500);
 /// How long a connection may take to be made.
 pub const CONNECT_MAX: Duration = Duration::from_millis(500);
 

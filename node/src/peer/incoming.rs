@@ -1,7 +1,9 @@
-//! Accepted gRPC connections, with or without TLS.
+//! Connections between processes, with or without TLS, and how they are accepted.
 
-use crate::tls::Keys;
+use super::stream::Answering;
+use crate::tls::{Keys, Loaded};
 use cairn_logic::time::Duration;
+use cairn_wire::peer::stream as wire;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,17 +12,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// How long a handshake may take.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+pub const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// Handshakes under way at once; more wait.
 const HANDSHAKES_MAX: usize = 256;
 
-/// One accepted connection.
+/// One connection.
 #[derive(Debug)]
 pub enum Io {
     /// Plain text.
@@ -29,14 +30,22 @@ pub enum Io {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Io {
+    /// What it goes over.
+    #[must_use]
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
 impl Connected for Io {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        match self {
-            Self::Plain(stream) => stream.connect_info(),
-            Self::Tls(stream) => stream.get_ref().0.connect_info(),
-        }
+        self.tcp().connect_info()
     }
 }
 
@@ -98,10 +107,15 @@ impl AsyncWrite for Io {
     }
 }
 
-/// Accepts for as long as the other end lives, without Nagle's delay: acknowledgements are small
-/// and must not wait for the peer's delayed ones. One slow handshake holds up nobody else.
+/// Accepts for as long as the other end lives, without Nagle's delay: answers are small and must not
+/// wait for the peer's delayed acknowledgements. One slow handshake holds up nobody else. Where
+/// `streams` are answered, connections that open one go there.
 #[must_use]
-pub fn incoming(listener: TcpListener, keys: Option<Arc<Keys>>) -> ReceiverStream<io::Result<Io>> {
+pub fn incoming(
+    listener: TcpListener,
+    keys: Option<Arc<Keys>>,
+    streams: Option<Answering>,
+) -> ReceiverStream<io::Result<Io>> {
     let (accepted, connections) = mpsc::channel(64);
     tokio::spawn(async move {
         let free = Arc::new(Semaphore::new(HANDSHAKES_MAX));
@@ -116,24 +130,39 @@ pub fn incoming(listener: TcpListener, keys: Option<Arc<Keys>>) -> ReceiverStrea
             };
             // Who is gone already fails later and is not missed.
             stream.set_nodelay(true).ok();
-            let Some(keys) = &keys else {
-                if accepted.send(Ok(Io::Plain(stream))).await.is_err() {
-                    return;
-                }
-                continue;
-            };
             let Ok(permit) = free.clone().acquire_owned().await else { return };
-            let (keys, accepted) = (keys.now(), accepted.clone());
+            let (keys, streams) = (keys.as_ref().map(|keys| keys.now()), streams.clone());
+            let accepted = accepted.clone();
             tokio::spawn(async move {
-                let shaken = TlsAcceptor::from(keys.grpc.clone()).accept(stream);
-                match timeout(HANDSHAKE_MAX, shaken).await {
-                    Ok(Ok(stream)) => drop(accepted.send(Ok(Io::Tls(Box::new(stream)))).await),
-                    Ok(Err(error)) => tracing::warn!(%error, "refused a connection"),
-                    Err(_) => tracing::debug!("a handshake took too long"),
+                let shaken = timeout(HANDSHAKE_MAX, shake(stream, keys, streams.is_some())).await;
+                match (shaken, streams) {
+                    (Ok(Ok((io, true))), Some(streams)) => {
+                        drop(permit);
+                        streams.serve(io).await;
+                    }
+                    (Ok(Ok((io, _))), _) => drop(accepted.send(Ok(io)).await),
+                    (Ok(Err(error)), _) => tracing::warn!(%error, "refused a connection"),
+                    (Err(_), _) => tracing::debug!("a handshake took too long"),
                 }
-                drop(permit);
             });
         }
     });
     ReceiverStream::new(connections)
+}
+
+/// What was accepted, and whether it opens a log stream; looked at only if `streams` may be.
+async fn shake(
+    stream: TcpStream,
+    keys: Option<Arc<Loaded>>,
+    streams: bool,
+) -> io::Result<(Io, bool)> {
+    let Some(keys) = keys else {
+        let mut first = [0];
+        let opens = streams && stream.peek(&mut first).await? == 1 && first[0] == wire::OPENS[0];
+        return Ok((Io::Plain(stream), opens));
+    };
+    let config = if streams { &keys.peers } else { &keys.grpc };
+    let stream = TlsAcceptor::from(config.clone()).accept(stream).await?;
+    let opens = stream.get_ref().1.alpn_protocol() == Some(wire::ALPN);
+    Ok((Io::Tls(Box::new(TlsStream::Server(stream))), opens))
 }

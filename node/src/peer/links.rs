@@ -4,7 +4,7 @@
 //! but not soon. So while a connection is being made messages wait for it: the first words of an
 //! elect to members that it never spoke to would otherwise be lost each time.
 
-use super::{Identity, Inbound, LINK_QUEUE, client};
+use super::{Identity, Inbound, LINK_QUEUE, stream};
 use bytes::Bytes;
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::message::Message;
@@ -15,8 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 
 /// The shortest and longest waits between two tries to connect.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
@@ -203,42 +201,26 @@ impl Line {
     async fn connect_once(&self, frames: mpsc::Receiver<pb::Frame>) -> bool {
         let Some(address) = self.book.get(&self.to) else { return false };
         let target = if self.beat { &address.heartbeat } else { &address.peer };
-        let channel = match client::channel(&self.identity, target).await {
-            Ok(channel) => channel,
+        let opened = stream::open(&self.identity, self.to.as_str(), target, self.beat).await;
+        let (stream, from) = match opened {
+            Ok((_, other)) if other.id != self.to => {
+                tracing::warn!(to = %self.to, found = %other.id, "another node answers");
+                return false;
+            }
+            Ok(opened) => opened,
+            Err(error @ (stream::Error::Refused(_) | stream::Error::Hello(_))) => {
+                tracing::warn!(to = %self.to, %error, "no log stream");
+                return false;
+            }
             Err(error) => {
                 tracing::debug!(to = %self.to, %target, %error, "cannot connect");
                 return false;
             }
         };
-        let mut client = client::client(&self.identity, self.to.as_str(), channel);
-        let frames = ReceiverStream::new(frames);
-        let answers =
-            if self.beat { client.heartbeat(frames).await } else { client.replicate(frames).await };
-        let answers = match answers {
-            Ok(answers) => answers,
-            Err(status) => {
-                tracing::warn!(to = %self.to, %status, "peer refused a stream");
-                return false;
-            }
-        };
-        let from = match self.identity.secret.check(answers.metadata(), &self.identity.me.id) {
-            Ok(caller) if caller.sender.id == self.to => caller.sender,
-            Ok(other) => {
-                tracing::warn!(to = %self.to, found = %other.sender.id, "another node answers");
-                return false;
-            }
-            Err(refused) => {
-                tracing::warn!(to = %self.to, %refused, "the answering node proves nothing");
-                return false;
-            }
-        };
-        let mut answers = answers.into_inner();
-        while let Some(Ok(frame)) = answers.next().await {
-            let Ok(frame) = Frame::try_from(frame) else { break };
-            let (from, beat) = (from.clone(), self.beat);
-            if self.inbox.send(Inbound::Frame { from, frame, beat, back: None }).await.is_err() {
-                break;
-            }
+        let beat = self.beat;
+        let inbound = |frame| Inbound::Frame { from: from.clone(), frame, beat, back: None };
+        if let Err(error) = stream.carry(frames, &self.inbox, inbound).await {
+            tracing::debug!(to = %self.to, %error, "a log stream has ended");
         }
         true
     }
@@ -266,8 +248,8 @@ mod tests {
         let (member, listener) = (identity("b"), TcpListener::bind("127.0.0.1:0").await.unwrap());
         let address = listener.local_addr().unwrap().to_string();
         let (inbox, mut arrived) = mpsc::channel(4);
-        let routes = super::super::peer_routes(&member, inbox, &Shelf::new(1));
-        super::super::spawn(&member, listener, routes);
+        let routes = super::super::peer_routes(&member, inbox.clone(), &Shelf::new(1));
+        super::super::spawn(&member, listener, inbox, routes);
         let book = AddressBook::default();
         book.set(member.me.id.clone(), PeerAddress { peer: address.clone(), heartbeat: address });
         let (answers, _) = mpsc::channel(4);

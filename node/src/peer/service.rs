@@ -1,6 +1,7 @@
 //! The server side: checks every Hello, then hands over what arrives.
 
 use super::incoming::incoming;
+use super::stream::Answering;
 use super::{Identity, Inbound, LINK_QUEUE, MESSAGE_BYTES_MAX, Reply};
 use crate::data::link::Publications;
 use crate::data::post::{POST_BYTES_MAX, Publication};
@@ -8,7 +9,6 @@ use crate::snapshots::{Chunks, LogChunks, Shelf};
 use cairn_logic::ids::GroupId;
 use cairn_logic::time::Duration;
 use cairn_wire::hello::{Caller, HELLO_KEY};
-use cairn_wire::peer::frame::Frame;
 use cairn_wire::peer::pb;
 use cairn_wire::peer::pb::peer_server::{Peer, PeerServer};
 use std::pin::Pin;
@@ -75,11 +75,19 @@ pub fn peer_routes(
     routes
 }
 
-/// Serves `routes` on `listener` to those that prove the cluster secret.
-pub fn spawn(identity: &Identity, listener: TcpListener, routes: RoutesBuilder) {
+/// Serves `routes`, and log streams into `inbox`, on `listener` to those that prove the cluster
+/// secret.
+pub fn spawn(
+    identity: &Identity,
+    listener: TcpListener,
+    inbox: mpsc::Sender<Inbound>,
+    routes: RoutesBuilder,
+) {
     let check = InterceptorLayer::new(CheckHello::new(identity.clone()));
     let server = server().layer(check).add_routes(routes.routes());
-    tokio::spawn(server.serve_with_incoming(incoming(listener, identity.tls.peers.clone())));
+    let streams = Answering { identity: identity.clone(), inbox };
+    let calls = incoming(listener, identity.tls.peers.clone(), Some(streams));
+    tokio::spawn(server.serve_with_incoming(calls));
 }
 
 /// How often a server asks a silent connection for a sign of life, and how long it waits for it.
@@ -111,7 +119,6 @@ fn publication(one: pb::Publication) -> Publication {
     Publication { channel: channel.into(), message: message.into(), sharded }
 }
 
-type Frames = Pin<Box<dyn Stream<Item = Result<pb::Frame, Status>> + Send>>;
 type MoveReplies = Pin<Box<dyn Stream<Item = Result<pb::MoveReply, Status>> + Send>>;
 type Downs = Pin<Box<dyn Stream<Item = Result<pb::Down, Status>> + Send>>;
 
@@ -120,36 +127,6 @@ impl PeerService {
         let (reply, answer) = oneshot::channel();
         self.inbox.send(make(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
-    }
-
-    fn frames(
-        &self,
-        request: Request<Streaming<pb::Frame>>,
-        beat: bool,
-    ) -> Result<Response<Frames>, Status> {
-        let from = caller(&request)?.sender;
-        let to = from.id.as_str().to_owned();
-        let (back, answers) = mpsc::channel(LINK_QUEUE);
-        let inbox = self.inbox.clone();
-        let mut frames = request.into_inner();
-        tokio::spawn(async move {
-            while let Some(Ok(frame)) = frames.next().await {
-                let frame = match Frame::try_from(frame) {
-                    Ok(frame) => frame,
-                    Err(error) => {
-                        tracing::error!(%error, from = %from.id, "closed a log stream");
-                        return;
-                    }
-                };
-                let back = Some(back.clone());
-                let inbound = Inbound::Frame { from: from.clone(), frame, beat, back };
-                if inbox.send(inbound).await.is_err() {
-                    return;
-                }
-            }
-        });
-        let answers: Frames = Box::pin(ReceiverStream::new(answers).map(Ok));
-        Ok(self.signed(&to, answers))
     }
 
     /// The caller must know whose folder answers: acknowledgements count by incarnation.
@@ -163,26 +140,10 @@ impl PeerService {
 
 #[tonic::async_trait]
 impl Peer for PeerService {
-    type ReplicateStream = Frames;
-    type HeartbeatStream = Frames;
     type ControlStream = Downs;
     type FetchSnapshotStream = Chunks;
     type FetchLogStream = LogChunks;
     type CarryStream = MoveReplies;
-
-    async fn replicate(
-        &self,
-        request: Request<Streaming<pb::Frame>>,
-    ) -> Result<Response<Frames>, Status> {
-        self.frames(request, false)
-    }
-
-    async fn heartbeat(
-        &self,
-        request: Request<Streaming<pb::Frame>>,
-    ) -> Result<Response<Frames>, Status> {
-        self.frames(request, true)
-    }
 
     async fn control(
         &self,

@@ -86,7 +86,8 @@ impl Node {
         shelf.offer(&group(), self.files.clone(), self.log.clone());
         let (inbox, _) = mpsc::channel(4);
         let identity = identity(name);
-        peer::spawn(&identity, listener, peer::peer_routes(&identity, inbox, &shelf));
+        let routes = peer::peer_routes(&identity, inbox.clone(), &shelf);
+        peer::spawn(&identity, listener, inbox, routes);
         Holder { id: NodeId::new(name), peer: address, member: true, master: false }
     }
 

@@ -77,7 +77,7 @@ impl Replica {
         assert_eq!(expected, Some(head.epoch), "the appender writes in its master's epoch");
         self.index.append(head);
         lead.appended(head, bytes, now);
-        let flush = lead.flushes_all() || head.authority || head.opens_epoch;
+        let flush = lead.hurries() || head.authority || head.opens_epoch;
         if self.committed.next() == head.first {
             // Nothing waited until now.
             lead.moved_at = now;

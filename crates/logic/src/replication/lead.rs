@@ -8,7 +8,7 @@ use crate::counting::{Plane, Sets};
 use crate::ids::{EntryId, Epoch, Incarnation, Life, NodeId, Offset, Version};
 use crate::message::{Mode, Sender};
 use crate::mutant::{Mutant, broken};
-use crate::record::{Member, Record};
+use crate::record::{Member, Record, Rule};
 use crate::time::{Duration, Instant};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -31,6 +31,12 @@ impl Config {
         let sets = Sets::new(plane, &members, &counted);
         let flush = mode.durability.flushed || sets.counts.copies == 1;
         Self { members, mode, sets, flush }
+    }
+
+    /// Whether someone may wait for an entry to be flushed. Who writes by `async` without asking for
+    /// flushed copies has an answer already: the host's own flushes are enough.
+    fn hurries(&self) -> bool {
+        self.flush && (self.mode.durability.flushed || self.mode.rule != Rule::Async)
     }
 
     pub(super) fn of(plane: Plane, record: &Record) -> Self {
@@ -169,6 +175,11 @@ impl Lead {
         self.configs().any(|c| c.flush)
     }
 
+    /// Whether entries are to be flushed as soon as they are appended.
+    pub(super) fn hurries(&self) -> bool {
+        self.configs().any(Config::hurries)
+    }
+
     /// Keeps exactly the peers that count now or may soon, each with the folder that is meant.
     pub(super) fn set_peers(
         &mut self,
@@ -289,15 +300,14 @@ impl Lead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Durability, Role, Rule};
+    use crate::record::{Durability, Role};
+
+    fn member(name: &str) -> Member {
+        let incarnation = Incarnation(1);
+        Member { id: NodeId::new(name), incarnation, role: Role::Replica, zone: None }
+    }
 
     fn lead() -> Lead {
-        let member = |n: &str| Member {
-            id: NodeId::new(n),
-            incarnation: Incarnation(1),
-            role: Role::Replica,
-            zone: None,
-        };
         let mode = Mode { rule: Rule::One, wanted: 3, durability: Durability::default() };
         let members = vec![member("n1"), member("n2"), member("n3")];
         Lead::new(Epoch(3), Config::new(Plane::Group, members, mode), Instant::ZERO)
@@ -325,6 +335,21 @@ mod tests {
         assert_eq!(near(1000, at(950)), Offset(10), "three are too many bytes");
         assert_eq!(near(400, at(950)), Offset(20), "even the last is too large");
         assert_eq!(near(10_000, at(5000)), Offset(20), "everything is old");
+    }
+
+    #[test]
+    fn a_flush_is_hurried_where_someone_may_wait_for_it() {
+        let config = |rule, flushed, members: &[&str]| {
+            let durability = Durability { flushed, zones: 1 };
+            let members = members.iter().map(|name| member(name)).collect();
+            Config::new(Plane::Group, members, Mode { rule, wanted: 3, durability })
+        };
+        assert!(config(Rule::One, false, &["a"]).hurries(), "the only copy");
+        assert!(!config(Rule::One, false, &["a", "b"]).hurries(), "two copies in memory");
+        assert!(config(Rule::One, true, &["a", "b"]).hurries());
+        let early = config(Rule::Async, false, &["a"]);
+        assert!(early.flush && !early.hurries(), "flushed before it counts, but nobody waits");
+        assert!(config(Rule::Async, true, &["a", "b"]).hurries(), "asked for");
     }
 
     #[test]
