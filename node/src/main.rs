@@ -66,6 +66,7 @@ fn begin_anew() -> Result<()> {
 
 fn run(role: Role) -> Result<()> {
     cairn_node::memory::start_small();
+    cairn_node::memory::keep_what_is_freed();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match role {
         Role::Global(start) => {
@@ -76,7 +77,7 @@ fn run(role: Role) -> Result<()> {
         }
         Role::Data(start) => {
             let boot = Boot::new(NodeRole::Data, &start.settings)?;
-            match runtime.block_on(group::run(boot))? {
+            match runtime.block_on(async { tokio::spawn(group::run(boot)).await? })? {
                 End::Stopped => Ok(()),
                 End::Released => {
                     runtime.shutdown_background();

@@ -18,7 +18,6 @@ use cairn_logic::batch::Batch;
 use cairn_logic::ids::{EntryId, Epoch, Offset};
 use cairn_logic::replication::Admission;
 use cairn_logic::time::{Duration, Instant};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::mpsc::{self, SyncSender};
@@ -260,18 +259,24 @@ pub struct Shared {
 /// Sent and unapplied bytes above which [`DataLink::apply_full`] says to wait.
 pub const APPLY_MAX_BYTES: u64 = 64 << 20;
 
-/// Control's side of the data thread.
-#[derive(Debug)]
+/// Control's side of the data thread; its clones are one and the same.
+#[derive(Clone, Debug)]
 pub struct DataLink {
     sender: mpsc::Sender<ToData>,
     waker: Arc<mio::Waker>,
     shared: Arc<Shared>,
     /// Keys the hash of keys.
     seed: u64,
-    /// The term of the mastership that control last announced; 0 when it is over.
-    term: u64,
+    announced: Arc<Announced>,
+}
+
+/// What only control looks at.
+#[derive(Debug, Default)]
+struct Announced {
+    /// The term of the mastership that was last announced; 0 when it is over.
+    term: AtomicU64,
     /// A deadline that was given before the mastership it belongs to was announced.
-    early_read_until: Cell<u64>,
+    early_read_until: AtomicU64,
 }
 
 /// The thread's end of the messages to it.
@@ -298,7 +303,7 @@ pub fn pair(waker: Arc<mio::Waker>, seed: u64) -> (DataLink, DataEnd) {
         gauges: Gauges::default(),
     });
     let end = DataEnd { receiver, shared: Arc::clone(&shared) };
-    (DataLink { sender, waker, shared, seed, term: 0, early_read_until: Cell::new(0) }, end)
+    (DataLink { sender, waker, shared, seed, announced: Arc::default() }, end)
 }
 
 impl DataLink {
@@ -307,12 +312,13 @@ impl DataLink {
     ///
     /// A sender of many [`ToData::Apply`] waits for [`DataLink::apply_room`] when
     /// [`DataLink::apply_full`] says so; that is what bounds the queue.
-    pub fn send(&mut self, message: ToData) {
+    pub fn send(&self, message: ToData) {
         match &message {
             ToData::BecomeMaster { epoch, .. } => {
-                self.term = epoch.0;
+                self.announced.term.store(epoch.0, Ordering::Relaxed);
                 self.open_term();
-                self.shared.read_until.store(self.early_read_until.get(), Ordering::Release);
+                let early = self.announced.early_read_until.load(Ordering::Relaxed);
+                self.shared.read_until.store(early, Ordering::Release);
             }
             ToData::StepDown { .. } => self.close_term(),
             ToData::Apply(batch) => {
@@ -333,9 +339,9 @@ impl DataLink {
     }
 
     /// Mastership is over from this moment, whatever is still queued: nothing is released.
-    fn close_term(&mut self) {
-        self.term = 0;
-        self.early_read_until.set(0);
+    fn close_term(&self) {
+        self.announced.term.store(0, Ordering::Relaxed);
+        self.announced.early_read_until.store(0, Ordering::Relaxed);
         self.shared.term.store(0, Ordering::Release);
         self.shared.read_until.store(0, Ordering::Release);
     }
@@ -351,8 +357,8 @@ impl DataLink {
     /// before [`ToData::BecomeMaster`], too, and belongs to that mastership then.
     pub fn read_until(&self, deadline: Option<Instant>) {
         let nanos = deadline.map_or(0, Instant::as_nanos);
-        if self.term == 0 {
-            return self.early_read_until.set(nanos);
+        if self.announced.term.load(Ordering::Relaxed) == 0 {
+            return self.announced.early_read_until.store(nanos, Ordering::Relaxed);
         }
         self.open_term();
         self.shared.read_until.store(nanos, Ordering::Release);
@@ -403,12 +409,13 @@ impl DataLink {
     }
 
     fn open_term(&self) {
-        if self.shared.term.load(Ordering::Relaxed) != self.term {
+        let term = self.announced.term.load(Ordering::Relaxed);
+        if self.shared.term.load(Ordering::Relaxed) != term {
             // What an earlier mastership left is void before the new term shows.
             self.shared.committed.store(0, Ordering::Release);
             self.shared.read_until.store(0, Ordering::Release);
             self.shared.copies.iter().for_each(|cell| cell.store(0, Ordering::Release));
-            self.shared.term.store(self.term, Ordering::Release);
+            self.shared.term.store(term, Ordering::Release);
         }
     }
 

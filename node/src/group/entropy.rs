@@ -98,7 +98,7 @@ impl Entropy {
     }
 
     /// Asks the master, at `master`, for parts that differ; none: this node has none.
-    pub fn tick(&mut self, data: &mut DataLink, master: Option<(NodeId, String)>) {
+    pub fn tick(&mut self, data: &DataLink, master: Option<(NodeId, String)>) {
         let full = self.aside.is_full();
         if full != self.full {
             self.full = full;

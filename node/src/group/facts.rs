@@ -8,7 +8,7 @@ impl Role {
     /// What is so at this moment.
     pub(super) fn facts(&mut self) -> Facts {
         let status = self.plain_status();
-        let data = Some(self.data.borrow().shared());
+        let data = Some(self.data.shared());
         let (Some(host), Some(log)) = (&self.host, status.logs.first()) else {
             // Idle: it waits to be claimed, and that is all it is for.
             return Facts { status, data, ..Facts::default() };

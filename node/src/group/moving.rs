@@ -181,7 +181,7 @@ impl Role {
     }
 
     fn order_move(&mut self, order: MoveOrder) {
-        self.data.borrow_mut().send(ToData::Move(order));
+        self.data.send(ToData::Move(order));
     }
 
     fn ask_swap(&self, swap: Option<Swap>) {

@@ -31,8 +31,6 @@ use cairn_settings::Reads as ReadsSetting;
 use cairn_settings::directory_keys::{Claim, KeyspaceUsers, keyspace_of};
 use cairn_wire::peer::control::{self, Instruction};
 use cairn_wire::peer::pb;
-use std::cell::RefCell;
-use std::rc::Rc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 
@@ -44,7 +42,7 @@ pub struct Role {
     pub(super) boot: Boot,
     /// The zone of its machine, which may become known later.
     pub(super) zone: watch::Receiver<Option<String>>,
-    pub(super) data: Rc<RefCell<DataLink>>,
+    pub(super) data: DataLink,
     pub(super) host: Option<Host<GroupWorld>>,
     pub(super) group: Option<GroupId>,
     pub(super) view: View,
@@ -86,7 +84,7 @@ impl Role {
             // As the directory was when it was last seen: enough to serve what may be old.
             self.use_view()?;
         } else {
-            self.data.borrow_mut().send(ToData::Loading(false));
+            self.data.send(ToData::Loading(false));
         }
         Ok(())
     }
@@ -104,10 +102,8 @@ impl Role {
         let snapshots = GroupSnapshots::open(folder, whose, every, self.notify())
             .with_context(|| format!("cannot open the snapshots of group {group}"))?;
         self.boot.shelf.offer(&group, snapshots.folder(), storage.reader());
-        let data = self.data.borrow();
-        let entropy = Entropy::open(folder, self.boot.uid, &group, &identity, &data)
+        let entropy = Entropy::open(folder, self.boot.uid, &group, &identity, &self.data)
             .with_context(|| format!("cannot open what group {group} keeps aside"))?;
-        drop(data);
         let committed = CommittedLog::new(storage.reader());
         self.boot.shelf.offer_log(&group, committed.clone());
         tracing::info!(%group, last = %recovered.last, intact = recovered.vote.intact, "joined");
@@ -231,7 +227,7 @@ impl Role {
                 _ => drop(reply.send(self.wished(&request))),
             },
             Inbound::Publications(all) => {
-                self.data.borrow_mut().send(ToData::Publications(all));
+                self.data.send(ToData::Publications(all));
             }
             Inbound::Carried { frame, back } => self.carried(frame, back),
             Inbound::Known(reply) => drop(reply.send(Ok(self.known()))),
@@ -254,7 +250,7 @@ impl Role {
         }
         let part = host.world.entropy.grant(wish)?;
         let lines = vec![format!("{part} is written anew")];
-        self.data.borrow_mut().send(ToData::Repair(part));
+        self.data.send(ToData::Repair(part));
         Ok(pb::WishReply::said(lines))
     }
 
@@ -267,9 +263,8 @@ impl Role {
                 peers.iter().filter(|p| p.member).map(|p| p.written).collect();
             let record = host.replica().record();
             let copies = record.map_or(1, |record| Counts::of(Plane::Group, record).copies);
-            let data = self.data.borrow();
-            data.committed_means(copies as u64 - 1);
-            data.copies(&mut acked);
+            self.data.committed_means(copies as u64 - 1);
+            self.data.copies(&mut acked);
         }
     }
 
@@ -412,7 +407,7 @@ impl Role {
             old.groups != new.groups || old.slots != new.slots || old.moves != new.moves
         }) {
             self.listeners.send_replace(Targets::of(&new));
-            self.data.borrow_mut().send(ToData::Routes(new.clone().into()));
+            self.data.send(ToData::Routes(new.clone().into()));
             self.routes = Some(new);
         }
     }
@@ -426,7 +421,7 @@ impl Role {
         let config = super::run::config(&self.boot.settings, limits, keyspace);
         if config != self.config {
             self.config = config.clone();
-            self.data.borrow_mut().send(ToData::Config(config));
+            self.data.send(ToData::Config(config));
         }
     }
 
@@ -461,7 +456,7 @@ impl Role {
         let room = host.world.storage.room();
         if let Some(refused) = room.turned(&mut self.disk_low) {
             let place = if room.low { NoRoom::Disk } else { NoRoom::Log };
-            self.data.borrow_mut().send(ToData::NoRoom(refused.then_some(place)));
+            self.data.send(ToData::NoRoom(refused.then_some(place)));
         }
     }
 
@@ -476,24 +471,23 @@ impl Role {
         if let Some(pb::up::Body::Report(report)) = &mut up.body
             && matches!(host.replica().position(), Position::Master(_))
         {
-            let loads = self.data.borrow().gauges().loads.read();
+            let loads = self.data.gauges().loads.read();
             report.parts =
                 loads.iter().map(|(part, load)| control::part_out(*part, load)).collect();
         }
         self.asks.try_send(Ask::Up(up)).ok();
         self.reported = now;
-        let commands = status::commands(&self.data.borrow());
+        let commands = status::commands(&self.data);
         if now.since(self.counted.0).as_secs() >= 1 {
             self.counted = (now, commands);
         }
     }
 
     fn load(&self, now: Instant) -> pb::Load {
-        let link = self.data.borrow();
         let (since, before) = self.counted;
         let span_ms = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX).max(1);
-        let done = status::commands(&link).saturating_sub(before);
-        status::load(link.gauges(), done.saturating_mul(1000) / span_ms)
+        let done = status::commands(&self.data).saturating_sub(before);
+        status::load(self.data.gauges(), done.saturating_mul(1000) / span_ms)
     }
 
     /// Clients are let in once everything that is known to be committed is in the state.
@@ -504,7 +498,7 @@ impl Role {
         let needed = committed.max(whole_from);
         if host.world.loading && committed > Offset::ZERO && host.applied() >= needed {
             host.world.loading = false;
-            self.data.borrow_mut().send(ToData::Loading(false));
+            self.data.send(ToData::Loading(false));
         }
     }
 
@@ -561,7 +555,7 @@ impl Role {
             return;
         };
         let (ask, digest) = oneshot::channel();
-        self.data.borrow_mut().send(ToData::Query(Query::Digest(ask)));
+        self.data.send(ToData::Query(Query::Digest(ask)));
         tokio::spawn(async move {
             if let Ok(digest) = digest.await {
                 log.digest = Some(digest.digest);

@@ -21,8 +21,6 @@ use cairn_logic::time::{Duration, Instant};
 use cairn_settings::directory_keys::{Claim, KeyspaceConfig, KeyspaceUsers, Make, NodeInfo};
 use cairn_settings::{Limits, NodeRole, NodeSettings};
 use sha2::{Digest, Sha256};
-use std::cell::RefCell;
-use std::rc::Rc;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -144,7 +142,7 @@ pub async fn run(boot: Boot) -> Result<End> {
     tokio::spawn(courier::run(boot.identity.clone(), book.clone(), targets, data.published));
     let mut role = Role {
         zone: crate::zone::watch(boot.file.clone(), settings.zone.clone()),
-        data: Rc::new(RefCell::new(data.link)),
+        data: data.link,
         host: None,
         group: None,
         view,
@@ -215,7 +213,7 @@ async fn serve(mut role: Role, mut inputs: Inputs) -> Result<End> {
     while !role.is_relieved() && clock::now() < deadline {
         turn_for(&mut role, &mut inputs, TICK * 5).await?;
     }
-    role.data.borrow_mut().send(ToData::Stop { within: STOP_MAX.1 });
+    role.data.send(ToData::Stop { within: STOP_MAX.1 });
     let deadline = clock::now() + STOP_MAX.1 * 2;
     while !role.stopped && clock::now() < deadline {
         turn_for(&mut role, &mut inputs, TICK).await?;

@@ -160,7 +160,7 @@ impl GroupSnapshots {
     /// than that of `before` if there is nothing to begin with.
     pub fn rebuild(
         &mut self,
-        data: &mut DataLink,
+        data: &DataLink,
         holds: &dyn Fn(EntryId) -> bool,
         (before, last): (EntryId, EntryId),
     ) -> Offset {
@@ -236,7 +236,7 @@ impl GroupSnapshots {
     /// Begins to write or to fetch another snapshot if it is time.
     pub fn tick(
         &mut self,
-        data: &mut DataLink,
+        data: &DataLink,
         storage: &Storage,
         place: Place,
         holders: impl FnOnce() -> Vec<Holder>,
@@ -312,7 +312,7 @@ impl GroupSnapshots {
         format!("{name}: entry {}, {} bytes", newest.from, newest.bytes)
     }
 
-    fn write(&mut self, data: &mut DataLink, newer_than: Offset, mastered: bool) {
+    fn write(&mut self, data: &DataLink, newer_than: Offset, mastered: bool) {
         let (ended, given_up) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let (to, pieces) = sync_channel(PIECES_MAX);
         let writer = Writer {

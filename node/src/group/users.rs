@@ -44,7 +44,7 @@ impl Role {
     }
 
     fn end_change(&mut self, token: u64, outcome: Result<usize, String>) {
-        self.data.borrow_mut().send(ToData::UsersChanged { token, outcome });
+        self.data.send(ToData::UsersChanged { token, outcome });
     }
 
     /// Tells the data thread of users that have changed.
@@ -52,7 +52,7 @@ impl Role {
         let Some(keyspace) = self.keyspace() else { return };
         let users = self.view.users.get(keyspace).cloned().unwrap_or_default();
         if users != self.users {
-            self.data.borrow_mut().send(ToData::Users(Stored::from_texts(users.users.clone())));
+            self.data.send(ToData::Users(Stored::from_texts(users.users.clone())));
             self.users = users;
         }
     }

@@ -17,8 +17,6 @@ use cairn_logic::record::{EpochRecord, Member, Record, Rule};
 use cairn_logic::replication::{Admission, Alarm, Vote};
 use cairn_logic::time::Instant;
 use cairn_wire::peer::{control, pb};
-use std::cell::RefCell;
-use std::rc::Rc;
 use tokio::sync::mpsc;
 
 /// What the replica of a group acts on.
@@ -38,7 +36,7 @@ pub struct GroupWorld {
     /// Its members.
     pub links: Links,
     /// The keyspace.
-    pub data: Rc<RefCell<DataLink>>,
+    pub data: DataLink,
     /// The global plane.
     pub asks: mpsc::Sender<Ask>,
     /// How linearizable reads are made safe.
@@ -68,14 +66,14 @@ pub fn answers_of(rule: Rule) -> Answers {
 
 impl GroupWorld {
     fn tell(&self, message: ToData) {
-        self.data.borrow_mut().send(message);
+        self.data.send(message);
     }
 
     /// Another snapshot, if it is time.
     pub fn snapshot(&mut self, place: Place) {
         let Self { record, book, me, .. } = self;
         let holders = || holders(me, record.as_ref(), book);
-        self.snapshots.tick(&mut self.data.borrow_mut(), &self.storage, place, holders);
+        self.snapshots.tick(&self.data, &self.storage, place, holders);
     }
 
     /// Has parts that differ written anew by the master, if this node follows one.
@@ -83,7 +81,7 @@ impl GroupWorld {
         let master = self.record.as_ref().and_then(|record| record.master.clone());
         let master = master.filter(|id| follows && *id != self.me);
         let master = master.and_then(|id| self.book.get(&id).map(|address| (id, address.peer)));
-        self.entropy.tick(&mut self.data.borrow_mut(), master);
+        self.entropy.tick(&self.data, master);
     }
 
     fn ask(&self, ask: Ask) {
@@ -160,7 +158,7 @@ impl World for GroupWorld {
         self.loading = true;
         let log = self.storage.reader();
         let (before, last) = (log.before(), log.last());
-        let from = self.snapshots.rebuild(&mut self.data.borrow_mut(), holds, (before, last));
+        let from = self.snapshots.rebuild(&self.data, holds, (before, last));
         tracing::info!(group = %self.group, %from, %before, %last, "building the state");
         from
     }
@@ -175,7 +173,7 @@ impl World for GroupWorld {
     }
 
     fn apply_room(&mut self) -> bool {
-        !self.snapshots.is_loading() && !self.data.borrow().apply_full()
+        !self.snapshots.is_loading() && !self.data.apply_full()
     }
 
     fn apply(&mut self, batch: &Batch) {
@@ -183,7 +181,7 @@ impl World for GroupWorld {
     }
 
     fn committed(&mut self, up_to: Offset) {
-        self.data.borrow().commit(up_to);
+        self.data.commit(up_to);
     }
 
     fn become_master(&mut self, epoch: Epoch, last: EntryId, record: &Record) {
@@ -197,7 +195,7 @@ impl World for GroupWorld {
             reads: self.reads,
             answers: self.answers,
         });
-        self.data.borrow().commit(last.offset);
+        self.data.commit(last.offset);
     }
 
     fn open_epoch(&mut self, record: &EpochRecord) {
@@ -219,7 +217,7 @@ impl World for GroupWorld {
     }
 
     fn read_until(&mut self, deadline: Option<Instant>) {
-        self.data.borrow().read_until(deadline);
+        self.data.read_until(deadline);
     }
 
     fn reads_confirmed(&mut self, token: u64) {
