@@ -68,11 +68,11 @@ fn run(role: Role) -> Result<()> {
     cairn_node::memory::start_small();
     cairn_node::memory::keep_what_is_freed();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // All run as tasks, because each wake of the future that the runtime blocks on costs a write to
+    // its own event descriptor.
     match role {
         Role::Global(start) => {
             let boot = Boot::new(NodeRole::Global, &start.settings)?;
-            // As a task, because each wake of the future that the runtime blocks on costs a
-            // write to its own event descriptor.
             runtime.block_on(async { tokio::spawn(global::run(boot)).await? })
         }
         Role::Data(start) => {

@@ -243,7 +243,9 @@ impl Core {
     fn hand_over(&mut self, batch: Batch) {
         self.last = batch.head.last();
         self.stats.batches += 1;
-        self.outgoing.append(batch);
+        let early = self.mastership.is_some_and(|now| now.answers == Answers::AtAppend);
+        let waited_for = batch.head.authority || !early;
+        self.outgoing.append(batch, waited_for);
     }
 
     /// New routes.

@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_tail_that_lanes_apply_leaves_what_was_written() {
         let (keyspace, batches) = tail();
-        let mut node = loading();
+        let node = loading();
         batches.iter().for_each(|batch| node.link.send(ToData::Apply(batch.clone())));
         let (sender, answer) = tokio::sync::oneshot::channel();
         node.link.send(ToData::Query(Query::Digest(sender)));

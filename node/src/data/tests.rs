@@ -101,7 +101,7 @@ impl Rig {
 
     /// A follower with routes, loaded, whose group has master `b`.
     fn replica(role: Role) -> Self {
-        let mut rig = Self::follower(Config::default());
+        let rig = Self::follower(Config::default());
         rig.link.send(ToData::Routes(routes("b", role)));
         rig.link.send(ToData::Loading(false));
         rig

@@ -161,6 +161,7 @@ fn run(mut poll: Poll, mut server: Server) {
         if more || server.has_work() {
             patience = Duration::ZERO;
         } else {
+            server.core.outgoing.push();
             shared.sleep(server.is_held_up());
             if server.has_news() {
                 patience = Duration::ZERO;
@@ -190,7 +191,7 @@ fn run(mut poll: Poll, mut server: Server) {
             return;
         }
         more = inbox == Inbox::More;
-        server.core.outgoing.push();
+        server.core.outgoing.turn();
         server.chores();
         server.look_at_checks();
         server.turn();
@@ -228,8 +229,11 @@ impl Server {
         !self.net.held.is_empty() || !self.waits.is_empty() || self.is_full() || self.is_moving()
     }
 
-    /// Whether the thread has to end.
-    fn is_over(&self) -> bool {
+    /// Whether the thread has to end; all it has appended has gone to control then.
+    fn is_over(&mut self) -> bool {
+        if self.stopping.is_some() {
+            self.core.outgoing.push();
+        }
         let quiet = self.net.held.is_empty()
             && self.net.flush.is_empty()
             && !self.core.outgoing.is_behind();

@@ -38,7 +38,7 @@ fn forged() -> Vec<Portion> {
 
 /// A follower that begins with the forged snapshot.
 fn wrong() -> Rig {
-    let mut rig = Rig::replica(Role::Replica);
+    let rig = Rig::replica(Role::Replica);
     rig.link.send(ToData::Rebuild { load: 1 });
     let mut builder = Builder::new(1);
     for portion in forged() {

@@ -84,7 +84,7 @@ fn a_transaction_is_told_of_behind_its_reply() {
 
 #[test]
 fn what_a_replica_applies_is_told_by_its_master() {
-    let mut rig = Rig::replica(Role::Replica);
+    let rig = Rig::replica(Role::Replica);
     let mut client = rig.client();
     client.say("HELLO 3");
     client.say("CONFIG SET notify-keyspace-events EAmn");

@@ -173,7 +173,7 @@ fn replicas_call_what_their_master_has_loaded() {
     let mut client = rig.client();
     client.say("READONLY");
     assert_eq!(client.say("FCALL_RO look 1 b"), "-ERR Function not found");
-    let mut link = rig;
+    let link = rig;
     link.link.send(ToData::Apply(batch));
     while client.say("FCALL_RO look 1 b") != "(nil)" {}
     let refused = "-READONLY Can not run script with write flag on readonly replica";

@@ -166,7 +166,7 @@ fn a_change_of_mastership_waits_for_a_command_that_has_begun() {
 
 #[test]
 fn at_a_replica_what_is_applied_waits_for_what_is_read() {
-    let mut rig = Rig::replica(Role::Replica);
+    let rig = Rig::replica(Role::Replica);
     let (mut long, mut other) = (rig.client(), rig.client());
     let mut next = 1;
     let mut apply = |words: &str| {

@@ -42,7 +42,7 @@ impl Stage {
     }
 
     fn with(near: Config, far: Config) -> Self {
-        let mut source = Rig::master_with(near, Reads::Lease, Answers::AtCommit);
+        let source = Rig::master_with(near, Reads::Lease, Answers::AtCommit);
         source.link.send(moving("a", Some(Phase::Copy)));
         let mut target = Rig::follower(far);
         target.link.send(moving("x", Some(Phase::Copy)));

@@ -42,7 +42,7 @@ fn keys_of_other_groups_are_sent_there() {
 
 #[test]
 fn a_replica_shows_what_was_applied_to_those_who_want_it() {
-    let mut rig = Rig::replica(Role::Replica);
+    let rig = Rig::replica(Role::Replica);
     rig.link.send(ToData::Apply(batch(1, "b", "old")));
     let mut client = rig.client();
     assert_eq!(client.say("GET b"), "-MOVED 3300 10.0.0.1:2");
@@ -56,7 +56,7 @@ fn a_replica_shows_what_was_applied_to_those_who_want_it() {
 
 #[test]
 fn a_backup_shows_nothing() {
-    let mut rig = Rig::replica(Role::Backup);
+    let rig = Rig::replica(Role::Backup);
     rig.link.send(ToData::Apply(batch(1, "b", "old")));
     let mut client = rig.client();
     assert_eq!(client.say("READONLY"), "OK");
@@ -66,7 +66,7 @@ fn a_backup_shows_nothing() {
 
 #[test]
 fn a_replica_that_builds_its_state_says_so() {
-    let mut rig = Rig::replica(Role::Replica);
+    let rig = Rig::replica(Role::Replica);
     rig.link.send(ToData::Rebuild { load: 0 });
     let mut client = rig.client();
     assert_eq!(client.say("READONLY"), "OK");
@@ -89,7 +89,7 @@ fn a_batch_that_does_not_follow_is_told_and_hides_the_state() {
 
 #[test]
 fn a_master_without_enough_members_refuses_writes_and_shows_data() {
-    let mut rig = Rig::master();
+    let rig = Rig::master();
     rig.link.send(ToData::Admission(Admission::TooFewHeard));
     let mut client = rig.client();
     assert_eq!(client.say("SET b 1"), "-NOREPLICAS Not enough good replicas to write.");
@@ -98,7 +98,7 @@ fn a_master_without_enough_members_refuses_writes_and_shows_data() {
 
 #[test]
 fn a_master_whose_members_are_in_too_few_zones_says_so() {
-    let mut rig = Rig::master();
+    let rig = Rig::master();
     rig.link.send(ToData::Admission(Admission::TooFewZones));
     let mut client = rig.client();
     let few = "-NOREPLICAS The group's members are in fewer zones than durability.zones.";
@@ -174,7 +174,7 @@ fn stepping_down_answers_writes_with_noack_and_redirects_held_reads() {
 fn a_command_after_stepping_down_waits_for_the_new_master_but_not_for_ever() {
     let ack_timeout = std::time::Duration::from_millis(150);
     let config = Config { ack_timeout, ..Config::default() };
-    let mut rig = Rig::master_with(config, Reads::Lease, Answers::AtCommit);
+    let rig = Rig::master_with(config, Reads::Lease, Answers::AtCommit);
     rig.link.send(ToData::StepDown { epoch: Epoch(1) });
     let mut client = rig.client();
     client.send("GET b");
@@ -270,7 +270,7 @@ fn copies_have_equal_digests() {
 
 #[test]
 fn an_epoch_record_is_applied_as_nothing() {
-    let mut rig = Rig::replica(Role::Replica);
+    let rig = Rig::replica(Role::Replica);
     let mut made = batch(1, "b", "1");
     made.body = Bytes::from_static(b"{\"epoch\":1}");
     made.head.opens_epoch = true;

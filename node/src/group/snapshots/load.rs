@@ -232,7 +232,7 @@ mod tests {
         let snapshot = written(folder.path(), |_, _| {});
         let units = units(&snapshot).unwrap();
         assert!(units.len() > 3 && units.len() < snapshot.sections().len(), "one slot has many");
-        let (mut node, percent) = (follower(), AtomicU32::new(0));
+        let (node, percent) = (follower(), AtomicU32::new(0));
         node.link.send(ToData::Rebuild { load: 1 });
         let feeder = node.link.feeder();
         feed(&snapshot, &feeder, 1, &percent).unwrap();
