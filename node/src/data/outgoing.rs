@@ -40,8 +40,9 @@ impl Outgoing {
         let bytes = batch.body.len() as u64 + 64;
         self.outstanding.push_back((batch.head.last_offset(), bytes));
         self.outstanding_bytes += bytes;
+        let behind = self.is_behind();
         self.unsent.push_back(FromData::Appended(batch));
-        if self.is_behind() || waited_for {
+        if behind || waited_for {
             return self.push();
         }
         self.gathered_bytes += bytes;
