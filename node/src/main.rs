@@ -44,6 +44,7 @@ struct Start {
 }
 
 fn main() -> ExitCode {
+    cairn_node::memory::keep_what_is_freed();
     let command = Command::parse();
     cairn_logs::start();
     match run(command.role) {
@@ -66,7 +67,6 @@ fn begin_anew() -> Result<()> {
 
 fn run(role: Role) -> Result<()> {
     cairn_node::memory::start_small();
-    cairn_node::memory::keep_what_is_freed();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // All run as tasks, because each wake of the future that the runtime blocks on costs a write to
     // its own event descriptor.

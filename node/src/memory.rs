@@ -4,8 +4,8 @@
 //! The allocator asks for them always. A node that holds nothing would take ten megabytes more for
 //! it; one that holds a gigabyte of keys finds each key a third faster.
 
-use libmimalloc_sys::{mi_option_set, mi_option_t};
-use std::ffi::c_long;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// From so many bytes of keys on huge pages are worth what they waste.
 const LARGE_BYTES: usize = 64 << 20;
@@ -15,18 +15,24 @@ pub fn start_small() {
     set(false);
 }
 
-/// How long the allocator keeps what was freed before it gives it back to the kernel, in
-/// milliseconds; of whole arenas ten times that, as long as jemalloc does. Its own default is 10.
-const KEPT_MS: c_long = 1000;
-/// `mi_option_purge_delay` in the header of mimalloc 2.
-const PURGE_DELAY: mi_option_t = 15;
+/// Tells mimalloc for how long it keeps what was freed before it gives it back to the kernel, in
+/// milliseconds; of whole arenas ten times that.
+const KEEP: &str = "MIMALLOC_PURGE_DELAY";
+/// As long as jemalloc does; mimalloc's own default is 10.
+const KEEP_MS: &str = "1000";
 
-/// Keeps what was freed for a while: what is given back comes back as pages that the kernel has to
-/// clear first, which took an eighth of the time of a data thread whose lists grow and go.
-#[allow(unsafe_code)]
+/// Has the allocator keep what was freed for a while: what is given back comes back as pages that
+/// the kernel has to clear first, which took an eighth of the time of a data thread whose lists
+/// grow and go. It is told by the environment, before anything else runs: unless it was, this process
+/// begins anew.
 pub fn keep_what_is_freed() {
-    // SAFETY: no other thread runs yet, and the number is that of an option.
-    unsafe { mi_option_set(PURGE_DELAY, KEPT_MS) }
+    if std::env::var_os(KEEP).is_some() {
+        return;
+    }
+    let mut arguments = std::env::args_os();
+    let (Some(name), Ok(program)) = (arguments.next(), std::env::current_exe()) else { return };
+    let error = Command::new(program).arg0(name).args(arguments).env(KEEP, KEEP_MS).exec();
+    eprintln!("cairn-node: cannot begin anew with {KEEP}={KEEP_MS}, goes on without: {error}");
 }
 
 /// Allows huge pages to a process that has begun to hold much; whether it has.
@@ -50,21 +56,4 @@ pub fn resident_bytes() -> Option<u64> {
 fn set(huge_pages: bool) {
     // A kernel without them has nothing to disable.
     let _ = rustix::thread::disable_transparent_huge_pages(!huge_pages);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[allow(unsafe_code)]
-    fn the_option_that_is_set_is_the_delay() {
-        // SAFETY: no other test sets an option.
-        let (before, after) = unsafe {
-            let before = libmimalloc_sys::mi_option_get(PURGE_DELAY);
-            keep_what_is_freed();
-            (before, libmimalloc_sys::mi_option_get(PURGE_DELAY))
-        };
-        assert_eq!((before, after), (10, KEPT_MS), "the default tells which option it is");
-    }
 }

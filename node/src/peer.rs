@@ -1,9 +1,9 @@
 //! The one place where processes of a cluster meet: who may call, and how messages travel.
 //!
 //! [`spawn`] answers on the peer and heartbeat ports and puts what arrives into the role's inbox;
-//! [`links::Links`] sends. Log streams are plain frames ([`stream`]), all else is gRPC. Nothing here
-//! decides. TLS wraps both in this module ([`incoming`], [`client`]); what RESP clients speak is in
-//! `data::stream`.
+//! [`links::Links`] sends. Log streams are plain frames ([`stream`]), all else is gRPC. Nothing
+//! here decides. TLS wraps both in this module ([`incoming`], [`client`]); what RESP clients
+//! speak is in `data::stream`.
 
 pub mod client;
 pub mod incoming;

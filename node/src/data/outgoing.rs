@@ -9,7 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 /// Batches that nobody waits for go to control when they have so many bytes together, ...
 const GATHER_BYTES: u64 = 256 << 10;
-/// ... or after so many turns, or before the thread sleeps: each wakes control and the log's writer.
+/// ... or after so many turns, or before the thread sleeps: each wakes control and the writer.
 const GATHER_TURNS: u32 = 8;
 
 /// The way to control: never blocks, never reorders, and counts what is outstanding.

@@ -72,10 +72,8 @@ pub async fn run(boot: Boot) -> Result<()> {
     let (handle, asks) = etcd::channel(plane_seen);
     let handle = handle.with_tls(boot.identity.tls.clients.clone());
 
-    let acceptor = match settings.is_acceptor() {
-        true => Some(AcceptorHandle::start(&boot.folder, &boot.identity.me)?),
-        false => None,
-    };
+    let start = || AcceptorHandle::start(&boot.folder, &boot.identity.me);
+    let acceptor = settings.is_acceptor().then(start).transpose()?;
     let host = open(&boot, events, inbox.clone())?;
     let acceptors = settings.acceptors();
     let addresses = settings.seeds.iter().filter(|(id, _)| acceptors.contains(id));

@@ -107,8 +107,8 @@ impl AsyncWrite for Io {
     }
 }
 
-/// Accepts for as long as the other end lives, without Nagle's delay: answers are small and must not
-/// wait for the peer's delayed acknowledgements. One slow handshake holds up nobody else. Where
+/// Accepts for as long as the other end lives, without Nagle's delay: answers are small and must
+/// not wait for the peer's delayed acknowledgements. One slow handshake holds up nobody else. Where
 /// `streams` are answered, connections that open one go there.
 #[must_use]
 pub fn incoming(

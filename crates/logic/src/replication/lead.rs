@@ -33,8 +33,8 @@ impl Config {
         Self { members, mode, sets, flush }
     }
 
-    /// Whether someone may wait for an entry to be flushed. Who writes by `async` without asking for
-    /// flushed copies has an answer already: the host's own flushes are enough.
+    /// Whether someone may wait for an entry to be flushed. Who writes by `async` without asking
+    /// for flushed copies has an answer already: the host's own flushes are enough.
     fn hurries(&self) -> bool {
         self.flush && (self.mode.durability.flushed || self.mode.rule != Rule::Async)
     }

@@ -1,3 +1,5 @@
+//! Both ends of log streams, and what is none.
+
 use super::*;
 use crate::snapshots::Shelf;
 use crate::tls::Doors;
