@@ -23,8 +23,8 @@ const KEEP_MS: &str = "1000";
 
 /// Has the allocator keep what was freed for a while: what is given back comes back as pages that
 /// the kernel has to clear first, which took an eighth of the time of a data thread whose lists
-/// grow and go. It is told by the environment, before anything else runs: unless it was, this process
-/// begins anew.
+/// grow and go. It is told by the environment, before anything else runs: unless it was, this
+/// process begins anew.
 pub fn keep_what_is_freed() {
     if std::env::var_os(KEEP).is_some() {
         return;
