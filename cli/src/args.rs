@@ -200,6 +200,13 @@ pub enum Command {
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+    /// Have a node, or all nodes of a machine, empty: masters hand over, spares take the places of
+    /// members, one group at a time, and it is not claimed. Without either: what is drained.
+    #[command(after_help = "Examples:\n  cairn drain tweets-0-1\n  \
+        cairn drain --machine rack-2 --timeout-sec 0      do not wait; see `cairn drain`\n  \
+        cairn drain --machine rack-2 --undo\n  \
+        kubectl drain MACHINE                             the same on Kubernetes")]
+    Drain(DrainArgs),
     /// List the log tails that were cut and kept aside.
     Tails,
     /// Say what a file of a node's folder holds, and whether it is whole: a snapshot, a segment of
@@ -413,6 +420,27 @@ pub struct UpArgs {
     /// How long to wait until every slot is served, in seconds.
     #[arg(long, default_value_t = 60)]
     pub timeout_sec: u64,
+}
+
+/// Options of `cairn drain`.
+#[derive(Args, Debug)]
+pub struct DrainArgs {
+    /// The node; it goes on to run.
+    #[arg(value_name = "NODE", conflicts_with = "machine")]
+    pub node: Option<String>,
+    /// All nodes that say they are on this machine, also those that will.
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<String>,
+    /// It may be used again: what has not begun is not done, what has is ended or given back.
+    #[arg(long)]
+    pub undo: bool,
+    /// How long to wait until no group counts on it, in seconds; 0: not at all. It goes on all the
+    /// same.
+    #[arg(long, default_value_t = 300)]
+    pub timeout_sec: u64,
+    /// How to print what is drained.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// How to print.

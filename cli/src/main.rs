@@ -8,6 +8,7 @@ mod args;
 mod backup;
 mod checkpoint;
 mod down;
+mod drain;
 mod failover;
 mod folder;
 mod founding;
@@ -116,6 +117,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Backup(command) => backup::backup(&place, command).await,
         Command::Restore(args) => restore::restore(&place, &args).await,
         Command::Pool { output } => shown(pool::pool(&place, output).await?),
+        Command::Drain(args) => drain::drain(&place, &args).await,
         Command::Tails => shown(tails::tails(&place).await?),
         Command::Top => shown(top::top(&place).await?),
         Command::Events => shown(place.kubernetes()?.events().await?),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use cairn_logic::ids::{Incarnation, Life, NodeId};
 use cairn_logic::message::Sender;
 use cairn_settings::Port;
-use cairn_wire::etcd::ask::put_if_unchanged;
+use cairn_wire::etcd::ask::{delete_if_unchanged, put_if_unchanged};
 use cairn_wire::etcd::etcdserverpb as etcd;
 use cairn_wire::hello::{HELLO_KEY, Secret};
 use cairn_wire::peer::pb;
@@ -363,6 +363,20 @@ impl Plane {
             }
             let seen = old.first().map_or(0, |e| e.mod_revision);
             let txn = put_if_unchanged(key, value, seen);
+            let reply = self.kv().await?.txn(self.request(txn, "", CALL_TIMEOUT)).await;
+            if told(reply, "the global master")?.succeeded {
+                return Ok(true);
+            }
+        }
+        bail!("{key} is changed by others all the time")
+    }
+
+    /// Deletes `key`; whether it was there.
+    pub async fn forget(&self, key: &str) -> Result<bool> {
+        for _ in 0..10 {
+            let old = self.range(key.as_bytes(), Vec::new()).await?;
+            let Some(old) = old.first() else { return Ok(false) };
+            let txn = delete_if_unchanged(&[(key.to_owned(), old.mod_revision)]);
             let reply = self.kv().await?.txn(self.request(txn, "", CALL_TIMEOUT)).await;
             if told(reply, "the global master")?.succeeded {
                 return Ok(true);

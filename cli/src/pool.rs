@@ -6,8 +6,10 @@ use crate::status::table;
 use crate::view::Topology;
 use anyhow::{Context, Result};
 use cairn_logic::ids::NodeId;
+use cairn_settings::NodeRole;
 use cairn_settings::directory_keys::{Claim, NodeInfo};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// What `-o json` prints; keys are only ever added.
 #[derive(Debug, Serialize)]
@@ -60,13 +62,36 @@ fn tables(topology: &Topology) -> String {
             of(name, "claimed").to_string(),
             of(name, "releasing").to_string(),
             of(name, "away").to_string(),
+            of(name, "drained").to_string(),
         ]
     };
-    let pools: Vec<[String; 6]> = topology.pools.iter().map(row).collect();
+    let pools: Vec<[String; 7]> = topology.pools.iter().map(row).collect();
     let nodes: Vec<[String; 6]> = spares.iter().map(line).collect();
-    table(&["POOL", "SIZE", "IDLE", "CLAIMED", "RELEASING", "AWAY"], &pools)
+    let short = short_zones(topology, &spares);
+    table(&["POOL", "SIZE", "IDLE", "CLAIMED", "RELEASING", "AWAY", "DRAINED"], &pools)
+        + &short
         + "\n"
         + &table(&["NODE", "STATE", "GROUP", "ZONE", "CLASS", "VERSION"], &nodes)
+}
+
+/// Zones with data nodes in which a pool has fewer idle spares than it should, a line each.
+fn short_zones(topology: &Topology, spares: &[Spare]) -> String {
+    let data = topology.nodes.values().filter(|info| info.role == NodeRole::Data);
+    let zones: BTreeSet<&String> = data.filter_map(|info| info.zone.as_ref()).collect();
+    let mut lines = String::new();
+    for (name, config) in &topology.pools {
+        let wanted = usize::from(config.min_idle_per_zone);
+        for zone in &zones {
+            let idle = spares.iter().filter(|spare| {
+                spare.pool == *name && spare.state == "idle" && spare.zone.as_ref() == Some(*zone)
+            });
+            let idle = idle.count();
+            if idle < wanted {
+                lines += &format!("{name}: {idle} idle (of {wanted} wanted) in zone {zone}\n");
+            }
+        }
+    }
+    lines
 }
 
 fn spare(topology: &Topology, id: &NodeId, info: &NodeInfo) -> Option<Spare> {
@@ -76,10 +101,15 @@ fn spare(topology: &Topology, id: &NodeId, info: &NodeInfo) -> Option<Spare> {
         Claim::Releasing { group, .. } => ("releasing", Some(group)),
         Claim::Idle => ("idle", None),
     };
+    let drained = topology.is_drained(id) && info.claim == Claim::Idle;
     Some(Spare {
         pool: info.pool.clone()?,
         node: id.to_string(),
-        state: if alive { state } else { "away" },
+        state: match alive {
+            true if drained => "drained",
+            true => state,
+            false => "away",
+        },
         group: group.map(ToString::to_string),
         zone: info.zone.clone(),
         size_class: info.make.size_class.clone(),
@@ -102,7 +132,7 @@ fn line(spare: &Spare) -> [String; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cairn_settings::directory_keys::{Alive, PoolConfig};
+    use cairn_settings::directory_keys::{Alive, Drain, Drained, PoolConfig};
 
     fn topology() -> Topology {
         let mut topology = Topology::default();
@@ -132,9 +162,25 @@ mod tests {
     fn spares_are_listed_with_what_they_are_for_and_a_pool_says_what_it_lacks() {
         let mut topology = topology();
         let text = tables(&topology);
-        assert!(text.contains("warm  3     1 (of 2 wanted)  1        1          0\n"), "{text}");
+        assert!(
+            text.contains("warm  3     1 (of 2 wanted)  1        1          0     0\n"),
+            "{text}"
+        );
         assert!(text.contains("warm-spare-0  claimed    t-0    -     -      1.2.3\n"), "{text}");
         assert!(!text.contains("t-0-0"), "members that are no spares are not listed: {text}");
+        let pool = PoolConfig::decode(br#"{"size":3,"minIdlePerZone":1}"#).unwrap();
+        topology.pools.insert("warm".to_owned(), pool);
+        let zone = |topology: &mut Topology, id: &str, zone: &str| {
+            topology.nodes.get_mut(&NodeId::new(id)).unwrap().zone = Some(zone.to_owned());
+        };
+        zone(&mut topology, "warm-spare-1", "a");
+        zone(&mut topology, "t-0-0", "b");
+        let text = tables(&topology);
+        assert!(text.contains("\nwarm: 0 idle (of 1 wanted) in zone b\n"), "{text}");
+        assert!(!text.contains("in zone a"), "{text}");
+        let spare = Drained::Node(NodeId::new("warm-spare-1"));
+        topology.drains.insert(spare, Drain::default());
+        assert_eq!(spares(&topology)[1].state, "drained");
         topology.alive.clear();
         assert!(spares(&topology).iter().all(|spare| spare.state == "away"));
     }

@@ -8,7 +8,9 @@ use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::moves::Moves;
 use cairn_logic::record::Record;
 use cairn_settings::directory_keys as keys;
-use cairn_settings::directory_keys::{Alive, KeyspaceConfig, NodeInfo, PoolConfig, SlotOwners};
+use cairn_settings::directory_keys::{
+    Alive, Drain, Drained, KeyspaceConfig, NodeInfo, PoolConfig, SlotOwners,
+};
 use cairn_wire::peer::pb;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub struct Topology {
     pub alive: BTreeMap<NodeId, Alive>,
     /// Pools of spares by name.
     pub pools: BTreeMap<String, PoolConfig>,
+    /// Nodes and machines that are to be empty.
+    pub drains: BTreeMap<Drained, Drain>,
 }
 
 impl Topology {
@@ -54,11 +58,20 @@ impl Topology {
                 topology.alive.insert(id, Alive::decode(value)?);
             } else if let Some(name) = keys::pool_of_key(key) {
                 topology.pools.insert(name.to_owned(), PoolConfig::decode(value)?);
+            } else if let Some(drained) = Drained::of_key(key) {
+                topology.drains.insert(drained, Drain::decode(value)?);
             } else if let Some(id) = keys::node_of_key(key) {
                 topology.nodes.insert(id, NodeInfo::decode(value)?);
             }
         }
         Ok(topology)
+    }
+
+    /// Whether `id`, or the machine that it says it is on, is to be empty.
+    pub fn is_drained(&self, id: &NodeId) -> bool {
+        let machine = self.nodes.get(id).and_then(|info| info.machine.clone());
+        self.drains.contains_key(&Drained::Node(id.clone()))
+            || machine.is_some_and(|name| self.drains.contains_key(&Drained::Machine(name)))
     }
 
     /// The record of a group, or which groups there are.

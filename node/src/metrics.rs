@@ -29,6 +29,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::net::TcpListener;
@@ -61,6 +62,8 @@ pub struct Facts {
     pub directory: Option<(DirectoryStatus, u64)>,
     /// The pools of spares, as the global master knows.
     pub pools: Vec<Pool>,
+    /// Nodes that are to be empty and still count, as the global master knows.
+    pub drained: Option<usize>,
 }
 
 /// Answers on `listener` for as long as the process runs.
@@ -160,6 +163,9 @@ fn samples(facts: &Facts) -> Vec<Sample> {
             sample(names::WAITING, directory.waiting as f64),
         ]);
     }
+    if let Some(drained) = facts.drained {
+        all.push(sample(names::DRAINED, drained as f64));
+    }
     if !facts.pools.is_empty() {
         of_pools(&facts.pools, &mut all);
     }
@@ -173,13 +179,25 @@ fn of_pools(pools: &[Pool], all: &mut Vec<Sample>) {
         ("claimed", sum(|pool| pool.claimed)),
         ("releasing", sum(|pool| pool.releasing)),
         ("away", sum(|pool| pool.away)),
+        ("drained", sum(|pool| pool.drained)),
     ];
     all.extend(states.map(|(state, count)| {
         let labels = vec![state.to_owned()];
         Sample { metric: names::SPARES, labels, value: count as f64 }
     }));
-    let exhausted = pools.iter().filter(|pool| pool.is_exhausted()).count();
+    let exhausted = pools.iter().filter(|pool| pool.has_too_few()).count();
     all.push(sample(names::POOLS_EXHAUSTED, exhausted as f64));
+    let mut missing: BTreeMap<&str, usize> = BTreeMap::new();
+    for pool in pools {
+        let zones = pool.zones.keys().map(|zone| (zone.as_str(), 0));
+        for (zone, count) in zones.chain(pool.short_zones()) {
+            *missing.entry(zone).or_default() += count;
+        }
+    }
+    all.extend(missing.into_iter().map(|(zone, count)| {
+        let labels = vec![zone.to_owned()];
+        Sample { metric: names::ZONE_SPARES_MISSING, labels, value: count as f64 }
+    }));
 }
 
 fn of_room(room: &Room, status: &pb::StatusReply, all: &mut Vec<Sample>) {

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod build;
 pub mod certificates;
 pub mod desired;
+pub mod drains;
 mod extent;
 pub mod founding;
 pub mod observe;

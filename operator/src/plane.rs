@@ -241,6 +241,8 @@ impl Plane {
                 directory.slots.insert(name.to_owned(), SlotOwners::decode(value)?);
             } else if let Some(name) = keys::pool_of_key(key) {
                 directory.pools.insert(name.to_owned(), PoolConfig::decode(value)?);
+            } else if let Some(drained) = keys::Drained::of_key(key) {
+                directory.drains.insert(drained, keys::Drain::decode(value)?);
             } else if let Some(id) = keys::node_of_key(key) {
                 directory.nodes.insert(id, NodeInfo::decode(value)?);
             } else if let Some(id) = keys::node_of_alive_key(key) {

@@ -19,7 +19,9 @@ use cairn_crd::{
 use cairn_logic::ids::{Epoch, GroupId, Incarnation, Life, NodeId, Version};
 use cairn_logic::record::{Durability, Member, Record, Role, Rule};
 use cairn_settings::NodeRole;
-use cairn_settings::directory_keys::{Claim, Make, NodeInfo, SlotOwners, SlotRange};
+use cairn_settings::directory_keys::{
+    Claim, Drain, Drained, Make, NodeInfo, SlotOwners, SlotRange,
+};
 use cairn_settings::report::BackupReport;
 use cairn_wire::peer::pb::{LogStatus, MemberStatus, Position, PositionKind, StatusReply};
 use kube::core::DynamicObject;
@@ -459,6 +461,15 @@ impl Seen {
     pub fn drained(mut self, pod: &str) -> Self {
         let machine = self.observed.pods[pod].machine.clone().unwrap();
         self.observed.machines.get_mut(&machine).unwrap().cordoned = true;
+        self
+    }
+
+    /// The directory says that a node is to be empty.
+    #[must_use]
+    pub fn told_drained(mut self, node: &str) -> Self {
+        let drained = Drained::Node(NodeId::new(node));
+        let directory = self.observed.plane.directory.as_mut().unwrap();
+        directory.drains.insert(drained, Drain::default());
         self
     }
 

@@ -1,4 +1,5 @@
-//! A spare replaces a member that is gone, and goes back to its pool when that is there again.
+//! A spare replaces a member that is gone or drained, and goes back to its pool when that is there
+//! again.
 
 use crate::support::{GROUP, World};
 use cairn_harness::checker;
@@ -48,11 +49,29 @@ fn is_replaced(world: &World, traffic: &Traffic, planner_too: bool) -> String {
     gone.to_owned()
 }
 
+/// Has the master's node empty: it hands over, the spare counts in its place, and it keeps its data
+/// for when that is over.
+fn is_drained(world: &World, traffic: &Traffic) {
+    let (master, before) = (world.master().id, traffic.acknowledged());
+    let began = Instant::now();
+    world.cluster.cairn(["drain", &master]).expect("it is emptied");
+    eprintln!("{master} was drained in {:?}", began.elapsed());
+    let members = members(world);
+    assert!(members.len() == 3 && members.contains(SPARE), "{members:?}");
+    assert!(!members.contains(&master), "{members:?}");
+    world.eventually("writes go on", |_| traffic.acknowledged() > before + 100);
+    let said = world.cluster.cairn(["drain"]).expect("a list");
+    assert!(said.contains(&master) && said.contains("person  empty"), "{said}");
+    is_relieved(world, &master, || {
+        world.cluster.cairn(["drain", &master, "--undo"]).expect("it is taken back");
+    });
+}
+
 /// The node is back and counts; the spare does not and has another, empty folder.
-fn is_relieved(world: &World, back: &str) {
+fn is_relieved(world: &World, back: &str, comes: impl FnOnce()) {
     let folder = node(world, SPARE)["incarnation"].clone();
     let began = Instant::now();
-    world.cluster.start(back).expect("it is started");
+    comes();
     world.eventually("its own members count", |w| members(w).iter().map(String::as_str).eq(OWN));
     world.eventually("the spare is idle again", |w| {
         let spare = node(w, SPARE);
@@ -87,7 +106,7 @@ fn tell_claims(world: &World) {
 }
 
 #[test]
-fn a_spare_replaces_a_member_goes_back_when_that_returns_and_replaces_another_one() {
+fn a_spare_replaces_a_drained_and_a_lost_member_goes_back_each_time_and_replaces_another_one() {
     let world = World::of_text(
         &crate::support::RESOURCES.replace("preset: noisy", "preset: noisy, nodeLease: 4s"),
         POOL,
@@ -96,8 +115,9 @@ fn a_spare_replaces_a_member_goes_back_when_that_returns_and_replaces_another_on
     let seeds = OWN.map(|id| world.node(id).redis());
     let plan = Plan::new(&seeds, 3);
     let mut traffic = Traffic::start(plan, Recorder::in_memory());
+    is_drained(&world, &traffic);
     let gone = is_replaced(&world, &traffic, false);
-    is_relieved(&world, &gone);
+    is_relieved(&world, &gone, || world.cluster.start(&gone).expect("it is started"));
     let gone = is_replaced(&world, &traffic, true);
     tell_claims(&world);
     let (history, unread) = traffic.finish(Duration::from_secs(20));
@@ -113,5 +133,5 @@ fn a_spare_replaces_a_member_goes_back_when_that_returns_and_replaces_another_on
     assert!(members(&world).contains(SPARE), "{gone} is still away");
     let aside = world.folder().join("data").join(SPARE).join("aside");
     let kept = std::fs::read_dir(aside).expect("former folders").count();
-    assert_eq!(kept, 1, "the folder that was given back is kept");
+    assert_eq!(kept, 2, "the folders that were given back are kept");
 }

@@ -103,6 +103,9 @@ names!(
         RolloutStuck,
         /// Groups or members are being added or removed.
         Scaling,
+        /// Members on machines that are drained are replaced by nodes elsewhere; the message says
+        /// who waits.
+        Draining,
         /// Volumes are being made larger.
         VolumesGrowing,
         /// Nothing is left to do.
@@ -111,8 +114,11 @@ names!(
         SparesThere,
         /// As many spares are idle as should be.
         EnoughIdle,
-        /// Fewer spares are idle than `idleMin`: the next lost member may not be replaced.
+        /// Fewer spares are idle than `idleMin`, or none is and a group waits for one: the next
+        /// lost member may not be replaced.
         TooFewIdle,
+        /// Fewer spares are idle in a zone than `minIdlePerZone`; the message names the zone.
+        TooFewIdleInZone,
         /// Nodes that are to go belong to groups; they go when these have members of their own.
         SparesClaimed,
         /// A member is silent, behind or not there.

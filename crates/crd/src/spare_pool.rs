@@ -51,6 +51,10 @@ pub struct SparePoolSpec {
     /// How many of them should be idle, 0 to size (1); with fewer the pool is exhausted.
     #[serde(default = "one")]
     pub idle_min: i32,
+    /// How many of them should be idle in each zone that has nodes of groups or spares, 0 to size
+    /// (0); with fewer in one the pool is exhausted there.
+    #[serde(default)]
+    pub min_idle_per_zone: i32,
     /// The class of their machines and volumes: they join groups of Keyspaces with the same one.
     /// Cannot change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +103,7 @@ impl SparePoolSpec {
             cluster: cluster.into(),
             size: one(),
             idle_min: one(),
+            min_idle_per_zone: 0,
             size_class: None,
             replace_after: None,
             storage: Storage::default(),

@@ -14,6 +14,6 @@ mod view;
 
 pub use courts::{Court, Courts};
 pub use master::{Act, Asked, GlobalMaster, Told, Why, members_wish};
-pub use planning::{Plan, Planning};
-pub use pools::{Pool, pools};
+pub use planning::{Drain, Plan, Planning};
+pub use pools::Pool;
 pub use view::{Changed, View};

@@ -1,7 +1,8 @@
 //! The global master at work: what it reads of its directory, and what follows from that.
 
 use crate::courts::{Courts, Effects, Now};
-use crate::planning::{self, Heard, Look, Outlook, Plan, Planning};
+use crate::planning::{self, Drain, Heard, Look, Outlook, Plan, Planning, State};
+use crate::pools::{Pool, pools};
 use crate::{Changed, View};
 use cairn_directory::core::{Refusal, Reply, Response};
 use cairn_directory::op::{RangeQuery, Txn};
@@ -155,6 +156,24 @@ impl GlobalMaster {
     pub fn outlook(&self, keyspace: &str, now: Now) -> Option<Outlook> {
         let (view, courts, plans) = (&self.view, &self.courts, &self.plans);
         self.planning.outlook(&Look { now, view, courts, plans }, keyspace)
+    }
+
+    /// Every drained node that still counts, and what is done about it.
+    #[must_use]
+    pub fn draining(&self, now: Now) -> Vec<Drain> {
+        self.planning.draining(now.monotonic, &self.view)
+    }
+
+    /// Every pool of spares, by name, and who waits for an idle node of any.
+    #[must_use]
+    pub fn pools(&self, now: Now) -> Vec<Pool> {
+        let mut all = pools(&self.view);
+        let drains = self.draining(now).into_iter();
+        let mut waiting: Vec<GroupId> =
+            drains.filter(|it| it.state == State::NoNode).map(|it| it.group).collect();
+        waiting.dedup();
+        all.iter_mut().for_each(|pool| pool.waited_for.clone_from(&waiting));
+        all
     }
 
     /// A person, or the operator, wishes another master for a group, which the planner leaves alone

@@ -3,6 +3,7 @@
 //! Everything decided here is decided by `cairn-logic::planner` from committed data; a transaction
 //! compares the versions of all it read, so a stale wish changes nothing.
 
+mod draining;
 mod healing;
 mod masters;
 mod scaling;
@@ -25,6 +26,7 @@ use cairn_logic::slots;
 use cairn_logic::time::{Duration, Instant};
 use cairn_settings::NodeRole;
 use cairn_settings::directory_keys as keys;
+pub use draining::{Drain, State};
 use healing::Healing;
 use keys::{Claim, KeyspaceConfig, NodeInfo, SlotOwners, SlotRange, Transition};
 pub use masters::Look;
@@ -118,7 +120,7 @@ fn asked(config: &KeyspaceConfig) -> Asked {
     }
 }
 
-fn node(id: &NodeId, info: &NodeInfo) -> Node {
+fn node(view: &View, id: &NodeId, info: &NodeInfo) -> Node {
     Node {
         id: id.clone(),
         incarnation: info.incarnation,
@@ -127,6 +129,8 @@ fn node(id: &NodeId, info: &NodeInfo) -> Node {
         group: info.preferred_group.clone(),
         priority: info.priority,
         make: format!("{}/{}/{}", info.make.size_class, info.make.version, info.make.settings),
+        drained: view.is_drained(id),
+        last: false,
     }
 }
 
@@ -134,7 +138,16 @@ fn idle(view: &View) -> Vec<Node> {
     let free = view.nodes.iter().filter(|(id, info)| {
         info.role == NodeRole::Data && info.claim == Claim::Idle && view.is_alive(id)
     });
-    free.map(|(id, info)| node(id, info)).collect()
+    let mut free: Vec<Node> = free.map(|(id, info)| node(view, id, info)).collect();
+    if view.pools.values().any(|pool| pool.min_idle_per_zone > 0) {
+        let pools = crate::pools::pools(view);
+        let is_last = |node: &Node| {
+            let pool = view.nodes.get(&node.id)?.pool.as_ref()?;
+            Some(pools.iter().find(|it| it.name == *pool)?.is_last_in(node.zone.as_ref()?))
+        };
+        free.iter_mut().for_each(|node| node.last = is_last(node).unwrap_or(false));
+    }
+    free
 }
 
 fn groups_of(keyspace: &str, config: &KeyspaceConfig) -> impl Iterator<Item = GroupId> {
@@ -171,7 +184,7 @@ impl Planning {
         heard: impl Fn(&GroupId) -> Heard,
     ) -> Option<Step> {
         self.healing.look(now, view);
-        let (replaced, idle) = (self.replaced(now, view), idle(view));
+        let (busy, idle) = (self.busy(now, view), idle(view));
         for (name, config) in &view.keyspaces {
             // Who is to go is kept whole as long as it has slots.
             let leaving = scaling::leaving(view, name, config);
@@ -182,7 +195,7 @@ impl Planning {
                         self.wanted_since.remove(&group);
                         let case = Case { view, name, config, group: &group, record };
                         let held = self.held(now, view, &group, record);
-                        let claimed = case.complete(&held, replaced, (&idle, claim));
+                        let claimed = case.complete(&held, busy, (&idle, claim));
                         claimed.or_else(|| self.release(now, &case, &held, &heard(&group)))
                     }
                 };
@@ -209,7 +222,7 @@ impl Planning {
             let role = member(id, info).map(|member| member.role);
             let held = role.is_some() || info.is_claimed_by(group, info.incarnation);
             held.then(|| Held {
-                node: node(id, info),
+                node: node(view, id, info),
                 role,
                 here: view.is_alive(id),
                 // Its group's judge decides about a master first.
@@ -219,17 +232,19 @@ impl Planning {
         view.nodes.iter().filter_map(of_it).collect()
     }
 
-    /// In how many groups a node learns to replace another one.
-    fn replaced(&self, now: Instant, view: &View) -> usize {
-        if self.healing.is_whole() {
-            return 0;
+    /// In how many groups a node learns to replace another one, and whether nobody who is well may
+    /// be replaced now.
+    fn busy(&self, now: Instant, view: &View) -> Busy {
+        if self.healing.is_whole() && view.drains.is_empty() {
+            return Busy::default();
         }
         let replaces = |(group, record): &(&GroupId, &Record)| {
+            let config = view.keyspaces.get(keys::keyspace_of(group).unwrap_or_default());
             let held = self.held(now, view, group, record);
-            let learns = held.iter().any(|held| held.here && held.role.is_none());
-            learns && held.iter().any(|held| held.given_up)
+            config.is_some_and(|config| planner::is_replacing(&asked(config), &held))
         };
-        view.groups.iter().filter(replaces).count()
+        let replaced = view.groups.iter().filter(replaces).count();
+        Busy { replaced, drains_wait: replaced > 0 || self.healing.is_braked(now) }
     }
 
     /// Gives back the claim of a node that the group has not needed for a while.
@@ -242,7 +257,8 @@ impl Planning {
     ) -> Option<Step> {
         let spares = case.spares();
         let zones = zones(case.view, case.record);
-        let standing = Standing { record: case.record, heard, spares: &spares, zones: &zones };
+        let (record, drained) = (case.record, &drained(case.view, case.record));
+        let standing = Standing { record, heard, spares: &spares, zones: &zones, drained };
         let Some(node) = planner::next_release(&asked(case.config), standing, held) else {
             self.surplus_since.remove(case.group);
             return None;
@@ -295,6 +311,15 @@ impl Planning {
     }
 }
 
+/// What goes on elsewhere.
+#[derive(Clone, Copy, Default)]
+struct Busy {
+    /// Groups in which a node learns to replace another one.
+    replaced: usize,
+    /// Nodes that are drained, and well, wait for others.
+    drains_wait: bool,
+}
+
 /// A group that is formed, and what is asked of it.
 struct Case<'v> {
     view: &'v View,
@@ -305,24 +330,27 @@ struct Case<'v> {
 }
 
 impl Case<'_> {
-    /// Claims another node for a group that has too few; `replaced` groups are being healed.
-    fn complete(
-        &self,
-        held: &[Held],
-        replaced: usize,
-        (idle, claim): (&[Node], u64),
-    ) -> Option<Step> {
-        let Self { view, name, config, group, record } = *self;
+    /// Claims another node for a group that has too few who stay.
+    fn complete(&self, held: &[Held], busy: Busy, (idle, claim): (&[Node], u64)) -> Option<Step> {
+        let Self { view, config, group, .. } = *self;
         let asked = asked(config);
-        if planner::is_replacement(&asked, held) && replaced >= REPLACED_MAX {
+        let too_many = planner::is_replacement(&asked, held) && busy.replaced >= REPLACED_MAX;
+        if too_many || (busy.drains_wait && planner::is_for_drain(&asked, held)) {
             return None;
         }
-        let master = record.master.as_ref().and_then(|id| Some(node(id, view.nodes.get(id)?)));
-        let like = master.as_ref().map(|master| master.make.as_str());
-        let chosen = planner::next_claim((name, group), &asked, held, idle, like)?;
+        let chosen = self.chosen(held, idle)?;
         let (compare, info) = claimed(view, &chosen.id, group, claim)?;
         let what = format!("claim {} for {group}", chosen.id);
         Some(Step { what, op: Op::Txn(Txn { compare, success: vec![info], failure: Vec::new() }) })
+    }
+
+    /// The node to claim next, if it is this group's turn.
+    fn chosen<'n>(&self, held: &[Held], idle: &'n [Node]) -> Option<&'n Node> {
+        let Self { view, name, config, group, record } = *self;
+        let known = |id: &NodeId| Some(node(view, id, view.nodes.get(id)?));
+        let master = record.master.as_ref().and_then(known);
+        let like = master.as_ref().map(|master| master.make.as_str());
+        planner::next_claim((name, group), &asked(config), held, idle, like)
     }
 
     /// Members that were not made for this group.
@@ -377,6 +405,12 @@ fn spares(view: &View, group: &GroupId, record: &Record) -> BTreeSet<NodeId> {
     record.members.iter().map(|member| &member.id).filter(|id| spare(id)).cloned().collect()
 }
 
+/// Members that are to be empty.
+fn drained(view: &View, record: &Record) -> BTreeSet<NodeId> {
+    let members = record.members.iter().map(|member| &member.id);
+    members.filter(|id| view.is_drained(id)).cloned().collect()
+}
+
 /// The zones that the members say they are in.
 fn zones(view: &View, record: &Record) -> BTreeMap<NodeId, String> {
     let zone = |member: &Member| {
@@ -418,7 +452,7 @@ pub fn plan(view: &View, group: &GroupId, heard: &Heard) -> Option<Plan> {
         .claimed(group)
         .filter(|(id, info)| !record.names(id, info.incarnation) && view.is_alive(id))
         // A former folder of this name is still a member: it has to be removed first.
-        .map(|(id, info)| node(id, info))
+        .map(|(id, info)| node(view, id, info))
         .collect();
     let mut free: Vec<Node> =
         learners.iter().filter(|node| record.member(&node.id).is_none()).cloned().collect();
@@ -426,7 +460,8 @@ pub fn plan(view: &View, group: &GroupId, heard: &Heard) -> Option<Plan> {
     free.sort_by_key(|node| (node.group.is_none(), node.id.clone()));
     let spares = spares(view, group, record);
     let zones = zones(view, record);
-    let standing = Standing { record, heard, spares: &spares, zones: &zones };
+    let drained = &drained(view, record);
+    let standing = Standing { record, heard, spares: &spares, zones: &zones, drained };
     let wish = planner::next_change(&asked(config), standing, &free);
     // Who has just joined has not been heard yet: it must not go as if it were gone.
     let is_new = |m: &Member| !heard.contains(&m.id) && view.is_alive(&m.id);

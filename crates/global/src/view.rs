@@ -7,7 +7,7 @@ use cairn_logic::masters::Pin;
 use cairn_logic::moves::Moves;
 use cairn_logic::record::Record;
 use cairn_settings::directory_keys as keys;
-use keys::{Alive, Claim, ClusterInfo, KeyspaceConfig, KeyspaceUsers, NodeInfo};
+use keys::{Alive, Claim, ClusterInfo, Drain, Drained, KeyspaceConfig, KeyspaceUsers, NodeInfo};
 use keys::{PoolConfig, SlotOwners};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -44,6 +44,8 @@ pub struct View {
     pub slots: BTreeMap<String, SlotOwners>,
     /// Moves of slots by keyspace.
     pub moves: BTreeMap<String, Moves>,
+    /// Nodes and machines that are to be empty.
+    pub drains: BTreeMap<Drained, Drain>,
     /// Groups that were handed over by hand.
     pub pins: BTreeMap<GroupId, Pin>,
     /// Users of clients by keyspace.
@@ -116,6 +118,12 @@ impl View {
             self.slots.insert(name.to_owned(), SlotOwners::decode(value)?);
         } else if let Some(name) = keys::moves_of_key(key) {
             self.moves.insert(name.to_owned(), keys::decode_moves(value)?);
+        } else if let Some(drained) = Drained::of_key(key) {
+            // The key alone says it; whatever its value is, it is better not to claim.
+            let drain = Drain::decode(value);
+            let known = drain.as_ref().map_or_else(|_| Drain::default(), Clone::clone);
+            self.drains.insert(drained, known);
+            drain?;
         } else if let Some(group) = keys::pin_of_key(key) {
             self.pins.insert(group, keys::decode_pin(value)?);
         } else if let Some(name) = keys::users_of_key(key) {
@@ -144,6 +152,8 @@ impl View {
             self.slots.remove(name);
         } else if let Some(name) = keys::moves_of_key(key) {
             self.moves.remove(name);
+        } else if let Some(drained) = Drained::of_key(key) {
+            self.drains.remove(&drained);
         } else if let Some(group) = keys::pin_of_key(key) {
             self.pins.remove(&group);
         } else if let Some(name) = keys::users_of_key(key) {
@@ -181,6 +191,17 @@ impl View {
     pub fn is_alive(&self, id: &NodeId) -> bool {
         let (node, alive) = (self.nodes.get(id), self.alive.get(id));
         matches!((node, alive), (Some(n), Some(a)) if n.incarnation == a.incarnation)
+    }
+
+    /// Whether `id`, or the machine that it says it is on, is to be empty.
+    #[must_use]
+    pub fn is_drained(&self, id: &NodeId) -> bool {
+        if self.drains.is_empty() {
+            return false;
+        }
+        let machine = self.nodes.get(id).and_then(|info| info.machine.clone());
+        self.drains.contains_key(&Drained::Node(id.clone()))
+            || machine.is_some_and(|name| self.drains.contains_key(&Drained::Machine(name)))
     }
 
     /// Nodes claimed by `group`, by name.

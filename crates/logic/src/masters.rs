@@ -57,6 +57,8 @@ pub struct Candidate {
 /// What a handover is good for, the most important first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Good {
+    /// The node that masters is to be empty.
+    Drain,
     /// A spare masters that may go back to its pool then.
     Spare,
     /// Machines have masters as evenly as members' places allow.
@@ -134,6 +136,7 @@ fn why(good: Good, now: &Assignment<'_>, from: &Seat, to: &Seat) -> String {
     let masters =
         |matches: &dyn Fn(&Seat) -> bool| now.masters().filter(|seat| matches(seat)).count();
     match good {
+        Good::Drain => format!("{} is drained", from.node),
         Good::Spare => format!("{} is a spare, and {} was made for the group", from.node, to.node),
         Good::Machines => {
             let on = |name: &str| masters(&|seat| seat.machine == name);

@@ -4,6 +4,7 @@
 //! decision: a claim is a Txn that compares, a change is asked for by the master under its own
 //! conditions (docs/replication.md §7), and the next call starts from what was read back.
 
+mod drain;
 mod release;
 mod spread;
 #[cfg(test)]
@@ -47,6 +48,10 @@ pub struct Node {
     /// Size class, version and settings in one word: a node that was not made for a group joins it
     /// only if this is the same as its master's.
     pub make: String,
+    /// Whether it, or its machine, is to be empty: it is not taken, and replaced where it counts.
+    pub drained: bool,
+    /// Whether its pool has no more idle nodes in its zone than it should have.
+    pub last: bool,
 }
 
 /// A node that holds a claim of a group, or is a member of it.
@@ -60,6 +65,13 @@ pub struct Held {
     pub here: bool,
     /// Whether it has been away for so long that the group does not wait for it any more.
     pub given_up: bool,
+}
+
+impl Held {
+    /// Whether the group can count on it from now on.
+    fn stays(&self) -> bool {
+        !self.given_up && !self.node.drained
+    }
 }
 
 /// The first record of a group and whom it claims; `None` while fewer than `at_least` (1 or more)
@@ -111,9 +123,9 @@ pub fn first_members(
 /// The idle node to claim next for a group of which `held` are members or hold claims; `None` when
 /// it has enough, or none may be taken. `like` is the make of its master.
 ///
-/// Whoever is given up is replaced, one node at a time: while another one learns nobody is. A node
-/// that was made for the group is also taken to relieve a spare, and any node that the group may
-/// have if its members lie in too few zones without it.
+/// Whoever is given up or drained is replaced, one node at a time: while another one learns nobody
+/// is. A node that was made for the group is also taken to relieve a spare, and any node that the
+/// group may have if its members lie in too few zones without it.
 #[must_use]
 pub fn next_claim<'a>(
     (keyspace, group): (&str, &GroupId),
@@ -123,7 +135,7 @@ pub fn next_claim<'a>(
     like: Option<&str>,
 ) -> Option<&'a Node> {
     let wanted = usize::from(asked.mode.wanted);
-    let present: Vec<&Held> = held.iter().filter(|held| !held.given_up).collect();
+    let present: Vec<&Held> = held.iter().filter(|held| held.stays()).collect();
     if present.len() >= wanted {
         let able = idle.iter().filter(|node| rank(keyspace, group, like, node).is_some());
         let mover = || spread::mover(asked, &present, able);
@@ -132,13 +144,36 @@ pub fn next_claim<'a>(
     if is_replacement(asked, held) && present.iter().any(|held| held.role.is_none()) {
         return None;
     }
-    let idle: Vec<&Node> = idle.iter().collect();
+    let for_drain = is_for_drain(asked, held);
+    let fits = |node: &&Node| !for_drain || drain::fits(asked, held, node);
+    let idle: Vec<&Node> = idle.iter().filter(fits).collect();
     let beside = present.iter().map(|held| &held.node);
     next_node((keyspace, group), asked, &idle, (beside, like))
 }
 
-/// Whether the next claim for a group would stand in for a node that is given up, rather than
-/// complete a group that never had enough.
+/// Whether the next claim for a group would stand in for a node that is drained, while nobody is
+/// lost.
+#[must_use]
+pub fn is_for_drain(asked: &Asked, held: &[Held]) -> bool {
+    let wanted = usize::from(asked.mode.wanted);
+    let there = held.iter().filter(|held| !held.given_up);
+    let stay = held.iter().filter(|held| held.stays()).count();
+    stay < wanted && there.count() >= wanted
+}
+
+/// Whether a node learns that is to count in place of one that is given up or drained, or counts
+/// already beside one that is drained.
+#[must_use]
+pub fn is_replacing(asked: &Asked, held: &[Held]) -> bool {
+    let members = || held.iter().filter(|held| held.role.is_some());
+    let learns = held.iter().any(|held| held.here && held.role.is_none() && held.stays());
+    let drains = members().any(|held| held.node.drained);
+    let surplus = members().count() > usize::from(asked.mode.wanted);
+    (learns && (drains || held.iter().any(|held| held.given_up))) || (surplus && drains)
+}
+
+/// Whether the next claim for a group would stand in for a node that is given up or drained, rather
+/// than complete a group that never had enough.
 #[must_use]
 pub fn is_replacement(asked: &Asked, held: &[Held]) -> bool {
     held.len() >= usize::from(asked.mode.wanted)
@@ -162,23 +197,27 @@ fn reliever<'a>(
     };
     let now = lie(None, None);
     let fits = |node: &Node| spares().any(|spare| lie(Some(spare), Some(node)) <= now);
-    let mut able = idle.iter().filter(|node| own(node) && spares().count() > coming && fits(node));
+    let mut able = idle
+        .iter()
+        .filter(|node| own(node) && !node.drained && spares().count() > coming && fits(node));
     able.next().filter(|_| present.iter().all(|held| held.here))
 }
 
 /// How near a node is to a group, the nearest 0: made for it, made for its keyspace, nobody's, the
-/// last two only of the make of `like`; `None` if it may not be taken.
+/// last two only of the make of `like`; `None` if it may not be taken, as if it is drained.
 fn rank(keyspace: &str, group: &GroupId, like: Option<&str>, node: &Node) -> Option<u8> {
     let rank = match (&node.group, node.keyspace.as_deref()) {
         (Some(made_for), _) => (made_for == group).then_some(0),
         (None, Some(made_for)) => (made_for == keyspace).then_some(1),
         (None, None) => Some(2),
     };
+    let rank = rank.filter(|_| !node.drained);
     rank.filter(|rank| *rank == 0 || like.is_none_or(|like| like == node.make))
 }
 
 /// The nearest node comes first, of equals the one in the zone with the fewest of those `beside`
-/// it; but before all others one in a zone that the keyspace asks for and does not have.
+/// it, of these one whose zone has idle nodes to spare; but before all others one in a zone that
+/// the keyspace asks for and does not have.
 fn next_node<'a, 'b>(
     (keyspace, group): (&str, &GroupId),
     asked: &Asked,
@@ -189,7 +228,7 @@ fn next_node<'a, 'b>(
     let able = idle.iter().filter_map(|node| Some((rank(keyspace, group, like, node)?, *node)));
     let first = able.min_by_key(|(rank, node)| {
         let (lacked, beside) = (spread.lacks(asked, node), spread.beside(node));
-        (!lacked, *rank, beside, Reverse(node.priority), node.id.clone())
+        (!lacked, *rank, beside, node.last, Reverse(node.priority), node.id.clone())
     });
     first.map(|(_, node)| node)
 }
@@ -219,7 +258,10 @@ pub fn next_change(asked: &Asked, standing: Standing<'_>, learners: &[Node]) -> 
     }
     let misplaced = || spread::misplaced(asked, record, standing.zones).map(Change::Role);
     if !complete {
-        let lie = |node: &&Node| spread::spread(record, None, Some(node)).shortfall(asked);
+        // One that is drained is better than nobody; it is replaced when another one is there.
+        let lie = |node: &&Node| {
+            (node.drained, spread::spread(record, None, Some(node)).shortfall(asked))
+        };
         let learner = learners.iter().min_by_key(lie);
         let role = missing_role(asked, record);
         return learner.map(|node| Change::Join(joiner(node, role))).or_else(misplaced);
@@ -228,8 +270,9 @@ pub fn next_change(asked: &Asked, standing: Standing<'_>, learners: &[Node]) -> 
         return surplus(asked, standing).map(Change::Remove);
     }
     let role = wrong_role(asked, record).map(Change::Role);
+    let successor = || drain::successor(asked, standing, learners).map(Change::Join);
     let relief = || relief(asked, standing, learners).map(Change::Join);
-    role.or_else(relief).or_else(misplaced)
+    role.or_else(successor).or_else(relief).or_else(misplaced)
 }
 
 /// A node as a member in this role, in the zone that it says it is in.
@@ -248,16 +291,22 @@ fn missing_role(asked: &Asked, record: &Record) -> Role {
 }
 
 /// Whom to remove: one that is not heard, then one without whom the others lie well in their zones,
-/// then a spare, which others may need, then the last of those numbered, since sets of processes
-/// are made smaller from their end; never the master. Roles are put right afterwards.
+/// then one that is drained, then a spare, which others may need, then the last of those numbered,
+/// since sets of processes are made smaller from their end; never the master. Roles are put right
+/// afterwards. Nobody goes in place of a master that is drained: it hands over first.
 fn surplus(asked: &Asked, standing: Standing<'_>) -> Option<NodeId> {
-    let Standing { record, heard, spares, .. } = standing;
+    let Standing { record, heard, spares, drained, .. } = standing;
+    let is_drained = |id: &NodeId| drained.contains(id);
     let others = record.members.iter().filter(|m| record.master.as_ref() != Some(&m.id));
     let first = others.max_by_key(|m| {
         let left = spread::spread(record, Some(&m.id), None).shortfall(asked);
-        (!heard.contains(&m.id), Reverse(left), spares.contains(&m.id), number(&m.id), &m.id)
-    });
-    first.map(|member| member.id.clone())
+        let last = (spares.contains(&m.id), number(&m.id), &m.id);
+        (!heard.contains(&m.id), Reverse(left), is_drained(&m.id), last)
+    })?;
+    let only = record.members.len() == usize::from(asked.mode.wanted) + 1;
+    let waits = only && record.master.as_ref().is_some_and(is_drained);
+    let goes = !heard.contains(&first.id) || is_drained(&first.id);
+    (goes || !waits).then(|| first.id.clone())
 }
 
 /// The number that a name ends with.

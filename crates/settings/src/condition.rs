@@ -27,13 +27,15 @@ pub enum NodeCondition {
     TooFewZones,
     /// Fewer spares of a pool are idle than should be: the next lost member may not be replaced.
     PoolExhausted,
+    /// Nodes that are to be empty still count: others take their places one after the other.
+    Draining,
     /// A node keeps many folders of former groups aside, which take room until they are removed.
     FoldersAside,
 }
 
 impl NodeCondition {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::DiskLow,
         Self::DiskFull,
         Self::CutTailsFull,
@@ -45,6 +47,7 @@ impl NodeCondition {
         Self::TooFewMembers,
         Self::TooFewZones,
         Self::PoolExhausted,
+        Self::Draining,
         Self::FoldersAside,
     ];
 
@@ -63,6 +66,7 @@ impl NodeCondition {
             Self::TooFewMembers => "TooFewMembers",
             Self::TooFewZones => "TooFewZones",
             Self::PoolExhausted => "PoolExhausted",
+            Self::Draining => "Draining",
             Self::FoldersAside => "FoldersAside",
         }
     }

@@ -6,6 +6,7 @@
 
 mod alive;
 mod cluster;
+mod drains;
 mod group;
 mod history;
 mod keyspace;
@@ -18,6 +19,7 @@ mod users;
 
 pub use alive::{Alive, alive_key, node_of_alive_key};
 pub use cluster::ClusterInfo;
+pub use drains::{Drain, Drained, DrainedBy};
 pub use group::{
     decode_group, encode_group, group_key, group_of, group_of_key, keyspace_of, number_of,
 };
@@ -51,6 +53,8 @@ pub const GROUPS: &str = "/cairn/groups/";
 pub const HISTORY: &str = "/cairn/history/";
 /// Before the names of pools of spares.
 pub const SPARES: &str = "/cairn/spares/";
+/// Before `node/` or `machine/` and the name of what is drained.
+pub const DRAINS: &str = "/cairn/drains/";
 /// Before the ids of groups that were handed over by hand.
 pub const PINS: &str = "/cairn/pins/";
 /// Before the names of the keyspaces whose moves they are.

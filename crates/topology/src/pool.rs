@@ -15,6 +15,7 @@ pub fn pool_config(pool: &SparePool) -> PoolConfig {
         size: count(spec.size),
         size_class: spec.size_class.clone().unwrap_or_default(),
         idle_min: count(spec.idle_min),
+        min_idle_per_zone: count(spec.min_idle_per_zone),
         replace_after_ms: after.unwrap_or(default),
     }
 }

@@ -84,8 +84,9 @@ impl Role {
         let snapshots = Some(world.snapshots.figures());
         let before = Some(replica.before().offset);
         let lag = Some(lag);
-        let pools = self.pools();
-        Facts { status, unready, room, snapshots, before, lag, data: None, directory, pools }
+        let (pools, data) = (self.pools(), None);
+        let drained = self.serving.then(|| self.drains().len());
+        Facts { status, unready, room, snapshots, before, lag, data, directory, pools, drained }
     }
 
     pub(super) fn line(&mut self, caller: Caller, down: mpsc::Sender<pb::Down>) {

@@ -5,7 +5,7 @@ use super::lines::Ordered;
 use super::role::{ArbiterWish, Role, now};
 use super::run::holders;
 use crate::clock;
-use cairn_global::{Pool, members_wish};
+use cairn_global::{Drain, Pool, members_wish};
 use cairn_host::Event;
 use cairn_logic::arbiter::{Operation, Outcome, Token};
 use cairn_logic::ids::{GroupId, NodeId};
@@ -114,14 +114,24 @@ impl Role {
     /// Pools that have too few idle nodes, as the global master knows.
     pub(super) fn pools_exhausted(&self) -> Vec<pb::Condition> {
         let condition = |pool: Pool| {
-            let Pool { name, idle, idle_min, claimed, away, .. } = pool;
+            let Pool { name, idle, idle_min, claimed, away, drained, .. } = &pool;
+            let mut message = format!(
+                "pool {name} has {idle} idle spares, {idle_min} are wanted \
+                 ({claimed} claimed, {away} away, {drained} drained)"
+            );
+            let short: Vec<&str> = pool.short_zones().map(|(zone, _)| zone).collect();
+            if !short.is_empty() {
+                let (zones, min) = (short.join(", "), pool.zone_min);
+                message += &format!("; fewer than {min} in zone {zones}");
+            }
+            if let Some(group) = pool.waited_for.first() {
+                let count = pool.waited_for.len();
+                message += &format!("; {count} groups with drained members wait, {group} first");
+            }
             pb::Condition {
                 reason: NodeCondition::PoolExhausted.as_str().to_owned(),
                 group: GroupId::global().as_str().to_owned(),
-                message: format!(
-                    "pool {name} has {idle} idle spares, {idle_min} are wanted \
-                     ({claimed} claimed, {away} away)"
-                ),
+                message,
             }
         };
         self.pools().into_iter().filter(Pool::is_exhausted).map(condition).collect()
@@ -129,7 +139,29 @@ impl Role {
 
     /// The pools of spares; none if this node is not global master.
     pub(super) fn pools(&self) -> Vec<Pool> {
-        if self.serving { cairn_global::pools(self.master.view()) } else { Vec::new() }
+        if self.serving { self.master.pools(now()) } else { Vec::new() }
+    }
+
+    /// Nodes that are to be empty and still count; none if this node is not global master.
+    pub(super) fn drains(&self) -> Vec<Drain> {
+        if self.serving { self.master.draining(now()) } else { Vec::new() }
+    }
+
+    /// How far drained nodes are, as the global master knows.
+    pub(super) fn draining(&self) -> Option<pb::Condition> {
+        /// So many are named.
+        const NAMED_MAX: usize = 4;
+        let drains = self.drains();
+        let mut message =
+            drains.iter().take(NAMED_MAX).map(ToString::to_string).collect::<Vec<_>>();
+        if drains.len() > NAMED_MAX {
+            message.push(format!("and {} more", drains.len() - NAMED_MAX));
+        }
+        (!drains.is_empty()).then(|| pb::Condition {
+            reason: NodeCondition::Draining.as_str().to_owned(),
+            group: GroupId::global().as_str().to_owned(),
+            message: message.join("; "),
+        })
     }
 
     /// An acceptor answered.

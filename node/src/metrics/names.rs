@@ -265,13 +265,28 @@ metrics! {
         "cairn_node_spares",
         &["state"],
         GLOBAL,
-        "Spares of all pools by state (idle, claimed, releasing, away), at the global master.",
+        "Spares of all pools by state (idle, claimed, releasing, away, drained), at the global \
+         master.",
     );
     /// Exhausted pools.
     POOLS_EXHAUSTED = gauge(
         "cairn_node_pools_exhausted",
         GLOBAL,
         "Pools with fewer idle spares than they should have, at the global master.",
+    );
+    /// Zones without enough spares.
+    ZONE_SPARES_MISSING = labelled(
+        "cairn_node_zone_spares_missing",
+        &["zone"],
+        GLOBAL,
+        "Idle spares that a zone lacks of what pools should have in each (minIdlePerZone), at the \
+         global master.",
+    );
+    /// Drained members.
+    DRAINED = gauge(
+        "cairn_node_drained_members",
+        GLOBAL,
+        "Nodes that are to be empty and still count in a group, at the global master.",
     );
 }
 

@@ -106,7 +106,9 @@ fn facts() -> Facts {
     let snapshots = Some(Figures { newest: Some(newest), set_aside: 2, ..Figures::default() });
     let lag = Some((5, Duration::from_millis(500)));
     let name = "warm".to_owned();
-    let pools = vec![Pool { name, idle_min: 2, idle: 1, claimed: 3, ..Pool::default() }];
+    let zones = [("a".to_owned(), 1), ("b".to_owned(), 0)].into();
+    let (idle_min, idle, claimed, zone_min) = (2, 1, 3, 1);
+    let pools = vec![Pool { name, idle_min, idle, claimed, zone_min, zones, ..Pool::default() }];
     Facts { status, room, snapshots, before: Some(Offset(3)), lag, pools, ..Facts::default() }
 }
 
@@ -135,6 +137,8 @@ async fn probes_and_figures_are_answered() {
         "cairn_node_condition{reason=\"LogNearBound\"} 0.0\n",
         "cairn_node_condition{reason=\"CopiesDiffer\"} 0.0\n",
         "cairn_node_spares{state=\"claimed\"} 3.0\n",
+        "cairn_node_zone_spares_missing{zone=\"a\"} 0.0\n",
+        "cairn_node_zone_spares_missing{zone=\"b\"} 1.0\n",
         "cairn_node_pools_exhausted 1",
         "# EOF",
     ] {

@@ -5,7 +5,9 @@ use crate::object::Id;
 use cairn_crd::{Backup, Cluster, Group, Keyspace, Restore, SparePool};
 use cairn_logic::ids::{GroupId, NodeId};
 use cairn_logic::record::Record;
-use cairn_settings::directory_keys::{Claim, KeyspaceConfig, NodeInfo, PoolConfig, SlotOwners};
+use cairn_settings::directory_keys::{
+    Claim, Drain, Drained, KeyspaceConfig, NodeInfo, PoolConfig, SlotOwners,
+};
 use cairn_settings::report::BackupReport;
 use cairn_wire::peer::pb::{LogStatus, MemberStatus, PositionKind, StatusReply};
 use kube::core::DynamicObject;
@@ -143,6 +145,8 @@ pub struct Directory {
     pub keyspaces: BTreeMap<String, KeyspaceConfig>,
     /// What is wanted of each pool of spares.
     pub pools: BTreeMap<String, PoolConfig>,
+    /// Nodes and machines that are to be empty.
+    pub drains: BTreeMap<Drained, Drain>,
     /// The groups' records.
     pub groups: BTreeMap<GroupId, Record>,
     /// Who owns which slots.
@@ -163,6 +167,14 @@ impl Directory {
             Claim::Idle => None,
             Claim::Claimed { group, .. } | Claim::Releasing { group, .. } => Some(group),
         }
+    }
+
+    /// Whether `node`, or the machine that it says it is on, is to be empty.
+    #[must_use]
+    pub fn is_drained(&self, node: &NodeId) -> bool {
+        let machine = self.nodes.get(node).and_then(|info| info.machine.clone());
+        self.drains.contains_key(&Drained::Node(node.clone()))
+            || machine.is_some_and(|name| self.drains.contains_key(&Drained::Machine(name)))
     }
 
     /// The group that `node` is claimed by.

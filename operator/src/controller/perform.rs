@@ -2,6 +2,7 @@
 
 use super::Error;
 use super::desired::Desired;
+use super::drains;
 use super::observed::Observed;
 use super::pools;
 use super::retire::retired;
@@ -31,6 +32,7 @@ pub async fn perform(
 ) -> Result<(), Error> {
     write_keyspaces(ctx, desired, observed, plane).await;
     write_pools(ctx, desired, observed, plane).await;
+    write_drains(ctx, observed, plane).await;
     hold_pools(ctx, observed).await?;
     forget_keyspaces(ctx, observed, plane).await;
     for action in &steps.actions {
@@ -71,6 +73,33 @@ async fn write_pools(ctx: &Context, desired: &Desired, observed: &Observed, plan
                 ctx.metrics.failed(Failure::Plane);
                 tracing::warn!(pool = %pool.name, %error, "the pool is not written");
             }
+        }
+    }
+}
+
+/// The directory holds which nodes are to be empty.
+async fn write_drains(ctx: &Context, observed: &Observed, plane: &Plane) {
+    let drains::Changes { new, over } = drains::changes(observed);
+    for (drained, drain) in &new {
+        let machine = drain.machine.as_deref().unwrap_or_default();
+        match plane.set(&observed.plane, &drained.key(), &drain.encode()).await {
+            Ok(_) => tracing::info!(node = %drained, machine, "its machine is drained"),
+            Err(error) => {
+                ctx.metrics.failed(Failure::Plane);
+                tracing::warn!(node = %drained, machine, %error, "the drain is not written");
+            }
+        }
+    }
+    if over.is_empty() {
+        return;
+    }
+    match plane.forget(&observed.plane, &over).await {
+        Ok(true) => tracing::info!(keys = ?over, "drained no longer"),
+        // Something changed meanwhile: the next look decides anew.
+        Ok(false) => {}
+        Err(error) => {
+            ctx.metrics.failed(Failure::Plane);
+            tracing::warn!(%error, "drains that are over are not taken back");
         }
     }
 }

@@ -53,7 +53,7 @@ pub fn extended(pool: &WantedPool) -> SparePool {
     let mut extended = pool.resource.as_ref().clone();
     // A pool has at least one; settings of one that does not run are dropped again.
     extended.spec.size = pool.nodes.max(1);
-    extended.spec.idle_min = 0;
+    (extended.spec.idle_min, extended.spec.min_idle_per_zone) = (0, 0);
     extended
 }
 

@@ -23,6 +23,12 @@ pub fn spare_pool() -> Vec<Rule<SparePool>> {
             "must be 0 to size: write at most as many as the pool has nodes",
             |p: &SparePool| (0..=p.spec.size).contains(&p.spec.idle_min),
         ),
+        Rule::spec(
+            "minIdlePerZone",
+            "self.minIdlePerZone >= 0 && self.minIdlePerZone <= self.size",
+            "must be 0 to size: write at most as many as the pool has nodes",
+            |p: &SparePool| (0..=p.spec.size).contains(&p.spec.min_idle_per_zone),
+        ),
     ];
     rules.extend(size_class(|p: &SparePool| p.spec.size_class.as_deref()));
     rules.extend(span("replaceAfter", "10s or 1m", (2_000, 3_600_000), |p: &SparePool| {

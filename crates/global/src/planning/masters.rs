@@ -5,6 +5,7 @@
 //! everything. Whatever is not as it should be in a group keeps the planner's hands off it; what
 //! fails is tried again later each time.
 
+mod leaving;
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +60,8 @@ struct Wished {
     to: NodeId,
     epoch: Epoch,
     at: Instant,
+    /// Its group waits for so long after it, and twice as long for each failure.
+    interval: Duration,
 }
 
 /// When a group may be handed over again.
@@ -86,21 +89,31 @@ impl Masters {
     pub fn next(&mut self, look: &Look<'_>, braked: bool) -> Option<Handover> {
         self.watch(look);
         self.ended(look);
-        if self.wished.is_some() || braked || look.is_busy() {
+        if self.wished.is_some() || look.is_busy() {
             return None;
         }
-        let step = self.decide(look)?;
-        let now = look.now.monotonic;
+        if let Some(step) = self.leaving(look).into_iter().next() {
+            return self.wishes(look, step);
+        }
+        let step = self.decide(look).filter(|_| !braked)?;
         let interval = look.interval(&step.group);
         // Masters of one machine are spread within an interval; all else has time.
         let wait = if step.good == Good::Machines { interval / 12 } else { interval };
-        if self.last.is_some_and(|last| now.since(last) < wait) {
+        if self.last.is_some_and(|last| look.now.monotonic.since(last) < wait) {
             return None;
         }
+        self.wishes(look, step)
+    }
+
+    fn wishes(&mut self, look: &Look<'_>, step: Handover) -> Option<Handover> {
         let epoch = look.view.groups.get(&step.group)?.epoch;
-        let (group, to) = (step.group.clone(), step.to.clone());
-        self.wished = Some(Wished { group, to, epoch, at: now });
-        self.last = Some(now);
+        let (group, to, at) = (step.group.clone(), step.to.clone(), look.now.monotonic);
+        let interval = match step.good {
+            Good::Drain => leaving::AGAIN.min(look.interval(&group)),
+            _ => look.interval(&group),
+        };
+        self.wished = Some(Wished { group, to, epoch, at, interval });
+        self.last = Some(at);
         self.known = None;
         Some(step)
     }
@@ -148,7 +161,7 @@ impl Masters {
     fn ended(&mut self, look: &Look<'_>) {
         let Some(wished) = &self.wished else { return };
         let (group, now) = (wished.group.clone(), look.now.monotonic);
-        let interval = look.interval(&group);
+        let interval = wished.interval;
         let busy = look.judge(&group).is_some_and(Judge::is_busy);
         let record = look.view.groups.get(&group);
         let over = record.filter(|record| record.epoch > wished.epoch && !record.open);
@@ -199,6 +212,7 @@ impl Masters {
                 report.position == Position::Follower
                     && report.last.epoch == record.epoch
                     && report.last.offset >= *needed
+                    && !look.view.is_drained(&member.id)
             })
         };
         others.filter(follows).filter_map(|member| look.seat(group, member)).collect()
@@ -235,7 +249,9 @@ impl Masters {
     pub fn outlook(&self, look: &Look<'_>, keyspace: &str) -> Vec<String> {
         let of_it = |group: &GroupId| keys::keyspace_of(group) == Some(keyspace);
         let mut lines = Vec::new();
-        for step in masters::outlook(&self.candidates(look)).iter().filter(|it| of_it(&it.group)) {
+        let mut steps = self.leaving(look);
+        steps.extend(masters::outlook(&self.candidates(look)));
+        for step in steps.iter().filter(|it| of_it(&it.group)) {
             let Handover { group, from, to, why, .. } = step;
             lines.push(format!("masters: hand {group} over from {from} to {to}: {why}"));
         }

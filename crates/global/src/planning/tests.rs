@@ -56,9 +56,33 @@ impl Town {
         self.write(&keys::alive_key(&NodeId::new(id)), None);
     }
 
+    /// A node says that it is in this zone.
+    pub fn lies(&mut self, id: &str, zone: &str) {
+        let mut info = self.view.nodes[&NodeId::new(id)].clone();
+        info.zone = Some(zone.to_owned());
+        self.write(&keys::node_key(&NodeId::new(id)), Some(info.encode()));
+    }
+
+    /// A node is to be empty, or is not any more.
+    pub fn drains(&mut self, id: &str, is: bool) {
+        let drain = keys::Drain::default().encode();
+        self.write(&keys::Drained::Node(NodeId::new(id)).key(), is.then_some(drain));
+    }
+
     /// A pool that waits so long for members that are away.
     pub fn pool(&mut self, replace_after_ms: u64) {
-        let pool = PoolConfig { size: 1, size_class: String::new(), idle_min: 1, replace_after_ms };
+        self.pool_of(replace_after_ms, 0);
+    }
+
+    /// The same, and so many of its nodes should be idle in each zone.
+    pub fn pool_of(&mut self, replace_after_ms: u64, min_idle_per_zone: u16) {
+        let pool = PoolConfig {
+            size: 1,
+            size_class: String::new(),
+            idle_min: 1,
+            min_idle_per_zone,
+            replace_after_ms,
+        };
         self.write(&keys::pool_key("p"), Some(pool.encode()));
     }
 
@@ -243,4 +267,32 @@ fn who_has_just_joined_and_was_not_heard_yet_does_not_go_in_the_spares_place() {
     assert_eq!(wish(&town, &town.heard()), Some(Change::Remove(NodeId::new("p-spare-0"))));
     town.leaves("t-0-1");
     assert_eq!(wish(&town, &heard), Some(Change::Remove(NodeId::new("t-0-1"))), "it is gone");
+}
+
+#[test]
+fn a_spare_comes_from_a_zone_that_has_more_than_it_should_where_places_allow_it() {
+    let mut town = served();
+    for (id, zone) in MEMBERS.iter().zip(["x", "y", "z"]) {
+        town.lies(id, zone);
+    }
+    town.pool_of(2_000, 1);
+    for (id, zone) in [("p-spare-0", "x"), ("p-spare-1", "z"), ("p-spare-2", "z")] {
+        town.registers(id, None, None);
+        town.lies(id, zone);
+    }
+    let claims = |town: &Town, gone: &str| {
+        let mut planning = Planning::default();
+        assert_eq!(town.next(&mut planning, 0), None);
+        let claim = town.next(&mut planning, 60).unwrap_or_default();
+        assert!(claim.ends_with("for t-0"), "{claim} while {gone} is away");
+        claim.split(' ').nth(1).map(str::to_owned)
+    };
+    town.leaves("t-0-1");
+    assert_eq!(claims(&town, "t-0-1").as_deref(), Some("p-spare-1"), "x has the last one");
+    town.returns("t-0-1");
+    town.leaves("t-0-2");
+    town.lies("t-0-0", "y");
+    assert_eq!(claims(&town, "t-0-2").as_deref(), Some("p-spare-1"), "neither has a member");
+    town.lies("t-0-0", "z");
+    assert_eq!(claims(&town, "t-0-2").as_deref(), Some("p-spare-0"), "its place comes first");
 }

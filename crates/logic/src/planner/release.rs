@@ -1,6 +1,6 @@
 //! How a spare goes back to its pool: relieved by a node of the group's own, then released.
 
-use super::{Asked, Held, Node, joiner, spread};
+use super::{Asked, Held, Node, drain, joiner, spread};
 use crate::ids::NodeId;
 use crate::mutant::{Mutant, broken};
 use crate::record::{Member, Record, Role};
@@ -17,6 +17,8 @@ pub struct Standing<'a> {
     pub spares: &'a BTreeSet<NodeId>,
     /// The zones that its members say they are in.
     pub zones: &'a BTreeMap<NodeId, String>,
+    /// Members that are to be empty, or whose machine is.
+    pub drained: &'a BTreeSet<NodeId>,
 }
 
 impl Standing<'_> {
@@ -57,17 +59,19 @@ pub fn relief(asked: &Asked, standing: Standing<'_>, learners: &[Node]) -> Optio
         let spare = spares.find(|spare| lie(Some(spare), Some(own)) <= now)?;
         Some(joiner(own, spare.role))
     };
-    let own = learners.iter().filter(|node| node.group.is_some()).find_map(relieves);
+    let stay = || learners.iter().filter(|node| !node.drained);
+    let own = stay().filter(|node| node.group.is_some()).find_map(relieves);
     own.or_else(|| {
-        let better = learners.iter().find(|node| spread::improves(asked, record, node))?;
+        let better = stay().find(|node| spread::improves(asked, record, node))?;
         Some(joiner(better, Role::Replica))
     })
 }
 
 /// Whose claim to give back: a node that the group does not name and does not need, while it has
 /// all the members it is to have and hears them. Whoever is to relieve a spare is needed, also if
-/// that is master and will be relieved only when another one is; so is whoever is to make the
-/// members lie better in their zones.
+/// that is master and will be relieved only when another one is, or if it is drained itself, which
+/// may end; so is whoever is to make the members lie better in their zones, or to count in place of
+/// one that is drained.
 #[must_use]
 pub fn next_release<'a>(
     asked: &Asked,
@@ -86,6 +90,10 @@ pub fn next_release<'a>(
     let all_here = standing.record.members.iter().all(|member| is_there(&member.id));
     let relieves = |node: &Node| node.group.is_some() && standing.has_spares();
     let mut free = held.iter().filter(|held| held.here && !named(&held.node));
-    let needed = |node: &Node| relieves(node) || spread::improves(asked, standing.record, node);
+    let improves = |node: &Node| spread::improves(asked, standing.record, node);
+    let needed = |node: &Node| {
+        let joins = !node.drained && (improves(node) || drain::succeeds(asked, standing, node));
+        joins || relieves(node)
+    };
     free.find(|held| all_here && !needed(&held.node)).map(|held| &held.node)
 }

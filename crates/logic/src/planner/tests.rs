@@ -1,5 +1,6 @@
 //! Rules of placement, one sentence each.
 
+mod drain;
 mod zones;
 
 use super::*;
@@ -21,6 +22,8 @@ fn node(name: &str, zone: &str) -> Node {
         group: None,
         priority: 0,
         make: String::new(),
+        drained: false,
+        last: false,
     }
 }
 
@@ -51,7 +54,11 @@ fn wished(
     learners: &[Node],
     heard: &BTreeSet<NodeId>,
 ) -> Option<Change> {
-    next_change(asked, Standing { record, heard, spares: NOBODY, zones: NOWHERE }, learners)
+    next_change(
+        asked,
+        Standing { record, heard, spares: NOBODY, zones: NOWHERE, drained: NOBODY },
+        learners,
+    )
 }
 
 fn made_for(group: &str, node: Node) -> Node {
@@ -255,7 +262,13 @@ fn a_spare_that_is_master_stays_and_whoever_will_relieve_it_is_kept() {
     let members = [("s-0", Role::Master), ("a", Role::Replica), ("b", Role::Backup)];
     let (record, spares) = (running(&members, 3), BTreeSet::from([NodeId::new("s-0")]));
     let heard = all(&record);
-    let standing = Standing { record: &record, heard: &heard, spares: &spares, zones: NOWHERE };
+    let standing = Standing {
+        record: &record,
+        heard: &heard,
+        spares: &spares,
+        zones: NOWHERE,
+        drained: NOBODY,
+    };
     let back = own(held("t-0-1", None));
     assert_eq!(next_change(&asked(1, 1), standing, std::slice::from_ref(&back.node)), None);
     assert_eq!(next_release(&asked(1, 1), standing, &with(&record, back)), None);
@@ -273,7 +286,13 @@ fn with_a_spare() -> (Record, BTreeSet<NodeId>) {
 fn a_spare_leaves_after_the_node_that_relieves_it_has_joined_in_its_role() {
     let (mut record, spares) = with_a_spare();
     let heard = all(&record);
-    let standing = Standing { record: &record, heard: &heard, spares: &spares, zones: NOWHERE };
+    let standing = Standing {
+        record: &record,
+        heard: &heard,
+        spares: &spares,
+        zones: NOWHERE,
+        drained: NOBODY,
+    };
     let back = [made_for("t-0", node("t-0-1", "x"))];
     let join = next_change(&asked(1, 1), standing, &back);
     let role = Role::Replica;
@@ -286,7 +305,13 @@ fn a_spare_leaves_after_the_node_that_relieves_it_has_joined_in_its_role() {
     assert_eq!(join, Some(Change::Join(member.clone())));
     record.members.push(member);
     let heard = all(&record);
-    let standing = Standing { record: &record, heard: &heard, spares: &spares, zones: NOWHERE };
+    let standing = Standing {
+        record: &record,
+        heard: &heard,
+        spares: &spares,
+        zones: NOWHERE,
+        drained: NOBODY,
+    };
     let leave = next_change(&asked(1, 1), standing, &[]);
     assert_eq!(leave, Some(Change::Remove(NodeId::new("s-0"))));
 }
@@ -298,7 +323,7 @@ fn with(record: &Record, more: Held) -> Vec<Held> {
 }
 
 fn releases<'a>(record: &Record, heard: &BTreeSet<NodeId>, held: &'a [Held]) -> Option<&'a str> {
-    let standing = Standing { record, heard, spares: NOBODY, zones: NOWHERE };
+    let standing = Standing { record, heard, spares: NOBODY, zones: NOWHERE, drained: NOBODY };
     next_release(&asked(1, 1), standing, held).map(|node| node.id.as_str())
 }
 
@@ -331,7 +356,13 @@ fn a_surplus_node_is_released_only_while_every_member_is_there() {
 fn who_is_to_relieve_a_spare_is_not_released() {
     let (record, spares) = with_a_spare();
     let heard = all(&record);
-    let standing = Standing { record: &record, heard: &heard, spares: &spares, zones: NOWHERE };
+    let standing = Standing {
+        record: &record,
+        heard: &heard,
+        spares: &spares,
+        zones: NOWHERE,
+        drained: NOBODY,
+    };
     let back = with(&record, own(held("t-0-1", None)));
     assert_eq!(next_release(&asked(1, 1), standing, &back), None);
     let spare = with(&record, held("s-1", None));

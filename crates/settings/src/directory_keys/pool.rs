@@ -28,9 +28,17 @@ pub struct PoolConfig {
     /// How many of them should be idle; with fewer the pool is exhausted.
     #[serde(default)]
     pub idle_min: u16,
+    /// How many of them should be idle in each zone that has data nodes; 0: nobody asks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_idle_per_zone: u16,
     /// For how long a member may be away before a spare replaces it, in milliseconds.
     #[serde(default = "replace_after_ms")]
     pub replace_after_ms: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(count: &u16) -> bool {
+    *count == 0
 }
 
 /// How long a member may be away where nobody says otherwise, in milliseconds.
@@ -73,6 +81,7 @@ mod tests {
             size: 3,
             size_class: "large".to_owned(),
             idle_min: 1,
+            min_idle_per_zone: 2,
             replace_after_ms: 2_000,
         };
         assert_eq!(PoolConfig::decode(&pool.encode()).unwrap(), pool);

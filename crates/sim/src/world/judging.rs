@@ -133,6 +133,8 @@ impl World {
                 group: None,
                 priority: 0,
                 make: String::new(),
+                drained: false,
+                last: false,
             };
             let up = u64::from(place.up) << 32;
             learners.push((up + folder.last().offset.0, node));
@@ -141,8 +143,9 @@ impl World {
         let free: Vec<Node> = learners.iter().map(|(_, node)| node.clone()).collect();
         let joinable: Vec<Node> =
             free.iter().filter(|node| record.member(&node.id).is_none()).cloned().collect();
-        let (heard, spares, zones) = (&heard, &BTreeSet::new(), &zones);
-        let standing = Standing { record: &record, heard, spares, zones };
+        let (heard, nobody, zones) = (&heard, &BTreeSet::new(), &zones);
+        let (spares, drained) = (nobody, nobody);
+        let standing = Standing { record: &record, heard, spares, zones, drained };
         let planned = next_change(&self.logs[0].asked, standing, &joinable);
         let wish = self.odd_wish(&record.members).or(planned);
         self.tell_master(&record, &free, wish);

@@ -469,7 +469,8 @@ impl World {
     /// that members are waited for no longer than a world can bear.
     pub(super) fn operate(&mut self) {
         let (size_class, replace_after_ms) = (String::new(), REPLACE_AFTER_MS);
-        let pool = PoolConfig { size: 1, size_class, idle_min: 0, replace_after_ms };
+        let pool =
+            PoolConfig { size: 1, size_class, idle_min: 0, min_idle_per_zone: 0, replace_after_ms };
         self.write(keys::pool_key("pool"), pool.encode());
         for at in 0..self.scenario.keyspaces.len() {
             let mut config = self.scenario.keyspaces[at].clone();

@@ -170,6 +170,9 @@ impl Facts<'_> {
         if let Some(growing) = own(&self.steps.growing) {
             return Verdict::yes(Reason::VolumesGrowing, format!("to grow: {growing}"));
         }
+        if let Some(drained) = self.drained() {
+            return Verdict::yes(Reason::Draining, drained);
+        }
         match (&self.record, self.missing()) {
             (None, _) => Verdict::yes(Reason::WaitingForNodes, "the group is not formed yet"),
             _ if self.is_coming_back() => {
@@ -180,6 +183,22 @@ impl Facts<'_> {
             }
             _ => Verdict::no(Reason::Settled, "nothing is left to do"),
         }
+    }
+
+    /// Members that are to be empty, and who comes in their place.
+    fn drained(&self) -> Option<String> {
+        let (directory, record) = (self.observed.plane.directory.as_ref()?, self.record.as_ref()?);
+        let members = record.members.iter().map(|member| &member.id);
+        let drained = members.filter(|member| directory.is_drained(member)).map(NodeId::as_str);
+        let drained: Vec<&str> = drained.collect();
+        let comes = directory.nodes.iter().find(|(node, info)| {
+            directory.claimed_by(node.as_str()) == Some(&self.id)
+                && !record.names(node, info.incarnation)
+                && !directory.is_drained(node)
+        });
+        let comes =
+            comes.map_or("no other node comes yet".to_owned(), |(node, _)| format!("{node} comes"));
+        (!drained.is_empty()).then(|| format!("to be empty: {}; {comes}", drained.join(", ")))
     }
 
     /// Whether a young pod is not in sync yet.

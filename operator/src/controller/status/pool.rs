@@ -5,8 +5,11 @@ use crate::controller::desired::WantedPool;
 use crate::controller::observed::{Directory, Observed};
 use crate::controller::steps::Steps;
 use cairn_crd::{ConditionType, Reason, SparePool, SparePoolStatus};
-use cairn_logic::ids::NodeId;
+use cairn_logic::ids::{GroupId, NodeId};
+use cairn_logic::record::Record;
+use cairn_settings::NodeRole;
 use cairn_settings::directory_keys::Claim;
+use std::collections::BTreeSet;
 
 const ABOUT: [ConditionType; 3] =
     [ConditionType::Ready, ConditionType::Progressing, ConditionType::PoolExhausted];
@@ -23,7 +26,7 @@ pub fn pool(pool: &WantedPool, observed: &Observed, steps: &Steps) -> SparePoolS
     conditions.set(ConditionType::Progressing, &facts.progressing());
     conditions.set(ConditionType::PoolExhausted, &facts.exhausted());
     let Counts { idle, claimed, .. } =
-        counts.unwrap_or(Counts { idle: old.idle, claimed: old.claimed, there: 0 });
+        counts.unwrap_or(Counts { idle: old.idle, claimed: old.claimed, there: 0, drained: 0 });
     let conditions = conditions.done();
     SparePoolStatus { observed_generation: generation, idle, claimed, conditions }
 }
@@ -56,20 +59,38 @@ struct Counts {
     idle: i32,
     claimed: i32,
     there: i32,
+    /// Nobody's, and not to be claimed.
+    drained: i32,
 }
 
 fn count(pool: &WantedPool, directory: &Directory) -> Counts {
-    let mut counts = Counts { idle: 0, claimed: 0, there: 0 };
+    let mut counts = Counts { idle: 0, claimed: 0, there: 0, drained: 0 };
     for node in pool.nodes().map(NodeId::new).filter(|node| directory.alive.contains(node)) {
         let Some(info) = directory.nodes.get(&node) else { continue };
         counts.there += 1;
         match info.claim {
+            Claim::Idle if directory.is_drained(&node) => counts.drained += 1,
             Claim::Idle => counts.idle += 1,
             Claim::Claimed { .. } => counts.claimed += 1,
             Claim::Releasing { .. } => {}
         }
     }
     counts
+}
+
+/// A member that is to be empty, of a group in which nobody learns yet.
+fn drained_member(directory: &Directory) -> Option<NodeId> {
+    let learns = |group: &GroupId, record: &Record| {
+        let mut claimed = directory.nodes.iter().filter(|(node, _)| {
+            directory.claimed_by(node.as_str()) == Some(group) && !directory.is_drained(node)
+        });
+        claimed.any(|(node, info)| !record.names(node, info.incarnation))
+    };
+    let mut waiting = directory.groups.iter().filter(|(group, record)| !learns(group, record));
+    waiting.find_map(|(_, record)| {
+        let mut members = record.members.iter().map(|member| &member.id);
+        members.find(|member| directory.is_drained(member)).cloned()
+    })
 }
 
 struct Facts<'a> {
@@ -146,15 +167,48 @@ impl Facts<'_> {
         }
     }
 
+    /// Zones in which fewer of its nodes are idle than should be, in words.
+    fn short_zones(&self) -> Option<String> {
+        let min = usize::from(self.pool.config.as_ref()?.min_idle_per_zone);
+        let directory = self.observed.plane.directory.as_ref()?;
+        let data = || directory.nodes.iter().filter(|(_, info)| info.role == NodeRole::Data);
+        let idle = |zone: &str| {
+            let free = data().filter(|(node, info)| {
+                info.zone.as_deref() == Some(zone)
+                    && info.pool.as_ref() == Some(&self.pool.name)
+                    && info.claim == Claim::Idle
+                    && directory.alive.contains(*node)
+                    && !directory.is_drained(node)
+            });
+            free.count()
+        };
+        let zones: BTreeSet<&str> = data().filter_map(|(_, info)| info.zone.as_deref()).collect();
+        let short: Vec<&str> = zones.into_iter().filter(|zone| idle(zone) < min).collect();
+        (!short.is_empty()).then(|| format!("fewer than {min} in zone {}", short.join(", ")))
+    }
+
     fn exhausted(&self) -> Verdict {
         let Some(config) = &self.pool.config else {
             return Verdict::no(Reason::Settled, "it is going: none has to be idle");
         };
-        let Some(Counts { idle, .. }) = self.counts else { return self.unknown() };
-        let message = format!("{idle} idle, {} are wanted", config.idle_min);
+        let Some(Counts { idle, drained, .. }) = self.counts else { return self.unknown() };
+        let mut message = format!("{idle} idle, {} are wanted", config.idle_min);
+        if drained > 0 {
+            message += &format!("; {drained} more are on machines that are drained");
+        }
+        let waits = self.observed.plane.directory.as_ref().and_then(drained_member);
+        if let Some(node) = waits.filter(|_| idle == 0) {
+            message += &format!("; {node} is drained and waits for one");
+            return Verdict::yes(Reason::TooFewIdle, message);
+        }
         match idle < i32::from(config.idle_min) {
             true => Verdict::yes(Reason::TooFewIdle, message),
-            false => Verdict::no(Reason::EnoughIdle, message),
+            false => match self.short_zones() {
+                Some(short) => {
+                    Verdict::yes(Reason::TooFewIdleInZone, format!("{message}; {short}"))
+                }
+                None => Verdict::no(Reason::EnoughIdle, message),
+            },
         }
     }
 }

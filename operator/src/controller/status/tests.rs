@@ -101,6 +101,7 @@ fn beginnings() -> Vec<Row> {
         Row("no Secret", named(), keyspace, Progressing, "True", Reason::CertificatesPending),
         Row("unformed", unformed(), keyspace, Ready, "False", Reason::WaitingForNodes),
         Row("pending", pending(), cluster, Progressing, "True", Reason::PodsPending),
+        Row("drain", drained(), group, Progressing, "True", Reason::Draining),
         Row("deaf", whole().deaf(), cluster, Ready, "Unknown", Reason::PlaneUnreachable),
         Row("deaf", whole().deaf(), group, Ready, "Unknown", Reason::PlaneUnreachable),
         Row("open", opened(), group, Ready, "False", Reason::WaitingForMaster),
@@ -114,6 +115,10 @@ fn pending() -> Seen {
         pod.running = false;
         pod.waits = "ImagePullBackOff: no such image".to_owned();
     })
+}
+
+fn drained() -> Seen {
+    Seen::new().whole().told_drained("tweets-0-1")
 }
 
 fn opened() -> Seen {

@@ -231,3 +231,42 @@ fn what_fails_is_tried_again_later_each_time() {
     stage.deaf = false;
     assert_eq!(stage.runs(4_000).len(), 1);
 }
+
+#[test]
+fn a_master_leaves_a_drained_node_at_once_and_is_given_to_no_other_one() {
+    let mut stage = Stage::new(2);
+    let drained = |stage: &mut Stage, machine: &str, is: bool| {
+        let key = keys::Drained::Machine(machine.to_owned()).key();
+        stage.town.write(&key, is.then(|| keys::Drain::default().encode()));
+    };
+    let swap = moving::pause(&stage.town.view, "t", true);
+    stage.town.performs(&swap.op());
+    stage.runs(2);
+    drained(&mut stage, "m0", true);
+    assert_eq!(
+        stage.lines()[0],
+        "masters: hand t-0 over from t-0-0 to t-0-1: machine m0 is drained"
+    );
+    let done: Vec<String> = stage.runs(4).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(done, ["t-0 to t-0-1", "t-1 to t-1-1"], "a pause is about balance");
+    drained(&mut stage, "m1", true);
+    let done: Vec<String> = stage.runs(4).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(done, ["t-0 to t-0-2", "t-1 to t-1-2"], "a backup is better than that");
+    drained(&mut stage, "m2", true);
+    let swap = moving::pause(&stage.town.view, "t", false);
+    stage.town.performs(&swap.op());
+    assert_eq!(stage.runs(300), [], "there is no place that is better");
+    ["m0", "m1"].iter().for_each(|machine| drained(&mut stage, machine, false));
+    let done: Vec<String> = stage.runs(4).into_iter().map(|(_, what)| what).collect();
+    assert_eq!(done, ["t-0 to t-0-0", "t-1 to t-1-0"]);
+}
+
+#[test]
+fn a_master_that_cannot_leave_is_asked_later_each_time() {
+    let mut stage = Stage::new(1);
+    stage.deaf = true;
+    stage.town.drains("t-0-0", true);
+    let done: Vec<u64> = stage.runs(60).into_iter().map(|(at, _)| at).collect();
+    assert!(done.windows(3).all(|three| three[2] - three[1] >= three[1] - three[0]), "{done:?}");
+    assert!((3..=6).contains(&done.len()), "{done:?}");
+}

@@ -34,6 +34,9 @@ struct Race {
     tried: usize,
     claimed: usize,
     released: usize,
+    /// While all is quiet: the fewest members there were, and the most groups that changed at once.
+    least: usize,
+    most_under_way: usize,
 }
 
 impl Race {
@@ -59,6 +62,8 @@ impl Race {
             tried: 0,
             claimed: 0,
             released: 0,
+            least: usize::MAX,
+            most_under_way: 0,
         };
         for (key, value, _) in town.view.raw() {
             if key.starts_with(b"/cairn/nodes/") || key.starts_with(b"/cairn/alive/") {
@@ -146,6 +151,22 @@ impl Race {
         self.propose(&Op::Txn(Txn { compare: Vec::new(), success, failure: Vec::new() }));
     }
 
+    /// A node is to be empty, or is not any more.
+    fn drains(&mut self, n: usize, is: bool) {
+        let id = self.truth.nodes.keys().nth(n % self.truth.nodes.len()).expect("nodes").clone();
+        self.drained(keys::Drained::Node(id), is);
+    }
+
+    fn drained(&mut self, what: keys::Drained, is: bool) {
+        let key = what.key();
+        let range = KeyRange::single(key.clone());
+        let success = match is {
+            true => vec![put(&key, keys::Drain::default().encode())],
+            false => vec![TxnOp::DeleteRange(DeleteRange { range, prev_kv: false })],
+        };
+        self.propose(&Op::Txn(Txn { compare: Vec::new(), success, failure: Vec::new() }));
+    }
+
     /// People want so many replicas from now on.
     fn wants(&mut self, replicas: u8) {
         let mut config = self.truth.keyspaces["t"].clone();
@@ -175,6 +196,18 @@ impl Race {
         self.truth.groups.values().map(|record| record.members.len()).sum()
     }
 
+    /// Groups whose members or claims are on their way, and members that are to be empty.
+    fn under_way(&self) -> (usize, usize) {
+        let busy = |(group, record): &(&GroupId, &Record)| {
+            let claimed = self.truth.claimed(group).filter(|(id, _)| !self.truth.is_drained(id));
+            let mut learns = claimed.filter(|(id, info)| !record.names(id, info.incarnation));
+            record.members.len() != 3 || learns.next().is_some()
+        };
+        let members = || self.truth.groups.values().flat_map(|record| &record.members);
+        let drained = members().filter(|member| self.truth.is_drained(&member.id)).count();
+        (self.truth.groups.iter().filter(busy).count(), drained)
+    }
+
     /// Everybody sees everything and does what is due, for so long.
     fn settle(&mut self, secs: usize) {
         for _ in 0..secs {
@@ -184,6 +217,8 @@ impl Race {
                 self.plan(0);
                 self.change(step % GROUPS);
                 self.check();
+                self.least = self.least.min(self.members());
+                self.most_under_way = self.most_under_way.max(self.under_way().0);
             }
         }
     }
@@ -249,6 +284,7 @@ impl Race {
             // A planner starts anew: it remembers nothing.
             _ if n == 0 => self.plannings[more % PLANNERS] = Planning::default(),
             _ if n < 40 => self.wants(1 + u8::from(n % 2 == 1)),
+            _ if n < 90 => self.drains(more, n < 65),
             _ => self.node(n, more > 3, false),
         }
         self.check();
@@ -308,4 +344,64 @@ fn a_quiet_race_heals_and_gives_everything_back() {
     race.all_return();
     let idle = race.truth.nodes.values().filter(|info| info.claim == Claim::Idle);
     assert_eq!(idle.count(), SPARES);
+}
+
+/// All that is numbered 1 is on one machine.
+fn with_machines() -> Race {
+    let mut race = Race::new();
+    for id in race.truth.nodes.keys().cloned().collect::<Vec<_>>() {
+        let mut info = race.truth.nodes[&id].clone();
+        info.machine = id.as_str().rsplit('-').next().map(|n| format!("m{n}"));
+        let success = vec![put(&keys::node_key(&id), info.encode())];
+        race.propose(&Op::Txn(Txn { compare: Vec::new(), success, failure: Vec::new() }));
+    }
+    race.settle(20);
+    (race.least, race.most_under_way) = (usize::MAX, 0);
+    race
+}
+
+#[test]
+fn a_drained_machine_is_emptied_group_by_group_and_taken_back_when_that_is_over() {
+    let mut race = with_machines();
+    let machine = keys::Drained::Machine("m1".to_owned());
+    race.drained(machine.clone(), true);
+    assert_eq!(race.under_way(), (0, 2));
+    race.settle(60);
+    assert_eq!((race.under_way().1, race.claimed, race.released), (0, 2, 0));
+    assert_eq!((race.least, race.most_under_way), (6, 1), "never a member less, one at a time");
+    let idle = |race: &Race| {
+        let nodes = race.truth.nodes.iter();
+        let idle = nodes.filter(|(_, info)| info.claim == Claim::Idle);
+        idle.map(|(id, _)| id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(idle(&race), ["p-spare-1", "p-spare-3"], "the drained one is taken by nobody");
+    race.drained(machine, false);
+    race.settle(60);
+    assert_eq!((race.claimed, race.released, race.least), (2, 2, 6));
+    let own = |it: &Member| it.id.as_str().starts_with("t-");
+    assert!(race.truth.groups.values().flat_map(|it| &it.members).all(own));
+}
+
+#[test]
+fn without_a_node_elsewhere_nothing_is_reduced_and_it_is_said() {
+    let mut race = with_machines();
+    (0..SPARES)
+        .for_each(|n| race.drained(keys::Drained::Node(NodeId::new(format!("p-spare-{n}"))), true));
+    race.drained(keys::Drained::Node(NodeId::new("t-1-2")), true);
+    race.settle(60);
+    assert_eq!((race.claimed, race.released, race.least, race.under_way()), (0, 0, 6, (0, 1)));
+    let said = |race: &Race| {
+        let drains = race.plannings[0].draining(race.now, &race.truth);
+        drains.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let of = "t-1-2 is member of t-1, ";
+    assert_eq!(said(&race), [format!("{of}no idle node elsewhere may take its place")]);
+    race.drained(keys::Drained::Node(NodeId::new("p-spare-2")), false);
+    assert_eq!(said(&race), [format!("{of}waits for its turn")]);
+    race.look(0, usize::MAX);
+    race.plan(0);
+    assert_eq!(said(&race), [format!("{of}p-spare-2 takes its place")]);
+    race.drained(keys::Drained::Node(NodeId::new("t-1-2")), false);
+    race.settle(60);
+    assert_eq!((race.claimed, race.released, race.least, said(&race)), (1, 1, 6, vec![]));
 }

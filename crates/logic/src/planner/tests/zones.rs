@@ -136,7 +136,8 @@ fn members_count_in_the_zones_that_their_nodes_say() {
     let zone = |name: &str, zone: &str| (NodeId::new(name), zone.to_owned());
     let zones = BTreeMap::from([zone("a1", "a"), zone("b1", "b"), zone("b2", "b")]);
     let wish = |record: &Record| {
-        let standing = Standing { record, heard: &heard, spares: NOBODY, zones: &zones };
+        let standing =
+            Standing { record, heard: &heard, spares: NOBODY, zones: &zones, drained: NOBODY };
         next_change(&asked, standing, &[])
     };
     let Some(Change::Role(member)) = wish(&record) else {

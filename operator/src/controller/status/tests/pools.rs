@@ -28,6 +28,30 @@ fn taken() -> Seen {
     whole().claimed("warm-spare-0", "tweets-0").claimed("warm-spare-1", "tweets-0")
 }
 
+fn drained() -> Seen {
+    whole().told_drained("warm-spare-0").told_drained("warm-spare-1")
+}
+
+/// One is to be idle in each zone, and the pool's two nodes are in one of them.
+fn zone() -> Seen {
+    let mut seen = Seen::new().pool(|pool| pool.spec.min_idle_per_zone = 1).whole();
+    let directory = seen.observed.plane.directory.as_mut().unwrap();
+    for (node, zone) in [("warm-spare-0", "a"), ("warm-spare-1", "a")] {
+        directory.nodes.get_mut(&NodeId::new(node)).unwrap().zone = Some(zone.to_owned());
+    }
+    let mut member = directory.nodes[&NodeId::new("warm-spare-0")].clone();
+    (member.pool, member.zone) = (None, Some("b".to_owned()));
+    directory.nodes.insert(NodeId::new("tweets-0-0"), member);
+    seen
+}
+
+/// None has to be idle, but a member is to be empty.
+fn awaited() -> Seen {
+    let seen = Seen::new().pool(|pool| pool.spec.idle_min = 0).whole();
+    let seen = seen.told_drained("warm-spare-0").told_drained("warm-spare-1");
+    seen.told_drained("tweets-0-1")
+}
+
 pub(super) fn rows() -> Vec<Row> {
     use ConditionType::{PoolExhausted, Progressing, Ready};
     let new = || Seen::new().pool(|_| ());
@@ -42,6 +66,9 @@ pub(super) fn rows() -> Vec<Row> {
         Row("whole", whole(), pool, PoolExhausted, "False", Reason::EnoughIdle),
         Row("claimed", taken(), pool, Ready, "True", Reason::SparesThere),
         Row("claimed", taken(), pool, PoolExhausted, "True", Reason::TooFewIdle),
+        Row("drained", drained(), pool, PoolExhausted, "True", Reason::TooFewIdle),
+        Row("awaited", awaited(), pool, PoolExhausted, "True", Reason::TooFewIdle),
+        Row("zone", zone(), pool, PoolExhausted, "True", Reason::TooFewIdleInZone),
         Row("new", new(), pool, Ready, "False", Reason::Founding),
         Row("away", away("warm-spare-1"), pool, Ready, "False", Reason::WaitingForNodes),
         Row("away", away("warm-spare-1"), pool, PoolExhausted, "False", Reason::EnoughIdle),
