@@ -27,13 +27,15 @@ pub enum NodeCondition {
     TooFewZones,
     /// Fewer spares of a pool are idle than should be: the next lost member may not be replaced.
     PoolExhausted,
+    /// The load of a keyspace needs more groups than its autoscale allows.
+    AutoscaleLimited,
     /// A node keeps many folders of former groups aside, which take room until they are removed.
     FoldersAside,
 }
 
 impl NodeCondition {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::DiskLow,
         Self::DiskFull,
         Self::CutTailsFull,
@@ -45,6 +47,7 @@ impl NodeCondition {
         Self::TooFewMembers,
         Self::TooFewZones,
         Self::PoolExhausted,
+        Self::AutoscaleLimited,
         Self::FoldersAside,
     ];
 
@@ -63,6 +66,7 @@ impl NodeCondition {
             Self::TooFewMembers => "TooFewMembers",
             Self::TooFewZones => "TooFewZones",
             Self::PoolExhausted => "PoolExhausted",
+            Self::AutoscaleLimited => "AutoscaleLimited",
             Self::FoldersAside => "FoldersAside",
         }
     }
