@@ -356,12 +356,23 @@ impl Plane {
 
     /// Makes `key` hold `value`; returns whether that was a change.
     pub async fn set(&self, key: &str, value: &[u8]) -> Result<bool> {
+        self.change(key, |_| Ok(value.to_vec())).await
+    }
+
+    /// Makes `key` hold what follows from what it holds; returns whether that was a change.
+    pub async fn change(
+        &self,
+        key: &str,
+        mut follows: impl FnMut(Option<&[u8]>) -> Result<Vec<u8>>,
+    ) -> Result<bool> {
         for _ in 0..10 {
             let old = self.range(key.as_bytes(), Vec::new()).await?;
-            if old.first().is_some_and(|e| e.value == value) {
+            let old = old.first();
+            let value = &follows(old.map(|e| &e.value[..]))?;
+            if old.is_some_and(|e| e.value == *value) {
                 return Ok(false);
             }
-            let seen = old.first().map_or(0, |e| e.mod_revision);
+            let seen = old.map_or(0, |e| e.mod_revision);
             let txn = put_if_unchanged(key, value, seen);
             let reply = self.kv().await?.txn(self.request(txn, "", CALL_TIMEOUT)).await;
             if told(reply, "the global master")?.succeeded {

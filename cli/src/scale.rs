@@ -12,12 +12,12 @@ use crate::plane::Plane;
 use crate::print;
 use crate::supervise::control::{self, Request};
 use crate::up::prepare::remember;
+use crate::up::write_keyspace;
 use crate::view::Topology;
 use anyhow::{Context, Result, bail, ensure};
+use cairn_logic::autoscale::Policy;
 use cairn_logic::ids::GroupId;
-use cairn_settings::directory_keys::{
-    KeyspaceConfig, group_of, keyspace_key, keyspace_of, number_of,
-};
+use cairn_settings::directory_keys::{KeyspaceConfig, group_of, keyspace_of, number_of};
 use cairn_topology::keyspace_config;
 use cairn_wire::peer::pb::rebalance::Action;
 use cairn_wire::peer::pb::{Rebalance, wish_request::Body};
@@ -49,9 +49,16 @@ pub async fn scale(place: &Place, keyspace: &str, wanted: Wanted, timeout_sec: u
     };
     let (_, plane) = place.open().await?;
     let began = Instant::now();
+    let known = Topology::read(&plane).await?.keyspaces.remove(keyspace);
+    if let (Some(policy), Some(_)) = (known.and_then(|known| known.autoscale), wanted.groups) {
+        let Policy { min, max, .. } = policy;
+        bail!(
+            "{keyspace} is scaled by its load, between {min} and {max} groups: change \
+             spec.autoscale, or take it out, and say `cairn up`"
+        );
+    }
     let config = asks(folder, keyspace, wanted)?;
-    let key = keyspace_key(keyspace);
-    plane.set(&key, &config.encode()).await.with_context(|| {
+    let config = write_keyspace(&plane, keyspace, &config).await.with_context(|| {
         format!("the resources in {:?} are changed; say the same again", folder.resources())
     })?;
     let count = in_words(config.groups);

@@ -13,7 +13,8 @@ use crate::supervise::control::{self, Reply, Request};
 use crate::supervise::{Process, Run, Supervisor};
 use crate::view::{View, answers_clients};
 use anyhow::{Context, Result, bail};
-use cairn_settings::{NodeRole, Port, directory_keys};
+use cairn_settings::directory_keys::{self, KeyspaceConfig};
+use cairn_settings::{NodeRole, Port};
 use cairn_topology::Plan;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -155,16 +156,43 @@ async fn founded(
         write(plane, &directory_keys::pool_key(name), &config.encode(), until).await?;
     }
     for (name, config) in &plan.keyspaces {
-        write(plane, &directory_keys::keyspace_key(name), &config.encode(), until).await?;
+        let key = directory_keys::keyspace_key(name);
+        again(&key, until, || write_keyspace(plane, name, config)).await?;
     }
     Ok(())
 }
 
+/// Writes what is asked of a keyspace; how many groups it has may be the planner's to say. Returns
+/// what was written.
+pub async fn write_keyspace(
+    plane: &Plane,
+    name: &str,
+    config: &KeyspaceConfig,
+) -> Result<KeyspaceConfig> {
+    let mut written = config.clone();
+    let follows = |old: Option<&[u8]>| {
+        let old = old.map(KeyspaceConfig::decode).transpose()?;
+        written = config.clone().going_on_from(old.as_ref());
+        Ok(written.encode())
+    };
+    plane.change(&directory_keys::keyspace_key(name), follows).await?;
+    Ok(written)
+}
+
 /// Sets a key of the directory, again and again until it is done or the time is over.
 async fn write(plane: &Plane, key: &str, value: &[u8], until: Instant) -> Result<()> {
+    again(key, until, || plane.set(key, value)).await.map(drop)
+}
+
+/// Tries something about a key again and again until it is done or the time is over.
+async fn again<T, F: Future<Output = Result<T>>>(
+    key: &str,
+    until: Instant,
+    attempt: impl Fn() -> F,
+) -> Result<T> {
     loop {
-        match plane.set(key, value).await {
-            Ok(_) => return Ok(()),
+        match attempt().await {
+            Ok(done) => return Ok(done),
             Err(error) if Instant::now() >= until => {
                 return Err(error.context(format!("{key} could not be written")));
             }

@@ -202,14 +202,15 @@ fn of_pools(pools: &[Pool], all: &mut Vec<Sample>) {
 
 fn of_room(room: &Room, status: &pb::StatusReply, all: &mut Vec<Sample>) {
     all.push(sample(names::LIFE, status.life as f64));
-    let of_the_log = [
+    let told = [
         NodeCondition::DiskLow,
         NodeCondition::DiskFull,
         NodeCondition::CutTailsFull,
         NodeCondition::LogNearBound,
         NodeCondition::CopiesDiffer,
+        NodeCondition::AutoscaleLimited,
     ];
-    all.extend(of_the_log.map(|reason| {
+    all.extend(told.map(|reason| {
         let holds = status.conditions.iter().any(|c| c.reason == reason.as_str());
         let labels = vec![reason.as_str().to_owned()];
         Sample { metric: names::CONDITION, labels, value: f64::from(u8::from(holds)) }

@@ -118,8 +118,8 @@ fn is_settled(statuses: &status::Statuses) -> bool {
     let pools = statuses.pools.values().map(|s| &s.conditions);
     let all = groups.chain(keyspaces).chain(pools).chain([&statuses.cluster.conditions]);
     all.flatten().all(|condition| match condition.type_.as_str() {
-        // Nothing that the operator does makes spares idle.
-        "PoolExhausted" => true,
+        // Nothing that the operator does makes spares idle, or a load smaller.
+        "PoolExhausted" | "AutoscaleLimited" => true,
         "Ready" => condition.status == "True",
         _ => condition.status == "False",
     })

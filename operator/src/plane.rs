@@ -370,6 +370,19 @@ impl Plane {
         Err(Error::Contended { key: key.to_owned() })
     }
 
+    /// Puts `value` if `key` has not changed since it was seen; whether it did.
+    ///
+    /// # Errors
+    /// The master does not answer.
+    pub async fn swap(&self, seen: &PlaneSeen, key: &str, value: &[u8]) -> Result<bool> {
+        let revisions = seen.directory.as_ref().map(|directory| &directory.revisions);
+        let changed_at = revisions.and_then(|it| it.get(key)).copied().unwrap_or(0);
+        let mut kv = self.kv(self.master(seen)?)?;
+        let txn = put_if_unchanged(key, value, changed_at);
+        let call = kv.txn(self.request(txn, "", DIRECTORY_MAX));
+        Ok(within(DIRECTORY_MAX, "the global master", call).await?.succeeded)
+    }
+
     /// Deletes `keys`, all of them if none changed since the revision beside it, else none; whether
     /// it did.
     ///

@@ -182,6 +182,26 @@ impl Writer {
         Ok(())
     }
 
+    /// Says by its subresource `scale` how many an object is to have.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn scale(
+        &self,
+        namespace: &str,
+        kind: Kind,
+        name: &str,
+        replicas: i32,
+    ) -> Result<(), Error> {
+        let what = format!("scale of {} {name}", kind.as_str());
+        let params =
+            PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..Default::default() };
+        let api = self.api(kind, namespace);
+        let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
+        self.write(what, Verb::Apply, api.patch_scale(name, &params, &patch)).await?;
+        Ok(())
+    }
+
     /// Replaces the status that this operator owns.
     ///
     /// # Errors

@@ -55,6 +55,8 @@ names!(
         NeedsPerson,
         /// Of a SparePool: fewer spares are idle than should be.
         PoolExhausted,
+        /// Of a Keyspace with `autoscale`: its load needs more groups than it may have.
+        AutoscaleLimited,
         /// Of a Restore: it is over, and all is in the keyspace.
         Complete,
         /// Of a Restore: it is over, and did not do what it was for.
@@ -119,6 +121,10 @@ names!(
         TooFewIdle,
         /// Fewer spares are idle in a zone than `minIdlePerZone`; the message names the zone.
         TooFewIdleInZone,
+        /// The load needs more groups than `autoscale.max`.
+        LoadAboveMax,
+        /// The load needs no more groups than `autoscale.max`.
+        LoadWithinMax,
         /// Nodes that are to go belong to groups; they go when these have members of their own.
         SparesClaimed,
         /// A member is silent, behind or not there.

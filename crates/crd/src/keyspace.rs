@@ -37,6 +37,8 @@ use serde::{Deserialize, Serialize};
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Ready')].status"
     ),
+    printcolumn(name = "Min", type_ = "integer", json_path = ".spec.autoscale.min", priority = 1),
+    printcolumn(name = "Max", type_ = "integer", json_path = ".spec.autoscale.max", priority = 1),
     printcolumn(name = "Ack", type_ = "string", json_path = ".spec.durability.ack"),
     printcolumn(name = "Slots", type_ = "integer", json_path = ".status.slotsServed"),
     printcolumn(
@@ -52,9 +54,13 @@ pub struct KeyspaceSpec {
     /// The name of its Cluster, in the same namespace. Cannot change.
     #[schemars(length(max = 63))]
     pub cluster: String,
-    /// How many groups share its 16384 slots, 1 to 1024.
+    /// How many groups share its 16384 slots, 1 to 1024. With `autoscale` the number to begin with;
+    /// then the operator writes it.
     #[serde(default = "one")]
     pub groups: i32,
+    /// Groups as many as its load needs; absent: as many as `groups` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscale: Option<Autoscale>,
     /// Replicas per group: they serve reads to clients that ask with READONLY.
     #[serde(default = "one")]
     pub replicas: i32,
@@ -109,6 +115,29 @@ pub struct KeyspaceSpec {
     /// The pods of its nodes; what is absent is as the Cluster says.
     #[serde(default)]
     pub pods: Pods,
+}
+
+/// How many groups there are by what they carry: `operationsPerSecond`, `memory` or both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Autoscale {
+    /// The fewest groups, 1 to max (1).
+    #[serde(default = "one")]
+    pub min: i32,
+    /// The most groups, min to 1024.
+    pub max: i32,
+    /// Commands per second that one group should serve, 1 to 100000000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operations_per_second: Option<i32>,
+    /// Memory that the keys of one group should take, 1Mi to 999999Gi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub memory: Option<String>,
+    /// For how long fewer groups must have been enough before there are fewer (5m), 1s to 24h; more
+    /// come after a tenth of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub stabilization: Option<String>,
 }
 
 /// Which keys go when memory is at its limit, by Redis's names.
@@ -279,6 +308,7 @@ impl KeyspaceSpec {
         Self {
             cluster: cluster.into(),
             groups: one(),
+            autoscale: None,
             replicas: one(),
             backups: one(),
             durability: Durability::default(),

@@ -96,6 +96,12 @@ impl<T> Rule<T> {
         }
     }
 
+    /// The same where `condition` holds, which its Rust sees for itself.
+    fn when(mut self, condition: &str) -> Self {
+        self.cel = format!("!({condition}) || ({})", self.cel);
+        self
+    }
+
     /// A field of the spec between two numbers.
     fn range(
         field: &'static str,

@@ -176,6 +176,11 @@ impl GlobalMaster {
         all
     }
 
+    /// The keyspaces whose load needs more groups than `autoscale` allows, and how many it allows.
+    pub fn limited(&self) -> impl Iterator<Item = (&str, u16)> {
+        self.planning.limited(&self.view)
+    }
+
     /// A person, or the operator, wishes another master for a group, which the planner leaves alone
     /// for a while then.
     pub fn hand_over(&mut self, now: Now, group: &GroupId, target: Option<NodeId>) -> Vec<Act> {

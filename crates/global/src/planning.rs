@@ -3,6 +3,7 @@
 //! Everything decided here is decided by `cairn-logic::planner` from committed data; a transaction
 //! compares the versions of all it read, so a stale wish changes nothing.
 
+mod autoscaling;
 mod draining;
 mod healing;
 mod masters;
@@ -11,6 +12,7 @@ mod scaling;
 pub(crate) mod tests;
 
 use crate::View;
+use autoscaling::Autoscaling;
 use bytes::Bytes;
 use cairn_directory::LeaseId;
 use cairn_directory::op::{Compare, DeleteRange, Op, Put, Relation, Target, Txn, TxnOp};
@@ -31,7 +33,7 @@ use healing::Healing;
 use keys::{Claim, KeyspaceConfig, NodeInfo, SlotOwners, SlotRange, Transition};
 pub use masters::Look;
 use masters::Masters;
-pub use scaling::{Outlook, Said};
+pub use scaling::{Outlook, Said, next_move};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a new group waits for all its members before it begins with fewer.
@@ -53,6 +55,7 @@ pub struct Planning {
     surplus_since: BTreeMap<GroupId, (NodeId, Instant)>,
     healing: Healing,
     masters: Masters,
+    autoscaling: Autoscaling,
     said: Said,
 }
 
@@ -170,8 +173,15 @@ impl Planning {
     #[must_use]
     pub fn outlook(&self, look: &Look<'_>, keyspace: &str) -> Option<Outlook> {
         let mut outlook = scaling::outlook(look.view, keyspace, look.now.unix_ms, &self.said)?;
+        let config = look.view.keyspaces.get(keyspace)?;
+        outlook.lines.extend(self.autoscaling.line(look.view, (keyspace, config), &self.said));
         outlook.lines.extend(self.masters.outlook(look, keyspace));
         Some(outlook)
+    }
+
+    /// The keyspaces whose load needs more groups than they may have, and how many that is.
+    pub fn limited<'v>(&self, view: &'v View) -> impl Iterator<Item = (&'v str, u16)> {
+        self.autoscaling.limited(view)
     }
 
     /// The next transaction, if one is due; `claim` is a number no claim had before, `heard` says
@@ -204,7 +214,8 @@ impl Planning {
                 }
             }
             let slots = place_slots(view, name, config)
-                .or_else(|| scaling::step(view, (name, config), unix_ms, &self.said));
+                .or_else(|| scaling::step(view, (name, config), unix_ms, &self.said))
+                .or_else(|| self.autoscaling.next(now, view, (name, config), &self.said));
             if slots.is_some() {
                 return slots;
             }

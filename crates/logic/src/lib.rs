@@ -5,6 +5,7 @@
 //! nouns, `message` for what travels, `counting` for the arithmetic, then `replication`.
 
 pub mod arbiter;
+pub mod autoscale;
 pub mod balance;
 pub mod batch;
 pub mod counting;

@@ -29,13 +29,15 @@ pub enum NodeCondition {
     PoolExhausted,
     /// Nodes that are to be empty still count: others take their places one after the other.
     Draining,
+    /// The load of a keyspace needs more groups than its autoscale allows.
+    AutoscaleLimited,
     /// A node keeps many folders of former groups aside, which take room until they are removed.
     FoldersAside,
 }
 
 impl NodeCondition {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::DiskLow,
         Self::DiskFull,
         Self::CutTailsFull,
@@ -48,6 +50,7 @@ impl NodeCondition {
         Self::TooFewZones,
         Self::PoolExhausted,
         Self::Draining,
+        Self::AutoscaleLimited,
         Self::FoldersAside,
     ];
 
@@ -67,6 +70,7 @@ impl NodeCondition {
             Self::TooFewZones => "TooFewZones",
             Self::PoolExhausted => "PoolExhausted",
             Self::Draining => "Draining",
+            Self::AutoscaleLimited => "AutoscaleLimited",
             Self::FoldersAside => "FoldersAside",
         }
     }

@@ -6,9 +6,11 @@
 //! (the other worlds prove it): an entry is committed once both members have it in the epoch of the
 //! group, a seal ends an epoch, the record comes later, and whoever masters has read all that was
 //! committed in the directory before. Frames, proposals and news of the directory are late, lost,
-//! or come when everybody has forgotten them.
+//! or come when everybody has forgotten them. In every fourth world the product's planner says what
+//! moves, by loads that change; in the others people do.
 
 mod member;
+mod planner;
 mod town;
 
 use crate::rng::Rng;
@@ -21,6 +23,7 @@ use cairn_logic::moves::{MoveId, Order, Report, SourceInput};
 use cairn_logic::mutant::{Mutant, broken};
 use cairn_logic::time::{Duration, Instant};
 use member::{Frame, Member};
+use planner::Planner;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use town::Town;
 
@@ -83,6 +86,8 @@ struct World {
     /// Until when members hear nothing of the directory.
     deaf: [u64; 4],
     weather: Weather,
+    /// Who says what moves; nobody: people.
+    planner: Option<Planner>,
     stats: Stats,
     trace: Vec<String>,
     calm: bool,
@@ -113,7 +118,12 @@ pub(crate) fn run(seed: u64, options: &Options) -> Outcome {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let town = Town::new();
+        let is_planned = seed % 4 == 3;
+        let mut town = Town::new(if is_planned { 8191 } else { 16383 });
+        if is_planned {
+            town.registers();
+        }
+        let planner = is_planned.then(Planner::new);
         let member = |at: usize| Member::new(at, &town);
         let mut rng = Rng::new(seed ^ 0x6d6f_7665);
         let mut often = |choices: [u64; 3]| choices[rng.index(3)];
@@ -132,6 +142,7 @@ impl World {
             serial: 0,
             deaf: [0; 4],
             weather,
+            planner,
             stats: Stats::default(),
             trace: Vec::new(),
             calm: false,
@@ -480,6 +491,10 @@ impl World {
 
     /// Slots are to move somewhere.
     fn operator(&mut self) {
+        if let Some(planner) = &mut self.planner {
+            planner.changes(&mut self.rng);
+            return self.plans();
+        }
         let tag = self.rng.index(TAGS.len());
         let (slot, to) = (slot_of_tag(tag), GroupId::new(format!("t-{}", self.rng.index(2))));
         let view = self.town.view();

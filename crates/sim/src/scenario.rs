@@ -258,6 +258,7 @@ fn keyspace(rng: &mut Rng) -> KeyspaceConfig {
         password_sha256: None,
         users: Default::default(),
         masters_interval_ms: 4_000,
+        autoscale: None,
     }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::Resources;
 use cairn_crd::Keyspace;
-use cairn_crd::keyspace::{EvictionPolicy as Wanted, ReadMode, SecretKey};
+use cairn_crd::keyspace::{Autoscale, EvictionPolicy as Wanted, ReadMode, SecretKey};
 use cairn_crd::quantity::{size_bytes, span_ms};
 use cairn_crd::shared::Ack;
+use cairn_logic::autoscale::Policy;
 use cairn_logic::record::{Durability, Rule};
 use cairn_settings::directory_keys::{KeyspaceConfig, KeyspaceLimits, masters_interval_ms};
 use cairn_settings::{EvictionPolicy, Reads};
@@ -49,6 +50,21 @@ pub fn keyspace_config(keyspace: &Keyspace, resources: &Resources) -> KeyspaceCo
         password_sha256: default_password(keyspace, resources),
         users: users(keyspace, resources),
         masters_interval_ms: interval.unwrap_or(masters_interval_ms()),
+        autoscale: spec.autoscale.as_ref().map(autoscale),
+    }
+}
+
+/// How long fewer groups must be enough where nobody says it, in milliseconds.
+const STABILIZATION_MS: u64 = 300_000;
+
+fn autoscale(asked: &Autoscale) -> Policy {
+    let number = |n: i32| u16::try_from(n).unwrap_or(u16::MAX);
+    Policy {
+        min: number(asked.min),
+        max: number(asked.max),
+        commands: asked.operations_per_second.and_then(|n| u64::try_from(n).ok()),
+        bytes: asked.memory.as_deref().and_then(size_bytes),
+        window_ms: asked.stabilization.as_deref().and_then(span_ms).unwrap_or(STABILIZATION_MS),
     }
 }
 

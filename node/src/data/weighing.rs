@@ -68,18 +68,18 @@ impl Weighing {
         let at = &mut self.looked[usize::from(part)];
         let ms = u64::try_from(now.since(*at).as_millis()).unwrap_or(u64::MAX).max(1);
         *at = now;
-        let mut load = Load::default();
-        let mut most = 0;
+        let (mut load, mut executed, mut most) = (Load::default(), 0, 0);
+        let per_sec = |count: u64| count * 1000 / ms;
         for number in begin..begin + PART_SLOTS {
             let counted = std::mem::take(&mut self.commands[usize::from(number)]);
             let Some(slot) = Slot::try_from(number).ok().filter(|slot| mine(*slot)) else {
                 continue;
             };
             let bytes = keyspace.slot_bytes(slot) as u64;
-            let commands = u64::from(counted) * 1000 / ms;
+            let commands = per_sec(u64::from(counted));
             load.slots += 1;
             load.bytes += bytes;
-            load.commands += commands;
+            executed += u64::from(counted);
             // A command per second is held against 64 KiB.
             let heavy = bytes + (commands << 16);
             if heavy > most {
@@ -87,6 +87,8 @@ impl Weighing {
                 load.top = Some(Top { slot, bytes, commands });
             }
         }
+        // Of all together: each may have less than one a second.
+        load.commands = per_sec(executed);
         loads.set(part, load);
     }
 }
@@ -127,5 +129,15 @@ mod tests {
         }
         let said = loads.read();
         assert_eq!((said.len(), said[1].1.commands), (64, 0), "counted once");
+    }
+
+    #[test]
+    fn slots_with_less_than_a_command_a_second_count_together() {
+        let start = Instant::from_nanos(1_000_000_000);
+        let (mut weighing, keyspace, loads) =
+            (Weighing::new(start), Keyspace::new(1), Loads::default());
+        (0..PART_SLOTS).for_each(|number| weighing.count(slot(number)));
+        weighing.look(start + Duration::from_secs(2), &keyspace, |_| true, &loads);
+        assert_eq!(loads.read()[0].1.commands, 128);
     }
 }

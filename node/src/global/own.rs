@@ -14,6 +14,7 @@ use cairn_logic::message::{Answer, Order, Relief};
 use cairn_logic::record::{Member, Record, Role as MemberRole};
 use cairn_logic::time::Duration;
 use cairn_settings::NodeCondition;
+use cairn_settings::directory_keys::group_of;
 use cairn_wire::peer::control::{self, Instruction};
 use cairn_wire::peer::pb;
 use std::collections::BTreeSet;
@@ -135,6 +136,21 @@ impl Role {
             }
         };
         self.pools().into_iter().filter(Pool::is_exhausted).map(condition).collect()
+    }
+
+    /// Keyspaces that would need more groups than they may have, as the global master knows.
+    pub(super) fn autoscale_limited(&self) -> Vec<pb::Condition> {
+        let condition = |(keyspace, max): (&str, u16)| pb::Condition {
+            reason: NodeCondition::AutoscaleLimited.as_str().to_owned(),
+            // The last one that there may be.
+            group: group_of(keyspace, max.saturating_sub(1)).as_str().to_owned(),
+            message: format!(
+                "the load of keyspace {keyspace} needs more groups than {max}, which is \
+                 autoscale.max"
+            ),
+        };
+        let serving = self.serving.then(|| self.master.limited().map(condition));
+        serving.into_iter().flatten().collect()
     }
 
     /// The pools of spares; none if this node is not global master.

@@ -182,6 +182,7 @@ impl Role {
         conditions.extend(self.acceptor_missing());
         conditions.extend(self.pools_exhausted());
         conditions.extend(self.draining());
+        conditions.extend(self.autoscale_limited());
         let (peer_tls_digest, client_tls_digest) = self.boot.identity.tls.digests();
         pb::StatusReply {
             node: me.id.as_str().to_owned(),

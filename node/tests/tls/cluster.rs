@@ -125,6 +125,7 @@ fn keyspace() -> etcd::PutRequest {
         password_sha256: None,
         users: Default::default(),
         masters_interval_ms: 60_000,
+        autoscale: None,
     };
     let value = config.encode().into();
     etcd::PutRequest { key: keyspace_key("k").into_bytes().into(), value, ..Default::default() }

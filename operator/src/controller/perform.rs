@@ -49,8 +49,10 @@ async fn write_keyspaces(ctx: &Context, desired: &Desired, observed: &Observed, 
             continue;
         }
         let (path, value) = (keyspace_key(&keyspace.name), keyspace.config.encode());
-        match plane.set(&observed.plane, &path, &value).await {
-            Ok(_) => tracing::info!(keyspace = %keyspace.name, "wrote the keyspace"),
+        // The planner may have found another number of groups since: the next look sees it.
+        match plane.swap(&observed.plane, &path, &value).await {
+            Ok(true) => tracing::info!(keyspace = %keyspace.name, "wrote the keyspace"),
+            Ok(false) => {}
             Err(error) => {
                 ctx.metrics.failed(Failure::Plane);
                 tracing::warn!(keyspace = %keyspace.name, %error, "the keyspace is not written");
@@ -173,6 +175,10 @@ async fn one(
             let patch = json!({ "spec": { "resources": { "requests": { "storage": size } } } });
             ctx.writer.merge(namespace, Kind::PersistentVolumeClaim, claim, &patch).await?;
             tell("VolumeGrows", format!("{claim} is to have {size}")).await;
+        }
+        Action::Scale { keyspace, groups } => {
+            ctx.writer.scale(namespace, Kind::Keyspace, keyspace, *groups).await?;
+            tell("Autoscaled", format!("{keyspace} is to have {groups} groups")).await;
         }
         Action::OrphanSet { set } => {
             let live = observed.live.get(&(Kind::StatefulSet, set.clone()));

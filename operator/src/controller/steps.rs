@@ -4,7 +4,7 @@
 //! in the middle goes on where it was. A node is replaced only while all others of its set are in
 //! sync; one that does not come back stops everything after it.
 
-use super::desired::{Desired, WantedGroup, WantedPool};
+use super::desired::{Desired, WantedGroup, WantedKeyspace, WantedPool};
 use super::observed::{Observed, PodSeen, in_sync};
 use super::pools;
 use crate::names;
@@ -55,6 +55,13 @@ pub enum Action {
         /// Its new size.
         size: String,
     },
+    /// Write how many groups a keyspace has that is scaled by its load, as an autoscaler does.
+    Scale {
+        /// The keyspace.
+        keyspace: String,
+        /// How many.
+        groups: i32,
+    },
     /// Delete a StatefulSet and keep its pods, to make it again with what it cannot change.
     OrphanSet {
         /// Which.
@@ -88,6 +95,7 @@ pub fn next(desired: &Desired, observed: &Observed, objects: &[Object]) -> Steps
         return steps;
     }
     leave(desired, observed, &mut steps);
+    steps.actions.extend(desired.keyspaces.iter().filter_map(|it| scale(it, observed)));
     steps.actions.extend(pools::labels(desired, observed));
     roll(desired, observed, objects, &mut steps);
     steps
@@ -341,6 +349,15 @@ fn successor(
         })
     });
     able.min().map(|(_, _, _, id)| id)
+}
+
+/// The resource says how many groups the planner has found that its load needs.
+fn scale(keyspace: &WantedKeyspace, observed: &Observed) -> Option<Action> {
+    let known = observed.plane.directory.as_ref()?.keyspaces.get(&keyspace.name)?;
+    known.autoscale.as_ref()?;
+    let (spec, groups) = (&keyspace.resource.spec, i32::from(keyspace.config.groups));
+    let differs = spec.autoscale.is_some() && spec.groups != groups;
+    differs.then(|| Action::Scale { keyspace: keyspace.name.clone(), groups })
 }
 
 /// Masters leave machines that are drained, and nodes that are to go.

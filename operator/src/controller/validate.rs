@@ -142,9 +142,10 @@ fn wanted_keyspace(
     cluster: &Pods,
 ) -> WantedKeyspace {
     let name = name(keyspace);
-    let config = keyspace_config(keyspace, resources);
+    let known = observed.plane.directory.as_ref().and_then(|it| it.keyspaces.get(&name));
+    let config = keyspace_config(keyspace, resources).going_on_from(known);
     let members = i32::try_from(keyspace.spec.members()).unwrap_or(i32::MAX);
-    let count = extent::groups(observed, &name, keyspace.spec.groups);
+    let count = extent::groups(observed, &name, i32::from(config.groups));
     let group = |index: i32| {
         let group = format!("{name}-{index}");
         let owner = observed.groups.get(&group);

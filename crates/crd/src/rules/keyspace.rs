@@ -22,6 +22,7 @@ pub fn keyspace() -> Vec<Rule<Keyspace>> {
         Rule::range("replicas", 0, 6, |k: &Keyspace| k.spec.replicas),
         Rule::range("backups", 0, 2, |k: &Keyspace| k.spec.backups),
     ]);
+    rules.extend(autoscale());
     rules.extend(members());
     rules.extend(limits());
     rules.extend(auth());
@@ -65,6 +66,64 @@ fn names() -> Vec<Rule<Keyspace>> {
         ),
         Rule::fixed("cluster", |k: &Keyspace| k.spec.cluster.clone()),
     ]
+}
+
+fn autoscale() -> Vec<Rule<Keyspace>> {
+    let of = |k: &Keyspace| k.spec.autoscale.clone();
+    let mut rules = vec![
+        Rule::spec(
+            "autoscale.min",
+            "!has(self.autoscale) || (self.autoscale.min >= 1 && \
+             self.autoscale.min <= self.autoscale.max)",
+            "must be 1 to autoscale.max",
+            move |k: &Keyspace| of(k).is_none_or(|a| (1..=a.max).contains(&a.min)),
+        ),
+        Rule::spec(
+            "autoscale.max",
+            "!has(self.autoscale) || self.autoscale.max <= 1024",
+            "must be at most 1024",
+            move |k: &Keyspace| of(k).is_none_or(|a| a.max <= 1024),
+        ),
+        Rule::spec(
+            "autoscale",
+            "!has(self.autoscale) || has(self.autoscale.operationsPerSecond) || \
+             has(self.autoscale.memory)",
+            "must have operationsPerSecond, memory or both: what one group should carry",
+            move |k: &Keyspace| {
+                of(k).is_none_or(|a| a.operations_per_second.is_some() || a.memory.is_some())
+            },
+        ),
+        Rule::spec(
+            "autoscale.operationsPerSecond",
+            "!has(self.autoscale) || !has(self.autoscale.operationsPerSecond) || \
+             (self.autoscale.operationsPerSecond >= 1 && \
+             self.autoscale.operationsPerSecond <= 100000000)",
+            "must be 1 to 100000000",
+            move |k: &Keyspace| {
+                let asked = of(k).and_then(|a| a.operations_per_second);
+                asked.is_none_or(|n| (1..=100_000_000).contains(&n))
+            },
+        ),
+    ];
+    rules.extend(within(
+        "autoscale",
+        size("autoscale.memory", ("1Mi", "999999Gi"), |k: &Keyspace| {
+            k.spec.autoscale.as_ref()?.memory.as_deref()
+        }),
+    ));
+    let window = (1_000, 24 * 3_600_000);
+    rules.extend(within(
+        "autoscale",
+        span("autoscale.stabilization", "1m or 5m", window, |k: &Keyspace| {
+            k.spec.autoscale.as_ref()?.stabilization.as_deref()
+        }),
+    ));
+    rules
+}
+
+/// Rules about fields of an object that may be absent itself.
+fn within(object: &str, rules: [Rule<Keyspace>; 2]) -> [Rule<Keyspace>; 2] {
+    rules.map(|rule| rule.when(&format!("has(self.{object})")))
 }
 
 fn ends_like_a_group(name: &str) -> bool {

@@ -2,6 +2,8 @@
 //!
 //! Included by the tests of this crate and by those that ask a real API server.
 
+mod scaling;
+
 use serde_json::{Value, json};
 
 /// A valid resource with fields set, and what is said of it.
@@ -232,8 +234,6 @@ pub fn keyspace_cases() -> Vec<Case> {
         k(&name("global"), Some(("metadata.name", "must not be acceptor"))),
         k(&name("tweets-1"), Some(("metadata.name", "must not end in"))),
         k(&[("/spec/cluster", json!("A"))], Some(("spec.cluster", "name of a Cluster"))),
-        k(&[("/spec/groups", json!(0))], Some(("spec.groups", "1 to 1024"))),
-        k(&[("/spec/groups", json!(1025))], Some(("spec.groups", "1 to 1024"))),
         k(&[replicas(-1)], Some(("spec.replicas", "0 to 6"))),
         k(&[backups(3)], Some(("spec.backups", "0 to 2"))),
         k(&[backups(0)], None),
@@ -275,7 +275,7 @@ pub fn keyspace_cases() -> Vec<Case> {
             None,
         ),
     ];
-    cases.extend(door_cases());
+    cases.extend(scaling::cases().into_iter().chain(door_cases()));
     cases.extend(log_cases("keyspaces"));
     cases
 }

@@ -92,6 +92,18 @@ pub(super) fn step(
     Some(Step { what, op: swap.op() })
 }
 
+/// The move that the planner would begin or give up now, and in words.
+#[must_use]
+pub fn next_move(
+    view: &View,
+    (name, config): (&str, &KeyspaceConfig),
+    unix_ms: u64,
+    said: &Said,
+) -> Option<(Swap, String)> {
+    let (next, why) = decided(view, (name, config), unix_ms, said)?;
+    swap(view, name, &next, &why)
+}
+
 fn decided(
     view: &View,
     (name, config): (&str, &KeyspaceConfig),

@@ -100,6 +100,7 @@ impl Town {
             password_sha256: None,
             users: BTreeMap::new(),
             masters_interval_ms: keys::masters_interval_ms(),
+            autoscale: None,
         };
         self.write("/cairn/keyspaces/t", Some(config.encode()));
         let role = |at| match at {

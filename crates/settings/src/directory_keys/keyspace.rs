@@ -2,6 +2,7 @@
 
 use super::{DecodeError, KEYSPACES, decode, encode, name_after};
 use crate::{EvictionPolicy, Limits, Reads, plain_durability};
+use cairn_logic::autoscale::Policy;
 use cairn_logic::record::{Durability, Rule};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,6 +101,9 @@ pub struct KeyspaceConfig {
     /// preferred, in milliseconds; masters of one machine are spread within that time.
     #[serde(default = "masters_interval_ms", skip_serializing_if = "is_usual_interval")]
     pub masters_interval_ms: u64,
+    /// The planner asks for as many groups as their load needs; absent: a person does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscale: Option<Policy>,
 }
 
 /// How often the planner hands over a master where nobody says otherwise, in milliseconds.
@@ -114,6 +118,17 @@ const fn is_usual_interval(ms: &u64) -> bool {
 }
 
 impl KeyspaceConfig {
+    /// The same with the number of groups that the planner has found, if it is the planner who
+    /// finds it: `known` is what the directory has.
+    #[must_use]
+    pub fn going_on_from(mut self, known: Option<&Self>) -> Self {
+        if let Some(policy) = &self.autoscale {
+            let found = known.filter(|known| known.autoscale.is_some());
+            self.groups = policy.bounded(found.map_or(self.groups, |known| known.groups));
+        }
+        self
+    }
+
     /// Members wanted per group: the master, replicas and backups.
     #[must_use]
     pub const fn wanted(&self) -> u8 {
@@ -152,7 +167,23 @@ mod tests {
             password_sha256: Some("ab".repeat(32)),
             users: [("app".to_owned(), ["cd".repeat(32), "ef".repeat(32)].into())].into(),
             masters_interval_ms: 2_000,
+            autoscale: Some(policy()),
         }
+    }
+
+    fn policy() -> Policy {
+        Policy { min: 2, max: 4, commands: Some(9), bytes: None, window_ms: 5_000 }
+    }
+
+    #[test]
+    fn the_planners_number_of_groups_stays_within_its_bounds_while_it_is_the_planners() {
+        let asked = |groups| KeyspaceConfig { groups, ..config() };
+        assert_eq!(asked(1).going_on_from(None).groups, 2);
+        assert_eq!(asked(1).going_on_from(Some(&asked(3))).groups, 3);
+        assert_eq!(asked(1).going_on_from(Some(&asked(9))).groups, 4);
+        let by_hand = |groups| KeyspaceConfig { autoscale: None, ..asked(groups) };
+        assert_eq!(asked(2).going_on_from(Some(&by_hand(4))).groups, 2, "a person's");
+        assert_eq!(by_hand(1).going_on_from(Some(&asked(3))).groups, 1);
     }
 
     #[test]

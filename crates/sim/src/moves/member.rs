@@ -239,9 +239,10 @@ impl Member {
         }
         (self.epoch, self.committed) = (Some(epoch), committed);
         self.slots_written = self.log.len();
-        // The record of the epoch, in short: an entry that changes no data.
+        // The record of the epoch, in short: an entry that changes no data, in no slot.
+        let none = (MoveId(0), Slot::try_from(0).expect("the first one"));
         self.append(None, |keyspace, log| {
-            ask(keyspace, log, &[b"SET", b"~", b"epoch"]);
+            keyspace.write_slots(Verb::Show, none.0, (none.1, none.1), log);
         });
     }
 
@@ -291,15 +292,28 @@ impl Member {
                     continue;
                 }
             };
-            let marked = self.keyspace.marks().iter().find(|(_, mark)| mark.id == id);
-            let known = moves.iter().find(|it| it.id == id).map(|it| it.first);
-            let Some(slot) = known.or(marked.map(|(slot, _)| *slot)) else { continue };
-            self.write_slots(verb, id, slot);
+            let slots = match verb {
+                Verb::DropSource => {
+                    moves.iter().find(|it| it.id == id).map(|it| (it.first, it.last))
+                }
+                _ => self.brought_by(id),
+            };
+            if let Some(slots) = slots {
+                self.write_slots(verb, id, slots);
+            }
         }
     }
 
-    fn write_slots(&mut self, verb: Verb, id: MoveId, slot: Slot) {
-        self.append(None, |keyspace, log| keyspace.write_slots(verb, id, (slot, slot), log));
+    /// From the first to the last of the slots that a move brings here.
+    fn brought_by(&self, id: MoveId) -> Option<(Slot, Slot)> {
+        let marks = self.keyspace.marks().iter();
+        let mut brought = marks.filter(|(_, mark)| mark.id == id && !mark.gone);
+        let first = *brought.next()?.0;
+        Some((first, brought.next_back().map_or(first, |(slot, _)| *slot)))
+    }
+
+    fn write_slots(&mut self, verb: Verb, id: MoveId, slots: (Slot, Slot)) {
+        self.append(None, |keyspace, log| keyspace.write_slots(verb, id, slots, log));
         self.slots_written = self.log.len();
     }
 
@@ -418,10 +432,10 @@ impl Member {
         }
         let moves = self.moves();
         let known = coming(&moves, id, &self.group, |slot| self.owns(slot));
-        let Some(it) = known else { return false };
+        let Some(slots) = known.map(|it| (it.first, it.last)) else { return false };
         let expected = self.incoming.get(&id).is_some_and(|it| it.expects(order, frame.number));
         if frame.begins {
-            if !self.keyspace.may_take((it.first, it.last)) {
+            if !self.keyspace.may_take(slots) {
                 return false;
             }
             let fresh = match self.incoming.get_mut(&id) {
@@ -431,7 +445,7 @@ impl Member {
             if !fresh {
                 return false;
             }
-            self.write_slots(Verb::Take, id, it.first);
+            self.write_slots(Verb::Take, id, slots);
         } else if !expected {
             return false;
         }
@@ -441,7 +455,7 @@ impl Member {
                 fits = keyspace.take_brought(id, &frame.entries, log).is_ok();
             });
             if !fits {
-                self.write_slots(Verb::DropImport, id, it.first);
+                self.write_slots(Verb::DropImport, id, slots);
                 if let Some(target) = self.incoming.get_mut(&id) {
                     target.fail();
                 }

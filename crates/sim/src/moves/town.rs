@@ -3,9 +3,10 @@
 use crate::rng::Rng;
 use cairn_global::moving::Swap;
 use cairn_global::{Changed, View};
-use cairn_logic::ids::{Epoch, GroupId, NodeId, Slot, Version};
+use cairn_logic::ids::{Epoch, GroupId, Incarnation, Life, NodeId, Slot, Version};
 use cairn_logic::record::{Durability, Record, Rule};
-use cairn_settings::directory_keys::{self as keys, SlotOwners, SlotRange};
+use cairn_settings::directory_keys::{self as keys, NodeInfo, SlotOwners, SlotRange};
+use cairn_settings::{Addresses, NodeRole};
 
 /// What is committed, and what is on its way.
 pub(super) struct Town {
@@ -22,8 +23,9 @@ fn group(at: usize) -> GroupId {
 }
 
 impl Town {
-    /// Group 0 owns all slots; the first member of each group is its master in epoch 1.
-    pub fn new() -> Self {
+    /// Group 0 owns all slots, or all up to `last`; the first member of each group is its master in
+    /// epoch 1.
+    pub fn new(last: u16) -> Self {
         let (view, history) = (View::default(), Vec::new());
         let mut town = Self { view, history, proposed: Vec::new(), late: Vec::new() };
         for at in 0..2 {
@@ -31,10 +33,39 @@ impl Town {
             town.write_record(at, Epoch(1), master, false);
         }
         let slot = |number| Slot::try_from(number).expect("a number below 16384");
-        let all = SlotRange { first: slot(0), last: slot(16383), group: group(0) };
-        let owners = SlotOwners::new(vec![all]).expect("one range");
+        let mut ranges = vec![SlotRange { first: slot(0), last: slot(last), group: group(0) }];
+        if last < 16383 {
+            ranges.push(SlotRange { first: slot(last + 1), last: slot(16383), group: group(1) });
+        }
+        let owners = SlotOwners::new(ranges).expect("they meet");
         town.write(vec![(keys::slots_key("t"), owners.encode())]);
         town
+    }
+
+    /// Every node is registered and lives, as the planner wants it of masters.
+    pub fn registers(&mut self) {
+        for at in 0..4 {
+            let (id, incarnation, life) = (NodeId::new(format!("n-{at}")), Incarnation(1), Life(1));
+            let info = NodeInfo {
+                incarnation,
+                life,
+                role: NodeRole::Data,
+                addresses: Addresses::default(),
+                zone: None,
+                machine: None,
+                preferred_keyspace: None,
+                preferred_group: None,
+                pool: None,
+                priority: 0,
+                make: keys::Make::default(),
+                claim: keys::Claim::default(),
+            };
+            let alive = keys::Alive { incarnation, life };
+            self.write(vec![
+                (keys::node_key(&id), info.encode()),
+                (keys::alive_key(&id), alive.encode()),
+            ]);
+        }
     }
 
     pub fn view(&self) -> &View {

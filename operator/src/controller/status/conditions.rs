@@ -91,9 +91,10 @@ impl<'a> Conditions<'a> {
         for &about in about {
             let verdict = match about {
                 About::Ready | About::Progressing => Verdict::no(reason, why),
-                About::Degraded | About::WritesRefused | About::PoolExhausted => {
-                    Verdict::unknown(reason, why)
-                }
+                About::Degraded
+                | About::WritesRefused
+                | About::PoolExhausted
+                | About::AutoscaleLimited => Verdict::unknown(reason, why),
                 _ => Verdict::yes(reason, why),
             };
             self.set(about, &verdict);

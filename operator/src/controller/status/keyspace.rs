@@ -7,7 +7,9 @@ use crate::controller::observed::Observed;
 use crate::controller::steps::Steps;
 use crate::names;
 use cairn_crd::{ConditionType, GroupStatus, Keyspace, KeyspaceStatus, Reason};
-use cairn_logic::ids::SLOTS;
+use cairn_logic::ids::{GroupId, SLOTS};
+use cairn_settings::NodeCondition;
+use cairn_settings::directory_keys::keyspace_of;
 use std::collections::BTreeMap;
 
 /// What is said of a keyspace whose groups are `groups`.
@@ -22,7 +24,7 @@ pub fn keyspace(
     let old = keyspace.resource.status.clone().unwrap_or_default();
     let generation = keyspace.resource.metadata.generation;
     let mut conditions = Conditions::new(&old.conditions, generation, observed.now_sec);
-    let asked = keyspace.resource.spec.groups;
+    let asked = i32::from(keyspace.config.groups);
     let served: i32 =
         groups.values().filter(|g| is(g, ConditionType::Ready)).map(|g| g.slots).sum();
     let parts = Parts { groups, asked, served, count: keyspace.groups.len(), steps };
@@ -37,6 +39,9 @@ pub fn keyspace(
             .then(|| certificates::ending(desired, observed, Some(keyspace)));
         conditions.set(about, &ending.flatten().unwrap_or(worst));
     }
+    if let Some(policy) = &keyspace.config.autoscale {
+        conditions.set(ConditionType::AutoscaleLimited, &limited(keyspace, policy.max, observed));
+    }
     let ready = groups.values().filter(|group| is(group, ConditionType::Ready)).count();
     KeyspaceStatus {
         observed_generation: generation,
@@ -47,6 +52,23 @@ pub fn keyspace(
         certificates: certificates::of(desired, observed, Some(keyspace)),
         selector: Some(format!("{}={}", names::KEYSPACE, keyspace.name)),
         conditions: conditions.done(),
+    }
+}
+
+/// Whether its load needs more groups than `max`, as the global master says.
+fn limited(keyspace: &WantedKeyspace, max: u16, observed: &Observed) -> Verdict {
+    if observed.plane.directory.is_none() {
+        return Verdict::unknown(Reason::PlaneUnreachable, observed.plane.error.clone());
+    }
+    let reason = NodeCondition::AutoscaleLimited.as_str();
+    let mut said = observed.plane.nodes.values().flat_map(|status| &status.conditions);
+    let of_it = said.find(|it| {
+        let group = GroupId::new(&it.group);
+        it.reason == reason && keyspace_of(&group) == Some(&keyspace.name)
+    });
+    match of_it {
+        Some(said) => Verdict::yes(Reason::LoadAboveMax, said.message.clone()),
+        None => Verdict::no(Reason::LoadWithinMax, format!("there may be {max} groups")),
     }
 }
 

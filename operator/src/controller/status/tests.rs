@@ -60,6 +60,7 @@ fn rows() -> Vec<Row> {
     rows.extend(lacks());
     rows.extend(logs());
     rows.extend(changes());
+    rows.extend(scalings());
     rows.extend(archives::rows());
     rows.extend(pools::rows());
     rows
@@ -252,6 +253,32 @@ fn logs() -> Vec<Row> {
     ]
 }
 
+/// A keyspace that is scaled by its load; the global master may say that it may not have enough.
+fn scaled(limited: Option<&str>) -> Seen {
+    let policy = serde_json::json!({ "max": 4, "memory": "2Gi" });
+    let policy = serde_json::from_value(policy).unwrap();
+    let mut seen = Seen::new().keyspace(|k| k.spec.autoscale = Some(policy)).whole();
+    let master = seen.observed.plane.nodes.get_mut(&NodeId::new("demo-global-0")).unwrap();
+    master.conditions.extend(limited.map(|group| cairn_wire::peer::pb::Condition {
+        reason: "AutoscaleLimited".to_owned(),
+        group: group.to_owned(),
+        message: "it needs more".to_owned(),
+    }));
+    seen
+}
+
+fn scalings() -> Vec<Row> {
+    use ConditionType::AutoscaleLimited as Limited;
+    let (more, others) = (scaled(Some("tweets-3")), scaled(Some("likes-3")));
+    let unknown = scaled(None).deaf();
+    vec![
+        Row("enough", scaled(None), keyspace, Limited, "False", Reason::LoadWithinMax),
+        Row("another's", others, keyspace, Limited, "False", Reason::LoadWithinMax),
+        Row("more", more, keyspace, Limited, "True", Reason::LoadAboveMax),
+        Row("deaf", unknown, keyspace, Limited, "Unknown", Reason::PlaneUnreachable),
+    ]
+}
+
 fn alarmed(line: &str) -> Seen {
     let mut seen = Seen::new().whole();
     seen.observed.plane.alarms.insert(GroupId::new("tweets-0"), vec![line.to_owned()]);
@@ -355,6 +382,18 @@ fn certificates_are_shown_with_who_has_loaded_them() {
     let certificate = &of(&later).keyspaces["tweets"].certificates[0];
     assert_eq!(certificate.digest.len(), 12);
     assert_eq!(certificate.not_after.as_deref(), Some("1970-06-21T13:46:40Z"));
+}
+
+#[test]
+fn autoscalers_find_the_pods_of_a_keyspace_by_its_status() {
+    let seen = Seen::new().whole();
+    let status = of(&seen).keyspaces["tweets"].clone();
+    assert_eq!(status.groups, 1);
+    let selector = status.selector.unwrap();
+    let (label, value) = selector.split_once('=').unwrap();
+    let objects = seen.objects();
+    let set = objects.iter().find(|o| o.name == "tweets-0" && o.kind.as_str() == "StatefulSet");
+    assert_eq!(set.unwrap().value["spec"]["template"]["metadata"]["labels"][label], value);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::controller::observed::{ClaimSeen, PodSeen};
 use crate::object::Kind;
 use crate::testing::{NOW_SEC, Seen};
 use cairn_logic::ids::NodeId;
+use cairn_settings::directory_keys::KeyspaceConfig;
 use std::sync::Arc;
 
 fn steps(seen: &Seen) -> Steps {
@@ -304,4 +305,25 @@ fn volumes_grow_claim_by_claim_and_then_the_template() {
     let under_way = steps(&with(seen, claim("20Gi", "10Gi")));
     assert_eq!(under_way.growing, ["data-tweets-0-0"]);
     assert_eq!(under_way.actions, [Action::OrphanSet { set: "tweets-0".to_owned() }]);
+}
+
+#[test]
+fn the_resource_follows_the_number_of_groups_that_the_planner_has_found() {
+    let policy = serde_json::json!({ "max": 4, "memory": "2Gi" });
+    let scaled = Seen::new().keyspace(|k| {
+        k.spec.autoscale = Some(serde_json::from_value(policy.clone()).unwrap());
+    });
+    let mut seen = scaled.whole();
+    let written = seen.desired().keyspaces[0].config.clone();
+    let directory = seen.observed.plane.directory.as_mut().unwrap();
+    let found = KeyspaceConfig { groups: 3, ..written };
+    directory.keyspaces.insert("tweets".to_owned(), found);
+    let desired = seen.desired();
+    assert_eq!((desired.keyspaces[0].config.groups, desired.keyspaces[0].groups.len()), (3, 3));
+    let scale = Action::Scale { keyspace: "tweets".to_owned(), groups: 3 };
+    assert!(steps(&seen).actions.contains(&scale), "{:?}", steps(&seen));
+    seen = seen.keyspace(|k| k.spec.groups = 3);
+    assert!(!steps(&seen).actions.contains(&scale), "it says so");
+    seen = seen.keyspace(|k| k.spec.autoscale = None);
+    assert_eq!(seen.desired().keyspaces[0].config.groups, 3, "and stays without autoscale");
 }
