@@ -11,6 +11,7 @@ mod entropy;
 mod facts;
 mod known;
 mod moving;
+mod opening;
 mod role;
 mod routes;
 mod run;

@@ -49,8 +49,14 @@ impl<D: Disk> DoubleWriteFile<D> {
         }
         let file = disk.create(&unfinished).map_err(Error::room(&unfinished, 2 * COPY_BYTES))?;
         file.allocate(2 * COPY_BYTES).map_err(Error::room(&unfinished, 2 * COPY_BYTES))?;
-        let mut made = Self { path: unfinished.clone(), file, number: 0, trusted: true };
-        made.write(payload)?;
+        let mut made = Self { path: unfinished.clone(), file, number: 1, trusted: true };
+        // Nothing is there yet that a torn write could take away: one flush for both copies.
+        let bytes = copy::encode(Kind::Double, made.number, payload);
+        for index in 0..2 {
+            let (mut copy, at) = ([IoSlice::new(&bytes)], index * COPY_BYTES);
+            made.file.write_at(&mut copy, at).map_err(Error::io("write", &unfinished))?;
+        }
+        made.file.sync().map_err(Error::io("flush", &unfinished))?;
         disk.rename(&unfinished, path).map_err(Error::io("rename", &unfinished))?;
         disk.sync_dir(folder).map_err(Error::io("flush folder", folder))?;
         made.path = path.to_owned();

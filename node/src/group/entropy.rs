@@ -4,7 +4,7 @@
 mod aside;
 
 use crate::clock;
-use crate::data::link::{Compared, DataLink, ToData};
+use crate::data::link::{Compared, DataLink, Feeder, ToData};
 use crate::peer::{Identity, client};
 use aside::Aside;
 use cairn_files::{Folder, RealDisk, Result};
@@ -54,9 +54,9 @@ impl Entropy {
         uid: u128,
         group: &GroupId,
         identity: &Identity,
-        data: &DataLink,
+        feeder: Feeder,
     ) -> Result<Self> {
-        let aside = Aside::open(&folder.group(group).join("aside"), uid, group, data.feeder())?;
+        let aside = Aside::open(&folder.group(group).join("aside"), uid, group, feeder)?;
         Ok(Self {
             identity: identity.clone(),
             group: group.clone(),

@@ -2,9 +2,8 @@
 
 use super::cache::Cache;
 use super::courier::Targets;
-use super::entropy::Entropy;
 use super::moving::Moving;
-use super::snapshots::{GroupSnapshots, Whose};
+use super::opening::{self, Opened};
 use super::world::{GroupWorld, answers_of};
 use super::{claim, routes, users};
 use crate::boot::Boot;
@@ -17,8 +16,7 @@ use crate::peer::Inbound;
 use crate::peer::links::{AddressBook, Links, PeerAddress};
 use crate::snapshots::CommittedLog;
 use crate::status;
-use crate::storage::{Notify, Storage};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use cairn_global::{Changed, View};
 use cairn_host::{Event, Host};
 use cairn_logic::counting::{Counts, Plane};
@@ -95,19 +93,10 @@ impl Role {
     fn join(&mut self, group: GroupId) -> Result<()> {
         let settings = &self.boot.settings;
         cairn_logs::set_keyspace(keyspace_of(&group).unwrap_or_default());
-        let (storage, recovered) =
-            Storage::open(&self.boot.folder, self.boot.uid, &group, settings.log, self.notify())
-                .with_context(|| format!("cannot open the files of group {group}"))?;
         let identity = self.boot.identity.clone();
-        let (folder, every) = (&self.boot.folder, settings.log.snapshot_interval);
-        let whose = Whose { identity: identity.clone(), uid: self.boot.uid, group: group.clone() };
-        let snapshots = GroupSnapshots::open(folder, whose, every, self.notify())
-            .with_context(|| format!("cannot open the snapshots of group {group}"))?;
+        let Opened { storage, recovered, snapshots, entropy } =
+            opening::open(&self.boot, &group, &self.events, self.data.borrow().feeder())?;
         self.boot.shelf.offer(&group, snapshots.folder(), storage.reader());
-        let data = self.data.borrow();
-        let entropy = Entropy::open(folder, self.boot.uid, &group, &identity, &data)
-            .with_context(|| format!("cannot open what group {group} keeps aside"))?;
-        drop(data);
         let committed = CommittedLog::new(storage.reader());
         self.boot.shelf.offer_log(&group, committed.clone());
         tracing::info!(%group, last = %recovered.last, intact = recovered.vote.intact, "joined");
@@ -149,11 +138,6 @@ impl Role {
         self.host = Some(Host::new(world, replica, effects, TAIL_BYTES_MAX));
         self.group = Some(group);
         Ok(())
-    }
-
-    fn notify(&self) -> Notify {
-        let events = self.events.clone();
-        std::sync::Arc::new(move |event| drop(events.send(event)))
     }
 
     fn reads(&self, group: &GroupId) -> Reads {

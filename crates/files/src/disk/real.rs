@@ -3,10 +3,12 @@
 use crate::disk::{Disk, DiskFile, Listed};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -34,6 +36,27 @@ const REST: Duration = Duration::from_millis(50);
 /// The kernel takes at most this many buffers in one call.
 const BUFFERS_MAX: usize = 1024;
 
+/// Folders, by path, device and inode, whose names this process has made durable: a flush takes
+/// milliseconds, and whoever opens a log asks for the same folders again and again. A folder that
+/// was moved away and made anew is another inode.
+static DURABLE: Mutex<BTreeSet<(PathBuf, u64, u64)>> = Mutex::new(BTreeSet::new());
+/// So many are known; with more, all are forgotten.
+const DURABLE_MAX: usize = 1024;
+
+fn is_durable(known: &(PathBuf, u64, u64)) -> bool {
+    DURABLE.lock().unwrap_or_else(PoisonError::into_inner).contains(known)
+}
+
+fn made_durable(path: &Path) -> io::Result<()> {
+    let facts = fs::metadata(path)?;
+    let mut known = DURABLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.len() >= DURABLE_MAX {
+        known.clear();
+    }
+    known.insert((path.to_owned(), facts.dev(), facts.ino()));
+    Ok(())
+}
+
 fn parent(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -47,18 +70,23 @@ impl Disk for RealDisk {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let above = parent(path);
-        if path.is_dir() {
+        if let Some(facts) = fs::metadata(path).ok().filter(fs::Metadata::is_dir) {
+            if is_durable(&(path.to_owned(), facts.dev(), facts.ino())) {
+                return Ok(());
+            }
             // A process may have died between making it and making that durable.
             return match self.sync_dir(&above) {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-                other => other,
+                Err(error) => Err(error),
+                Ok(()) => made_durable(path),
             };
         }
         self.create_dir(&above)?;
         match fs::create_dir(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => self.sync_dir(&above),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => self.sync_dir(&above)?,
         }
+        made_durable(path)
     }
 
     fn open(&self, path: &Path) -> io::Result<RealFile> {

@@ -58,7 +58,9 @@ pub(crate) fn open<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Resul
     for folder in [dir.to_owned(), tails::folder(dir)] {
         disk.create_dir(&folder).map_err(Error::io("make folder", &folder))?;
     }
-    let mut marks = match MarkFile::open_if_made(disk, dir)? {
+    let known = MarkFile::open_if_made(disk, dir)?;
+    let is_new = known.is_none();
+    let mut marks = match known {
         Some(marks) => marks,
         None => make(site)?,
     };
@@ -85,7 +87,8 @@ pub(crate) fn open<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Resul
     }
     let torn = tear::cut(site, &mut found, &mut marks)?;
     let clean = marks_found.clean == Some(found.tip.last) && !marks_found.untrusted;
-    if !clean || torn.is_some() {
+    // What was just made was flushed.
+    if (!clean && !is_new) || torn.is_some() {
         settle(site, &found)?;
         mark.note(found.tip.last.offset)?;
     }
