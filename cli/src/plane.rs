@@ -365,29 +365,32 @@ impl Plane {
         key: &str,
         mut follows: impl FnMut(Option<&[u8]>) -> Result<Vec<u8>>,
     ) -> Result<bool> {
-        for _ in 0..10 {
-            let old = self.range(key.as_bytes(), Vec::new()).await?;
-            let old = old.first();
-            let value = &follows(old.map(|e| &e.value[..]))?;
-            if old.is_some_and(|e| e.value == *value) {
-                return Ok(false);
-            }
-            let seen = old.map_or(0, |e| e.mod_revision);
-            let txn = put_if_unchanged(key, value, seen);
-            let reply = self.kv().await?.txn(self.request(txn, "", CALL_TIMEOUT)).await;
-            if told(reply, "the global master")?.succeeded {
-                return Ok(true);
-            }
-        }
-        bail!("{key} is changed by others all the time")
+        self.swap(key, |old| follows(old).map(Some)).await
     }
 
     /// Deletes `key`; whether it was there.
     pub async fn forget(&self, key: &str) -> Result<bool> {
+        self.swap(key, |_| Ok(None)).await
+    }
+
+    /// As [`Plane::change`]; without a value the key is deleted.
+    async fn swap(
+        &self,
+        key: &str,
+        mut follows: impl FnMut(Option<&[u8]>) -> Result<Option<Vec<u8>>>,
+    ) -> Result<bool> {
         for _ in 0..10 {
             let old = self.range(key.as_bytes(), Vec::new()).await?;
-            let Some(old) = old.first() else { return Ok(false) };
-            let txn = delete_if_unchanged(&[(key.to_owned(), old.mod_revision)]);
+            let old = old.first();
+            let next = follows(old.map(|e| &e.value[..]))?;
+            if old.map(|e| &e.value[..]) == next.as_deref() {
+                return Ok(false);
+            }
+            let seen = old.map_or(0, |e| e.mod_revision);
+            let txn = match next {
+                Some(value) => put_if_unchanged(key, &value, seen),
+                None => delete_if_unchanged(&[(key.to_owned(), seen)]),
+            };
             let reply = self.kv().await?.txn(self.request(txn, "", CALL_TIMEOUT)).await;
             if told(reply, "the global master")?.succeeded {
                 return Ok(true);

@@ -44,8 +44,8 @@ struct Start {
 }
 
 fn main() -> ExitCode {
-    cairn_node::memory::keep_what_is_freed();
     let command = Command::parse();
+    cairn_node::memory::keep_what_is_freed();
     cairn_logs::start();
     match run(command.role) {
         Ok(()) => ExitCode::SUCCESS,

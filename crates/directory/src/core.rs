@@ -169,6 +169,8 @@ pub struct Status {
     pub applied_offset: Offset,
     /// Bytes held.
     pub bytes: u64,
+    /// Puts are refused above so many bytes.
+    pub quota_bytes: u64,
     /// Keys held.
     pub keys: u64,
     /// Leases held.

@@ -79,7 +79,7 @@ impl pb::maintenance_server::Maintenance for Handle {
             db_size_in_use: signed(status.bytes),
             is_learner: me.is_some_and(|member| member.learner),
             storage_version: String::new(),
-            db_size_quota: 0,
+            db_size_quota: signed(status.quota_bytes),
         }))
     }
 

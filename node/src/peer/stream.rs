@@ -79,8 +79,9 @@ async fn greet(
     };
     let mut stream = LogStream::new(io);
     let hello = identity.secret.hello(&identity.me, identity.life(), to);
-    stream.io.write_all(&wire::OPENS).await?;
-    stream.put(&pb::Opening { hello: Some(hello), beats }).await?;
+    let mut opening = BytesMut::from(&wire::OPENS[..]);
+    wire::put(&pb::Opening { hello: Some(hello), beats }, &mut opening);
+    stream.io.write_all(&opening).await?;
     let opened: pb::Opened = stream.take(wire::OPENING_BYTES_MAX).await?;
     if !opened.refused.is_empty() {
         return Err(Error::Refused(opened.refused));

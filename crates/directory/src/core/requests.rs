@@ -282,6 +282,7 @@ impl<T> Core<T> {
             committed_offset: self.committed_offset,
             applied_offset: self.applied_offset,
             bytes: self.directory.bytes() as u64,
+            quota_bytes: self.limits.quota_bytes as u64,
             keys: self.directory.keys() as u64,
             leases: self.directory.lease_count() as u64,
             watches: self.watches.len() as u64,

@@ -60,13 +60,17 @@ impl Planning {
 
     fn of_group(&self, now: Instant, view: &View, group: &GroupId, record: &Record) -> Vec<Drain> {
         let held = self.held(now, view, group, record);
-        let drained = held.iter().filter(|held| held.node.drained && held.role.is_some());
-        let state = |_: &Held| self.state_of(view, group, record, &held);
+        let mut drained =
+            held.iter().filter(|held| held.node.drained && held.role.is_some()).peekable();
+        if drained.peek().is_none() {
+            return Vec::new();
+        }
+        let state = self.state_of(view, group, record, &held);
         let drain = |held: &Held| Drain {
             node: held.node.id.clone(),
             group: group.clone(),
             masters: record.master.as_ref() == Some(&held.node.id),
-            state: state(held),
+            state: state.clone(),
         };
         drained.map(drain).collect()
     }
