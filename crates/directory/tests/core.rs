@@ -429,6 +429,7 @@ fn a_full_directory_refuses_what_makes_it_larger_but_not_the_system() {
     node.core.loaded(&mut node.told);
     node.promote(1);
     let value = vec![0; 60_000];
+    assert_eq!(node.core.status().quota_bytes, 50_000);
     node.propose(Op::Put(Put::new("large", value)));
     let refused = node.put("a");
     assert_eq!(node.result(refused), Some(Err(Error::NoSpace.into())));
