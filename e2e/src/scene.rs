@@ -1,8 +1,9 @@
 //! One of our clusters in a namespace of its own, with clients at work.
 
+mod spares;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -40,6 +41,8 @@ pub struct Specs {
     pub cluster: Value,
     /// Fields of the Keyspace's spec.
     pub keyspace: Value,
+    /// Fields of a SparePool's spec; null: there is none.
+    pub pool: Value,
 }
 
 /// Who is who in a configuration.
@@ -51,6 +54,8 @@ pub struct Roles {
     pub master: String,
     /// All members.
     pub members: Vec<String>,
+    /// The zones that they are counted in.
+    pub zones: BTreeSet<String>,
 }
 
 /// A pod of the cluster.
@@ -88,6 +93,9 @@ impl Scene {
         let account = || scene.kubectl.get(&["serviceaccount", "default"]).is_ok();
         scene.wait_for("the namespace's account", ACCOUNT_LIMIT, account)?;
         scene.add(&scene.cluster(), &scene.keyspace(), specs)?;
+        if !specs.pool.is_null() {
+            scene.add_pool(&specs.pool)?;
+        }
         scene.make_toolbox()?;
         Ok(scene)
     }
@@ -227,11 +235,22 @@ impl Scene {
     /// # Errors
     /// If the directory does not answer.
     pub fn roles(&self) -> Result<Roles> {
-        let key = format!("/cairn/groups/{}", self.group());
-        let text = self.etcdctl(&["get", "--print-value-only", &key])?;
-        let record: Value = serde_json::from_str(text.trim())
-            .with_context(|| format!("the record of {} reads {text:?}", self.group()))?;
-        roles(&record).with_context(|| format!("the record of {} reads {text}", self.group()))
+        self.roles_of(&self.group())
+    }
+
+    /// The record of another group.
+    ///
+    /// # Errors
+    /// As [`Scene::roles`].
+    pub fn roles_of(&self, group: &str) -> Result<Roles> {
+        let record = self.fact(&format!("/cairn/groups/{group}"))?;
+        roles(&record).with_context(|| format!("the record of {group} reads {record}"))
+    }
+
+    /// What the directory says at one of its own keys.
+    fn fact(&self, key: &str) -> Result<Value> {
+        let text = self.etcdctl(&["get", "--print-value-only", key])?;
+        serde_json::from_str(text.trim()).with_context(|| format!("{key} reads {text:?}"))
     }
 
     /// The global plane's master, by what the Cluster's status says.
@@ -345,11 +364,16 @@ fn pod(object: &Value) -> Option<(String, Pod)> {
 }
 
 fn roles(record: &Value) -> Option<Roles> {
-    let id = |member: &Value| Some(member["id"].as_str()?.to_owned());
+    let members = record["members"].as_array()?;
+    let all = |key: &str| {
+        let word = |member: &Value| Some(member[key].as_str()?.to_owned());
+        members.iter().filter_map(word).collect::<Vec<String>>()
+    };
     Some(Roles {
         epoch: record["epoch"].as_u64()?,
         master: record["master"].as_str()?.to_owned(),
-        members: record["members"].as_array()?.iter().filter_map(id).collect(),
+        members: all("id"),
+        zones: all("zone").into_iter().collect(),
     })
 }
 
@@ -360,10 +384,11 @@ mod tests {
     #[test]
     fn a_record_is_read() {
         let record = serde_json::json!({
-            "epoch": 4, "master": "a-0", "members": [{"id": "a-0"}, {"id": "a-1"}],
+            "epoch": 4, "master": "a-0", "members": [{"id": "a-0", "zone": "z"}, {"id": "a-1"}],
         });
         let members = vec!["a-0".to_owned(), "a-1".to_owned()];
-        let expected = Roles { epoch: 4, master: "a-0".to_owned(), members };
+        let zones = BTreeSet::from(["z".to_owned()]);
+        let expected = Roles { epoch: 4, master: "a-0".to_owned(), members, zones };
         assert_eq!(roles(&record), Some(expected));
         assert_eq!(roles(&serde_json::json!({"epoch": 4, "master": null})), None);
     }

@@ -7,6 +7,7 @@ mod checkpoint;
 mod doors;
 mod failover;
 mod global;
+mod groups;
 mod helm;
 mod life;
 mod plugin;
@@ -14,6 +15,7 @@ mod refused;
 mod rest;
 mod rolling;
 mod scaling;
+mod spares;
 mod stock;
 
 use std::path::PathBuf;
@@ -58,7 +60,7 @@ const TAKEOVER_LIMIT: Duration = Duration::from_secs(60);
 pub const SETTLED_LIMIT: Duration = Duration::from_secs(240);
 
 /// Every story, in the order in which they are told.
-pub const STORIES: [Story; 32] = [
+pub const STORIES: [Story; 38] = [
     life::INSTALL,
     stock::STORY,
     failover::PROCESS_KILLED,
@@ -67,6 +69,7 @@ pub const STORIES: [Story; 32] = [
     failover::WITHOUT_API_SERVER,
     failover::WITHOUT_OPERATOR,
     failover::ALONE,
+    failover::ZONE_GONE,
     global::PROCESS_KILLED,
     global::POD_DELETED,
     global::MACHINE_GONE,
@@ -80,6 +83,11 @@ pub const STORIES: [Story; 32] = [
     scaling::ONE,
     scaling::QUORUM,
     scaling::GLOBAL,
+    spares::REPLACED,
+    spares::REPLACED_ALONE,
+    spares::DRAINED,
+    groups::SCALED,
+    groups::AUTOSCALED,
     helm::STORY,
     rolling::OPERATOR_RESTARTED,
     rolling::BAD_IMAGE,

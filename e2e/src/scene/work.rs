@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use cairn_harness::clock::wait;
 use serde_json::json;
 
-use super::{Scene, TOOLS};
+use super::{Roles, Scene, TOOLS, roles};
 use crate::machines::CONTROL_PLANE;
 use crate::traffic::{Report, STOP};
 
@@ -17,6 +17,8 @@ const TOOLBOX: &str = "tools";
 const CLIENTS: &str = "clients";
 /// A client of the directory.
 const DIRECTORY: &str = "directory";
+/// Writes down who the members of the group are.
+const NOTES: &str = "notes";
 /// redis-cli, as it is.
 const STOCK: &str = "stock";
 
@@ -69,6 +71,41 @@ impl Scene {
     /// If it does not start.
     pub fn start_directory(&self) -> Result<()> {
         self.start(DIRECTORY, &["cairn-e2e", "directory", &self.etcd_endpoints()])
+    }
+
+    /// Lets a pod note each half second what the group's record is, until [`Scene::notes`]; it asks
+    /// global nodes by their addresses, so that it needs nothing of Kubernetes meanwhile.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start_notes(&self) -> Result<()> {
+        let set = format!("{}-global-", self.cluster());
+        let pods = self.pods()?;
+        let global = pods.iter().filter(|(name, _)| name.starts_with(&set));
+        let endpoints: Vec<String> =
+            global.map(|(_, pod)| format!("http://{}:2379", pod.address)).collect();
+        let ask = format!(
+            "etcdctl --command-timeout=2s --dial-timeout=1s --endpoints {} get \
+             --print-value-only /cairn/groups/{} 2>/dev/null",
+            endpoints.join(","),
+            self.group()
+        );
+        let line = format!("echo \"$(date +%s) $({ask})\"");
+        let script = format!("while [ ! -e {STOP} ]; do {line}; sleep 0.5; done");
+        self.start(NOTES, &["sh", "-c", &script])
+    }
+
+    /// Ends the notes: the group's records, each with the second since 1970 at which it was read.
+    ///
+    /// # Errors
+    /// If their pod does not answer.
+    pub fn notes(&self) -> Result<Vec<(u64, Roles)>> {
+        let said = self.stop(NOTES)?;
+        let note = |line: &str| {
+            let (second, record) = line.split_once(' ')?;
+            Some((second.parse().ok()?, roles(&serde_json::from_str(record).ok()?)?))
+        };
+        Ok(said.lines().filter_map(note).collect())
     }
 
     /// Lets redis-cli count up in `keyspace`, twenty times a second, until [`Scene::stop_stock`];

@@ -26,7 +26,7 @@ const RESTORE: &str = "then";
 
 fn tell(stage: &Stage) -> Result<Told> {
     let keyspace = json!({ "snapshotInterval": "5s" });
-    let specs = Specs { cluster: Value::Null, keyspace };
+    let specs = Specs { keyspace, ..Specs::default() };
     let scene = Scene::open(stage, "archive", &specs)?;
     scene.wait_settled(SETTLED_LIMIT)?;
     scene.wait_tools()?;

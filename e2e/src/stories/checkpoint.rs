@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cairn_harness::clock::wait;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{MACHINE_MS_MAX, NOISE_MS_MAX, SETTLED_LIMIT, Stage, Story, TAKEOVER_LIMIT};
 use crate::act::{Act, Bounds, Told};
@@ -42,7 +42,7 @@ fn specs() -> Specs {
         "checkpoint": { "replicas": 1, "interval": "1s" },
         "log": { "bytesKept": "1Mi", "bytesMax": "16Mi", "fetchBytesPerSecond": "128Ki" },
     });
-    Specs { cluster, keyspace: Value::Null }
+    Specs { cluster, ..Specs::default() }
 }
 
 fn checkpoint(scene: &Scene) -> String {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cairn_harness::clock::wait;
+use serde_json::json;
 
 use super::{MACHINE_MS_MAX, PROCESS_MS_MAX, SETTLED_LIMIT, Stage, Story, TAKEOVER_LIMIT};
 use crate::act::{Act, Bounds, Told};
-use crate::machines;
+use crate::machines::{self, WORKERS};
 use crate::operator;
 use crate::scene::{Roles, Scene, Specs};
 
@@ -20,7 +21,7 @@ pub const POD_DELETED: Story = Story {
             let pod = format!("pod/{}", roles.master);
             scene.kubectl().run(["delete", &pod, "--wait=false"]).map(|_| ())
         };
-        tell(stage, "gone", PROCESS_MS_MAX, &delete, &|_, _| Ok(()))
+        tell(stage, "gone", &Specs::default(), PROCESS_MS_MAX, &delete, &|_, _| Ok(()))
     },
 };
 
@@ -32,7 +33,7 @@ pub const PROCESS_KILLED: Story = Story {
         let kill = |_: &Scene, roles: &Roles, machine: &str| {
             machines::kill_process(machine, &roles.master)
         };
-        tell(stage, "crash", PROCESS_MS_MAX, &kill, &|_, _| Ok(()))
+        tell(stage, "crash", &Specs::default(), PROCESS_MS_MAX, &kill, &|_, _| Ok(()))
     },
 };
 
@@ -48,7 +49,7 @@ pub const DRAINED: Story = Story {
         };
         let heal =
             |scene: &Scene, machine: &str| scene.kubectl().run(["uncordon", machine]).map(|_| ());
-        tell(stage, "drain", PROCESS_MS_MAX, &drain, &heal)
+        tell(stage, "drain", &Specs::default(), PROCESS_MS_MAX, &drain, &heal)
     },
 };
 
@@ -59,7 +60,25 @@ pub const MACHINE_GONE: Story = Story {
     tell: |stage| {
         let kill = |_: &Scene, _: &Roles, machine: &str| machines::kill(machine);
         let heal = |scene: &Scene, machine: &str| machines::revive(scene.kubectl(), machine);
-        tell(stage, "power", MACHINE_MS_MAX, &kill, &heal)
+        tell(stage, "power", &Specs::default(), MACHINE_MS_MAX, &kill, &heal)
+    },
+};
+
+/// Its machine is a zone.
+pub const ZONE_GONE: Story = Story {
+    name: "zone-gone",
+    about: "five members in three zones, quorum in two: the master's zone is gone and comes back",
+    tell: |stage| {
+        let durability = json!({ "ack": "quorum", "zones": 2 });
+        let keyspace = json!({ "replicas": 3, "backups": 1, "durability": durability });
+        let kill = |scene: &Scene, _: &Roles, machine: &str| {
+            let known = || scene.roles().is_ok_and(|roles| roles.zones.len() == WORKERS.len());
+            scene.wait_for("members in every zone", SETTLED_LIMIT, known)?;
+            machines::kill(machine)
+        };
+        let heal = |scene: &Scene, machine: &str| machines::revive(scene.kubectl(), machine);
+        let specs = Specs { keyspace, ..Specs::default() };
+        tell(stage, "zone", &specs, MACHINE_MS_MAX, &kill, &heal)
     },
 };
 
@@ -76,7 +95,7 @@ pub const WITHOUT_OPERATOR: Story = Story {
             machines::revive(scene.kubectl(), machine)?;
             operator::scale(&stage.kubectl, 2)
         };
-        tell(stage, "alone", MACHINE_MS_MAX, &strike, &heal)
+        tell(stage, "alone", &Specs::default(), MACHINE_MS_MAX, &strike, &heal)
     },
 };
 
@@ -112,11 +131,13 @@ type Heal<'a> = &'a dyn Fn(&Scene, &str) -> Result<()>;
 fn tell(
     stage: &Stage,
     name: &str,
+    specs: &Specs,
     pause_ms_max: u64,
     strike: Strike<'_>,
     heal: Heal<'_>,
 ) -> Result<Told> {
-    let mut act = Act::begin(stage, name, &Specs::default(), Bounds::keyspace(pause_ms_max))?;
+    let mut act = Act::begin(stage, name, specs, Bounds::keyspace(pause_ms_max))?;
+    let members = act.scene.roles()?.members.len();
     for _ in 0..stage.rounds {
         let before = act.scene.roles()?;
         let machine = act.scene.machine_of(&before.master)?;
@@ -127,7 +148,7 @@ fn tell(
             Ok(())
         })?;
         heal(&act.scene, &machine)?;
-        wait_whole(&act.scene)?;
+        wait_whole(&act.scene, members)?;
     }
     act.end()
 }
@@ -141,9 +162,9 @@ fn wait_takeover(scene: &Scene, before: &Roles) -> Result<()> {
 }
 
 /// Every member counts again, and the resources say so.
-fn wait_whole(scene: &Scene) -> Result<()> {
-    let whole = || scene.roles().is_ok_and(|roles| roles.members.len() == 3);
-    scene.wait_for("all three members", SETTLED_LIMIT, whole)?;
+fn wait_whole(scene: &Scene, members: usize) -> Result<()> {
+    let whole = || scene.roles().is_ok_and(|roles| roles.members.len() == members);
+    scene.wait_for("all members", SETTLED_LIMIT, whole)?;
     scene.wait_settled(SETTLED_LIMIT).map(|_| ())
 }
 
@@ -176,7 +197,7 @@ fn without_api_server(stage: &Stage, name: &str, gone: Gone) -> Result<Told> {
         // More than one takeover may have gone by unseen, the last one back to the first master.
         let later = || act.scene.roles().is_ok_and(|now| now.epoch > before.epoch);
         act.scene.wait_for("a later epoch", TAKEOVER_LIMIT, later)?;
-        wait_whole(&act.scene)?;
+        wait_whole(&act.scene, before.members.len())?;
         epochs += roles_again(&act.scene)?.epoch - before.epoch;
     }
     act.told.fact("away_s", AWAY.as_secs());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use cairn_harness::clock::wait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{NOISE_MS_MAX, SETTLED_LIMIT, Stage, Story};
 use crate::act::{Act, Bounds, Told};
@@ -116,7 +116,7 @@ fn all_pods(stage: &Stage) -> Result<Told> {
 fn two(stage: &Stage) -> Result<Told> {
     let mut act = Act::begin(stage, "two", &Specs::default(), Bounds::keyspace(NOISE_MS_MAX))?;
     let gone = json!({ "storage": { "onDelete": "delete" } });
-    let specs = Specs { cluster: gone.clone(), keyspace: gone };
+    let specs = Specs { cluster: gone.clone(), keyspace: gone, pool: Value::Null };
     act.during(|scene| {
         let before = scene.pods()?;
         scene.add("second", "other", &specs)?;

@@ -81,7 +81,11 @@ fn secrets(scene: &Scene) -> Result<Vec<String>> {
     Ok(keys.filter(|value| !value.is_empty()).collect())
 }
 
-fn cairn(scene: &Scene, arguments: &[&str]) -> Result<String> {
+/// `kubectl cairn` with these arguments; its output.
+///
+/// # Errors
+/// If it fails.
+pub fn cairn(scene: &Scene, arguments: &[&str]) -> Result<String> {
     let mut command = scene.kubectl().plugin("cairn");
     succeed(command.args(arguments), "").context("kubectl cairn")
 }

@@ -1,0 +1,216 @@
+//! Spares take the places of members whose machines are gone or drained, and go back to their pool.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use cairn_harness::clock::wait;
+use serde_json::json;
+
+use super::{MACHINE_MS_MAX, PROCESS_MS_MAX, SETTLED_LIMIT, Stage, Story};
+use crate::act::{Act, Bounds, Told};
+use crate::machines::{self, WORKERS};
+use crate::operator;
+use crate::scene::{Roles, Scene, Specs, selector};
+use crate::traffic::now_us;
+
+/// A machine is gone, and comes back.
+pub const REPLACED: Story = Story {
+    name: "spare-replaces-member",
+    about: "a member's machine is gone, then the master's: a spare counts until it is back",
+    tell: replaced,
+};
+
+/// The same while nothing of Kubernetes is there to notice.
+pub const REPLACED_ALONE: Story = Story {
+    name: "spare-replaces-member-alone",
+    about: "the operator is scaled to zero, the API server stops, the master's machine is gone",
+    tell: replaced_alone,
+};
+
+/// Every machine is drained.
+pub const DRAINED: Story = Story {
+    name: "machines-drained-in-turn",
+    about: "cordon and drain of each machine in turn: spares elsewhere count until it is back",
+    tell: drained,
+};
+
+/// Members of the group.
+const MEMBERS: usize = 3;
+/// How long it may take until a spare counts: its member's lease, `replaceAfter`, the copy, three
+/// seconds of keeping up, and an operator that may have gone with the machine.
+const REPLACED_LIMIT: Duration = Duration::from_secs(90);
+/// How long the API server is away: longer than a spare needs.
+const AWAY: Duration = Duration::from_secs(40);
+
+/// A group of three members, and so many spares, each of which is to be idle.
+pub fn begin(stage: &Stage, name: &str, spares: usize, specs: Specs, ms_max: u64) -> Result<Act> {
+    let pool = json!({ "size": spares, "idleMin": spares, "replaceAfter": "2s" });
+    let scene = Scene::open(stage, name, &Specs { pool, ..specs })?;
+    scene.wait_settled(SETTLED_LIMIT)?;
+    scene.wait_exhausted(false, SETTLED_LIMIT)?;
+    Act::take(scene, Bounds::keyspace(ms_max))
+}
+
+/// A member whose machine goes.
+struct Victim {
+    node: String,
+    machine: String,
+}
+
+/// The master, or else another member, on a machine without a spare.
+fn victim(scene: &Scene, master: bool) -> Result<Victim> {
+    let roles = scene.roles()?;
+    let pods = scene.pods()?;
+    let spared: BTreeSet<&String> =
+        pods.iter().filter(|(name, _)| scene.is_spare(name)).map(|(_, pod)| &pod.machine).collect();
+    let of = |node: &String| {
+        let machine = pods.get(node).map(|pod| pod.machine.clone());
+        machine.with_context(|| format!("{node} is on no machine"))
+    };
+    let mut found = None;
+    for node in roles.members.iter().filter(|node| **node != roles.master) {
+        if !spared.contains(&of(node)?) {
+            found = Some(Victim { node: node.clone(), machine: of(node)? });
+        }
+    }
+    let other = found.context("each machine without a spare has the master")?;
+    if !master {
+        return Ok(other);
+    }
+    let machine = of(&roles.master)?;
+    if !spared.contains(&machine) {
+        return Ok(Victim { node: roles.master, machine });
+    }
+    let group = scene.group();
+    super::plugin::cairn(scene, &["failover", &group, "--to", &other.node])?;
+    let there = || scene.roles().is_ok_and(|now| now.master == other.node);
+    scene.wait_for("the master is elsewhere", REPLACED_LIMIT, there)?;
+    Ok(other)
+}
+
+/// Whether all members count, a spare among them, and none of `gone`.
+fn is_replaced(scene: &Scene, roles: &Roles, gone: &[String]) -> bool {
+    roles.members.len() == MEMBERS
+        && roles.members.iter().any(|node| scene.is_spare(node))
+        && !roles.members.iter().any(|node| gone.contains(node))
+}
+
+fn wait_replaced(scene: &Scene, gone: &[String]) -> Result<()> {
+    let mut said = String::new();
+    let came = scene.wait_for("a spare counts", REPLACED_LIMIT, || {
+        let now = scene.roles();
+        said = format!("{now:?}");
+        now.is_ok_and(|now| is_replaced(scene, &now, gone))
+    });
+    ensure!(came.is_ok(), "no spare counts in the place of {gone:?}: {said}");
+    Ok(())
+}
+
+/// Its pod says whom the spare serves, and the pool that none is idle.
+fn wait_told(scene: &Scene) -> Result<()> {
+    scene.wait_exhausted(true, REPLACED_LIMIT)?;
+    let labelled = || {
+        let serving = scene.serving().unwrap_or_default();
+        serving.values().any(|group| *group == scene.group())
+    };
+    scene.wait_for("the spare's pod is labelled", REPLACED_LIMIT, labelled)
+}
+
+/// The members are back, and every spare is idle again.
+fn wait_back(act: &mut Act) -> Result<()> {
+    let began = Instant::now();
+    act.scene.wait_home(&[act.scene.group()], MEMBERS, SETTLED_LIMIT)?;
+    act.told.fact("back_s", began.elapsed().as_secs());
+    act.scene.wait_settled(SETTLED_LIMIT).map(|_| ())
+}
+
+fn replaced(stage: &Stage) -> Result<Told> {
+    let mut act = begin(stage, "spare", 1, Specs::default(), MACHINE_MS_MAX)?;
+    for round in 0..stage.rounds.max(2) {
+        let victim = victim(&act.scene, round > 0)?;
+        let took = act.during(|scene| {
+            let began = Instant::now();
+            machines::kill(&victim.machine)?;
+            wait_replaced(scene, &[victim.node])?;
+            let took = began.elapsed();
+            wait_told(scene).map(|()| took)
+        })?;
+        act.told.fact("replaced_s", took.as_secs());
+        machines::revive(act.scene.kubectl(), &victim.machine)?;
+        wait_back(&mut act)?;
+    }
+    act.end()
+}
+
+fn replaced_alone(stage: &Stage) -> Result<Told> {
+    let mut act = begin(stage, "healed", 1, Specs::default(), MACHINE_MS_MAX)?;
+    for _ in 0..stage.rounds {
+        let Victim { node, machine } = victim(&act.scene, true)?;
+        act.scene.start_notes()?;
+        operator::scale(&stage.kubectl, 0)?;
+        machines::stop_api_server()?;
+        let (mut from_s, mut until_s) = (0, 0);
+        let struck = act.during(|_| {
+            from_s = now_us() / 1_000_000;
+            machines::kill(&machine)?;
+            wait(AWAY);
+            until_s = now_us() / 1_000_000;
+            Ok(())
+        });
+        machines::start_api_server()?;
+        struck?;
+        machines::revive(act.scene.kubectl(), &machine)?;
+        operator::scale(&stage.kubectl, 2)?;
+        let notes = act.scene.notes()?;
+        let gone = [node];
+        let first = notes.iter().find(|(_, roles)| is_replaced(&act.scene, roles, &gone));
+        let at_s = first.map(|(second, _)| *second).filter(|second| *second < until_s);
+        let last = notes.iter().rfind(|(second, _)| *second < until_s);
+        let at_s = at_s.with_context(|| format!("nobody came in its place: {last:?}"))?;
+        act.told.fact("replaced_s", at_s.saturating_sub(from_s));
+        wait_back(&mut act)?;
+    }
+    act.end()
+}
+
+fn drained(stage: &Stage) -> Result<Told> {
+    let mut act = begin(stage, "turns", 2, Specs::default(), PROCESS_MS_MAX)?;
+    for (turn, machine) in WORKERS.iter().enumerate() {
+        let pods = act.scene.pods()?.into_iter();
+        let there: Vec<String> =
+            pods.filter(|(_, pod)| pod.machine == *machine).map(|(name, _)| name).collect();
+        let took = act.during(|scene| {
+            let began = Instant::now();
+            if turn == 0 {
+                // As the manual advises: it is empty before a pod is asked to go.
+                scene.kubectl().run(["cordon", machine])?;
+                wait_drains(scene)?;
+                wait_replaced(scene, &there)?;
+            }
+            let which = format!("--pod-selector={}", selector(&scene.cluster()));
+            let drain = ["drain", machine, &which, "--ignore-daemonsets", "--timeout=120s"];
+            scene.kubectl().run(drain)?;
+            wait_replaced(scene, &there)?;
+            let took = began.elapsed();
+            wait_told(scene).map(|()| took)
+        })?;
+        act.told.fact("emptied_s", took.as_secs());
+        act.scene.kubectl().run(["uncordon", machine])?;
+        wait_back(&mut act)?;
+    }
+    act.end()
+}
+
+/// The group says that it is being drained.
+fn wait_drains(scene: &Scene) -> Result<()> {
+    let group = format!("group/{}", scene.group());
+    let mut said = String::new();
+    let came = scene.wait_for("the message", REPLACED_LIMIT, || {
+        let progressing = scene.condition(&group, "Progressing");
+        said = progressing.map(|words| words.join(" ")).unwrap_or_default();
+        said.starts_with("True Draining")
+    });
+    ensure!(came.is_ok(), "Progressing of {group} does not say Draining: {said}");
+    Ok(())
+}
