@@ -107,6 +107,14 @@ fn grow(act: &mut Act, ask: impl FnOnce(&Scene) -> Result<()>) -> Result<()> {
         Ok([("serves_s", serves), ("even_s", even), ("home_s", home), ("moved", slots)])
     })?;
     facts.into_iter().for_each(|(key, value)| act.told.fact(key, value));
+    tell_held(act)
+}
+
+/// For how long commands on the slots of each move had to wait, as their source says.
+fn tell_held(act: &mut Act) -> Result<()> {
+    let held_us = act.scene.held_us(&groups(&act.scene)[0])?;
+    ensure!(!held_us.is_empty(), "no move is told of in the logs of its source");
+    act.told.pauses("held", &held_us);
     Ok(())
 }
 
