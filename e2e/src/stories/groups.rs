@@ -77,7 +77,8 @@ fn wait_balanced(scene: &Scene) -> Result<()> {
     let came = scene.wait_for("balance", MOVES_LIMIT, || {
         let plan = super::plugin::cairn(scene, &["rebalance", &scene.keyspace(), "--plan"]);
         said = plan.unwrap_or_else(|error| format!("{error:#}"));
-        let rests = ["balanced:", "nothing that may be moved"].iter().any(|it| said.contains(it));
+        let rests = ["now: balanced:", "nothing that may be moved"];
+        let rests = said.lines().next().is_some_and(|now| rests.iter().any(|it| now.contains(it)));
         rests && moved(scene) > 0
     });
     ensure!(came.is_ok(), "not balanced: {said}");
