@@ -67,8 +67,14 @@ fn wait_groups(scene: &Scene, groups: u32) -> Result<()> {
 
 /// Waits until the second group has its first slot; who its members are then.
 fn wait_serves(scene: &Scene) -> Result<Vec<String>> {
-    scene.wait_for("the second group has a slot", MOVES_LIMIT, || moved(scene) > 0)?;
-    Ok(scene.roles_of(&groups(scene)[1])?.members)
+    let second = &groups(scene)[1];
+    let mut members = Vec::new();
+    scene.wait_for("the second group has a slot", MOVES_LIMIT, || {
+        let roles = scene.roles_of(second);
+        members = roles.map(|roles| roles.members).unwrap_or_default();
+        !members.is_empty() && moved(scene) > 0
+    })?;
+    Ok(members)
 }
 
 /// Waits until the planner would move nothing more.
@@ -113,8 +119,12 @@ fn grow(act: &mut Act, ask: impl FnOnce(&Scene) -> Result<()>) -> Result<()> {
 
 /// For how long commands on the slots of each move had to wait, as their source says.
 fn tell_held(act: &mut Act) -> Result<()> {
-    let held_us = act.scene.held_us(&groups(&act.scene)[0])?;
-    ensure!(!held_us.is_empty(), "no move is told of in the logs of its source");
+    let group = &groups(&act.scene)[0];
+    let mut held_us = Vec::new();
+    act.scene.wait_for("the logs of a move's source", MOVES_LIMIT, || {
+        held_us = act.scene.held_us(group).unwrap_or_default();
+        !held_us.is_empty()
+    })?;
     act.told.pauses("held", &held_us);
     Ok(())
 }
