@@ -22,7 +22,7 @@ impl Told {
     }
 
     /// Adds how long something paused: the middle and the longest.
-    fn pauses(&mut self, what: &str, pauses_us: &[u64]) {
+    pub fn pauses(&mut self, what: &str, pauses_us: &[u64]) {
         let Spread { count, p50_us, max_us, .. } = Spread::of(pauses_us.to_vec());
         self.fact(&format!("{what}_n"), count);
         self.fact(&format!("{what}_ms_p50"), p50_us.div_ceil(1000));

@@ -19,6 +19,7 @@ use cairn_wire::peer::pb;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
@@ -50,7 +51,12 @@ pub enum Ask {
         joiners: Vec<Member>,
     },
     /// Change keys of the system, if all of it is still as it was read. What became of it is read.
-    Swap(Swap),
+    Swap {
+        /// The change.
+        swap: Swap,
+        /// Dropped when the global plane has answered, or will not.
+        asked: Arc<()>,
+    },
     /// Read the record of a group.
     Read(GroupId),
     /// Change users of a keyspace; answered by [`Heard::Users`].

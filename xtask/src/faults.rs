@@ -1,4 +1,9 @@
-//! `cargo xtask faults`: masters of real clusters are killed under traffic; nothing may be lost.
+//! `cargo xtask faults`: masters of real clusters are killed under traffic, with `--moves` while
+//! slots change hands; nothing may be lost.
+
+mod judged;
+mod kept;
+mod moves;
 
 use std::time::Duration;
 
@@ -33,6 +38,11 @@ pub struct Args {
     /// What order and targets follow from
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How often a quarter of the slots moves to the other group, instead of all the above; each
+    /// time the master of its source, its target, both or the global plane is killed in the middle,
+    /// or one of the groups' is stopped in its tracks
+    #[arg(long, conflicts_with_all = ["masters", "globals", "freezes", "quick", "without"])]
+    moves: Option<usize>,
     /// A few faults only, with bars of their own
     #[arg(long)]
     quick: bool,
@@ -68,6 +78,13 @@ impl Rule {
 /// # Errors
 /// If the cluster cannot be built or started, or does not recover from a fault in time.
 pub fn run(args: &Args) -> Result<bool> {
+    let Some(count) = args.moves else { return kills(args) };
+    let gap = Duration::from_millis(args.gap_ms);
+    let wanted = moves::Wanted { count, gap, seed: args.seed, keep: args.keep };
+    moves::run(&product::build()?, wanted)
+}
+
+fn kills(args: &Args) -> Result<bool> {
     let programs = match args.without {
         Some(_) => product::build_mutants()?,
         None => product::build()?,

@@ -96,15 +96,22 @@ impl Found {
     }
 }
 
-/// Breaks every rule in turn: random seeds first, then the scenario files; whether the bars hold.
+/// Breaks every rule in turn: random seeds first, then scenario files and races; whether the bars
+/// hold.
 fn mutants(args: &Args) -> Result<bool> {
     let mut found = Found::default();
     let mut hunt = example("mutants", &["--features", "mutants"], args);
     let ended = watch(&mut hunt, |line| found.hear(line))?;
     ensure!(ended, "the hunt by seeds did not come to its end");
-    for (package, name) in [("cairn-logic", "scenarios"), ("cairn-sim", "judges")] {
-        let test = ["test", "--quiet", "-p", package, "--features", "mutants", "--test", name];
+    let tests: [(&str, &[&str]); 3] = [
+        ("cairn-logic", &["--test", "scenarios"]),
+        ("cairn-sim", &["--test", "judges"]),
+        ("cairn-global", &["--lib", "a_broken_rule"]),
+    ];
+    for (package, which) in tests {
+        let test = ["test", "--quiet", "-p", package, "--features", "mutants"];
         let mut scenarios = command("cargo", test);
+        scenarios.args(which);
         scenarios.args(["--", "--nocapture", "--test-threads", "1"]);
         let ended = watch(&mut scenarios, |line| found.hear(line))?;
         ensure!(ended, "a scenario does not go as it is written");
@@ -156,6 +163,7 @@ mod tests {
                 // Asked for by `cargo xtask chaos` alone.
                 Some("node") => &["mutants = []", r#"fault-disk = ["cairn-files/fault-disk"]"#],
                 Some("files") => &["fault-disk = []"],
+                Some("global") => &[r#"mutants = ["cairn-logic/mutants"]"#],
                 Some("sim") => &[
                     r#"mutants = ["cairn-logic/mutants"]"#,
                     r#"name = "mutants""#,

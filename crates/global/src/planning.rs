@@ -21,6 +21,7 @@ use cairn_logic::balance::Parts;
 use cairn_logic::ids::{Epoch, GroupId, NodeId};
 use cairn_logic::masters::Handover;
 use cairn_logic::message::Mode;
+use cairn_logic::mutant::{Mutant, broken};
 use cairn_logic::planner::{self, Asked, Held, Node, Standing};
 use cairn_logic::record::{Member, Record, Role};
 use cairn_logic::replication::Change;
@@ -437,7 +438,10 @@ fn claimed(view: &View, id: &NodeId, group: &GroupId, claim: u64) -> Option<(Vec
     let (key, alive) = (keys::node_key(id), keys::alive_key(id));
     let mut info = view.nodes.get(id)?.clone();
     info.claim = Claim::Claimed { group: group.clone(), claim };
-    let compare = [&key, &alive].map(|key| version_is(key, view.version(key))).to_vec();
+    let mut compare = [&key, &alive].map(|key| version_is(key, view.version(key))).to_vec();
+    if broken(Mutant::ClaimsUncompared) {
+        compare.clear();
+    }
     Some((compare, put(&key, info.encode())))
 }
 

@@ -233,6 +233,42 @@ impl Client {
         }
     }
 
+    /// `MULTI`, commands and `EXEC`, with a rest before `EXEC`, as of a client that holds a
+    /// transaction open: what it has queued may be elsewhere by then.
+    pub fn call_open(&mut self, key: &str, commands: &[&[&[u8]]], rest: Duration) -> Answer {
+        let Some((exec, queued)) = commands.split_last() else {
+            return Answer::Failed("nothing to do".into());
+        };
+        let (number, answer) = self.call_all(key, queued);
+        // On any other connection that was tried a transaction may be open still.
+        self.masters.retain(|_, held| held.number == number);
+        if answer != Answer::Reply(Frame::Simple("QUEUED".into())) {
+            self.disconnect();
+            return Answer::Failed(format!("not queued: {answer:?}"));
+        }
+        wait(rest);
+        let Some(held) = self.masters.values_mut().next() else {
+            return Answer::Failed("the connection is gone".into());
+        };
+        match held.connection.call(exec) {
+            Ok(frame) => {
+                let moved = redirect(std::slice::from_ref(&frame), "").is_some();
+                if matches!(frame, Frame::Error(_)) {
+                    self.disconnect();
+                }
+                match moved {
+                    true => Answer::Failed("the slot has moved".into()),
+                    false => self.judge(vec![frame]),
+                }
+            }
+            Err(trouble) => {
+                self.disconnect();
+                self.refresh();
+                Answer::Unknown(trouble.to_string())
+            }
+        }
+    }
+
     /// Reads at a replica of the key's group (`READONLY`); also the number of the connection.
     pub fn call_replica(&mut self, key: &str, command: &[&[u8]]) -> (u64, Answer) {
         self.turn += 1;

@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use crate::client::{Client, Patience};
 use crate::clock::wait_until;
+use crate::slots::SlotMap;
 use crate::status::{GroupStatus, Status};
 
 /// How long clients may not know a master of each slot, in a cluster that is whole.
@@ -217,9 +218,29 @@ impl Cluster {
     /// # Errors
     /// If it fails, or prints something else.
     pub fn status(&self) -> Result<Status, Error> {
-        let text = self.cairn(["status", "-o", "json"])?;
+        self.said(&["status", "-o", "json"])
+    }
+
+    /// The same with a digest of what each member of a group holds.
+    ///
+    /// # Errors
+    /// As [`Cluster::status`].
+    pub fn status_with_digests(&self) -> Result<Status, Error> {
+        self.said(&["status", "-o", "json", "--digests"])
+    }
+
+    /// What `cairn slots -o json` says.
+    ///
+    /// # Errors
+    /// If it fails, or prints something else.
+    pub fn slots(&self) -> Result<SlotMap, Error> {
+        self.said(&["slots", "-o", "json"])
+    }
+
+    fn said<T: for<'de> Deserialize<'de>>(&self, words: &[&str]) -> Result<T, Error> {
+        let text = self.cairn(words)?;
         serde_json::from_str(&text).map_err(|error| Error::Failed {
-            line: "cairn status -o json".into(),
+            line: format!("cairn {}", words.join(" ")),
             complaint: format!("{error} in: {text}"),
         })
     }

@@ -4,8 +4,8 @@
 //! reading order: what clients saw ([`history`]), whether it could be so ([`checker`]), a client
 //! that knows what it does not know ([`client`]), many of them at work ([`traffic`]), how long
 //! their writes paused ([`pauses`]); clients of the directory and their own judge ([`directory`]).
-//! Then whole clusters as processes ([`cluster`], [`status`]) and what is done to them ([`fault`]),
-//! and what must be true of them whatever is done ([`watch`]).
+//! Then whole clusters as processes ([`cluster`], [`status`], [`slots`]) and what is done to them
+//! ([`fault`], [`moves`]), and what must be true of them whatever is done ([`watch`]).
 
 pub mod checker;
 pub mod client;
@@ -15,7 +15,9 @@ pub mod dice;
 pub mod directory;
 pub mod fault;
 pub mod history;
+pub mod moves;
 pub mod pauses;
+pub mod slots;
 pub mod status;
 pub mod traffic;
 pub mod watch;

@@ -84,6 +84,9 @@ pub struct LogStatus {
     /// How much of its state there is, in percent, while clients wait for it.
     #[serde(default)]
     pub loaded_percent: Option<u32>,
+    /// What it holds, if that was asked for: copies at one entry have the same.
+    #[serde(default)]
+    pub digest: Option<u64>,
 }
 
 /// A group's record at a moment.
@@ -147,6 +150,17 @@ impl Status {
         let unseated = self.conditions.iter().filter(|said| said.reason == "AcceptorMissing");
         faults.extend(unseated.map(|said| said.message.clone()));
         faults
+    }
+
+    /// The groups whose members do not all hold the same, or do not all say what they hold.
+    pub fn different(&self) -> Vec<String> {
+        let differs = |group: &&GroupStatus| {
+            let logs = self.nodes.iter().flat_map(|node| &node.logs);
+            let logs = logs.filter(|log| log.group == group.id);
+            let digests: Vec<u64> = logs.filter_map(|log| log.digest).collect();
+            digests.len() < group.wanted || digests.iter().any(|digest| *digest != digests[0])
+        };
+        self.groups.iter().filter(differs).map(|group| group.id.clone()).collect()
     }
 
     fn check_member(&self, group: &GroupStatus, member: &MemberStatus, faults: &mut Vec<String>) {
@@ -218,6 +232,21 @@ mod tests {
     #[test]
     fn a_whole_cluster_has_no_faults() {
         assert_eq!(faults(str::to_owned), [""; 0]);
+    }
+
+    #[test]
+    fn copies_that_differ_or_say_nothing_are_named() {
+        let different = |one: &str, other: &str| {
+            let text = WHOLE.replace("\"epoch\": 5, \"lastEpoch\": 5", one);
+            let text = text.replace("\"epoch\": 0, \"lastEpoch\": 5", other);
+            serde_json::from_str::<Status>(&text).unwrap().different()
+        };
+        let says = |epoch: u64, digest: u64| {
+            format!("\"epoch\": {epoch}, \"lastEpoch\": 5, \"digest\": {digest}")
+        };
+        assert_eq!(different(&says(5, 77), &says(0, 77)), [""; 0]);
+        assert_eq!(different(&says(5, 77), &says(0, 78)), ["t-0"]);
+        assert_eq!(different(&says(5, 77), "\"epoch\": 0, \"lastEpoch\": 5"), ["t-0"]);
     }
 
     #[test]

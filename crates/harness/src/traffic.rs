@@ -41,6 +41,10 @@ pub struct Plan {
     pub keys: u64,
     /// How many items a list gets before the next one is begun.
     pub list_items: u64,
+    /// Whether some commands are about several keys at once (`MSET`, `MGET`).
+    pub several: bool,
+    /// How long some transactions stay open before their `EXEC`; not at all if zero.
+    pub open: Duration,
     /// Whether a transaction of a watched key may be given up although nobody touched the key, as
     /// when its master begins a new mastership; then only that it had no effect is held against it.
     pub watches_fail: bool,
@@ -60,6 +64,8 @@ impl Plan {
             rest: Duration::from_millis(3),
             keys: 12,
             list_items: 100,
+            several: false,
+            open: Duration::ZERO,
             watches_fail: false,
             prefix: format!("t{seed}"),
             seed,

@@ -113,6 +113,8 @@ pub enum Mutant {
     MendsWithOwn,
     /// A directory's snapshot counts whatever state it holds (global node).
     BelievesAnyState,
+    /// F15: a claim does not compare what it rests on (planner).
+    ClaimsUncompared,
     /// F15: a node is released while its group's record names it (planner).
     ReleasesNamed,
     /// F3: slots change their owner whatever the epochs of both groups are (moves).
@@ -196,6 +198,7 @@ impl Mutant {
         Self::SnapshotsUnkept,
         Self::MendsWithOwn,
         Self::BelievesAnyState,
+        Self::ClaimsUncompared,
         Self::ReleasesNamed,
         Self::MovesWithoutEpoch,
         Self::MovesTwice,

@@ -462,7 +462,8 @@ fn every_scenario_goes_as_it_is_written() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Rules of the judge, the keeper and the shell, which no scenario of a replica touches.
+/// Rules of the judge, the keeper, the shell, the keyspace, the planner and of moves, which no
+/// scenario of a replica touches.
 #[cfg(feature = "mutants")]
 const ELSEWHERE: &[cairn_logic::mutant::Mutant] = {
     use cairn_logic::mutant::Mutant;
@@ -481,6 +482,23 @@ const ELSEWHERE: &[cairn_logic::mutant::Mutant] = {
         Mutant::RecoversBelowSeals,
         Mutant::FetchUnflushed,
         Mutant::RestartsAtEnd,
+        Mutant::ComparesNothing,
+        Mutant::ChecksOutOfPlace,
+        Mutant::MendsUnkept,
+        Mutant::SnapshotsUnkept,
+        Mutant::MendsWithOwn,
+        Mutant::BelievesAnyState,
+        Mutant::ClaimsUncompared,
+        Mutant::ReleasesNamed,
+        Mutant::MovesWithoutEpoch,
+        Mutant::MovesTwice,
+        Mutant::SwitchesEarly,
+        Mutant::CarriesAfterSwitch,
+        Mutant::HoldEnds,
+        Mutant::ReadsInHold,
+        Mutant::OldRoutes,
+        Mutant::KeepsMoved,
+        Mutant::ShowsHalf,
     ]
 };
 

@@ -64,9 +64,10 @@ pub fn all() -> &'static [Mutant] {
 fn kind_of(mutant: Mutant) -> Option<WorldKind> {
     match mutant {
         Mutant::SpeaksUnflushed | Mutant::ReplacesAnyFolder => Some(WorldKind::Global),
-        Mutant::ForgetsReserved | Mutant::BelievesAnyState | Mutant::ReleasesNamed => {
-            Some(WorldKind::Cluster)
-        }
+        Mutant::ForgetsReserved
+        | Mutant::BelievesAnyState
+        | Mutant::ClaimsUncompared
+        | Mutant::ReleasesNamed => Some(WorldKind::Cluster),
         Mutant::MovesWithoutEpoch
         | Mutant::MovesTwice
         | Mutant::SwitchesEarly

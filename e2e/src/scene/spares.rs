@@ -99,6 +99,24 @@ impl Scene {
         let ranges = self.fact(&format!("/cairn/slots/{}", self.keyspace()))?;
         counts(&ranges).with_context(|| format!("the slots read {ranges}"))
     }
+
+    /// For how long each move held its slots, in microseconds, by what the nodes of a group say.
+    ///
+    /// # Errors
+    /// If a log cannot be read.
+    pub fn held_us(&self, group: &str) -> Result<Vec<u64>> {
+        let mut all = Vec::new();
+        for node in self.roles_of(group)?.members {
+            all.extend(held_us(&self.kubectl.run(["logs", &node])?));
+        }
+        Ok(all)
+    }
+}
+
+/// The times for which moves held slots, in microseconds, by the words of a node's log.
+fn held_us(log: &str) -> Vec<u64> {
+    let of = |line: &str| serde_json::from_str::<Value>(line).ok()?["held_us"].as_u64();
+    log.lines().filter_map(of).collect()
 }
 
 fn counts(ranges: &Value) -> Option<BTreeMap<String, u64>> {
@@ -113,6 +131,12 @@ fn counts(ranges: &Value) -> Option<BTreeMap<String, u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_moves_that_ended_have_held_slots() {
+        let log = "{\"message\":\"moving slots\"}\nno JSON\n{\"id\":\"3\",\"held_us\":700}\n";
+        assert_eq!(held_us(log), [700]);
+    }
 
     #[test]
     fn slots_are_counted_by_their_owners() {

@@ -67,8 +67,14 @@ fn wait_groups(scene: &Scene, groups: u32) -> Result<()> {
 
 /// Waits until the second group has its first slot; who its members are then.
 fn wait_serves(scene: &Scene) -> Result<Vec<String>> {
-    scene.wait_for("the second group has a slot", MOVES_LIMIT, || moved(scene) > 0)?;
-    Ok(scene.roles_of(&groups(scene)[1])?.members)
+    let second = &groups(scene)[1];
+    let mut members = Vec::new();
+    scene.wait_for("the second group has a slot", MOVES_LIMIT, || {
+        let roles = scene.roles_of(second);
+        members = roles.map(|roles| roles.members).unwrap_or_default();
+        !members.is_empty() && moved(scene) > 0
+    })?;
+    Ok(members)
 }
 
 /// Waits until the planner would move nothing more.
@@ -77,7 +83,8 @@ fn wait_balanced(scene: &Scene) -> Result<()> {
     let came = scene.wait_for("balance", MOVES_LIMIT, || {
         let plan = super::plugin::cairn(scene, &["rebalance", &scene.keyspace(), "--plan"]);
         said = plan.unwrap_or_else(|error| format!("{error:#}"));
-        let rests = ["balanced:", "nothing that may be moved"].iter().any(|it| said.contains(it));
+        let rests = ["now: balanced:", "nothing that may be moved"];
+        let rests = said.lines().next().is_some_and(|now| rests.iter().any(|it| now.contains(it)));
         rests && moved(scene) > 0
     });
     ensure!(came.is_ok(), "not balanced: {said}");
@@ -107,6 +114,18 @@ fn grow(act: &mut Act, ask: impl FnOnce(&Scene) -> Result<()>) -> Result<()> {
         Ok([("serves_s", serves), ("even_s", even), ("home_s", home), ("moved", slots)])
     })?;
     facts.into_iter().for_each(|(key, value)| act.told.fact(key, value));
+    tell_held(act)
+}
+
+/// For how long commands on the slots of each move had to wait, as their source says.
+fn tell_held(act: &mut Act) -> Result<()> {
+    let group = &groups(&act.scene)[0];
+    let mut held_us = Vec::new();
+    act.scene.wait_for("the logs of a move's source", MOVES_LIMIT, || {
+        held_us = act.scene.held_us(group).unwrap_or_default();
+        !held_us.is_empty()
+    })?;
+    act.told.pauses("held", &held_us);
     Ok(())
 }
 

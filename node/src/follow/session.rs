@@ -259,7 +259,11 @@ impl Session<'_> {
             Ask::Cas { group, expected, record, joiners } => {
                 self.cas(group, expected, (*record, joiners)).await
             }
-            Ask::Swap(swap) => self.swap(swap).await,
+            Ask::Swap { swap, asked } => {
+                let outcome = self.swap(swap).await;
+                drop(asked);
+                outcome
+            }
             Ask::Read(group) => self.read_record(group).await,
             Ask::Users(ask) => {
                 let (heard, outcome) = self.change_users(ask).await;

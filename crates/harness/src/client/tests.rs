@@ -133,3 +133,27 @@ fn each_command_asks_but_a_transaction_asks_once() {
         asked(&[&[b"MULTI"], get, &[b"EXEC"]], &["+OK\r\n", "+OK\r\n", "+QUEUED\r\n", "*0\r\n"]);
     assert_eq!(heard, ["ASKING", "MULTI", "GET k", "EXEC"]);
 }
+
+#[test]
+fn a_transaction_that_is_held_open_ends_where_it_began() {
+    let open = |answers: &[&str]| {
+        let (listener, address) = listen();
+        let all = std::iter::once(slots(&address)).chain(answers.iter().map(|it| (*it).to_owned()));
+        let thread = node(listener, all.collect());
+        let mut client = client(&address);
+        let commands: &[&[&[u8]]] = &[&[b"MULTI"], &[b"INCR", b"k"], &[b"EXEC"]];
+        let answer = client.call_open("k", commands, Duration::from_millis(1));
+        client.disconnect();
+        (answer, thread.join().unwrap())
+    };
+    let (answer, heard) = open(&["+OK\r\n", "+QUEUED\r\n", "*1\r\n:1\r\n"]);
+    assert_eq!(answer, Answer::Reply(Frame::Array(vec![Frame::Integer(1)])));
+    assert_eq!(heard, ["CLUSTER SLOTS", "MULTI", "INCR k", "EXEC"]);
+    let (answer, _) = open(&["+OK\r\n", "+QUEUED\r\n", "-MOVED 12706 b:1\r\n"]);
+    assert_eq!(answer, Answer::Failed("the slot has moved".into()));
+    let (answer, heard) = open(&["+OK\r\n", "-TRYAGAIN the slot moves\r\n"]);
+    assert!(matches!(answer, Answer::Failed(_)), "{answer:?}");
+    assert_eq!(heard.len(), 3, "nothing is executed: {heard:?}");
+    let (answer, _) = open(&["+OK\r\n", "+QUEUED\r\n", ""]);
+    assert!(matches!(answer, Answer::Unknown(_)), "{answer:?}");
+}

@@ -30,22 +30,41 @@ impl Worker<'_> {
         format!("{{{}}}", self.key("slot", at))
     }
 
-    /// Both halves get the same value, and the sum grows.
+    /// Both halves get the same value; in a transaction the sum grows, too.
     fn write_both(&mut self, at: u64) -> bool {
         let value = self.value();
         let [left, right, sum] = ["left", "right", "sum"].map(|name| self.slot_key(at, name));
-        let steps = vec![
+        let mut steps = vec![
             Step::new(&left, Action::Set { value: value.clone() }),
-            Step::new(&right, Action::Set { value }),
-            Step::new(&sum, Action::Add { by: 1 }),
+            Step::new(&right, Action::Set { value: value.clone() }),
         ];
+        if self.shared.plan.several && self.dice.below(3) == 0 {
+            let words: Vec<&[u8]> =
+                ["MSET", &left, &value, &right, &value].map(str::as_bytes).into();
+            return self.at_once(at, steps, &words);
+        }
+        steps.push(Step::new(&sum, Action::Add { by: 1 }));
         self.together(at, steps)
     }
 
     fn read_all(&mut self, at: u64) -> bool {
-        let names = ["left", "right", "sum", "once"];
-        let steps = names.map(|name| Step::new(&self.slot_key(at, name), Action::Get));
-        self.together(at, steps.to_vec())
+        let keys = ["left", "right", "sum", "once"].map(|name| self.slot_key(at, name));
+        let steps: Vec<Step> = keys.iter().map(|key| Step::new(key, Action::Get)).collect();
+        if self.shared.plan.several && self.dice.below(3) == 0 {
+            let keys = keys.iter().map(String::as_bytes);
+            let words: Vec<&[u8]> = std::iter::once(&b"MGET"[..]).chain(keys).collect();
+            return self.at_once(at, steps, &words);
+        }
+        self.together(at, steps)
+    }
+
+    /// One command about several keys.
+    fn at_once(&mut self, at: u64, steps: Vec<Step>, words: &[&[u8]]) -> bool {
+        let tag = self.tag(at);
+        let called_us = self.shared.recorder.now_us();
+        let answer = self.client.call(&tag, words);
+        let of = steps.clone();
+        self.record(&tag, Action::Together { steps }, called_us, answer, |frame| each(&of, frame))
     }
 
     fn claim_and_count(&mut self, at: u64) -> bool {
@@ -85,8 +104,13 @@ impl Worker<'_> {
         let words: Vec<Vec<&[u8]>> =
             commands.iter().map(|words| words.iter().map(Vec::as_slice).collect()).collect();
         let commands: Vec<&[&[u8]]> = words.iter().map(Vec::as_slice).collect();
+        let rest = self.shared.plan.open;
+        let opens = !rest.is_zero() && self.dice.below(4) == 0;
         let called_us = self.shared.recorder.now_us();
-        let (_, answer): (u64, Answer) = self.client.call_all(&tag, &commands);
+        let answer: Answer = match opens {
+            true => self.client.call_open(&tag, &commands, rest),
+            false => self.client.call_all(&tag, &commands).1,
+        };
         let of = steps.clone();
         self.record(&tag, Action::Together { steps }, called_us, answer, |frame| {
             let each = frame.elements().filter(|each| each.len() == of.len())?;
@@ -106,6 +130,18 @@ fn command(key: &str, action: &Action) -> Vec<Vec<u8>> {
         _ => vec!["GET", key],
     };
     words.into_iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+/// What the answer to one command about several keys, `MSET` or `MGET`, says of each.
+fn each(steps: &[Step], frame: &Frame) -> Option<Reply> {
+    if frame.text().as_deref() == Some("OK") {
+        return Some(Reply::Each(vec![Reply::Done; steps.len()]));
+    }
+    let each = frame.elements().filter(|each| each.len() == steps.len())?;
+    each.iter()
+        .map(|frame| content(frame).map(Reply::Value))
+        .collect::<Option<_>>()
+        .map(Reply::Each)
 }
 
 /// What a server's answer to that command says; none if it is no answer to it.
@@ -141,5 +177,17 @@ mod tests {
         assert_eq!(answered(&Action::Get, &Frame::Null), Some(Reply::Value(None)));
         let error = Frame::Error("WRONGTYPE".into());
         assert_eq!(answered(&Action::Set { value: "v".into() }, &error), None);
+    }
+
+    #[test]
+    fn a_command_about_several_keys_answers_for_each() {
+        let steps = ["{t}:a", "{t}:b"].map(|key| Step::new(key, Action::Get));
+        let two = Frame::Array(vec![Frame::Bulk(b"v".to_vec()), Frame::Null]);
+        let said = vec![Reply::Value(Some("v".into())), Reply::Value(None)];
+        assert_eq!(each(&steps, &two), Some(Reply::Each(said)));
+        assert_eq!(each(&steps[..1], &two), None);
+        let done = Some(Reply::Each(vec![Reply::Done; 2]));
+        assert_eq!(each(&steps, &Frame::Simple("OK".into())), done);
+        assert_eq!(each(&steps, &Frame::Error("NOACK".into())), None);
     }
 }

@@ -303,22 +303,42 @@ proptest! {
     }
 }
 
+/// A whole race; its steps follow from `seed`.
+fn run_race(seed: u64) -> Race {
+    let mut dice = seed;
+    let mut throw = |below: u64| {
+        // Knuth's MMIX generator; its upper bits are good enough for dice.
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from((dice >> 33) % below).expect("small")
+    };
+    let mut race = Race::new();
+    for _ in 0..STEPS {
+        race.step(throw(10), throw(256), throw(12));
+    }
+    race
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn a_broken_rule_is_noticed_by_a_race() {
+    use cairn_logic::mutant::{Mutant, set_broken};
+    for mutant in [Mutant::ClaimsUncompared, Mutant::ReleasesNamed] {
+        set_broken(Some(mutant));
+        let fails = |seed: &u64| std::panic::catch_unwind(|| run_race(*seed)).is_err();
+        let noticed = (1..=100).find(fails);
+        set_broken(None);
+        let seed = noticed.unwrap_or_else(|| panic!("no race notices {mutant:?}"));
+        println!("scenario {mutant:?} race-{seed}");
+    }
+}
+
 #[test]
 #[ignore = "takes minutes: 100,000 transactions that claim, in races"]
 fn no_claim_of_a_long_campaign_is_double() {
     let (mut tried, mut won, mut released, mut races) = (0, 0, 0, 0_u64);
     while tried < 100_000 {
         races += 1;
-        let mut dice = races;
-        let mut throw = |below: u64| {
-            // Knuth's MMIX generator; its upper bits are good enough for dice.
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            usize::try_from((dice >> 33) % below).expect("small")
-        };
-        let mut race = Race::new();
-        for _ in 0..STEPS {
-            race.step(throw(10), throw(256), throw(12));
-        }
+        let race = run_race(races);
         tried += race.tried;
         won += race.claims.len();
         released += race.released;
