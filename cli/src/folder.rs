@@ -154,6 +154,16 @@ impl Folder {
         self.0.join("resources.yaml")
     }
 
+    /// Lets one `cairn` at a time change what was last given to `up`: whoever else wants to waits
+    /// until the file is closed.
+    pub fn hold_resources(&self) -> Result<File> {
+        let path = self.0.join("resources.lock");
+        let file = File::create(&path).with_context(|| format!("cannot open {path:?}"))?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
+            .with_context(|| format!("cannot lock {path:?}"))?;
+        Ok(file)
+    }
+
     /// The supervisor's socket.
     pub fn socket(&self) -> PathBuf {
         self.0.join("control.sock")

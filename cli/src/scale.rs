@@ -57,10 +57,12 @@ pub async fn scale(place: &Place, keyspace: &str, wanted: Wanted, timeout_sec: u
              spec.autoscale, or take it out, and say `cairn up`"
         );
     }
+    let held = folder.hold_resources()?;
     let config = asks(folder, keyspace, wanted)?;
     let config = write_keyspace(&plane, keyspace, &config).await.with_context(|| {
         format!("the resources in {:?} are changed; say the same again", folder.resources())
     })?;
+    drop(held);
     let count = in_words(config.groups);
     print::line(format_args!("{keyspace} is to have {count}"));
     if timeout_sec == 0 {
@@ -95,7 +97,7 @@ fn in_words(groups: u16) -> String {
     format!("{groups} group{}", if groups == 1 { "" } else { "s" })
 }
 
-/// Changes the resources that are kept, once it is known that they fit.
+/// Changes the resources that are kept, once it is known that they fit; the caller holds them.
 fn asks(folder: &Folder, keyspace: &str, wanted: Wanted) -> Result<KeyspaceConfig> {
     let path = folder.resources();
     let texts = manifest::read(std::slice::from_ref(&path))?;
@@ -211,6 +213,33 @@ mod tests {
         let resources = manifest::parse(&[(path, again)]).unwrap();
         let spec = &resources.keyspaces[0].spec;
         assert_eq!((spec.groups, spec.replicas, spec.backups), (1, 0, 1));
+    }
+
+    #[test]
+    fn what_is_asked_for_at_the_same_time_is_all_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::at(place.path()).unwrap();
+        let keyspace =
+            |n: u8| TEXT.split("---\n").nth(1).unwrap().replace("name: t", &format!("name: t{n}"));
+        let head = TEXT.split("---\n").next().unwrap().to_owned();
+        let all = (0..4).map(keyspace).fold(head, |all, one| format!("{all}---\n{one}"));
+        remember(&folder, &[(folder.resources(), all)]).unwrap();
+        std::thread::scope(|scope| {
+            for n in 0..4 {
+                let folder = &folder;
+                scope.spawn(move || {
+                    for replicas in 0..20 {
+                        let wanted = Wanted { groups: None, replicas: Some(replicas % 3) };
+                        let _held = folder.hold_resources().unwrap();
+                        asks(folder, &format!("t{n}"), wanted).unwrap();
+                    }
+                });
+            }
+        });
+        let texts = manifest::read(&[folder.resources()]).unwrap();
+        let keyspaces = manifest::parse(&texts).unwrap().keyspaces;
+        let replicas: Vec<i32> = keyspaces.iter().map(|it| it.spec.replicas).collect();
+        assert_eq!(replicas, [1; 4], "19 % 3");
     }
 
     #[test]

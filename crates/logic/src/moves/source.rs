@@ -99,7 +99,7 @@ pub enum SourceEffect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     Waiting { until: Instant },
-    Copying { to: NodeId, copied: bool },
+    Copying { to: NodeId, epoch: Epoch, copied: bool },
     Holding { since: Instant, at: Option<Offset>, tried: Option<Instant>, lost: bool },
     Over,
 }
@@ -198,12 +198,12 @@ impl Source {
             effects.push(SourceEffect::End);
             return;
         }
-        let to = match &self.step {
-            Step::Copying { to, .. } => Some(to.clone()),
-            Step::Waiting { .. } | Step::Holding { .. } | Step::Over => None,
-        };
-        if to.is_some() && to != self.facts.to {
-            self.lost(now);
+        if let Step::Copying { to, epoch, .. } = &self.step {
+            // What a master was given it forgets with its mastership, also if the next one is its own.
+            let other = Some(to) != self.facts.to.as_ref() || *epoch != self.facts.target;
+            if other {
+                self.lost(now);
+            }
         }
         self.switch(now, effects);
         self.tick(now, effects);
@@ -239,7 +239,8 @@ impl Source {
                 let Some(to) = self.facts.to.clone() else { return };
                 self.session += 1;
                 self.report = None;
-                self.step = Step::Copying { to: to.clone(), copied: false };
+                let epoch = self.facts.target;
+                self.step = Step::Copying { to: to.clone(), epoch, copied: false };
                 effects.push(SourceEffect::Begin { session: self.session, to });
             }
             Step::Holding { since, tried, lost, .. } => {

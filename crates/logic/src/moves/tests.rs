@@ -107,6 +107,16 @@ fn another_master_of_the_target_is_given_everything_again() {
 }
 
 #[test]
+fn a_target_that_masters_anew_is_given_everything_again() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.read(), [begin(1)]);
+    stage.facts.target = Epoch(8);
+    assert_eq!(stage.read(), []);
+    assert_eq!(stage.report(100, 100), [], "what it said in its former mastership");
+    assert_eq!(stage.later(50), [begin(2)]);
+}
+
+#[test]
 fn a_target_that_fails_in_the_hold_ends_it_by_a_renewal_and_is_never_given_anything_again() {
     let mut stage = Stage::held();
     assert_eq!(stage.report(100, 100), [SWITCH]);
