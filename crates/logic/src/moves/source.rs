@@ -199,7 +199,7 @@ impl Source {
             return;
         }
         if let Step::Copying { to, epoch, .. } = &self.step {
-            // What a master was given it forgets with its mastership, also if the next one is its own.
+            // A master forgets what it was given with its mastership, also if the next is its own.
             let other = Some(to) != self.facts.to.as_ref() || *epoch != self.facts.target;
             if other {
                 self.lost(now);
