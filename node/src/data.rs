@@ -31,6 +31,7 @@ mod moving;
 mod net;
 mod outgoing;
 pub mod post;
+pub mod rates;
 mod replay;
 mod replies;
 pub mod routes;

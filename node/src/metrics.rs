@@ -292,6 +292,7 @@ fn of_data(data: &Shared, all: &mut Vec<Sample>) {
         (names::CLIENTS, &gauges.clients),
         (names::CONNECTIONS, &gauges.connections),
         (names::REFUSED, &gauges.refused),
+        (names::SLOWED, &gauges.slowed),
         (names::UNCOMMITTED, &gauges.uncommitted_bytes),
         (names::NOACKS, &gauges.noacks),
         (names::CHECKS, &gauges.checks),

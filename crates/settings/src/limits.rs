@@ -41,6 +41,10 @@ fn is_usual(samples: &u32) -> bool {
     *samples == SAMPLES
 }
 
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 impl EvictionPolicy {
     fn is_none(&self) -> bool {
         *self == Self::NoEviction
@@ -86,6 +90,14 @@ pub struct Limits {
     /// `proto-max-bulk-len` of Redis; at most half a batch's body, 32 MiB, which is the default and
     /// bounds all arguments of a command, or of a transaction, together.
     pub bulk_bytes_max: u64,
+    /// Commands of one client executed in a second; more wait. 1 to 10,000,000; 0 = no limit (the
+    /// default).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub client_commands_per_sec: u32,
+    /// Commands of all clients of one user executed in a second by one node; more wait. 1 to
+    /// 10,000,000; 0 = no limit (the default).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub user_commands_per_sec: u32,
 }
 
 impl Default for Limits {
@@ -98,6 +110,8 @@ impl Default for Limits {
             output_buffer_bytes_max: 64 * MIB,
             query_buffer_bytes_max: 64 * MIB,
             bulk_bytes_max: 32 * MIB,
+            client_commands_per_sec: 0,
+            user_commands_per_sec: 0,
         }
     }
 }

@@ -238,6 +238,14 @@ impl Limits {
         if !(1..=64).contains(&self.maxmemory_samples) {
             problems.push(Problem::new(format!("{at}.maxmemorySamples"), "must be 1 to 64"));
         }
+        let rates = [
+            ("clientCommandsPerSec", self.client_commands_per_sec),
+            ("userCommandsPerSec", self.user_commands_per_sec),
+        ];
+        for (key, _) in rates.into_iter().filter(|(_, rate)| *rate > 10_000_000) {
+            let message = "must be 0 (no limit) to 10000000";
+            problems.push(Problem::new(format!("{at}.{key}"), message));
+        }
         let sizes = [
             ("outputBufferBytesMax", self.output_buffer_bytes_max, 64 << 10, 4 << 30),
             ("queryBufferBytesMax", self.query_buffer_bytes_max, 64 << 10, 4 << 30),

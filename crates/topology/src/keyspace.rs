@@ -19,6 +19,7 @@ pub fn keyspace_config(keyspace: &Keyspace, resources: &Resources) -> KeyspaceCo
     let limits = &spec.limits;
     let interval = spec.masters_interval.as_deref().and_then(span_ms);
     let bytes = |text: &Option<String>| text.as_deref().and_then(size_bytes);
+    let count = |number: Option<i32>| number.and_then(|n| u32::try_from(n).ok());
     KeyspaceConfig {
         groups: u16::try_from(spec.groups).unwrap_or(u16::MAX),
         replicas: u8::try_from(spec.replicas).unwrap_or(u8::MAX),
@@ -38,13 +39,15 @@ pub fn keyspace_config(keyspace: &Keyspace, resources: &Resources) -> KeyspaceCo
             ReadMode::Confirm => Reads::Confirm,
         },
         limits: KeyspaceLimits {
-            maxclients: limits.maxclients.and_then(|n| u32::try_from(n).ok()),
+            maxclients: count(limits.maxclients),
             maxmemory_bytes: bytes(&limits.maxmemory),
             maxmemory_policy: limits.maxmemory_policy.map(policy),
-            maxmemory_samples: limits.maxmemory_samples.and_then(|n| u32::try_from(n).ok()),
+            maxmemory_samples: count(limits.maxmemory_samples),
             output_buffer_bytes_max: bytes(&limits.output_buffer),
             query_buffer_bytes_max: bytes(&limits.query_buffer),
             bulk_bytes_max: bytes(&limits.max_value),
+            client_commands_per_sec: count(limits.client_commands_per_second),
+            user_commands_per_sec: count(limits.user_commands_per_second),
         },
         notify_keyspace_events: spec.notify_keyspace_events.clone().unwrap_or_default(),
         password_sha256: default_password(keyspace, resources),

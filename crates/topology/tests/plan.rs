@@ -230,6 +230,8 @@ fn the_edges_of_the_rules_make_valid_settings() {
     keyspace.limits.maxmemory = Some("1Mi".to_owned());
     keyspace.limits.maxmemory_samples = Some(64);
     keyspace.limits.maxclients = Some(1);
+    keyspace.limits.client_commands_per_second = Some(1);
+    keyspace.limits.user_commands_per_second = Some(10_000_000);
     keyspace.log.bytes_kept = Some("1Mi".to_owned());
     keyspace.log.bytes_max = Some("4Mi".to_owned());
     keyspace.log.fetch_bytes_per_second = Some("64Ki".to_owned());

@@ -45,6 +45,7 @@ impl Server {
         if now >= self.clients_at {
             self.clients_at = now + ROUND_IDLE;
             self.clients_too_late();
+            self.rates.forget(now);
             self.net.accepting = true;
             if !self.grown {
                 self.grown = crate::memory::has_grown(self.core.keyspace.used_bytes());
@@ -189,6 +190,7 @@ impl Server {
         until = until.min(self.blocked.first_deadline().unwrap_or(far));
         until = until.min(self.blocked_recheck.unwrap_or(far));
         until = until.min(self.paused.map_or(far, |paused| paused.until));
+        until = until.min(self.rates.first().unwrap_or(far));
         until = until.min(self.leisure_due());
         until.since(now).max(Duration::from_millis(1))
     }

@@ -1,5 +1,6 @@
 //! What a data thread is told of its limits, and of the passwords of the keyspace's resource.
 
+use crate::data::rates::Bounds;
 use cairn_acl::Fixed;
 use cairn_keyspace::{Classes, Eviction};
 use cairn_logic::time::Duration;
@@ -24,6 +25,8 @@ pub struct Config {
     pub value_max_bytes: usize,
     /// Replies a client may leave unread before it is closed, in bytes.
     pub output_buffer_max_bytes: usize,
+    /// How many commands a second are executed, of each client and of each user.
+    pub rates: Bounds,
     /// How long a request may stay half-received without a byte more.
     pub half_request_max: Duration,
     /// Close clients that ask nothing for so long; zero: never.
@@ -60,6 +63,7 @@ impl Default for Config {
             query_buffer_max_bytes: 1 << 30,
             value_max_bytes: 32 << 20,
             output_buffer_max_bytes: 256 << 20,
+            rates: Bounds::default(),
             half_request_max: Duration::from_secs(60),
             idle_max: Duration::ZERO,
             uncommitted_max_bytes: 64 << 20,

@@ -2,6 +2,7 @@
 
 use crate::data::blocked::Waiting;
 use crate::data::dispatch::Item;
+use crate::data::rates::Pace;
 use crate::data::replies::Replies;
 use crate::data::session::Session;
 use crate::data::stream::Stream;
@@ -41,6 +42,8 @@ pub struct Conn {
     pub written_bytes: u64,
     /// Commands it has had executed, those of its scripts among them.
     pub commands: u64,
+    /// How far it is, where commands a second are bounded.
+    pub pace: Pace,
     /// Half-received or not yet executed requests.
     pub feed: Option<Box<Feed>>,
     /// What it is told.
@@ -98,6 +101,8 @@ pub enum Pause {
         /// When to try again at the latest.
         until: Instant,
     },
+    /// It has asked for more commands than it may in a second: until its time has come.
+    Slowed,
     /// It is closed once its replies are out.
     Closing,
 }
@@ -246,6 +251,7 @@ impl Conn {
             read_bytes: 0,
             written_bytes: 0,
             commands: 0,
+            pace: Pace::default(),
             feed: None,
             replies: Replies::default(),
             session: Session::default(),

@@ -131,6 +131,8 @@ pub struct Stats {
     pub connections: u64,
     /// Connections refused or closed by a limit.
     pub refused: u64,
+    /// How often a client had to wait because it asked for too many commands a second.
+    pub slowed: u64,
     /// Replies of NOACK.
     pub noacks: u64,
     /// Keys deleted because they had expired.
@@ -290,6 +292,7 @@ impl Core {
         gauges.clients.store(clients as u64, Relaxed);
         gauges.connections.store(self.stats.connections, Relaxed);
         gauges.refused.store(self.stats.refused, Relaxed);
+        gauges.slowed.store(self.stats.slowed, Relaxed);
         gauges.uncommitted_bytes.store(self.outgoing.outstanding_bytes(), Relaxed);
         gauges.noacks.store(self.stats.noacks, Relaxed);
         gauges.checks.store(self.stats.checks, Relaxed);

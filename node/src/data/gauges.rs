@@ -21,6 +21,8 @@ pub struct Gauges {
     pub connections: AtomicU64,
     /// Connections refused or closed by a limit since the start.
     pub refused: AtomicU64,
+    /// How often a client waited because it asked for too many commands a second, since the start.
+    pub slowed: AtomicU64,
     /// Appended and not committed, in bytes.
     pub uncommitted_bytes: AtomicU64,
     /// Writes answered with NOACK since the start.

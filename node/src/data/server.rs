@@ -6,7 +6,7 @@ use crate::data::channels::Channels;
 use crate::data::commands::config::Kept;
 use crate::data::commands::function::Functions;
 use crate::data::commands::pause::Paused;
-use crate::data::conn::{Conn, Pause, ReadEnd};
+use crate::data::conn::{Conn, Feed, Pause, ReadEnd};
 use crate::data::core::{BATCH_BYTES, Core, REQUEST_BYTES_MAX};
 use crate::data::denials::Denials;
 use crate::data::digests::Digests;
@@ -20,6 +20,7 @@ use crate::data::loans::{Lender, Place};
 use crate::data::moving::Incoming;
 use crate::data::net::{Gone, Net};
 use crate::data::post::{Post, Publication};
+use crate::data::rates::Rates;
 use crate::data::replies::Gate;
 use crate::data::slow::{Latency, SlowLog};
 use crate::data::tracking::Tracking;
@@ -103,6 +104,8 @@ pub struct Server {
     pub port: u16,
     /// Commands per second, lately.
     pub rate: u64,
+    /// Who waits because commands a second are bounded.
+    pub(super) rates: Rates,
     /// Whether the expiry cycle left due keys over.
     pub(super) expiring: bool,
     /// When, and at which count of commands, the rate was measured last.
@@ -175,6 +178,7 @@ impl Server {
             seen: (Offset::ZERO, Instant::ZERO, 0),
             port: 0,
             rate: 0,
+            rates: Rates::default(),
             expiring: false,
             rate_from: (Instant::ZERO, 0),
             clients_at: Instant::ZERO,
@@ -230,6 +234,7 @@ impl Server {
         self.look_at_loan();
         self.look_at_blocked();
         self.look_at_pause();
+        self.look_at_slowed();
         self.evict_on();
         self.touched.clear();
         let before = self.core.stats.input_bytes;
@@ -363,7 +368,11 @@ impl Server {
         let Some(conn) = self.net.conn(index) else { return };
         let Some(mut feed) = conn.feed.take() else { return };
         let (mut run, first) = (feed.next, feed.next);
+        let room = self.room_of(index);
         while feed.next < feed.items.len() && self.conn(index).pause == Pause::None {
+            if feed.next - first >= room {
+                break;
+            }
             let args = feed.parser.args(feed.next, feed.bytes());
             let item = feed.items[feed.next];
             let apart = self.is_measured_apart(item, args);
@@ -378,6 +387,7 @@ impl Server {
                     }
                     Place::There(loan) => {
                         self.conn(index).commands += (feed.next - first) as u64;
+                        self.count_for_rates(index, feed.next - first + 1);
                         return self.send_away(index, feed, loan);
                     }
                 }
@@ -408,6 +418,16 @@ impl Server {
         if run < feed.next {
             self.charge(&feed.items[run..feed.next]);
         }
+        self.count_for_rates(index, feed.next - first);
+        let more = feed.next < feed.items.len() && self.conn(index).pause == Pause::None;
+        if more && feed.next - first >= room {
+            self.slow_down(index);
+        }
+        self.end_serving(index, feed, first);
+    }
+
+    /// Keeps what of a connection's requests was not executed, or ends it.
+    fn end_serving(&mut self, index: usize, mut feed: Box<Feed>, first: usize) {
         let conn = self.conn(index);
         // What waits counts once it is served.
         let waits = usize::from(conn.pause == Pause::Blocked);

@@ -15,6 +15,7 @@ mod functions;
 mod loans;
 mod moves;
 mod positions;
+mod rates;
 mod scripts;
 mod sessions;
 mod storm;

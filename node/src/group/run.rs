@@ -8,6 +8,7 @@ use crate::aside;
 use crate::boot::{self, Boot, StopSignals};
 use crate::clock;
 use crate::data::link::{Clock, Config, FromData, ToData};
+use crate::data::rates::{Bounds, Rate};
 use crate::data::{Options, start};
 use crate::follow::{self, Follow, Heard};
 use crate::metrics;
@@ -56,6 +57,10 @@ fn plain_config(settings: &NodeSettings, limits: Limits) -> Config {
             policy: Policy::parse(limits.maxmemory_policy.name().as_bytes()).unwrap_or_default(),
             samples: limits.maxmemory_samples,
             ..Eviction::default()
+        },
+        rates: Bounds {
+            client: Rate::per_second(limits.client_commands_per_sec),
+            user: Rate::per_second(limits.user_commands_per_sec),
         },
         check_interval: settings.log.check_interval,
         ..Config::default()

@@ -194,6 +194,12 @@ metrics! {
         DATA,
         "Clients refused or closed because of a limit.",
     );
+    /// Slowed.
+    SLOWED = counter(
+        "cairn_node_slowed_clients_total",
+        DATA,
+        "Times that a client waited because it asked for too many commands a second.",
+    );
     /// Uncommitted.
     UNCOMMITTED = gauge(
         "cairn_node_uncommitted_bytes",

@@ -173,6 +173,25 @@ fn members() -> Vec<Rule<Keyspace>> {
 }
 
 type Size = fn(&KeyspaceLimits) -> Option<&str>;
+type Count = fn(&KeyspaceLimits) -> Option<i32>;
+
+/// Whole numbers, each from 1 to something.
+const COUNTS: [(&str, i32, Count); 4] = [
+    ("maxclients", 1_000_000, |l| l.maxclients),
+    ("maxmemorySamples", 64, |l| l.maxmemory_samples),
+    ("clientCommandsPerSecond", 10_000_000, |l| l.client_commands_per_second),
+    ("userCommandsPerSecond", 10_000_000, |l| l.user_commands_per_second),
+];
+
+fn count((field, most, get): (&str, i32, Count)) -> Rule<Keyspace> {
+    let field = format!("limits.{field}");
+    Rule::spec(
+        &field,
+        format!("!has(self.{field}) || (self.{field} >= 1 && self.{field} <= {most})"),
+        format!("must be 1 to {most}"),
+        move |k: &Keyspace| get(&k.spec.limits).is_none_or(|n| (1..=most).contains(&n)),
+    )
+}
 
 fn limits() -> Vec<Rule<Keyspace>> {
     let sizes: [(&str, &str, &str, Size); 4] = [
@@ -181,20 +200,7 @@ fn limits() -> Vec<Rule<Keyspace>> {
         ("queryBuffer", "64Ki", "4Gi", |l| l.query_buffer.as_deref()),
         ("maxValue", "1Ki", "32Mi", |l| l.max_value.as_deref()),
     ];
-    let mut rules = vec![Rule::spec(
-        "limits.maxclients",
-        "!has(self.limits.maxclients) || \
-         (self.limits.maxclients >= 1 && self.limits.maxclients <= 1000000)",
-        "must be 1 to 1000000",
-        |k: &Keyspace| k.spec.limits.maxclients.is_none_or(|n| (1..=1_000_000).contains(&n)),
-    )];
-    rules.push(Rule::spec(
-        "limits.maxmemorySamples",
-        "!has(self.limits.maxmemorySamples) || \
-         (self.limits.maxmemorySamples >= 1 && self.limits.maxmemorySamples <= 64)",
-        "must be 1 to 64",
-        |k: &Keyspace| k.spec.limits.maxmemory_samples.is_none_or(|n| (1..=64).contains(&n)),
-    ));
+    let mut rules: Vec<_> = COUNTS.into_iter().map(count).collect();
     rules.push(Rule::spec(
         "notifyKeyspaceEvents",
         format!(

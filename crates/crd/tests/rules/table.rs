@@ -226,6 +226,10 @@ pub fn keyspace_cases() -> Vec<Case> {
     let replicas = |n: i32| ("/spec/replicas", json!(n));
     let backups = |n: i32| ("/spec/backups", json!(n));
     let samples = |n: i32| ("/spec/limits/maxmemorySamples", json!(n));
+    let per_second = |whose: &str, n: i32| match whose {
+        "user" => ("/spec/limits/userCommandsPerSecond", json!(n)),
+        _ => ("/spec/limits/clientCommandsPerSecond", json!(n)),
+    };
     let events = |text: &str| ("/spec/notifyKeyspaceEvents", json!(text));
     let mut cases = vec![
         k(&[], None),
@@ -260,6 +264,15 @@ pub fn keyspace_cases() -> Vec<Case> {
         k(&[("/spec/limits/maxmemory", json!("1GB"))], Some(("spec.limits.maxmemory", "64Mi"))),
         k(&[("/spec/limits/maxmemory", json!("1Ki"))], Some(("spec.limits.maxmemory", "1Mi to"))),
         k(&[samples(65)], Some(("spec.limits.maxmemorySamples", "1 to 64"))),
+        k(&[per_second("client", 10_000_000), per_second("user", 1)], None),
+        k(
+            &[per_second("client", 0)],
+            Some(("spec.limits.clientCommandsPerSecond", "1 to 10000000")),
+        ),
+        k(
+            &[per_second("user", 10_000_001)],
+            Some(("spec.limits.userCommandsPerSecond", "1 to 10000000")),
+        ),
         k(&[events("KE x")], Some(("spec.notifyKeyspaceEvents", "must be letters"))),
         k(&[("/spec/limits/maxValue", json!("33Mi"))], Some(("spec.limits.maxValue", "1Ki to"))),
         k(

@@ -44,6 +44,12 @@ pub struct KeyspaceLimits {
     /// See [`Limits::bulk_bytes_max`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bulk_bytes_max: Option<u64>,
+    /// See [`Limits::client_commands_per_sec`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_commands_per_sec: Option<u32>,
+    /// See [`Limits::user_commands_per_sec`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_commands_per_sec: Option<u32>,
 }
 
 impl KeyspaceLimits {
@@ -62,6 +68,10 @@ impl KeyspaceLimits {
                 .query_buffer_bytes_max
                 .unwrap_or(node.query_buffer_bytes_max),
             bulk_bytes_max: self.bulk_bytes_max.unwrap_or(node.bulk_bytes_max),
+            client_commands_per_sec: self
+                .client_commands_per_sec
+                .unwrap_or(node.client_commands_per_sec),
+            user_commands_per_sec: self.user_commands_per_sec.unwrap_or(node.user_commands_per_sec),
         }
     }
 }

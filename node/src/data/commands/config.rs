@@ -3,6 +3,7 @@
 
 mod kept;
 mod keys;
+mod rates;
 
 use crate::boot::clients_room;
 use crate::data::commands::{help, word, wrong_arity};
@@ -100,6 +101,7 @@ impl Server {
         ]);
         all.extend(self.kept.each().map(|(name, value)| (name, value.to_owned())));
         all.extend(keys::shown(config));
+        all.extend(rates::shown(config));
         all.sort_unstable();
         all
     }
@@ -155,7 +157,8 @@ impl Server {
         let count = |least, most| between(value, least, most).map_err(|why| failed(name, &why));
         let failed = |why: &str| Err(failed(name, why));
         let config = &mut self.core.config;
-        if let Some(done) = keys::set(config, name, value) {
+        let set = keys::set(config, name, value);
+        if let Some(done) = set.or_else(|| rates::set(config, name, value)) {
             return done;
         }
         match name {

@@ -157,6 +157,7 @@ impl Server {
         put("total_net_input_bytes", &stats.input_bytes);
         put("total_net_output_bytes", &stats.output_bytes);
         put("rejected_connections", &stats.refused);
+        put("slowed_clients", &stats.slowed);
         put("expired_keys", &stats.expired);
         put("evicted_keys", &stats.evicted);
         let count = |scope| self.channels.names(scope).count();

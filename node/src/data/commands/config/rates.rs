@@ -1,0 +1,25 @@
+//! Parameters of Cairn alone: how many commands a second are executed.
+
+use super::{between, failed};
+use crate::data::link::Config;
+use crate::data::rates::{COMMANDS_MAX, Rate};
+
+/// Those that there are, with their values; 0: as many as there come.
+pub(super) fn shown(config: &Config) -> [(&'static str, String); 2] {
+    let text = |rate: Option<Rate>| rate.map_or(0, Rate::commands).to_string();
+    [
+        ("client-commands-per-second", text(config.rates.client)),
+        ("user-commands-per-second", text(config.rates.user)),
+    ]
+}
+
+/// Sets one of them; none if it is not among them.
+pub(super) fn set(config: &mut Config, name: &str, value: &[u8]) -> Option<Result<(), String>> {
+    let rate = match name {
+        "client-commands-per-second" => &mut config.rates.client,
+        "user-commands-per-second" => &mut config.rates.user,
+        _ => return None,
+    };
+    let commands = between(value, 0, COMMANDS_MAX as usize).map_err(|why| failed(name, &why));
+    Some(commands.map(|commands| *rate = Rate::per_second(commands as u32)))
+}
