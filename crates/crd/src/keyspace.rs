@@ -199,7 +199,8 @@ pub struct KeyspaceLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub max_value: Option<String>,
-    /// Commands of one client that a node executes in a second, 1 to 10000000; more wait (no limit).
+    /// Commands of one client that a node executes in a second, 1 to 10000000; more wait (no
+    /// limit).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_commands_per_second: Option<i32>,
     /// Commands of all clients of one user that a node executes in a second, 1 to 10000000; more

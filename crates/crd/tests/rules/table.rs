@@ -2,6 +2,7 @@
 //!
 //! Included by the tests of this crate and by those that ask a real API server.
 
+mod limits;
 mod scaling;
 
 use serde_json::{Value, json};
@@ -225,11 +226,6 @@ pub fn keyspace_cases() -> Vec<Case> {
     let zones = |n: i32| ("/spec/durability/zones", json!(n));
     let replicas = |n: i32| ("/spec/replicas", json!(n));
     let backups = |n: i32| ("/spec/backups", json!(n));
-    let samples = |n: i32| ("/spec/limits/maxmemorySamples", json!(n));
-    let per_second = |whose: &str, n: i32| match whose {
-        "user" => ("/spec/limits/userCommandsPerSecond", json!(n)),
-        _ => ("/spec/limits/clientCommandsPerSecond", json!(n)),
-    };
     let events = |text: &str| ("/spec/notifyKeyspaceEvents", json!(text));
     let mut cases = vec![
         k(&[], None),
@@ -259,36 +255,9 @@ pub fn keyspace_cases() -> Vec<Case> {
         k(&[("/spec/checkInterval", json!("6h"))], None),
         k(&[("/spec/checkInterval", json!("0s"))], Some(("spec.checkInterval", "1s to"))),
         k(&[("/spec/mastersInterval", json!("0s"))], Some(("spec.mastersInterval", "1s to"))),
-        k(&[("/spec/limits/maxclients", json!(0))], Some(("spec.limits.maxclients", "1 to"))),
-        k(&[("/spec/limits/maxmemory", json!("1Gi"))], None),
-        k(&[("/spec/limits/maxmemory", json!("1GB"))], Some(("spec.limits.maxmemory", "64Mi"))),
-        k(&[("/spec/limits/maxmemory", json!("1Ki"))], Some(("spec.limits.maxmemory", "1Mi to"))),
-        k(&[samples(65)], Some(("spec.limits.maxmemorySamples", "1 to 64"))),
-        k(&[per_second("client", 10_000_000), per_second("user", 1)], None),
-        k(
-            &[per_second("client", 0)],
-            Some(("spec.limits.clientCommandsPerSecond", "1 to 10000000")),
-        ),
-        k(
-            &[per_second("user", 10_000_001)],
-            Some(("spec.limits.userCommandsPerSecond", "1 to 10000000")),
-        ),
         k(&[events("KE x")], Some(("spec.notifyKeyspaceEvents", "must be letters"))),
-        k(&[("/spec/limits/maxValue", json!("33Mi"))], Some(("spec.limits.maxValue", "1Ki to"))),
-        k(
-            &[("/spec/limits/queryBuffer", json!("32Mi"))],
-            Some(("spec.limits.queryBuffer", "more than limits.maxValue")),
-        ),
-        k(
-            &[("/spec/limits/outputBuffer", json!("1Mi"))],
-            Some(("spec.limits.outputBuffer", "more than limits.maxValue")),
-        ),
-        k(
-            &[("/spec/limits/outputBuffer", json!("2Mi")), ("/spec/limits/maxValue", json!("1Mi"))],
-            None,
-        ),
     ];
-    cases.extend(scaling::cases().into_iter().chain(door_cases()));
+    cases.extend(scaling::cases().into_iter().chain(limits::cases()).chain(door_cases()));
     cases.extend(log_cases("keyspaces"));
     cases
 }
