@@ -33,6 +33,7 @@ fn a_client_that_asks_for_too_much_waits_and_others_do_not() {
     assert_eq!(other.say("PING"), "PONG");
     answered(&mut greedy, 20);
     assert!(began.elapsed() >= Duration::from_millis(995), "{:?}", began.elapsed());
+    assert_eq!(other.say("CONFIG GET client-commands*"), "[client-commands-per-second 20]");
     assert_eq!(other.say(&format!("{CLIENTS} 0")), "OK");
     assert!(slowed(&mut other) >= 20);
 }
@@ -56,8 +57,9 @@ fn clients_of_a_user_share_its_bound_and_those_of_others_do_not() {
 fn whoever_waits_goes_on_when_the_bound_is_lifted_and_a_client_that_leaves_is_forgotten() {
     let rig = Committing::new();
     let mut other = rig.client();
+    assert_eq!(other.say("ACL SETUSER admin on nopass +@all"), "OK");
+    assert_eq!(other.say("AUTH admin any"), "OK");
     assert_eq!(other.say(&format!("{USERS} 1")), "OK");
-    assert_eq!(other.say("CONFIG GET user-commands*"), "[user-commands-per-second 1]");
     let (mut waits, mut leaves) = (rig.client(), rig.client());
     ask(&mut waits, 1_000);
     ask(&mut leaves, 1_000);
