@@ -13,6 +13,9 @@ use cairn_logic::ids::Offset;
 
 /// After so many effects who applies them may pause: at most some hundred microseconds of work.
 const PAUSE_EVERY: u32 = 256;
+/// From an effect on that all lanes have stopped at so many are applied by the owner: lending every
+/// slot takes about as long as that, and where slots move there are many such effects.
+const OWN: u32 = 2_000;
 
 /// How far batches have been applied: up to an effect of an entry of one of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,9 +54,9 @@ impl Keyspace {
                 Some(mut lent) => {
                     let reached = work(&mut lent, mark);
                     self.take_back(lent);
-                    self.apply_from(batches, reached?, Step::Stop)?
+                    self.apply_from(batches, reached?, OWN)?
                 }
-                None => self.apply_from(batches, mark, Step::Next)?,
+                None => self.apply_from(batches, mark, u32::MAX)?,
             };
         }
         if let Some(last) = batches.last() {
@@ -62,14 +65,15 @@ impl Keyspace {
         Ok(())
     }
 
-    /// The effect at the mark, if there is one, and with [`Step::Next`] all behind it.
-    fn apply_from(&mut self, batches: &[Batch], from: Mark, then: Step) -> Result<Mark, Error> {
-        walk(
-            batches,
-            from,
-            || {},
-            |effects, offset| self.apply_effect(effects, offset, Origin::Log).map(|()| then),
-        )
+    /// So many effects from the mark on, if there are as many.
+    fn apply_from(&mut self, batches: &[Batch], from: Mark, most: u32) -> Result<Mark, Error> {
+        let mut left = most;
+        let visit = |effects: &mut Reader<'_>, offset| {
+            self.apply_effect(effects, offset, Origin::Log)?;
+            left -= 1;
+            Ok(if left == 0 { Step::Stop } else { Step::Next })
+        };
+        walk(batches, from, || {}, visit)
     }
 }
 
