@@ -50,7 +50,7 @@ fn by_lanes(keyspace: &mut Keyspace, batches: &[Batch], lanes: usize) {
                 ended.try_fold(from, |_, reached| reached)
             })
         };
-        keyspace.apply_together(some, lanes, work).expect("it was written that way");
+        keyspace.apply_together(some, (lanes, 2_000), work).expect("it was written that way");
     }
 }
 

@@ -91,7 +91,26 @@ fn backwards(lanes: &mut [Lane], batches: &[Batch], from: Mark) -> Result<Mark, 
 }
 
 fn by_lanes(copy: &mut Keyspace, batches: &[Batch], lanes: usize) -> Result<(), Error> {
-    copy.apply_together(batches, lanes, |lent, from| backwards(lent, batches, from))
+    copy.apply_together(batches, (lanes, 1), |lent, from| backwards(lent, batches, from))
+}
+
+#[test]
+fn slots_are_lent_once_where_everything_concerns_all_of_them() {
+    let mut master = Master::new();
+    for number in 0..500 {
+        master.run(&format!("SET key:{number} a"));
+        master.run("FLUSHALL");
+    }
+    master.run("SET key b");
+    master.end_batch();
+    let (mut copy, lent) = (Keyspace::new(SEED), std::cell::Cell::new(0));
+    let batches = &master.batches;
+    let done = copy.apply_together(batches, (2, 2_000), |lanes, from| {
+        lent.set(lent.get() + 1);
+        backwards(lanes, batches, from)
+    });
+    assert_eq!((done, lent.get()), (Ok(()), 1));
+    assert_eq!(copy.digest(), master.keyspace.digest());
 }
 
 fn facts(keyspace: &mut Keyspace) -> impl PartialEq + std::fmt::Debug {

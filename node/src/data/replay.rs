@@ -14,6 +14,9 @@ use std::thread;
 /// What is applied together, in bytes of batches, about: enough that lending slots, which takes the
 /// same time for each lane, does not count.
 const BYTES: usize = 16 << 20;
+/// From an effect on that concerns all slots so many are applied by this thread alone: lending all
+/// slots takes about as long as that, and where slots have moved there are many such effects.
+const OWN: u32 = 2_000;
 /// Less is not worth the threads.
 const BYTES_MIN: usize = 256 << 10;
 
@@ -60,7 +63,7 @@ impl Server {
         let (Some(first), Some(last)) = (batches.first(), batches.last()) else { return };
         let now = core.clock.now;
         let work = |lanes: &mut [Lane], from| side_by_side(lanes, batches, from, now);
-        if let Err(error) = core.keyspace.apply_together(batches, workers(), work) {
+        if let Err(error) = core.keyspace.apply_together(batches, (workers(), OWN), work) {
             tracing::error!(%error, first = %first.head.first, "cannot apply batches");
             return core.found_gap(first.head.first);
         }

@@ -13,9 +13,6 @@ use cairn_logic::ids::Offset;
 
 /// After so many effects who applies them may pause: at most some hundred microseconds of work.
 const PAUSE_EVERY: u32 = 256;
-/// From an effect on that all lanes have stopped at so many are applied by the owner: lending every
-/// slot takes about as long as that, and where slots move there are many such effects.
-const OWN: u32 = 2_000;
 
 /// How far batches have been applied: up to an effect of an entry of one of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,14 +35,15 @@ enum Step {
 impl Keyspace {
     /// Applies batches that follow each other and what was applied before. `work` has each of
     /// `lanes` lanes do [`Lane::apply`] from the mark, and gives back what one of them said, or
-    /// the first error.
+    /// the first error. From an effect on that all lanes have stopped at, `own` effects (1 at
+    /// least) are applied here before slots are lent again.
     ///
     /// # Errors
     /// As [`Keyspace::apply`]; what has been applied is not known then.
     pub fn apply_together(
         &mut self,
         batches: &[Batch],
-        lanes: usize,
+        (lanes, own): (usize, u32),
         work: impl Fn(&mut [Lane], Mark) -> Result<Mark, Error>,
     ) -> Result<(), Error> {
         let mut mark = Mark::default();
@@ -54,7 +52,7 @@ impl Keyspace {
                 Some(mut lent) => {
                     let reached = work(&mut lent, mark);
                     self.take_back(lent);
-                    self.apply_from(batches, reached?, OWN)?
+                    self.apply_from(batches, reached?, own.max(1))?
                 }
                 None => self.apply_from(batches, mark, u32::MAX)?,
             };
