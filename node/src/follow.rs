@@ -19,8 +19,7 @@ use cairn_wire::peer::pb;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 /// The shortest wait between two looks for the master, the longest while a takeover may be under
@@ -55,7 +54,7 @@ pub enum Ask {
         /// The change.
         swap: Swap,
         /// Dropped when the global plane has answered, or will not.
-        asked: Arc<()>,
+        asked: OwnedSemaphorePermit,
     },
     /// Read the record of a group.
     Read(GroupId),

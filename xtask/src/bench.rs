@@ -98,16 +98,14 @@ struct Pace {
     warm_up: Duration,
     time: Duration,
     keys: u64,
-    memory_keys: u64,
     quick: bool,
 }
 
 impl Pace {
     fn new(quick: bool) -> Self {
-        let (pairs, seconds, memory_keys) =
-            if quick { (2, 2, 1_000_000) } else { (5, 4, 5_000_000) };
+        let (pairs, seconds) = if quick { (2, 2) } else { (5, 4) };
         let (warm_up, time) = (Duration::from_millis(700), Duration::from_secs(seconds));
-        Self { pairs, warm_up, time, keys: 1_000_000, memory_keys, quick }
+        Self { pairs, warm_up, time, keys: 1_000_000, quick }
     }
 }
 

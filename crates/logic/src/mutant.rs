@@ -212,6 +212,52 @@ impl Mutant {
         Self::ZonesUncounted,
         Self::PromisesAnywhere,
     ];
+
+    /// Those of slots that move.
+    pub const OF_MOVES: &[Self] = &[
+        Self::MovesWithoutEpoch,
+        Self::MovesTwice,
+        Self::SwitchesEarly,
+        Self::CarriesAfterSwitch,
+        Self::HoldEnds,
+        Self::ReadsInHold,
+        Self::OldRoutes,
+        Self::KeepsMoved,
+        Self::ShowsHalf,
+    ];
+
+    /// Those of the judge, the keeper, the shell, the keyspace and the planner.
+    const OF_OTHERS: &[Self] = &[
+        Self::SealMinusOne,
+        Self::ReleasedLie,
+        Self::CasIgnoresVersion,
+        Self::ForgetsReserved,
+        Self::SpeaksUnflushed,
+        Self::AnswerAtAppend,
+        Self::DirtyRead,
+        Self::LeavesUnfinished,
+        Self::SealPlusOne,
+        Self::LossUnsaid,
+        Self::ReadsUnproved,
+        Self::RecoversBelowSeals,
+        Self::FetchUnflushed,
+        Self::RestartsAtEnd,
+        Self::ComparesNothing,
+        Self::ChecksOutOfPlace,
+        Self::MendsUnkept,
+        Self::SnapshotsUnkept,
+        Self::MendsWithOwn,
+        Self::BelievesAnyState,
+        Self::ClaimsUncompared,
+        Self::ReleasesNamed,
+    ];
+
+    /// Whether this rule is a replica's, so that a scenario can tell of it; all others are noticed
+    /// by seeds alone.
+    #[must_use]
+    pub fn is_of_replica(self) -> bool {
+        !Self::OF_MOVES.contains(&self) && !Self::OF_OTHERS.contains(&self)
+    }
 }
 
 #[cfg(feature = "mutants")]

@@ -18,7 +18,7 @@ mod tls;
 mod validate;
 
 pub use condition::NodeCondition;
-pub use limits::{EvictionPolicy, LagBounds, Limits, LogSettings};
+pub use limits::{COMMANDS_PER_SEC_MAX, EvictionPolicy, LagBounds, Limits, LogSettings};
 pub use node::{
     ACCEPTORS, Addresses, ListenAddresses, LoadError, NodeRole, NodeSettings, Port, Reads, Seed,
     plain_durability,

@@ -66,6 +66,9 @@ impl EvictionPolicy {
     }
 }
 
+/// The greatest bound on commands per second that can be asked for.
+pub const COMMANDS_PER_SEC_MAX: u32 = 10_000_000;
+
 /// What protects a data node from its clients; sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -90,12 +93,12 @@ pub struct Limits {
     /// `proto-max-bulk-len` of Redis; at most half a batch's body, 32 MiB, which is the default and
     /// bounds all arguments of a command, or of a transaction, together.
     pub bulk_bytes_max: u64,
-    /// Commands of one client executed in a second; more wait. 1 to 10,000,000; 0 = no limit (the
-    /// default).
+    /// Commands of one client executed in a second; more wait. 1 to [`COMMANDS_PER_SEC_MAX`];
+    /// 0 = no limit (the default).
     #[serde(skip_serializing_if = "is_zero")]
     pub client_commands_per_sec: u32,
     /// Commands of all clients of one user executed in a second by one node; more wait. 1 to
-    /// 10,000,000; 0 = no limit (the default).
+    /// [`COMMANDS_PER_SEC_MAX`]; 0 = no limit (the default).
     #[serde(skip_serializing_if = "is_zero")]
     pub user_commands_per_sec: u32,
 }

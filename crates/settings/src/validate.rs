@@ -1,7 +1,7 @@
 //! What must hold for settings, alone and together; every problem by its full key.
 
 use crate::duration_text::format;
-use crate::limits::KEPT_BYTES_MAX;
+use crate::limits::{COMMANDS_PER_SEC_MAX, KEPT_BYTES_MAX};
 use crate::{
     LagBounds, Limits, LogSettings, NodeRole, NodeSettings, Port, Problem, Problems, Timing,
 };
@@ -242,8 +242,8 @@ impl Limits {
             ("clientCommandsPerSec", self.client_commands_per_sec),
             ("userCommandsPerSec", self.user_commands_per_sec),
         ];
-        for (key, _) in rates.into_iter().filter(|(_, rate)| *rate > 10_000_000) {
-            let message = "must be 0 (no limit) to 10000000";
+        for (key, _) in rates.into_iter().filter(|(_, rate)| *rate > COMMANDS_PER_SEC_MAX) {
+            let message = format!("must be 0 (no limit) to {COMMANDS_PER_SEC_MAX}");
             problems.push(Problem::new(format!("{at}.{key}"), message));
         }
         let sizes = [

@@ -68,15 +68,7 @@ fn kind_of(mutant: Mutant) -> Option<WorldKind> {
         | Mutant::BelievesAnyState
         | Mutant::ClaimsUncompared
         | Mutant::ReleasesNamed => Some(WorldKind::Cluster),
-        Mutant::MovesWithoutEpoch
-        | Mutant::MovesTwice
-        | Mutant::SwitchesEarly
-        | Mutant::CarriesAfterSwitch
-        | Mutant::HoldEnds
-        | Mutant::ReadsInHold
-        | Mutant::OldRoutes
-        | Mutant::KeepsMoved
-        | Mutant::ShowsHalf => Some(WorldKind::Moves),
+        of_moves if Mutant::OF_MOVES.contains(&of_moves) => Some(WorldKind::Moves),
         Mutant::CasIgnoresVersion
         | Mutant::ReleasedLie
         | Mutant::ZonesUncounted
@@ -103,30 +95,6 @@ pub fn hunt(mutant: Mutant, first: u64, seeds_max: u64, end: Option<Instant>) ->
     }
     Caught { mutant, seeds, by: None }
 }
-
-/// Rules of judges, keepers and shells that no scenario file of the replica touches: first in every
-/// round, for only a seed can notice them.
-const SEEDS_ALONE: [Mutant; 19] = [
-    Mutant::ForgetsReserved,
-    Mutant::SpeaksUnflushed,
-    Mutant::ReleasedLie,
-    Mutant::CasIgnoresVersion,
-    Mutant::SealMinusOne,
-    Mutant::AnswerAtAppend,
-    Mutant::DirtyRead,
-    Mutant::LeavesUnfinished,
-    Mutant::SealPlusOne,
-    Mutant::LossUnsaid,
-    Mutant::FetchUnflushed,
-    Mutant::RestartsAtEnd,
-    Mutant::ComparesNothing,
-    Mutant::ChecksOutOfPlace,
-    Mutant::MendsUnkept,
-    Mutant::SnapshotsUnkept,
-    Mutant::MendsWithOwn,
-    Mutant::BelievesAnyState,
-    Mutant::ReleasesNamed,
-];
 
 /// Seeds that every rule gets before any rule gets more.
 const ROUNDS: [u64; 3] = [8, 40, u64::MAX];
@@ -156,7 +124,8 @@ pub fn hunt_all(
             }
         });
         left = open;
-        left.sort_by_key(|one| !SEEDS_ALONE.contains(&one.mutant));
+        // First those that only a seed can notice.
+        left.sort_by_key(|one| one.mutant.is_of_replica());
     }
     left.iter().for_each(&mut said);
     hunts.extend(left);

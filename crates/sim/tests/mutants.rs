@@ -46,18 +46,8 @@ fn broken_rules_are_noticed_within_forty_seeds() {
 
 #[test]
 fn broken_rules_of_moves_are_noticed() {
-    let rules = [
-        Mutant::MovesWithoutEpoch,
-        Mutant::MovesTwice,
-        Mutant::SwitchesEarly,
-        Mutant::CarriesAfterSwitch,
-        Mutant::HoldEnds,
-        Mutant::ReadsInHold,
-        Mutant::OldRoutes,
-        Mutant::KeepsMoved,
-        Mutant::ShowsHalf,
-    ];
-    let hunts = rules.map(|mutant| hunt(mutant, 1, 500, None));
+    let hunt = |mutant: &Mutant| hunt(*mutant, 1, 500, None);
+    let hunts: Vec<_> = Mutant::OF_MOVES.iter().map(hunt).collect();
     hunts.iter().for_each(|found| eprintln!("{:?}: {} seeds", found.mutant, found.seeds));
     let missed: Vec<Mutant> =
         hunts.iter().filter(|it| it.by.is_none()).map(|it| it.mutant).collect();

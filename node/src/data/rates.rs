@@ -7,6 +7,7 @@
 use crate::data::conn::Pause;
 use crate::data::server::Server;
 use cairn_logic::time::{Duration, Instant};
+use cairn_settings::COMMANDS_PER_SEC_MAX;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::num::NonZeroU32;
@@ -15,18 +16,15 @@ use std::num::NonZeroU32;
 const BURST_NS: u64 = 100_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// The greatest bound that can be asked for.
-pub const COMMANDS_MAX: u32 = 10_000_000;
-
 /// So many commands a second, evenly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate(NonZeroU32);
 
 impl Rate {
-    /// `None` for 0, which bounds nothing; at most [`COMMANDS_MAX`].
+    /// `None` for 0, which bounds nothing; at most [`COMMANDS_PER_SEC_MAX`].
     #[must_use]
     pub fn per_second(commands: u32) -> Option<Self> {
-        NonZeroU32::new(commands.min(COMMANDS_MAX)).map(Self)
+        NonZeroU32::new(commands.min(COMMANDS_PER_SEC_MAX)).map(Self)
     }
 
     /// As it was given.
@@ -140,8 +138,8 @@ impl Server {
         }
         let Some(conn) = self.net.conn(index) else { return usize::MAX };
         let client = bounds.client.map_or(u64::MAX, |rate| conn.pace.room(rate, now));
-        let known = self.rates.users.get(conn.session.user()).copied().unwrap_or_default();
-        let user = |rate| known.pace.room(rate, now);
+        let known = || self.rates.users.get(conn.session.user()).copied().unwrap_or_default();
+        let user = |rate| known().pace.room(rate, now);
         let room = client.min(bounds.user.map_or(u64::MAX, user));
         usize::try_from(room).unwrap_or(usize::MAX)
     }

@@ -18,7 +18,7 @@ use cairn_settings::directory_keys::{group_key, keyspace_of, moves_key};
 use cairn_wire::peer::pb;
 use line::Line;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 pub use line::{LineNews, Said};
 
@@ -34,20 +34,10 @@ pub struct Moving {
     forgot: Option<(u64, Instant)>,
     /// Where lines say what became of them.
     said: mpsc::Sender<LineNews>,
-    turn: Turn,
-}
-
-/// One change of the directory is asked for at a time: what waits behind another one would be old
-/// when its turn comes. Where an answer takes longer than the next try, slots were held until a
-/// whole queue of such changes had been refused.
-#[derive(Default)]
-struct Turn(Arc<()>);
-
-impl Turn {
-    /// Goes with a change until it is answered or dropped; `None` while there is one.
-    fn take(&self) -> Option<Arc<()>> {
-        (Arc::strong_count(&self.0) == 1).then(|| Arc::clone(&self.0))
-    }
+    /// One change of the directory is asked for at a time: what waits behind another one would be
+    /// old when its turn comes. Where an answer takes longer than the next try, slots were held
+    /// until a whole queue of such changes had been refused.
+    turn: Arc<Semaphore>,
 }
 
 struct Current {
@@ -85,7 +75,7 @@ impl Moving {
 
     /// Nothing; lines speak by `said`.
     pub fn new(said: mpsc::Sender<LineNews>) -> Self {
-        Self { current: None, forgot: None, said, turn: Turn::default() }
+        Self { current: None, forgot: None, said, turn: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -202,7 +192,7 @@ impl Role {
     fn ask_swap(&self, swap: Option<Swap>) {
         // Whatever is not asked now is asked again.
         let Some(swap) = swap else { return };
-        if let Some(asked) = self.moving.turn.take() {
+        if let Ok(asked) = self.moving.turn.clone().try_acquire_owned() {
             // A full queue means that the global plane is away.
             self.asks.try_send(Ask::Swap { swap, asked }).ok();
         }
@@ -312,16 +302,6 @@ fn begins_unseen(record: &Record, me: &NodeId, is_master: bool, seen: Version) -
 mod tests {
     use super::*;
     use cairn_logic::record::{Durability, Rule};
-
-    #[test]
-    fn a_change_is_asked_for_when_the_last_one_is_answered() {
-        let turn = Turn::default();
-        let asked = turn.take();
-        assert!(asked.is_some());
-        assert!(turn.take().is_none(), "it waits for its answer");
-        drop(asked);
-        assert!(turn.take().is_some());
-    }
 
     #[test]
     fn who_is_to_master_waits_for_what_was_written_before_its_record() {

@@ -134,6 +134,12 @@ impl MemDisk {
         self.world().writes
     }
 
+    /// How many bytes were read from files.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.world().bytes_read
+    }
+
     /// Changes a byte in cache and on stable storage, as rot does.
     ///
     /// # Errors
@@ -241,7 +247,10 @@ impl DiskFile for MemFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        Ok(self.world()?.inode(self.inode)?.now.read(buffer, position))
+        let mut world = self.world()?;
+        let read = world.inode(self.inode)?.now.read(buffer, position);
+        world.bytes_read += read as u64;
+        Ok(read)
     }
 
     fn write_at(&self, buffers: &mut [IoSlice<'_>], position: u64) -> io::Result<()> {

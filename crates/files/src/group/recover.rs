@@ -74,7 +74,7 @@ pub(crate) fn open<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Resul
         names.segments.iter().copied().filter(|first| *first < marks.now.first).collect();
     names.segments.retain(|first| *first >= marks.now.first);
     let mut mark = FlushMark::open(disk, dir)?;
-    let mut found = scan(site, &names, &marks.now)?;
+    let mut found = scan(site, &names, &marks.now, is_new)?;
     tear::judge(&mut found, marks.now.clean.unwrap_or_default().offset.max(mark.now()))?;
     // From here on the log is known to be sound, and things are changed.
     for first in gone {
@@ -182,8 +182,9 @@ impl<D: Disk> Site<'_, D> {
     }
 }
 
-/// Reads the log until its end or to where it cannot be read.
-fn scan<D: Disk>(site: &Site<'_, D>, names: &Names, marks: &Marks) -> Result<Found> {
+/// Reads the log until its end or to where it cannot be read; one that was just made has nothing
+/// behind that.
+fn scan<D: Disk>(site: &Site<'_, D>, names: &Names, marks: &Marks, is_new: bool) -> Result<Found> {
     let first_path = site.dir.join(segment::name_of(marks.first));
     if names.segments.first() != Some(&marks.first) {
         return Err(Error::Missing { path: first_path, because: "the log begins there" });
@@ -228,7 +229,7 @@ fn scan<D: Disk>(site: &Site<'_, D>, names: &Names, marks: &Marks) -> Result<Fou
             Step::Bad(why) => why,
             _ => "entries are missing",
         };
-        if index + 1 == names.segments.len() {
+        if index + 1 == names.segments.len() && !is_new {
             log.look_behind(&mut walker, stopped, marks).map_err(Error::io("read", &path))?;
         }
     }

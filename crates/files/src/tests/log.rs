@@ -49,6 +49,20 @@ fn a_reader_far_behind_finds_its_place_again_after_a_restart() {
 }
 
 #[test]
+fn a_log_that_was_just_made_is_not_searched() {
+    let disk = MemDisk::new();
+    let mut options = options();
+    options.segment_bytes = 64 << 20;
+    open_with(&disk, &options).unwrap();
+    let made = disk.bytes_read();
+    assert!(made < 2 << 20, "{made} bytes of it were read");
+    disk.kill();
+    open_with(&disk, &options).unwrap();
+    let again = disk.bytes_read() - made;
+    assert!(again > 64 << 20, "what another process wrote is searched: {again} bytes");
+}
+
+#[test]
 fn a_restart_finds_entries_epochs_and_marks() {
     let disk = MemDisk::new();
     let (mut log, put) = filled(&disk);

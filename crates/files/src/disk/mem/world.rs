@@ -35,6 +35,7 @@ pub(super) struct World {
     pub syncs_held: bool,
     pub syncs: u64,
     pub writes: u64,
+    pub bytes_read: u64,
     down: bool,
 }
 

@@ -2,7 +2,8 @@
 
 use super::{between, failed};
 use crate::data::link::Config;
-use crate::data::rates::{COMMANDS_MAX, Rate};
+use crate::data::rates::Rate;
+use cairn_settings::COMMANDS_PER_SEC_MAX;
 
 /// Those that there are, with their values; 0: as many as there come.
 pub(super) fn shown(config: &Config) -> [(&'static str, String); 2] {
@@ -20,6 +21,7 @@ pub(super) fn set(config: &mut Config, name: &str, value: &[u8]) -> Option<Resul
         "user-commands-per-second" => &mut config.rates.user,
         _ => return None,
     };
-    let commands = between(value, 0, COMMANDS_MAX as usize).map_err(|why| failed(name, &why));
+    let most = COMMANDS_PER_SEC_MAX as usize;
+    let commands = between(value, 0, most).map_err(|why| failed(name, &why));
     Some(commands.map(|commands| *rate = Rate::per_second(commands as u32)))
 }
