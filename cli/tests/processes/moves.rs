@@ -49,7 +49,7 @@ fn moves_while_a_master_dies(world: &World, range: &str, to: &str, dies: &str) {
 fn slots_move_under_load_while_masters_die_and_nothing_is_lost() {
     let world = World::two_groups();
     let seeds: Vec<String> = ["t-0-0", "t-1-0"].map(|id| world.node(id).redis()).into();
-    let mut traffic = Traffic::start(Plan::new(&seeds, 7), Recorder::in_memory());
+    let traffic = Traffic::start(Plan::new(&seeds, 7), Recorder::in_memory());
     world.eventually("there are writes", |_| traffic.acknowledged() > 200);
     // Slot 12182 has the key `foo`, which waits for somebody who comes elsewhere.
     let source = master_of(&world, "t-1").expect("a master");
@@ -65,11 +65,25 @@ fn slots_move_under_load_while_masters_die_and_nothing_is_lost() {
     let before = traffic.acknowledged();
     world.eventually("writes go on", |_| traffic.acknowledged() > before + 200);
 
+    nothing_was_lost(&world, traffic, &["t-0", "t-1"]);
+}
+
+/// Clients write on, and `idle` nodes of the pool are nobody's.
+fn goes_on_with_idle_spares(world: &World, traffic: &Traffic, idle: usize) {
+    let before = traffic.acknowledged();
+    world.eventually("writes go on", |_| traffic.acknowledged() > before + 200);
+    world.eventually("spares are idle again", |w| {
+        let pool = w.cluster.cairn(["pool", "-o", "json"]).unwrap_or_default();
+        pool.matches("\"state\": \"idle\"").count() == idle
+    });
+}
+
+fn nothing_was_lost(world: &World, mut traffic: Traffic, groups: &[&str]) {
     let (history, unread) = traffic.finish(Duration::from_secs(20));
     let report = checker::check(&history);
     eprintln!("{} writes acknowledged, {} not known", report.acknowledged, report.unknown);
     assert_eq!((unread, report.violations.len()), (0, 0), "{:?}", report.violations);
-    copies_are_the_same(&world, &["t-0", "t-1"]);
+    copies_are_the_same(world, groups);
 }
 
 fn copies_are_the_same(world: &World, groups: &[&str]) {
@@ -103,7 +117,7 @@ fn a_keyspace_is_scaled_out_to_spares_and_in_again_under_load() {
     let world =
         World::of_text(&crate::support::RESOURCES.replace(", timing: {preset: noisy}", ""), POOL);
     let seeds = [world.node("t-0-0").redis()];
-    let mut traffic = Traffic::start(Plan::new(&seeds, 11), Recorder::in_memory());
+    let traffic = Traffic::start(Plan::new(&seeds, 11), Recorder::in_memory());
     world.eventually("there are writes", |_| traffic.acknowledged() > 200);
     let began = Instant::now();
     let answer = world.cluster.cairn(["scale", "t", "--groups", "2"]).expect("it is scaled");
@@ -122,16 +136,26 @@ fn a_keyspace_is_scaled_out_to_spares_and_in_again_under_load() {
     let answer = world.cluster.cairn(["scale", "t", "--groups", "1"]).expect("it is scaled");
     eprintln!("{answer}one group: {:?}", began.elapsed());
     assert_eq!(counts(&world), BTreeMap::from([("t-0".to_owned(), 16384)]));
-    let before = traffic.acknowledged();
-    world.eventually("writes go on", |_| traffic.acknowledged() > before + 200);
-    world.eventually("all spares are idle again", |w| {
-        let pool = w.cluster.cairn(["pool", "-o", "json"]).unwrap_or_default();
-        pool.matches("\"state\": \"idle\"").count() == 3
-    });
+    goes_on_with_idle_spares(&world, &traffic, 3);
+    nothing_was_lost(&world, traffic, &["t-0"]);
+}
 
-    let (history, unread) = traffic.finish(Duration::from_secs(20));
-    let report = checker::check(&history);
-    eprintln!("{} writes acknowledged, {} not known", report.acknowledged, report.unknown);
-    assert_eq!((unread, report.violations.len()), (0, 0), "{:?}", report.violations);
-    copies_are_the_same(&world, &["t-0"]);
+#[test]
+#[ignore = "24 nodes: minutes, and much of the machine"]
+fn a_keyspace_goes_from_one_group_to_eight_and_to_two_under_load() {
+    let resources = crate::support::RESOURCES.replace(", timing: {preset: noisy}", "");
+    let world = World::of_text(&resources, &POOL.replace("size: 3", "size: 21"));
+    let seeds = [world.node("t-0-0").redis()];
+    let traffic = Traffic::start(Plan::new(&seeds, 12), Recorder::in_memory());
+    world.eventually("there are writes", |_| traffic.acknowledged() > 200);
+    for groups in [8_usize, 2] {
+        let (began, number) = (Instant::now(), groups.to_string());
+        let scale = ["scale", "t", "--groups", &number, "--timeout-sec", "600"];
+        let answer = world.cluster.cairn(scale).expect("it is scaled");
+        let counts = counts(&world);
+        eprintln!("{answer}{groups} groups: {:?}, {counts:?}", began.elapsed());
+        assert_eq!((counts.len(), counts.values().sum::<u64>()), (groups, 16384));
+    }
+    goes_on_with_idle_spares(&world, &traffic, 18);
+    nothing_was_lost(&world, traffic, &["t-0", "t-1"]);
 }
