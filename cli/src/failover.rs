@@ -12,10 +12,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Within that a handover that was under way is over.
+const HANDOVER: Duration = Duration::from_millis(500);
+/// Within that a group that changes its master has another one.
+const TAKEOVER: Duration = Duration::from_secs(3);
 /// Longer than a judge waits for a target to catch up.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
 
-/// Wishes for a switchover and waits until another member masters the group.
+/// Wishes for a switchover and waits until `to`, or another member, masters the group.
 pub async fn failover(
     place: &Place,
     group: &str,
@@ -26,15 +30,28 @@ pub async fn failover(
     if let Some(to) = to {
         roster.node(to)?;
     }
-    let Some(before) = mastership(&plane, group).await? else {
-        bail!("group {group} has no master to hand over from; see `cairn why {group}`");
+    let began = Instant::now();
+    let before = loop {
+        if let Some(found) = mastership(&plane, group).await? {
+            break found;
+        }
+        // The planner, or another person, may just be handing it over.
+        if began.elapsed() >= TAKEOVER {
+            bail!("group {group} has no master to hand over from; see `cairn why {group}`");
+        }
+        sleep(LOOK_EVERY).await;
     };
     let wish = Switchover { group: group.to_owned(), target: to.unwrap_or_default().to_owned() };
     if to == Some(before.1.as_str()) {
-        // Said all the same: the planner leaves it there for a while.
-        plane.wish(Body::Switchover(wish)).await?;
-        print::line(format_args!("{group}: {} is master already (epoch {})", before.1, before.0));
-        return Ok(());
+        // Said all the same: the planner leaves it there for a while, unless it was just handing
+        // it over.
+        plane.wish(Body::Switchover(wish.clone())).await?;
+        sleep(HANDOVER).await;
+        if mastership(&plane, group).await?.as_ref() == Some(&before) {
+            let (epoch, master) = before;
+            print::line(format_args!("{group}: {master} is master already (epoch {epoch})"));
+            return Ok(());
+        }
     }
     let began = Instant::now();
     for line in plane.wish(Body::Switchover(wish.clone())).await? {
@@ -43,22 +60,21 @@ pub async fn failover(
     let mut asked = Instant::now();
     let until = began + Duration::from_secs(timeout_sec);
     loop {
+        // Another one than was asked for: somebody else's wish was under way, this one comes next.
         if let Ok(Some((epoch, master))) = mastership(&plane, group).await
             && epoch > before.0
-            && master != before.1
+            && to.map_or(master != before.1, |to| to == master)
         {
             let ms = began.elapsed().as_millis();
             print::line(format_args!(
                 "{group}: {} → {master}, epoch {} → {epoch}, {ms} ms",
                 before.1, before.0
             ));
-            return match to {
-                Some(to) if to != master => bail!("{master} became master, not {to}"),
-                _ => Ok(()),
-            };
+            return Ok(());
         }
         if Instant::now() >= until {
-            bail!("{group} is still mastered by {}; see `cairn why {group}`", before.1);
+            let wanted = to.unwrap_or("another member");
+            bail!("{wanted} does not master {group} yet; see `cairn why {group}`");
         }
         if asked.elapsed() >= ASK_AGAIN {
             // The judge drops a wish whose target is not ready; it may be by now.
