@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Within that a handover that was under way is over.
+/// Who is master already and stays it for so long is not being handed over.
 const HANDOVER: Duration = Duration::from_millis(500);
 /// Within that a group that changes its master has another one.
 const TAKEOVER: Duration = Duration::from_secs(3);
@@ -42,17 +42,6 @@ pub async fn failover(
         sleep(LOOK_EVERY).await;
     };
     let wish = Switchover { group: group.to_owned(), target: to.unwrap_or_default().to_owned() };
-    if to == Some(before.1.as_str()) {
-        // Said all the same: the planner leaves it there for a while, unless it was just handing
-        // it over.
-        plane.wish(Body::Switchover(wish.clone())).await?;
-        sleep(HANDOVER).await;
-        if mastership(&plane, group).await?.as_ref() == Some(&before) {
-            let (epoch, master) = before;
-            print::line(format_args!("{group}: {master} is master already (epoch {epoch})"));
-            return Ok(());
-        }
-    }
     let began = Instant::now();
     for line in plane.wish(Body::Switchover(wish.clone())).await? {
         print::line(format_args!("{line}"));
@@ -62,14 +51,10 @@ pub async fn failover(
     loop {
         // Another one than was asked for: somebody else's wish was under way, this one comes next.
         if let Ok(Some((epoch, master))) = mastership(&plane, group).await
-            && epoch > before.0
             && to.map_or(master != before.1, |to| to == master)
+            && (epoch > before.0 || (master == before.1 && began.elapsed() >= HANDOVER))
         {
-            let ms = began.elapsed().as_millis();
-            print::line(format_args!(
-                "{group}: {} → {master}, epoch {} → {epoch}, {ms} ms",
-                before.1, before.0
-            ));
+            print::line(format_args!("{}", changed(group, &before, (epoch, &master), began)));
             return Ok(());
         }
         if Instant::now() >= until {
@@ -83,6 +68,16 @@ pub async fn failover(
         }
         sleep(LOOK_EVERY).await;
     }
+}
+
+/// Who masters `group`, and what it took.
+fn changed(group: &str, before: &(u64, String), now: (u64, &str), began: Instant) -> String {
+    let ((was, former), (epoch, master)) = (before, now);
+    if epoch == *was {
+        return format!("{group}: {master} is master already (epoch {epoch})");
+    }
+    let ms = began.elapsed().as_millis();
+    format!("{group}: {former} → {master}, epoch {was} → {epoch}, {ms} ms")
 }
 
 /// The epoch of `group` and who says that it masters it.

@@ -1,12 +1,12 @@
 //! Measures append and flush: `cargo run --release -p cairn-files --example throughput -- DIR`.
 //!
 //! Prints, for batches of 64 KiB and of 4 KiB: appends alone (page cache), appends with a flusher
-//! thread beside them, and a flush after each append.
+//! thread beside them, and a flush after each append; then how fast a snapshot is written.
 
 use bytes::Bytes;
-use cairn_files::{GroupFile, LogOptions, LogWriter, RealDisk, Result};
+use cairn_files::{GroupFile, LogOptions, LogWriter, RealDisk, Result, Snapshots};
 use cairn_logic::batch::{Batch, BatchHead};
-use cairn_logic::ids::{Epoch, GroupId, Incarnation, Offset};
+use cairn_logic::ids::{EntryId, Epoch, GroupId, Incarnation, Offset};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -98,8 +98,30 @@ fn run(dir: &Path, bytes: usize, count: usize) -> Result<()> {
     Ok(())
 }
 
+/// A snapshot of `sections` sections of 256 KiB, half of which is noise.
+fn snapshot(dir: &Path, sections: u32) -> Result<()> {
+    let store = Snapshots::open(&RealDisk, dir, 1, GroupId::new("bench"))?;
+    let mut noise = 1_u64;
+    let mut raw = vec![7; 256 << 10];
+    for byte in raw.iter_mut().step_by(2) {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        *byte = (noise >> 56) as u8;
+    }
+    let start = Instant::now();
+    let mut draft = store.begin(1, 0, "throughput")?;
+    for section in 0..sections {
+        draft.section(&section.to_be_bytes(), EntryId::ZERO, 1, &raw)?;
+    }
+    let (file, _) = store.finish(draft, EntryId::ZERO, 0)?;
+    let (bytes, seconds) = (u64::from(sections) * raw.len() as u64, start.elapsed().as_secs_f64());
+    let mib_per_s = bytes as f64 / seconds / f64::from(1 << 20);
+    println!("snapshot: bytes={bytes} stored={} mib_per_s={mib_per_s:.0}", file.bytes);
+    store.prune(0)
+}
+
 fn main() -> Result<()> {
     let dir = std::env::args().nth(1).unwrap_or_else(|| "/tmp/cairn-throughput".to_owned());
     run(&Path::new(&dir).join("64k"), 64 << 10, 8 << 10)?;
-    run(&Path::new(&dir).join("4k"), 4 << 10, 32 << 10)
+    run(&Path::new(&dir).join("4k"), 4 << 10, 32 << 10)?;
+    snapshot(&Path::new(&dir).join("snapshots"), 2000)
 }

@@ -117,6 +117,15 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// # Errors
     /// As the system says; then nobody knows what is on disk, and asking again does not help.
     fn sync(&self) -> io::Result<()>;
+    /// Begins to bring the content written before to stable storage, once what was begun before
+    /// has ended: at most one flush is under way, and whoever writes goes on meanwhile. Nothing is
+    /// stable before [`DiskFile::sync`] has returned.
+    ///
+    /// # Errors
+    /// As the system says, also of what was begun before, which [`DiskFile::sync`] tells as well.
+    fn sync_soon(&self) -> io::Result<()> {
+        self.sync()
+    }
 }
 
 /// A file in a folder.

@@ -188,10 +188,7 @@ impl GlobalMaster {
         let put = planning::put(&keys::pin_key(group), keys::encode_pin(&pin));
         let op = Op::Txn(Txn { compare: Vec::new(), success: vec![put], failure: Vec::new() });
         let mut acts = vec![Act::Propose(Why::Pin, op)];
-        let master = self.view.groups.get(group).and_then(|record| record.master.as_ref());
-        if target.is_none() || target.as_ref() != master {
-            acts.extend(self.tell(now, group, JudgeInput::Wish { target }));
-        }
+        acts.extend(self.tell(now, group, JudgeInput::Wish { target }));
         acts
     }
 

@@ -366,5 +366,5 @@ impl Witness {
 /// Whether a rule is broken on purpose in this build, for messages that say so.
 #[must_use]
 pub fn is_mutated() -> bool {
-    mutant::Mutant::ALL.iter().any(|rule| mutant::broken(*rule))
+    mutant::Mutant::all().any(mutant::broken)
 }

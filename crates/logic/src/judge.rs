@@ -58,7 +58,8 @@ pub enum JudgeInput {
     },
     /// What the operator has seen, or a person has decided.
     Hint(Hint),
-    /// A planned switchover is wished, to `target` or to whoever has the most.
+    /// A planned switchover is wished, to `target` or to whoever has the most. One to the present
+    /// master changes nothing, or what is under way comes back to it.
     Wish {
         /// The next master.
         target: Option<NodeId>,
@@ -436,7 +437,10 @@ impl Judge {
             && choose::target(record, &self.reports, None).is_some();
         let leaving = leaving.then_some(None);
         let Some(wished) = self.wish.take().or(leaving) else { return };
-        if now < self.not_before {
+        if wished.is_some() && wished == record.master {
+            return;
+        }
+        if now < self.not_before || wished.as_ref().is_some_and(|id| self.is_unheard(now, id)) {
             self.wish = Some(wished);
             return;
         }
@@ -450,6 +454,14 @@ impl Judge {
                 effects.push(JudgeEffect::WishDropped { why: "no other member could take over" });
             }
         }
+    }
+
+    /// Whether the record has just changed and `member` has not said anything since: who was
+    /// master until now says so only then that it follows.
+    fn is_unheard(&self, now: Instant, member: &NodeId) -> bool {
+        let Some(since) = self.record_since else { return false };
+        let heard = self.reports.get(member).is_some_and(|heard| heard.at >= since);
+        !heard && now.since(since) < self.timing.silence_max
     }
 
     fn calm_down(&mut self, now: Instant) {

@@ -342,9 +342,7 @@ fn a_broken_rule_is_noticed() {
     use cairn_logic::mutant::{Mutant, set_broken};
     let tries = std::env::var("WALKS").ok().and_then(|w| w.parse().ok()).unwrap_or(4000);
     let mutants = match std::env::var("MUTANT") {
-        Ok(name) => {
-            Mutant::ALL.iter().copied().filter(|m| format!("{m:?}") == name).collect::<Vec<_>>()
-        }
+        Ok(name) => Mutant::all().filter(|m| format!("{m:?}") == name).collect::<Vec<_>>(),
         Err(_) => vec![
             Mutant::NoTransfer,
             Mutant::VoteNotDurable,

@@ -1,7 +1,8 @@
 //! Breaks every rule in turn: `mutants [--seeds-max N] [--from S] [--minutes M] [--jobs J]`, or
 //! one of them, with the end of the trace: `mutants --only NAME`.
 
-use cairn_sim::mutants::{all, hunt, hunt_all};
+use cairn_logic::mutant::Mutant;
+use cairn_sim::mutants::{hunt, hunt_all};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -32,11 +33,11 @@ fn main() -> ExitCode {
         println!("by seed: tried={} caught={caught} seeds_max={most}", hunts.len());
         return ExitCode::SUCCESS;
     };
-    let Some(mutant) = all().iter().find(|mutant| format!("{mutant:?}") == name) else {
+    let Some(mutant) = Mutant::all().find(|mutant| format!("{mutant:?}") == name) else {
         println!("no such rule: {name:?}");
         return ExitCode::FAILURE;
     };
-    let caught = hunt(*mutant, from, most, end);
+    let caught = hunt(mutant, from, most, end);
     for line in caught.by.iter().flat_map(|outcome| &outcome.trace) {
         println!("{line}");
     }

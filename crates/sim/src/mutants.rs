@@ -54,12 +54,6 @@ impl fmt::Display for Caught {
     }
 }
 
-/// All rules that can be broken.
-#[must_use]
-pub fn all() -> &'static [Mutant] {
-    Mutant::ALL
-}
-
 /// Where a rule has a meaning; `None`: anywhere.
 fn kind_of(mutant: Mutant) -> Option<WorldKind> {
     match mutant {
@@ -110,8 +104,8 @@ pub fn hunt_all(
     mut said: impl FnMut(&Caught),
 ) -> Vec<Caught> {
     let mut hunts = Vec::new();
-    let fresh = |mutant: &Mutant| Caught { mutant: *mutant, seeds: 0, by: None };
-    let mut left: Vec<Caught> = all().iter().map(fresh).collect();
+    let fresh = |mutant| Caught { mutant, seeds: 0, by: None };
+    let mut left: Vec<Caught> = Mutant::all().map(fresh).collect();
     for round in ROUNDS {
         let most = round.min(seeds_max);
         let mut open = Vec::new();
@@ -125,7 +119,7 @@ pub fn hunt_all(
         });
         left = open;
         // First those that only a seed can notice.
-        left.sort_by_key(|one| one.mutant.is_of_replica());
+        left.sort_by_key(|one| Mutant::OF_REPLICA.contains(&one.mutant));
     }
     left.iter().for_each(&mut said);
     hunts.extend(left);

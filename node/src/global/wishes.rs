@@ -137,12 +137,12 @@ impl Role {
         }
         let is_there = target.is_some() && record.master == target;
         let said = match is_there {
-            true => format!("{} masters {group} already", wish.target),
+            true => format!("{} stays master of {group}", wish.target),
             false => format!("switchover of {group} begun"),
         };
-        if own && !is_there {
+        if own {
             self.judge(JudgeInput::Wish { target });
-        } else if !own {
+        } else {
             let acts = self.master.hand_over(now(), &group, target);
             self.act(acts);
         }

@@ -18,7 +18,7 @@ use cairn_settings::directory_keys::{group_key, keyspace_of, moves_key};
 use cairn_wire::peer::pb;
 use line::Line;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 pub use line::{LineNews, Said};
 
@@ -76,6 +76,11 @@ impl Moving {
     /// Nothing; lines speak by `said`.
     pub fn new(said: mpsc::Sender<LineNews>) -> Self {
         Self { current: None, forgot: None, said, turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Goes with a change until it is answered or dropped; `None` while there is one.
+    fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turn).try_acquire_owned().ok()
     }
 }
 
@@ -192,7 +197,7 @@ impl Role {
     fn ask_swap(&self, swap: Option<Swap>) {
         // Whatever is not asked now is asked again.
         let Some(swap) = swap else { return };
-        if let Ok(asked) = self.moving.turn.clone().try_acquire_owned() {
+        if let Some(asked) = self.moving.turn() {
             // A full queue means that the global plane is away.
             self.asks.try_send(Ask::Swap { swap, asked }).ok();
         }
@@ -302,6 +307,16 @@ fn begins_unseen(record: &Record, me: &NodeId, is_master: bool, seen: Version) -
 mod tests {
     use super::*;
     use cairn_logic::record::{Durability, Rule};
+
+    #[test]
+    fn a_change_is_asked_for_when_the_last_one_is_answered() {
+        let moving = Moving::new(mpsc::channel(1).0);
+        let asked = moving.turn();
+        assert!(asked.is_some());
+        assert!(moving.turn().is_none(), "it waits for its answer");
+        drop(asked);
+        assert!(moving.turn().is_some());
+    }
 
     #[test]
     fn who_is_to_master_waits_for_what_was_written_before_its_record() {

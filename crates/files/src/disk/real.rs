@@ -8,8 +8,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// The file system of this machine; paths are as given.
@@ -18,7 +18,11 @@ pub struct RealDisk;
 
 /// A file of this machine.
 #[derive(Debug)]
-pub struct RealFile(File);
+pub struct RealFile {
+    file: Arc<File>,
+    /// What [`DiskFile::sync_soon`] has begun.
+    flushing: Mutex<Option<JoinHandle<io::Result<()>>>>,
+}
 
 /// An advisory lock (`flock`); the kernel ends it with the process.
 #[derive(Debug)]
@@ -43,13 +47,17 @@ static DURABLE: Mutex<BTreeSet<(PathBuf, u64, u64)>> = Mutex::new(BTreeSet::new(
 /// So many are known; with more, all are forgotten.
 const DURABLE_MAX: usize = 1024;
 
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn is_durable(known: &(PathBuf, u64, u64)) -> bool {
-    DURABLE.lock().unwrap_or_else(PoisonError::into_inner).contains(known)
+    held(&DURABLE).contains(known)
 }
 
 fn made_durable(path: &Path) -> io::Result<()> {
     let facts = fs::metadata(path)?;
-    let mut known = DURABLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = held(&DURABLE);
     if known.len() >= DURABLE_MAX {
         known.clear();
     }
@@ -90,13 +98,13 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<RealFile> {
-        OpenOptions::new().read(true).write(true).open(path).map(RealFile)
+        OpenOptions::new().read(true).write(true).open(path).map(RealFile::new)
     }
 
     fn create(&self, path: &Path) -> io::Result<RealFile> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(FILE_MODE);
-        options.open(path).map(RealFile)
+        options.open(path).map(RealFile::new)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -110,7 +118,7 @@ impl Disk for RealDisk {
     fn retire(&self, path: &Path) -> io::Result<()> {
         let file = self.open(path)?;
         // Where there are no locks it goes at once, which harms no reader.
-        let alone = file.0.try_lock().is_ok();
+        let alone = file.file.try_lock().is_ok();
         self.remove(path)?;
         let mut left = if alone { file.bytes()? } else { 0 };
         while left > FREED_BYTES {
@@ -123,7 +131,7 @@ impl Disk for RealDisk {
 
     fn open_shared(&self, path: &Path) -> io::Result<RealFile> {
         let file = self.open(path)?;
-        match file.0.try_lock_shared() {
+        match file.file.try_lock_shared() {
             // It is being removed.
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::NotFound.into()),
             _ => Ok(file),
@@ -176,13 +184,13 @@ impl Disk for RealDisk {
 
 impl DiskFile for RealFile {
     fn bytes(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut done = 0;
         while done < buffer.len() {
-            match FileExt::read_at(&self.0, &mut buffer[done..], position + done as u64) {
+            match FileExt::read_at(&*self.file, &mut buffer[done..], position + done as u64) {
                 Ok(0) => break,
                 Ok(got) => done += got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -198,7 +206,7 @@ impl DiskFile for RealFile {
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
             let now = left.len().min(BUFFERS_MAX);
-            match rustix::io::pwritev(&self.0, &left[..now], position) {
+            match rustix::io::pwritev(&self.file, &left[..now], position) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     position += written as u64;
@@ -216,7 +224,7 @@ impl DiskFile for RealFile {
         if now >= bytes {
             return Ok(());
         }
-        match fallocate(&self.0, FallocateFlags::empty(), 0, bytes) {
+        match fallocate(&self.file, FallocateFlags::empty(), 0, bytes) {
             Ok(()) => Ok(()),
             // A file system that cannot reserve: write the zeros, which reserves them.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.fill(now, bytes),
@@ -225,15 +233,35 @@ impl DiskFile for RealFile {
     }
 
     fn truncate(&self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
+        self.file.set_len(bytes)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        end_flush(&mut held(&self.flushing))?;
+        self.file.sync_data()
+    }
+
+    fn sync_soon(&self) -> io::Result<()> {
+        let mut flushing = held(&self.flushing);
+        end_flush(&mut flushing)?;
+        let file = Arc::clone(&self.file);
+        let flush = thread::Builder::new().name("flush".into()).spawn(move || file.sync_data());
+        *flushing = Some(flush?);
+        Ok(())
     }
 }
 
+/// Waits for what was begun.
+fn end_flush(flushing: &mut Option<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    let Some(flush) = flushing.take() else { return Ok(()) };
+    flush.join().unwrap_or_else(|_| Err(io::Error::other("the thread that flushed panicked")))
+}
+
 impl RealFile {
+    fn new(file: File) -> Self {
+        Self { file: Arc::new(file), flushing: Mutex::default() }
+    }
+
     fn fill(&self, from: u64, to: u64) -> io::Result<()> {
         let zeros = vec![0; 1 << 20];
         let mut position = from;
@@ -256,8 +284,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("large");
         let file = RealDisk.create(&path).unwrap();
-        file.0.set_len(LARGE).unwrap();
+        file.file.set_len(LARGE).unwrap();
         (folder, path, file)
+    }
+
+    #[test]
+    fn who_writes_goes_on_while_a_flush_is_under_way() {
+        let (_folder, _, file) = large();
+        for n in 0..4 {
+            file.write_at(&mut [IoSlice::new(&[n; 4096])], u64::from(n) * 4096).unwrap();
+            file.sync_soon().unwrap();
+            assert!(held(&file.flushing).is_some());
+        }
+        file.sync().unwrap();
+        assert!(held(&file.flushing).is_none(), "what was begun has ended");
+    }
+
+    #[test]
+    fn a_flush_that_failed_is_told_once() {
+        let (_folder, _, file) = large();
+        let fails = || thread::spawn(|| Err(io::Error::other("broken")));
+        *held(&file.flushing) = Some(fails());
+        assert_eq!(file.sync_soon().unwrap_err().to_string(), "broken");
+        *held(&file.flushing) = Some(fails());
+        assert_eq!(file.sync().unwrap_err().to_string(), "broken");
+        file.sync().unwrap();
     }
 
     #[test]
@@ -284,7 +335,7 @@ mod tests {
     fn what_is_being_retired_is_not_there_for_a_reader() {
         let (_folder, path, _) = large();
         let retiring = RealDisk.open(&path).unwrap();
-        retiring.0.try_lock().unwrap();
+        retiring.file.try_lock().unwrap();
         let refused = RealDisk.open_shared(&path).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::NotFound);
     }

@@ -19,18 +19,18 @@ const REST: Duration = Duration::from_micros(50);
 /// one of these waits for it, about a millisecond.
 const FLUSH_BYTES: u64 = 1 << 20;
 
-/// Up to where a snapshot's file is flushed.
+/// Up to where a snapshot's file is flushed, or is being flushed.
 #[derive(Debug)]
 pub(super) struct Flushed(pub u64);
 
 impl Flushed {
-    /// Flushes `file`, which is written up to `position`, if that is far enough.
+    /// Begins to flush `file`, which is written up to `position`, if that is far enough.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn follow(&mut self, position: u64, file: &impl DiskFile, path: &Path) -> Result<()> {
         if position - self.0 >= FLUSH_BYTES {
-            file.sync().map_err(Error::io("flush", path))?;
+            file.sync_soon().map_err(Error::io("flush", path))?;
             self.0 = position;
         }
         Ok(())

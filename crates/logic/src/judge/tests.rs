@@ -441,6 +441,46 @@ fn a_wished_switchover_hands_over_then_seals_the_master_first() {
 }
 
 #[test]
+fn a_wish_for_the_present_master_brings_back_what_is_handed_over() {
+    let mut group = group(3, Rule::One);
+    group.master_says(|_| {});
+    group.reports(2, report(ms(0)));
+    group.reports(3, report(ms(0)));
+    let stays = JudgeInput::Wish { target: Some(id(1)) };
+    assert!(group.input(stays.clone()).is_empty(), "nothing is under way");
+    assert_eq!(orders(&group.input(JudgeInput::Wish { target: Some(id(3)) })).len(), 1);
+    assert!(group.input(stays).is_empty(), "it is under way");
+    group.later(50);
+    let (epoch, master) = (Epoch(2), Some(id(3)));
+    let next =
+        Record { version: Version(3), epoch, attempt: epoch, master, ..group.record.clone() };
+    group.input(JudgeInput::Record(next));
+    let position = Position::Master(epoch);
+    group.reports(3, Report { position, sealed: epoch, ..report(ms(0)) });
+    let effects = group.reports(1, Report { sealed: epoch, ..report(ms(0)) });
+    let back = Order::HandOver { epoch, target: id(1) };
+    assert_eq!(orders(&effects), [(id(3), back)]);
+}
+
+#[test]
+fn a_wish_for_who_is_silent_since_the_record_changed_is_dropped() {
+    let mut group = group(3, Rule::One);
+    group.reports(3, report(ms(0)));
+    group.later(50);
+    group.input(JudgeInput::Record(Record { version: Version(3), ..group.record.clone() }));
+    group.master_says(|_| {});
+    let dropped = |effects: &[JudgeEffect]| {
+        effects.iter().any(|effect| matches!(effect, JudgeEffect::WishDropped { .. }))
+    };
+    group.reports(2, report(ms(0)));
+    assert!(!dropped(&group.input(JudgeInput::Wish { target: Some(id(3)) })), "it may speak yet");
+    group.input(JudgeInput::Gone(id(3)));
+    group.later(500);
+    assert!(group.judge.wish.is_some());
+    assert!(dropped(&group.later(200)));
+}
+
+#[test]
 fn a_master_that_is_stopped_hands_over_to_one_that_stays() {
     let mut group = group(3, Rule::One);
     let stopping = Report { relief: Some(Relief::Stopping), ..report(ms(0)) };
