@@ -43,3 +43,10 @@ pub use group::{
 pub use inspect::inspect;
 pub use rotate::{Found, RotateFile};
 pub use snapshot::{Incoming, RawSnapshot, Snapshot, SnapshotDraft, SnapshotFile, Snapshots};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A panic elsewhere ends the process soon enough; it leaves nothing half done under our locks.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

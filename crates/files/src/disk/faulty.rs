@@ -11,10 +11,11 @@ pub mod unflushed;
 
 use crate::disk::real::{RealDisk, RealFile, RealLock};
 use crate::disk::{Disk, DiskFile, Listed};
+use crate::lock;
 use orders::Orders;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 use unflushed::Unflushed;
 
@@ -43,10 +44,6 @@ struct World {
     files: Mutex<Vec<Weak<Inner>>>,
     /// Held by every change of a file; by a loss of power alone for good.
     power: RwLock<()>,
-}
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn world() -> &'static World {
@@ -81,14 +78,14 @@ impl World {
         if orders.power_lost {
             self.lose_power(path);
         }
-        let mut now = held(&self.orders);
+        let mut now = lock(&self.orders);
         // A flush that failed once does not fail again by the same order.
         let spent = now.flush_error_spent && orders.flush_error_once;
         *now = Orders { flush_error_spent: spent, ..orders };
     }
 
     fn orders(&self) -> Orders {
-        held(&self.orders).clone()
+        lock(&self.orders).clone()
     }
 
     fn lose_power(&self, path: &Path) -> ! {
@@ -96,8 +93,8 @@ impl World {
         let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let mut seed = seed.map_or(1, |since| since.as_nanos() as u64);
         let mut lost = 0;
-        for file in held(&self.files).iter().filter_map(Weak::upgrade) {
-            lost += held(&file.unflushed).lose(&file.real, &mut seed);
+        for file in lock(&self.files).iter().filter_map(Weak::upgrade) {
+            lost += lock(&file.unflushed).lose(&file.real, &mut seed);
         }
         eprintln!("fault layer: power is lost, and {lost} writes with it");
         let boot = path.with_extension("boot");
@@ -109,7 +106,7 @@ impl World {
 
     fn add(&self, real: RealFile) -> FaultyFile {
         let inner = Arc::new(Inner { real, unflushed: Mutex::default() });
-        let mut files = held(&self.files);
+        let mut files = lock(&self.files);
         files.retain(|file| file.strong_count() > 0);
         files.push(Arc::downgrade(&inner));
         FaultyFile(inner)
@@ -131,7 +128,7 @@ pub fn boot_id(real: &str) -> String {
 /// How far the wall clock is off, in milliseconds.
 #[must_use]
 pub fn clock_offset_ms() -> i64 {
-    held(&world().orders).clock_ms
+    lock(&world().orders).clock_ms
 }
 
 fn refuse() -> io::Error {
@@ -224,7 +221,7 @@ impl DiskFile for FaultyFile {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let _powered = world().power.read().unwrap_or_else(PoisonError::into_inner);
-        let mut unflushed = held(&self.0.unflushed);
+        let mut unflushed = lock(&self.0.unflushed);
         unflushed.remember(&self.0.real, position, bytes)?;
         self.0.real.write_at(buffers, position)
     }
@@ -241,7 +238,7 @@ impl DiskFile for FaultyFile {
     fn truncate(&self, bytes: u64) -> io::Result<()> {
         before_write(&world().orders())?;
         let _powered = world().power.read().unwrap_or_else(PoisonError::into_inner);
-        let mut unflushed = held(&self.0.unflushed);
+        let mut unflushed = lock(&self.0.unflushed);
         self.0.real.truncate(bytes)?;
         unflushed.shorten(bytes);
         Ok(())
@@ -253,15 +250,15 @@ impl DiskFile for FaultyFile {
         }
         take(world().orders().slow);
         {
-            let mut orders = held(&world().orders);
+            let mut orders = lock(&world().orders);
             if orders.flush_error_once && !orders.flush_error_spent {
                 orders.flush_error_spent = true;
                 return Err(refuse());
             }
         }
-        let up_to = held(&self.0.unflushed).mark();
+        let up_to = lock(&self.0.unflushed).mark();
         self.0.real.sync()?;
-        held(&self.0.unflushed).flushed(up_to);
+        lock(&self.0.unflushed).flushed(up_to);
         Ok(())
     }
 }

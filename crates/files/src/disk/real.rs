@@ -1,6 +1,7 @@
 //! The disk of the machine.
 
 use crate::disk::{Disk, DiskFile, Listed};
+use crate::lock;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -8,7 +9,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -47,17 +48,13 @@ static DURABLE: Mutex<BTreeSet<(PathBuf, u64, u64)>> = Mutex::new(BTreeSet::new(
 /// So many are known; with more, all are forgotten.
 const DURABLE_MAX: usize = 1024;
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn is_durable(known: &(PathBuf, u64, u64)) -> bool {
-    held(&DURABLE).contains(known)
+    lock(&DURABLE).contains(known)
 }
 
 fn made_durable(path: &Path) -> io::Result<()> {
     let facts = fs::metadata(path)?;
-    let mut known = held(&DURABLE);
+    let mut known = lock(&DURABLE);
     if known.len() >= DURABLE_MAX {
         known.clear();
     }
@@ -237,12 +234,12 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        end_flush(&mut held(&self.flushing))?;
+        end_flush(&mut lock(&self.flushing))?;
         self.file.sync_data()
     }
 
     fn sync_soon(&self) -> io::Result<()> {
-        let mut flushing = held(&self.flushing);
+        let mut flushing = lock(&self.flushing);
         end_flush(&mut flushing)?;
         let file = Arc::clone(&self.file);
         let flush = thread::Builder::new().name("flush".into()).spawn(move || file.sync_data());
@@ -294,19 +291,19 @@ mod tests {
         for n in 0..4 {
             file.write_at(&mut [IoSlice::new(&[n; 4096])], u64::from(n) * 4096).unwrap();
             file.sync_soon().unwrap();
-            assert!(held(&file.flushing).is_some());
+            assert!(lock(&file.flushing).is_some());
         }
         file.sync().unwrap();
-        assert!(held(&file.flushing).is_none(), "what was begun has ended");
+        assert!(lock(&file.flushing).is_none(), "what was begun has ended");
     }
 
     #[test]
     fn a_flush_that_failed_is_told_once() {
         let (_folder, _, file) = large();
         let fails = || thread::spawn(|| Err(io::Error::other("broken")));
-        *held(&file.flushing) = Some(fails());
+        *lock(&file.flushing) = Some(fails());
         assert_eq!(file.sync_soon().unwrap_err().to_string(), "broken");
-        *held(&file.flushing) = Some(fails());
+        *lock(&file.flushing) = Some(fails());
         assert_eq!(file.sync().unwrap_err().to_string(), "broken");
         file.sync().unwrap();
     }

@@ -4,7 +4,8 @@
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::group::segment::RECORDS_AT;
-use crate::group::shared::{Place, lock};
+use crate::group::shared::Place;
+use crate::lock;
 use crate::group::tails::{self, CutTail};
 use crate::group::walk::{Step, Tip, Walker};
 use crate::group::writer::LogWriter;

@@ -110,7 +110,7 @@ pub(crate) fn open<D: Disk>(disk: &D, dir: &Path, options: &LogOptions) -> Resul
 
 fn handles<D: Disk>(shared: Arc<Shared<D>>, recovered: Recovered) -> Opened<D> {
     let (tip, place, file) = {
-        let state = crate::group::shared::lock(&shared.state);
+        let state = crate::lock(&shared.state);
         let place = state.places.last_key_value().expect("a log has a segment").1;
         (state.tip, (place.segment.clone(), place.end), state.active.clone())
     };

@@ -7,7 +7,8 @@
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::group::segment::{self, RECORDS_AT, Segment, SegmentHead, Spare, name_of};
-use crate::group::shared::{Place, lock};
+use crate::group::shared::Place;
+use crate::lock;
 use crate::group::tails::CutTail;
 use crate::group::walk::Tip;
 use crate::group::writer::LogWriter;

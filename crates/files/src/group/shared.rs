@@ -7,10 +7,11 @@ use crate::group::marks::MarkFile;
 use crate::group::segment::{self, RECORDS_AT, Segment, Spare};
 use crate::group::walk::Tip;
 use crate::group::{GivenUp, LogOptions, LogSpace, tails};
+use crate::lock;
 use cairn_logic::ids::{EntryId, Offset};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The index names a record at least every so many bytes.
 pub(crate) const INDEX_BYTES: u64 = 256 << 10;
@@ -82,11 +83,6 @@ pub(crate) struct Shared<D: Disk> {
     /// Held while files are flushed or cut, so that neither sees the other half done.
     pub flushing: Mutex<FlushMark<D>>,
     pub marks: Mutex<MarkFile<D>>,
-}
-
-/// A panic elsewhere ends the process soon enough; it leaves nothing half done under our locks.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where to read.
