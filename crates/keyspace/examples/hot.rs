@@ -79,9 +79,7 @@ fn turn(
     log: &mut EffectLog,
 ) {
     if prefetch {
-        work.iter().for_each(|(_, _, at)| ks.prefetch_list(*at));
-        work.iter().for_each(|(_, _, at)| ks.prefetch_line(*at));
-        work.iter().for_each(|(_, _, at)| ks.prefetch_entry(*at));
+        ks.prefetch(&work.iter().map(|(_, _, at)| *at).collect::<Vec<_>>());
     }
     for (command, args, at) in work {
         ks.execute(&CTX, command, *args, Some(*at), reply, log);

@@ -1,5 +1,6 @@
 //! Replays a batch: on replicas, on learners and at a restart.
 
+mod ahead;
 mod changed;
 mod changes;
 mod streams;
@@ -88,8 +89,11 @@ impl Keyspace {
     pub fn apply(&mut self, body: &[u8], first: Offset) -> Result<u32, Error> {
         let mut reader = Reader::new(body);
         let mut offset = first;
-        let mut count = 0;
+        let mut count = 0_u32;
         while !reader.is_empty() {
+            if count.is_multiple_of(ahead::ENTRIES) {
+                self.load_ahead(ahead::entries(reader.rest()), |_| true);
+            }
             let applied = self.apply_entry(&mut reader, offset, Origin::Log);
             applied.map_err(|fault| fault.at(offset))?;
             count += 1;

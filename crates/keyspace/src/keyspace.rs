@@ -159,25 +159,6 @@ impl Keyspace {
         At { slot: slot_of(key), hash: self.hasher.hash(key) }
     }
 
-    /// A step before the two below, worth it for large turns: loads what leads to the line.
-    #[inline]
-    pub fn prefetch_list(&self, at: At) {
-        self.table(at.slot).prefetch_list(at.hash);
-    }
-
-    /// First of two steps: loads the line of the table that a look-up will read. Call it for all
-    /// keys of a turn, then [`Keyspace::prefetch_entry`] for all, then execute.
-    #[inline]
-    pub fn prefetch_line(&self, at: At) {
-        self.table(at.slot).prefetch_line(at.hash);
-    }
-
-    /// Second step: loads the entry itself.
-    #[inline]
-    pub fn prefetch_entry(&self, at: At) {
-        self.table(at.slot).prefetch_entry(at.hash);
-    }
-
     /// How many keys there are, expired ones that are not deleted yet included.
     #[must_use]
     pub fn len(&self) -> usize {

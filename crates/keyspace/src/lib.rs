@@ -10,9 +10,8 @@
 //!   [`Keyspace::repair`] makes a part equal again.
 //!
 //! A turn of a caller: [`command::lookup`] and [`Keyspace::locate`] for every command that has
-//! arrived; then, for all of them each time, [`Keyspace::prefetch_list`] (for large turns),
-//! [`Keyspace::prefetch_line`], [`Keyspace::prefetch_entry`]; then [`Keyspace::execute`] one by
-//! one, and [`EffectLog::take`] once.
+//! arrived; then [`Keyspace::prefetch`] for all of them; then [`Keyspace::execute`] one by one, and
+//! [`EffectLog::take`] once.
 //!
 //! Allocator: entries are rounded to classes of 16 bytes up to 128, then of four per doubling. The
 //! binary should use one that has the same classes and takes nothing more for an alignment of 8:

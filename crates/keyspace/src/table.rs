@@ -157,12 +157,6 @@ impl<T> Table<T> {
         if self.directory.is_empty() { &self.root } else { &self.directory[index] }
     }
 
-    /// A step before the others, if there is time: loads what leads to the line.
-    #[inline]
-    pub fn prefetch_list(&self, hash: u64) {
-        prefetch(self.segment(self.segment_of(hash)).list_line());
-    }
-
     /// First step of two: loads the line a look-up of `hash` will read.
     #[inline]
     pub fn prefetch_line(&self, hash: u64) {

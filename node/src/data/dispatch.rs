@@ -89,13 +89,9 @@ impl Core {
         Item { command: Some(command), at: Some(at) }
     }
 
-    /// Loads what the turn's commands will read, step by step for all: each step needs what the
-    /// one before has loaded, and many loads are under way at a time.
+    /// Loads what the turn's commands will read.
     pub fn prefetch(&mut self) {
-        let slots = self.wanted.iter().map(|at| self.keyspace.slot_last_write(at.slot).0);
-        std::hint::black_box(slots.fold(0, u64::wrapping_add));
-        self.wanted.iter().for_each(|at| self.keyspace.prefetch_line(*at));
-        self.wanted.iter().for_each(|at| self.keyspace.prefetch_entry(*at));
+        self.keyspace.prefetch(&self.wanted);
         self.wanted.clear();
         let members = &mut self.wanted_members;
         members.iter().for_each(|member| self.keyspace.prefetch_member_line(*member));

@@ -5,10 +5,10 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::group::segment::RECORDS_AT;
 use crate::group::shared::Place;
-use crate::lock;
 use crate::group::tails::{self, CutTail};
 use crate::group::walk::{Step, Tip, Walker};
 use crate::group::writer::LogWriter;
+use crate::lock;
 use cairn_logic::ids::{Epoch, Offset};
 use std::sync::Arc;
 

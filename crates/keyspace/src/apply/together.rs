@@ -3,13 +3,14 @@
 //! in any order, since nobody looks meanwhile; what concerns all slots is applied by the owner of
 //! the keyspace, when all lanes have come there.
 
+use super::ahead::{self, entries};
 use super::{Error, Fault, Origin, pass_over};
 use crate::effects::{Op, Reader};
 use crate::keyspace::{Keyspace, Lane};
 use crate::mend::head;
 use crate::slot::slot_of;
 use cairn_logic::batch::Batch;
-use cairn_logic::ids::Offset;
+use cairn_logic::ids::{Offset, Slot};
 
 /// After so many effects who applies them may pause: at most some hundred microseconds of work.
 const PAUSE_EVERY: u32 = 256;
@@ -64,14 +65,42 @@ impl Keyspace {
     }
 
     /// So many effects from the mark on, if there are as many.
-    fn apply_from(&mut self, batches: &[Batch], from: Mark, most: u32) -> Result<Mark, Error> {
-        let mut left = most;
-        let visit = |effects: &mut Reader<'_>, offset| {
-            self.apply_effect(effects, offset, Origin::Log)?;
-            left -= 1;
-            Ok(if left == 0 { Step::Stop } else { Step::Next })
-        };
-        walk(batches, from, || {}, visit)
+    fn apply_from(&mut self, batches: &[Batch], from: Mark, left: u32) -> Result<Mark, Error> {
+        walk(batches, from, || {}, &mut Owner { keyspace: self, left })
+    }
+}
+
+/// Who applies effects.
+trait Applier {
+    /// The keyspace that they go to.
+    fn keyspace(&self) -> &Keyspace;
+
+    /// Whether what happens in the slot is its concern.
+    fn takes(&self, slot: Slot) -> bool;
+
+    /// Reads an effect, or stops there.
+    fn effect(&mut self, effects: &mut Reader<'_>, offset: Offset) -> Result<Step, Fault>;
+}
+
+/// The owner of all slots, for so many effects.
+struct Owner<'a> {
+    keyspace: &'a mut Keyspace,
+    left: u32,
+}
+
+impl Applier for Owner<'_> {
+    fn keyspace(&self) -> &Keyspace {
+        self.keyspace
+    }
+
+    fn takes(&self, _: Slot) -> bool {
+        true
+    }
+
+    fn effect(&mut self, effects: &mut Reader<'_>, offset: Offset) -> Result<Step, Fault> {
+        self.keyspace.apply_effect(effects, offset, Origin::Log)?;
+        self.left -= 1;
+        Ok(if self.left == 0 { Step::Stop } else { Step::Next })
     }
 }
 
@@ -87,7 +116,17 @@ impl Lane {
         from: Mark,
         pause: impl FnMut(),
     ) -> Result<Mark, Error> {
-        walk(batches, from, pause, |effects, offset| self.effect(effects, offset))
+        walk(batches, from, pause, self)
+    }
+}
+
+impl Applier for Lane {
+    fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
+    fn takes(&self, slot: Slot) -> bool {
+        self.has(slot.get())
     }
 
     fn effect(&mut self, effects: &mut Reader<'_>, offset: Offset) -> Result<Step, Fault> {
@@ -128,26 +167,31 @@ impl Lane {
     }
 }
 
-/// Shows what is left of each entry from `from` on to `visit`, which reads an effect of it or stops
-/// there, with the offset of the entry.
+/// Has `applier` read each effect from `from` on, with the offset of its entry, until it stops.
 fn walk(
     batches: &[Batch],
     from: Mark,
     mut pause: impl FnMut(),
-    mut visit: impl FnMut(&mut Reader<'_>, Offset) -> Result<Step, Fault>,
+    applier: &mut impl Applier,
 ) -> Result<Mark, Error> {
-    let (mut mark, mut visited) = (from, 0_u32);
+    let (mut mark, mut begun, mut visited) = (from, 0_u32, 0_u32);
     while let Some(Batch { head, body }) = batches.get(mark.batch) {
         // The record of an epoch is nothing for a keyspace.
         let body: &[u8] = if head.opens_epoch { &[] } else { body };
         while mark.entry < body.len() {
             let offset = Offset(head.first.0 + u64::from(mark.entries));
             let malformed = Error::Malformed { offset };
+            if begun.is_multiple_of(ahead::ENTRIES) {
+                let coming = coming(batches, mark);
+                applier.keyspace().load_ahead(coming, |slot| applier.takes(slot));
+            }
+            begun += 1;
             let mut entries = Reader::new(&body[mark.entry..]);
             let entry = entries.text().filter(|entry| !entry.is_empty()).ok_or(malformed)?;
             let mut effects = Reader::new(&entry[mark.effect..]);
             while !effects.is_empty() {
-                let step = visit(&mut effects, offset).map_err(|fault| fault.at(offset))?;
+                let step =
+                    applier.effect(&mut effects, offset).map_err(|fault| fault.at(offset))?;
                 mark.effect = entry.len() - effects.len();
                 if let Step::Stop = step {
                     return Ok(mark);
@@ -166,4 +210,10 @@ fn walk(
         mark = Mark { batch: mark.batch + 1, ..Mark::default() };
     }
     Ok(mark)
+}
+
+/// The entries from the one that the mark is in on.
+fn coming(batches: &[Batch], from: Mark) -> impl Iterator<Item = &[u8]> {
+    let of_log = batches[from.batch..].iter().enumerate().filter(|(_, it)| !it.head.opens_epoch);
+    of_log.flat_map(move |(nth, it)| entries(&it.body[if nth == 0 { from.entry } else { 0 }..]))
 }

@@ -182,12 +182,6 @@ impl Segment {
         (at..usize::from(self.cap)).filter_map(|at| self.word(at)).filter(|word| *word != 0)
     }
 
-    /// The line that leads to the pieces.
-    #[inline]
-    pub fn list_line(&self) -> *const u8 {
-        self.pieces.cast()
-    }
-
     /// The line where a look-up of `tag` begins.
     #[inline]
     pub fn line(&self, tag: u16) -> *const u8 {
