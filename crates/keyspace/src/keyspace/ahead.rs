@@ -29,7 +29,8 @@ impl Keyspace {
         Member { key, hash: self.hasher.hash(member) }
     }
 
-    /// After [`Keyspace::prefetch`] of their keys: the first of two steps for members of large collections.
+    /// After [`Keyspace::prefetch`] of their keys: the first of two steps for members of large
+    /// collections.
     #[inline]
     pub fn prefetch_member_line(&self, member: Member) {
         if let Some(table) = self.likely_members(member.key) {
