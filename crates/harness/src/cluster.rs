@@ -245,7 +245,8 @@ impl Cluster {
         })
     }
 
-    /// The groups in the order of their slots, each with a master that clients are sent to.
+    /// The groups in the order of their first slots, each once, however many ranges of slots it has
+    /// since some have moved, and with a master that clients are sent to.
     ///
     /// None while that is not so.
     pub fn groups(&self) -> Option<Vec<GroupStatus>> {
@@ -254,13 +255,15 @@ impl Cluster {
             return None;
         }
         let groups = self.status().ok()?.groups;
-        let ranges = client.routes().ranges().iter();
-        ranges
-            .map(|range| {
-                let node = self.nodes.iter().find(|node| node.redis() == range.master)?;
-                groups.iter().find(|group| group.master.as_ref() == Some(&node.id)).cloned()
-            })
-            .collect()
+        let mut found: Vec<GroupStatus> = Vec::new();
+        for range in client.routes().ranges() {
+            let node = self.nodes.iter().find(|node| node.redis() == range.master)?;
+            let group = groups.iter().find(|group| group.master.as_ref() == Some(&node.id))?;
+            if found.iter().all(|known| known.id != group.id) {
+                found.push(group.clone());
+            }
+        }
+        Some(found)
     }
 
     /// The groups as soon as clients are sent to a master of each, which may take a moment after
