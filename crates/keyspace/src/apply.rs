@@ -155,25 +155,8 @@ impl Keyspace {
     ) -> Result<(), Fault> {
         let code = effects.byte().ok_or(Fault::Malformed)?;
         let op = Op::from_code(code).ok_or(Fault::Newer(code))?;
-        if matches!(op, Op::Flush | Op::Check | Op::Repair | Op::Piece) {
-            matches!(origin, Origin::Log).then_some(()).ok_or(Fault::Malformed)?;
-        }
-        match op {
-            Op::Flush => {
-                self.clear(offset);
-                return Ok(());
-            }
-            Op::Check => return self.apply_check(effects, offset),
-            Op::Repair => return self.apply_repair(effects, offset),
-            Op::Library | Op::LibraryDrop => {
-                return self.apply_library(op, effects, offset, origin);
-            }
-            Op::OnSlots => return self.apply_on_slots(effects, offset, origin),
-            Op::Piece => {
-                let id = MoveId(effects.varint().ok_or(Fault::Malformed)?);
-                return self.apply_piece(id, effects.text().ok_or(Fault::Malformed)?, offset);
-            }
-            _ => {}
+        if !op.is_on_key() {
+            return self.apply_elsewhere(op, effects, offset, origin);
         }
         let key = effects.text().ok_or(Fault::Malformed)?;
         let at = self.locate(key);
@@ -216,6 +199,31 @@ impl Keyspace {
         self.mark_written(at.slot, offset);
         Ok(())
     }
+
+    /// Applies an effect that is not on a key.
+    fn apply_elsewhere(
+        &mut self,
+        op: Op,
+        effects: &mut Reader<'_>,
+        offset: Offset,
+        origin: Origin<'_>,
+    ) -> Result<(), Fault> {
+        match (op, origin) {
+            (Op::Library | Op::LibraryDrop, _) => self.apply_library(op, effects, offset, origin),
+            (Op::OnSlots, _) => self.apply_on_slots(effects, offset, origin),
+            (Op::Flush, Origin::Log) => {
+                self.clear(offset);
+                Ok(())
+            }
+            (Op::Check, Origin::Log) => self.apply_check(effects, offset),
+            (Op::Repair, Origin::Log) => self.apply_repair(effects, offset),
+            (Op::Piece, Origin::Log) => {
+                let id = MoveId(effects.varint().ok_or(Fault::Malformed)?);
+                self.apply_piece(id, effects.text().ok_or(Fault::Malformed)?, offset)
+            }
+            _ => Err(Fault::Malformed),
+        }
+    }
 }
 
 /// The keys of a portion in their order; one that is written in pieces may come several times.
@@ -236,7 +244,7 @@ pub fn keys_of(records: &[u8], mut visit: impl FnMut(&[u8])) -> Result<(), Error
             }
             let key = effects.text().ok_or_else(malformed)?;
             pass_over(op, &mut effects).map_err(|_| malformed())?;
-            if matches!(op, Op::Library | Op::LibraryDrop) {
+            if !op.is_on_key() {
                 continue;
             }
             if last.replace(key) != Some(key) {

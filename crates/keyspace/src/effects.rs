@@ -108,6 +108,12 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether it begins with a key and concerns that key's slot alone.
+    pub fn is_on_key(self) -> bool {
+        use Op::{Check, Flush, Library, LibraryDrop, OnSlots, Piece, Repair};
+        !matches!(self, Flush | Check | Repair | OnSlots | Piece | Library | LibraryDrop)
+    }
+
     /// The effect with this opcode.
     pub fn from_code(code: u8) -> Option<Self> {
         Some(match code {

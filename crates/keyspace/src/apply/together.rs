@@ -134,18 +134,16 @@ impl Applier for Lane {
         let code = ahead.byte().ok_or(Fault::Malformed)?;
         let op = Op::from_code(code).ok_or(Fault::Newer(code))?;
         let (first, last) = match op {
-            // Marks of slots, too, are the owner's.
-            Op::Flush | Op::Library | Op::LibraryDrop | Op::OnSlots | Op::Piece => {
-                return Ok(Step::Stop);
-            }
             Op::Check | Op::Repair => {
                 let (first, last) = head(&mut ahead).ok_or(Fault::Malformed)?.0.slots();
                 (first.get(), last.get())
             }
-            _ => {
+            op if op.is_on_key() => {
                 let slot = slot_of(ahead.text().ok_or(Fault::Malformed)?).get();
                 (slot, slot)
             }
+            // Marks of slots, too, are the owner's.
+            _ => return Ok(Step::Stop),
         };
         if !self.some_has(first, last) {
             return Ok(Step::Stop);
