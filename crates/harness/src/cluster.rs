@@ -245,8 +245,8 @@ impl Cluster {
         })
     }
 
-    /// The groups in the order of their first slots, each once, however many ranges of slots it has
-    /// since some have moved, and with a master that clients are sent to.
+    /// The groups by name, each once, however many ranges of slots it has since some have moved,
+    /// and with a master that clients are sent to.
     ///
     /// None while that is not so.
     pub fn groups(&self) -> Option<Vec<GroupStatus>> {
@@ -255,15 +255,13 @@ impl Cluster {
             return None;
         }
         let groups = self.status().ok()?.groups;
-        let mut found: Vec<GroupStatus> = Vec::new();
+        let mut found: BTreeMap<_, GroupStatus> = BTreeMap::new();
         for range in client.routes().ranges() {
             let node = self.nodes.iter().find(|node| node.redis() == range.master)?;
             let group = groups.iter().find(|group| group.master.as_ref() == Some(&node.id))?;
-            if found.iter().all(|known| known.id != group.id) {
-                found.push(group.clone());
-            }
+            found.insert(group.id.clone(), group.clone());
         }
-        Some(found)
+        Some(found.into_values().collect())
     }
 
     /// The groups as soon as clients are sent to a master of each, which may take a moment after
