@@ -1,5 +1,6 @@
 //! One of our clusters in a namespace of its own, with clients at work.
 
+mod data;
 mod spares;
 mod work;
 
@@ -321,7 +322,7 @@ pub fn selector(cluster: &str) -> String {
 }
 
 /// Puts fields over fields, objects into objects.
-fn lay_over(under: &mut Value, over: &Value) {
+pub fn lay_over(under: &mut Value, over: &Value) {
     match (under, over) {
         (_, Value::Null) => {}
         (Value::Object(under), Value::Object(over)) => {

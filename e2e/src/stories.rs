@@ -15,6 +15,7 @@ mod refused;
 mod rest;
 mod rolling;
 mod scaling;
+mod sized;
 mod spares;
 mod stock;
 
@@ -60,7 +61,7 @@ const TAKEOVER_LIMIT: Duration = Duration::from_secs(60);
 pub const SETTLED_LIMIT: Duration = Duration::from_secs(240);
 
 /// Every story, in the order in which they are told.
-pub const STORIES: [Story; 38] = [
+pub const STORIES: [Story; 41] = [
     life::INSTALL,
     stock::STORY,
     failover::PROCESS_KILLED,
@@ -86,8 +87,11 @@ pub const STORIES: [Story; 38] = [
     spares::REPLACED,
     spares::REPLACED_ALONE,
     spares::DRAINED,
+    spares::ZONE,
+    sized::REPLACED,
     groups::SCALED,
     groups::AUTOSCALED,
+    sized::MOVED,
     helm::STORY,
     rolling::OPERATOR_RESTARTED,
     rolling::BAD_IMAGE,

@@ -8,6 +8,7 @@
 //! ([`fault`], [`moves`]), and what must be true of them whatever is done ([`watch`]).
 
 pub mod checker;
+pub mod claims;
 pub mod client;
 pub mod clock;
 pub mod cluster;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use cairn_harness::claims::Claims;
 use serde_json::{Value, json};
 
 use super::{Scene, lay_over};
@@ -91,6 +92,25 @@ impl Scene {
         Ok(pods.iter().map(line).collect())
     }
 
+    /// The names of the keyspace's first two groups.
+    pub fn groups(&self) -> [String; 2] {
+        [0, 1].map(|index| format!("{}-{index}", self.keyspace()))
+    }
+
+    /// How long each claim of a spare took, in microseconds, by the logs of the nodes that can be
+    /// read.
+    pub fn claims_us(&self) -> Vec<u64> {
+        let mut claims = Claims::default();
+        let global = format!("{}-global-", self.cluster());
+        for (name, _) in self.pods().unwrap_or_default() {
+            if name.starts_with(&global) || self.is_spare(&name) {
+                let log = self.kubectl.run(["logs", &name]).unwrap_or_default();
+                claims.hear(&name, &lines(&log));
+            }
+        }
+        claims.took_us()
+    }
+
     /// How many slots of the keyspace each group owns.
     ///
     /// # Errors
@@ -115,8 +135,12 @@ impl Scene {
 
 /// The times for which moves held slots, in microseconds, by the words of a node's log.
 fn held_us(log: &str) -> Vec<u64> {
-    let of = |line: &str| serde_json::from_str::<Value>(line).ok()?["held_us"].as_u64();
-    log.lines().filter_map(of).collect()
+    lines(log).iter().filter_map(|line| line["held_us"].as_u64()).collect()
+}
+
+/// The lines of a node's log that are whole.
+fn lines(log: &str) -> Vec<Value> {
+    log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 fn counts(ranges: &Value) -> Option<BTreeMap<String, u64>> {

@@ -26,17 +26,16 @@ pub const AUTOSCALED: Story = Story {
 
 /// Members of each group.
 const MEMBERS: usize = 3;
+/// What the first group holds when it is scaled by hand.
+const KEYS: u64 = 1_000_000;
+const VALUE_BYTES: usize = 64;
 /// How long it may take until a new group serves, or the last slot has left one.
 const MOVES_LIMIT: Duration = Duration::from_secs(180);
-
-fn groups(scene: &Scene) -> [String; 2] {
-    [0, 1].map(|index| format!("{}-{index}", scene.keyspace()))
-}
 
 /// How many slots the second group has; none if that is not known.
 fn moved(scene: &Scene) -> u64 {
     let slots = scene.slots().unwrap_or_default();
-    slots.get(&groups(scene)[1]).copied().unwrap_or(0)
+    slots.get(&scene.groups()[1]).copied().unwrap_or(0)
 }
 
 fn scale(scene: &Scene, groups: u32) -> Result<()> {
@@ -67,7 +66,7 @@ fn wait_groups(scene: &Scene, groups: u32) -> Result<()> {
 
 /// Waits until the second group has its first slot; who its members are then.
 fn wait_serves(scene: &Scene) -> Result<Vec<String>> {
-    let second = &groups(scene)[1];
+    let second = &scene.groups()[1];
     let mut members = Vec::new();
     scene.wait_for("the second group has a slot", MOVES_LIMIT, || {
         let roles = scene.roles_of(second);
@@ -98,28 +97,34 @@ fn begin(stage: &Stage, name: &str, keyspace: Value) -> Result<Act> {
 
 /// A second group comes: until it serves, until nothing moves, until its own pods are its members.
 fn grow(act: &mut Act, ask: impl FnOnce(&Scene) -> Result<()>) -> Result<()> {
-    let facts = act.during(|scene| {
+    let (facts, claims_us) = act.during(|scene| {
         let began = Instant::now();
         ask(scene)?;
         let first = wait_serves(scene)?;
-        let serves = began.elapsed().as_secs();
+        let serves = began.elapsed().as_millis();
         ensure!(first.iter().any(|node| scene.is_spare(node)), "no spare among {first:?}");
+        let claims_us = scene.claims_us();
         wait_balanced(scene)?;
-        let even = began.elapsed().as_secs();
-        scene.wait_home(&groups(scene), MEMBERS, SETTLED_LIMIT)?;
-        let home = began.elapsed().as_secs();
+        let even = began.elapsed().as_millis();
+        scene.wait_home(&scene.groups(), MEMBERS, SETTLED_LIMIT)?;
+        let home = began.elapsed().as_millis();
         scene.wait_settled(SETTLED_LIMIT)?;
         wait_groups(scene, 2)?;
-        let slots = moved(scene);
-        Ok([("serves_s", serves), ("even_s", even), ("home_s", home), ("moved", slots)])
+        let slots = u128::from(moved(scene));
+        let facts = [("serves_ms", serves), ("even_ms", even), ("home_ms", home), ("moved", slots)];
+        Ok((facts, claims_us))
     })?;
     facts.into_iter().for_each(|(key, value)| act.told.fact(key, value));
+    act.told.pauses("claim", &claims_us);
     tell_held(act)
 }
 
 /// For how long commands on the slots of each move had to wait, as their source says.
-fn tell_held(act: &mut Act) -> Result<()> {
-    let group = &groups(&act.scene)[0];
+///
+/// # Errors
+/// If it does not say.
+pub fn tell_held(act: &mut Act) -> Result<()> {
+    let group = &act.scene.groups()[0];
     let mut held_us = Vec::new();
     act.scene.wait_for("the logs of a move's source", MOVES_LIMIT, || {
         held_us = act.scene.held_us(group).unwrap_or_default();
@@ -131,18 +136,19 @@ fn tell_held(act: &mut Act) -> Result<()> {
 
 fn scaled(stage: &Stage) -> Result<Told> {
     let mut act = begin(stage, "groups", Value::Null)?;
+    act.scene.fill(KEYS, VALUE_BYTES)?;
     for _ in 0..stage.rounds {
         grow(&mut act, |scene| scale(scene, 2))?;
         let took = act.during(|scene| {
             let began = Instant::now();
             scale(scene, 1)?;
             wait_groups(scene, 1)?;
-            let second = format!("{}-", groups(scene)[1]);
+            let second = format!("{}-", scene.groups()[1]);
             scene.wait_for("the second group's pods are gone", SETTLED_LIMIT, || {
                 scene.pods().is_ok_and(|pods| !pods.keys().any(|name| name.starts_with(&second)))
             })?;
             ensure!(moved(scene) == 0, "a group that is gone has slots: {:?}", scene.slots());
-            scene.wait_home(&groups(scene)[..1], MEMBERS, SETTLED_LIMIT)?;
+            scene.wait_home(&scene.groups()[..1], MEMBERS, SETTLED_LIMIT)?;
             scene.wait_settled(SETTLED_LIMIT)?;
             Ok(began.elapsed())
         })?;

@@ -11,7 +11,7 @@ use super::{MACHINE_MS_MAX, PROCESS_MS_MAX, SETTLED_LIMIT, Stage, Story};
 use crate::act::{Act, Bounds, Told};
 use crate::machines::{self, WORKERS};
 use crate::operator;
-use crate::scene::{Roles, Scene, Specs, selector};
+use crate::scene::{Roles, Scene, Specs, lay_over, selector};
 use crate::traffic::now_us;
 
 /// A machine is gone, and comes back.
@@ -35,6 +35,13 @@ pub const DRAINED: Story = Story {
     tell: drained,
 };
 
+/// A zone has no spare left.
+pub const ZONE: Story = Story {
+    name: "zone-without-spare",
+    about: "minIdlePerZone: a machine, a zone, is gone, and the pool says which zone lacks one",
+    tell: zone,
+};
+
 /// Members of the group.
 const MEMBERS: usize = 3;
 /// How long it may take until a spare counts: its member's lease, `replaceAfter`, the copy, three
@@ -43,9 +50,11 @@ const REPLACED_LIMIT: Duration = Duration::from_secs(90);
 /// How long the API server is away: longer than a spare needs.
 const AWAY: Duration = Duration::from_secs(40);
 
-/// A group of three members, and so many spares, each of which is to be idle.
+/// A group of three members, and so many spares, each of which is to be idle unless the pool's spec
+/// says otherwise.
 pub fn begin(stage: &Stage, name: &str, spares: usize, specs: Specs, ms_max: u64) -> Result<Act> {
-    let pool = json!({ "size": spares, "idleMin": spares, "replaceAfter": "2s" });
+    let mut pool = json!({ "size": spares, "idleMin": spares, "replaceAfter": "2s" });
+    lay_over(&mut pool, &specs.pool);
     let scene = Scene::open(stage, name, &Specs { pool, ..specs })?;
     scene.wait_settled(SETTLED_LIMIT)?;
     scene.wait_exhausted(false, SETTLED_LIMIT)?;
@@ -127,7 +136,16 @@ fn wait_back(act: &mut Act) -> Result<()> {
 
 fn replaced(stage: &Stage) -> Result<Told> {
     let mut act = begin(stage, "spare", 1, Specs::default(), MACHINE_MS_MAX)?;
-    for round in 0..stage.rounds.max(2) {
+    replace_in_turn(&mut act, stage.rounds.max(2))?;
+    act.end()
+}
+
+/// The machine of a member is gone and comes back, then that of the master, `rounds` times in all.
+///
+/// # Errors
+/// If no spare takes the member's place, or it is not relieved.
+pub fn replace_in_turn(act: &mut Act, rounds: u32) -> Result<()> {
+    for round in 0..rounds {
         let victim = victim(&act.scene, round > 0)?;
         let took = act.during(|scene| {
             let began = Instant::now();
@@ -137,10 +155,12 @@ fn replaced(stage: &Stage) -> Result<Told> {
             wait_told(scene).map(|()| took)
         })?;
         act.told.fact("replaced_s", took.as_secs());
+        let claims_us = act.scene.claims_us();
+        act.told.pauses("claim", &claims_us);
         machines::revive(act.scene.kubectl(), &victim.machine)?;
-        wait_back(&mut act)?;
+        wait_back(act)?;
     }
-    act.end()
+    Ok(())
 }
 
 fn replaced_alone(stage: &Stage) -> Result<Told> {
@@ -197,6 +217,34 @@ fn drained(stage: &Stage) -> Result<Told> {
         })?;
         act.told.fact("emptied_s", took.as_secs());
         act.scene.kubectl().run(["uncordon", machine])?;
+        wait_back(&mut act)?;
+    }
+    act.end()
+}
+
+fn zone(stage: &Stage) -> Result<Told> {
+    let pool = json!({ "idleMin": 1, "minIdlePerZone": 1 });
+    let specs = Specs { pool, ..Specs::default() };
+    let mut act = begin(stage, "zonal", WORKERS.len(), specs, MACHINE_MS_MAX)?;
+    for _ in 0..stage.rounds {
+        let Roles { master, members, .. } = act.scene.roles()?;
+        let other = members.iter().find(|node| **node != master).context("no other member")?;
+        let machine = act.scene.machine_of(other)?;
+        let said = act.during(|scene| {
+            machines::kill(&machine)?;
+            wait_replaced(scene, std::slice::from_ref(other))?;
+            let mut said = Err(anyhow::anyhow!("it says nothing"));
+            let short = scene.wait_for("TooFewIdleInZone", REPLACED_LIMIT, || {
+                said = scene.condition(&scene.pool_object(), "PoolExhausted");
+                said.as_ref().is_ok_and(|[status, reason, message]| {
+                    (status.as_str(), reason.as_str()) == ("True", "TooFewIdleInZone")
+                        && message.contains("fewer than 1 in zone ")
+                })
+            });
+            short.and(said)
+        })?;
+        println!("with {machine} gone the pool says {}", said[2]);
+        machines::revive(act.scene.kubectl(), &machine)?;
         wait_back(&mut act)?;
     }
     act.end()

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use cairn_harness::claims::Claims;
 use cairn_harness::clock::{wait, wait_until};
 use cairn_harness::cluster::Role;
-use serde_json::Value;
 
 use super::Stage;
-use super::ours::{LIMIT, Ours, Wanted, is_spare, time_us};
+use super::ours::{LIMIT, Ours, Wanted, is_spare};
 use super::page::{Section, cell, rounded};
 use super::part::{Part, Run};
 use crate::bench::checkpoint::Ear;
@@ -16,21 +16,16 @@ use crate::verdict::Verdict;
 
 /// As many keyspaces, each of one group of one member, as there are spares.
 pub const SPARES: usize = 5;
-const DAY_US: u64 = 24 * 3600 * 1_000_000;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// After a spare is claimed, and before the next one is.
 const REST: Duration = Duration::from_secs(1);
-
-/// A claim that was decided, or a node that joined: when, in microseconds of the day, and who.
-type Event = (u64, String);
 
 /// A cluster whose spares come and go.
 struct Pool {
     ours: Ours,
     keyspaces: Vec<String>,
-    /// Who decides, and who joins.
-    planners: Vec<Ear>,
-    spares: Vec<(String, Ear)>,
+    /// The logs of who decides, and who joins.
+    ears: Vec<(String, Ear)>,
 }
 
 /// Has all spares claimed, one after the other and then all at once, until the part has all its
@@ -65,17 +60,13 @@ impl Pool {
         };
         let keyspaces: Vec<String> = (0..SPARES).map(|number| format!("t{number}")).collect();
         let ours = Ours::start_of(stage.programs, &keyspaces, wanted)?;
-        let (mut planners, mut spares) = (Vec::new(), Vec::new());
+        let mut ears = Vec::new();
         for node in ours.cluster.nodes() {
-            let ear = Ear::of(&ours.cluster, &node.id);
-            match node.role {
-                Role::Global => planners.push(ear?),
-                Role::Data if is_spare(&node.id) => spares.push((node.id.clone(), ear?)),
-                _ => {}
+            if node.role == Role::Global || is_spare(&node.id) {
+                ears.push((node.id.clone(), Ear::of(&ours.cluster, &node.id)?));
             }
         }
-        ensure!(spares.len() == SPARES, "there are {} spares, not {SPARES}", spares.len());
-        Ok(Self { ours, keyspaces, planners, spares })
+        Ok(Self { ours, keyspaces, ears })
     }
 
     /// Has every spare claimed and let go; how long each claim took, in milliseconds.
@@ -124,61 +115,26 @@ impl Pool {
         Ok(())
     }
 
-    /// The decisions, and who joined, since the logs were heard last.
-    fn heard(&mut self) -> Result<(Vec<Event>, Vec<Event>)> {
-        let (mut decided, mut joined) = (Vec::new(), Vec::new());
-        for ear in &mut self.planners {
-            events(&ear.lines()?, decision, &mut decided)?;
+    /// The claims that the logs have told of since they were heard last.
+    fn heard(&mut self) -> Result<Claims> {
+        let mut claims = Claims::default();
+        for (id, ear) in &mut self.ears {
+            claims.hear(id, &ear.lines()?);
         }
-        for (id, ear) in &mut self.spares {
-            let joins = |line: &Value| (line["message"] == "joined").then(|| id.clone());
-            events(&ear.lines()?, joins, &mut joined)?;
-        }
-        Ok((decided, joined))
+        Ok(claims)
     }
 
-    /// How long each claim took that the logs have told of since they were heard last.
+    /// How long each of them took, in milliseconds.
     fn told(&mut self) -> Result<Vec<f64>> {
-        let (decided, joined) = self.heard()?;
-        let claims_ms = pairs(&decided, &joined);
+        let claims = self.heard()?;
+        let (decided, took_us) = (claims.decided(), claims.took_us());
         ensure!(
-            claims_ms.len() == SPARES && decided.len() == SPARES,
-            "of {SPARES} claims the logs tell of {} decisions and {} spares that joined",
-            decided.len(),
-            claims_ms.len()
+            took_us.len() == SPARES && decided == SPARES,
+            "of {SPARES} claims the logs tell of {decided} decisions and {} spares that joined",
+            took_us.len()
         );
-        Ok(claims_ms)
+        Ok(took_us.into_iter().map(|us| us as f64 / 1000.0).collect())
     }
-}
-
-/// The spare that a line of the global master's log decides to claim.
-fn decision(line: &Value) -> Option<String> {
-    let step = line["step"].as_str().filter(|_| line["message"] == "planner")?;
-    Some(step.strip_prefix("claim ")?.split(' ').next()?.to_owned())
-}
-
-fn events(
-    lines: &[Value],
-    who: impl Fn(&Value) -> Option<String>,
-    events: &mut Vec<Event>,
-) -> Result<()> {
-    for line in lines {
-        if let Some(who) = who(line) {
-            events.push((time_us(line)?, who));
-        }
-    }
-    Ok(())
-}
-
-/// How long after each decision its spare joined, in milliseconds; decisions without are left out.
-fn pairs(decided: &[Event], joined: &[Event]) -> Vec<f64> {
-    let took = |(at, spare): &Event| {
-        let mine = joined.iter().filter(|(_, who)| who == spare);
-        // A day may end in between.
-        let after = mine.map(|(then, _)| (then + DAY_US - at) % DAY_US);
-        after.min().filter(|us| *us < DAY_US / 2).map(|us| us as f64 / 1000.0)
-    };
-    decided.iter().filter_map(took).collect()
 }
 
 /// What is for the page.
@@ -216,22 +172,4 @@ pub fn verdict(part: &Part, verdict: Verdict) -> Verdict {
         .figure("max_ms", rounded(part.max("claim_ms")))
         .figure("together_p50_ms", rounded(part.percentile("together_ms", 50)))
         .figure("together_p99_ms", rounded(part.percentile("together_ms", 99)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_claim_lasts_from_its_decision_until_its_spare_joins() {
-        let line = |step: &str| json!({"message": "planner", "step": step});
-        assert_eq!(decision(&line("claim warm-spare-3 for t-0")).unwrap(), "warm-spare-3");
-        assert_eq!(decision(&line("release warm-spare-3 from t-0")), None);
-        assert_eq!(decision(&json!({"message": "plan", "step": "claim a for b"})), None);
-        let event = |at: u64, who: &str| (at, who.to_owned());
-        let decided = [event(1000, "a"), event(1500, "b"), event(DAY_US - 500, "c")];
-        let joined = [event(500, "c"), event(900, "b"), event(4000, "a"), event(9000, "a")];
-        assert_eq!(pairs(&decided, &joined), [3.0, 1.0], "b joined before it was claimed");
-    }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use cairn_harness::client::{Client, Connection, Frame, Patience, Range, slot_of};
 use cairn_harness::clock::wait_until;
 use cairn_harness::cluster::{Cluster, Node, Role};
@@ -262,21 +262,6 @@ fn is_copy(status: &Status, group: &GroupStatus, member: &MemberStatus) -> bool 
         || (log.position == "follower" && member.lag_entries.is_some_and(|lag| lag <= LAG_MAX))
 }
 
-/// When a line of a node's log was written, in microseconds of its day.
-///
-/// # Errors
-/// If the line does not say.
-pub fn time_us(line: &Value) -> Result<u64> {
-    // 2026-11-29T14:29:26.123456Z
-    let text = line["time"].as_str().context("a line of a log has no time")?;
-    let number = |from: usize, to: usize| text.get(from..to).and_then(|it| it.parse::<u64>().ok());
-    let parts = [number(11, 13), number(14, 16), number(17, 19), number(20, 26)];
-    let [Some(hours), Some(minutes), Some(seconds), Some(us)] = parts else {
-        bail!("{text:?} is no time");
-    };
-    Ok(((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + us)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,10 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_say_when_and_pools_who() {
-        let at = |text: &str| time_us(&json!({"time": text}));
-        assert_eq!(at("2026-11-29T00:01:02.000345Z").unwrap(), 62_000_345);
-        assert!(at("yesterday").is_err() && time_us(&json!({})).is_err());
+    fn pools_say_who_is_idle() {
         let pool = r#"[{"state": "idle"}, {"state": "claimed"}, {"state": "idle"}]"#;
         assert_eq!((in_state(pool, "idle"), in_state("no", "idle")), (2, 0));
     }
