@@ -1,7 +1,7 @@
 //! The scene's pool of spares, and which group has which slots.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cairn_harness::claims::Claims;
@@ -97,14 +97,15 @@ impl Scene {
         [0, 1].map(|index| format!("{}-{index}", self.keyspace()))
     }
 
-    /// How long each claim of a spare took, in microseconds, by the logs of the nodes that can be
-    /// read.
-    pub fn claims_us(&self) -> Vec<u64> {
+    /// How long each claim of a spare since `began` took, in microseconds, by the logs of the nodes
+    /// that can be read.
+    pub fn claims_us(&self, began: Instant) -> Vec<u64> {
+        let since = format!("--since={}s", began.elapsed().as_secs() + 1);
         let mut claims = Claims::default();
         let global = format!("{}-global-", self.cluster());
         for (name, _) in self.pods().unwrap_or_default() {
             if name.starts_with(&global) || self.is_spare(&name) {
-                let log = self.kubectl.run(["logs", &name]).unwrap_or_default();
+                let log = self.kubectl.run(["logs", &name, &since]).unwrap_or_default();
                 claims.hear(&name, &lines(&log));
             }
         }

@@ -97,13 +97,12 @@ fn begin(stage: &Stage, name: &str, keyspace: Value) -> Result<Act> {
 
 /// A second group comes: until it serves, until nothing moves, until its own pods are its members.
 fn grow(act: &mut Act, ask: impl FnOnce(&Scene) -> Result<()>) -> Result<()> {
-    let (facts, claims_us) = act.during(|scene| {
+    let facts = act.during(|scene| {
         let began = Instant::now();
         ask(scene)?;
         let first = wait_serves(scene)?;
         let serves = began.elapsed().as_millis();
         ensure!(first.iter().any(|node| scene.is_spare(node)), "no spare among {first:?}");
-        let claims_us = scene.claims_us();
         wait_balanced(scene)?;
         let even = began.elapsed().as_millis();
         scene.wait_home(&scene.groups(), MEMBERS, SETTLED_LIMIT)?;
@@ -111,11 +110,9 @@ fn grow(act: &mut Act, ask: impl FnOnce(&Scene) -> Result<()>) -> Result<()> {
         scene.wait_settled(SETTLED_LIMIT)?;
         wait_groups(scene, 2)?;
         let slots = u128::from(moved(scene));
-        let facts = [("serves_ms", serves), ("even_ms", even), ("home_ms", home), ("moved", slots)];
-        Ok((facts, claims_us))
+        Ok([("serves_ms", serves), ("even_ms", even), ("home_ms", home), ("moved", slots)])
     })?;
     facts.into_iter().for_each(|(key, value)| act.told.fact(key, value));
-    act.told.pauses("claim", &claims_us);
     tell_held(act)
 }
 

@@ -147,15 +147,15 @@ fn replaced(stage: &Stage) -> Result<Told> {
 pub fn replace_in_turn(act: &mut Act, rounds: u32) -> Result<()> {
     for round in 0..rounds {
         let victim = victim(&act.scene, round > 0)?;
+        let began = Instant::now();
         let took = act.during(|scene| {
-            let began = Instant::now();
             machines::kill(&victim.machine)?;
             wait_replaced(scene, &[victim.node])?;
             let took = began.elapsed();
             wait_told(scene).map(|()| took)
         })?;
         act.told.fact("replaced_s", took.as_secs());
-        let claims_us = act.scene.claims_us();
+        let claims_us = act.scene.claims_us(began);
         act.told.pauses("claim", &claims_us);
         machines::revive(act.scene.kubectl(), &victim.machine)?;
         wait_back(act)?;
