@@ -214,6 +214,28 @@ impl Scene {
         Ok(["status", "reason", "message"].map(word))
     }
 
+    /// Waits until what a condition says, its status, reason and message, begins with `wanted`; all
+    /// of it then.
+    ///
+    /// # Errors
+    /// If it says otherwise for as long as `limit`; the message has its words.
+    pub fn wait_condition(
+        &self,
+        object: &str,
+        kind: &str,
+        wanted: &str,
+        limit: Duration,
+    ) -> Result<String> {
+        let mut said = String::new();
+        let came = self.wait_for(kind, limit, || {
+            let condition = self.condition(object, kind);
+            said = condition.map_or_else(|error| format!("{error:#}"), |words| words.join(" "));
+            said.starts_with(wanted)
+        });
+        ensure!(came.is_ok(), "{kind} of {object} does not say {wanted}: {said}");
+        Ok(said)
+    }
+
     /// Where stock etcd clients find the directory.
     pub fn etcd(&self) -> String {
         format!("http://{}-etcd:2379", self.cluster())

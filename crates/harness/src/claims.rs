@@ -83,6 +83,8 @@ mod tests {
         let join = |time: &str| json!({"time": at(time), "message": "joined"});
         let other = json!({"time": at("09:00:00.000000"), "message": "planner",
             "step": "release a from t-0"});
+        let planned = json!({"time": at("09:00:00.000000"), "message": "plan",
+            "step": "claim a for b"});
         let mut claims = Claims::default();
         claims.hear(
             "global-0",
@@ -92,6 +94,7 @@ mod tests {
                 claim("09:59:00.000000", "a"),
                 claim("23:59:59.999500", "c"),
                 other,
+                planned,
             ],
         );
         claims.hear("a", &[join("10:00:00.004000"), join("10:00:00.009000"), json!({})]);

@@ -41,14 +41,7 @@ impl Scene {
     /// If it says otherwise for as long as `limit`; the message has its words.
     pub fn wait_exhausted(&self, is: bool, limit: Duration) -> Result<()> {
         let wanted = if is { "True" } else { "False" };
-        let mut said = String::new();
-        let came = self.wait_for("PoolExhausted", limit, || {
-            let condition = self.condition(&self.pool_object(), "PoolExhausted");
-            said = condition.map_or_else(|error| format!("{error:#}"), |words| words.join(" "));
-            said.starts_with(wanted)
-        });
-        ensure!(came.is_ok(), "PoolExhausted is not {wanted}: {said}");
-        Ok(())
+        self.wait_condition(&self.pool_object(), "PoolExhausted", wanted, limit).map(|_| ())
     }
 
     /// Waits until these groups have their own members and no others, and all spares are idle, also

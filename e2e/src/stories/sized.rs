@@ -27,10 +27,8 @@ fn replaced(stage: &Stage) -> Result<Told> {
     const KEYS: u64 = 1_000_000;
     const VALUE_BYTES: usize = 1000;
     let volume = json!({ "storage": { "size": "4Gi" } });
-    let mut pool = volume.clone();
-    pool["size"] = json!(1);
-    pool["idleMin"] = json!(1);
-    let scene = Scene::open(stage, "sized", &Specs { keyspace: volume, pool, ..Specs::default() })?;
+    let specs = Specs { keyspace: volume.clone(), pool: volume, ..Specs::default() };
+    let scene = Scene::open(stage, "sized", &specs)?;
     scene.wait_settled(SETTLED_LIMIT)?;
     scene.wait_exhausted(false, SETTLED_LIMIT)?;
     scene.wait_tools()?;

@@ -233,17 +233,12 @@ fn zone(stage: &Stage) -> Result<Told> {
         let said = act.during(|scene| {
             machines::kill(&machine)?;
             wait_replaced(scene, std::slice::from_ref(other))?;
-            let mut said = Err(anyhow::anyhow!("it says nothing"));
-            let short = scene.wait_for("TooFewIdleInZone", REPLACED_LIMIT, || {
-                said = scene.condition(&scene.pool_object(), "PoolExhausted");
-                said.as_ref().is_ok_and(|[status, reason, message]| {
-                    (status.as_str(), reason.as_str()) == ("True", "TooFewIdleInZone")
-                        && message.contains("fewer than 1 in zone ")
-                })
-            });
-            short.and(said)
+            let pool = scene.pool_object();
+            let wanted = "True TooFewIdleInZone ";
+            scene.wait_condition(&pool, "PoolExhausted", wanted, REPLACED_LIMIT)
         })?;
-        println!("with {machine} gone the pool says {}", said[2]);
+        ensure!(said.contains("fewer than 1 in zone "), "it names no zone: {said}");
+        println!("with {machine} gone the pool says {said}");
         machines::revive(act.scene.kubectl(), &machine)?;
         wait_back(&mut act)?;
     }
@@ -253,12 +248,5 @@ fn zone(stage: &Stage) -> Result<Told> {
 /// The group says that it is being drained.
 fn wait_drains(scene: &Scene) -> Result<()> {
     let group = format!("group/{}", scene.group());
-    let mut said = String::new();
-    let came = scene.wait_for("the message", REPLACED_LIMIT, || {
-        let progressing = scene.condition(&group, "Progressing");
-        said = progressing.map(|words| words.join(" ")).unwrap_or_default();
-        said.starts_with("True Draining")
-    });
-    ensure!(came.is_ok(), "Progressing of {group} does not say Draining: {said}");
-    Ok(())
+    scene.wait_condition(&group, "Progressing", "True Draining", REPLACED_LIMIT).map(|_| ())
 }

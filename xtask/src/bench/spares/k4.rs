@@ -66,6 +66,8 @@ impl Pool {
                 ears.push((node.id.clone(), Ear::of(&ours.cluster, &node.id)?));
             }
         }
+        let spares = ears.iter().filter(|(id, _)| is_spare(id)).count();
+        ensure!(spares == SPARES, "there are {spares} spares, not {SPARES}");
         Ok(Self { ours, keyspaces, ears })
     }
 
